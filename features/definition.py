@@ -1,0 +1,61 @@
+"""The one definition of the features: training, store, form, API and scoring all derive them here."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ingestion.names import title_of
+
+#: Raise it with every change of meaning below: a model never reads features of another version.
+VERSION = "1"
+FEATURES = (
+    "Age", "Fare", "Pclass", "Sex", "Embarked", "Familysize",
+    "Isalone", "HasCabin", "Title", "Pclass_Fare", "Age_Fare",
+)  # fmt: skip
+#: Features whose numbers are codes without an order.
+NOMINAL = ("Sex", "Embarked", "Title")
+#: Features that are products or indicators of others: what shifts them shifts those first.
+DERIVED = ("Isalone", "Pclass_Fare", "Age_Fare")
+
+SEX = {"male": 0.0, "female": 1.0}
+EMBARKED = {"C": 0.0, "Q": 1.0, "S": 2.0}
+TITLE = {"Mr": 0.0, "Miss": 1.0, "Mrs": 2.0, "Master": 3.0, "Rare": 4.0}
+
+FloatArray = NDArray[np.float64]
+Matrix = NDArray[np.float32]
+
+
+def derive(columns: Mapping[str, NDArray[Any]]) -> Matrix:
+    """Typed passenger columns of n rows -> features, shape (n, 11), NaN for unknown.
+
+    >>> row = {"pclass": 1, "sex": "female", "age": 29, "sibsp": 0, "parch": 0, "fare": 211.5,
+    ...        "embarked": "S", "cabin": "B5", "name": "Allen, Miss. Elisabeth Walton", "title": None}
+    >>> derive({name: np.array([value]) for name, value in row.items()}).tolist()
+    [[29.0, 211.5, 1.0, 1.0, 2.0, 1.0, 1.0, 1.0, 1.0, 211.5, 6133.5]]
+    """
+    age, fare, pclass = columns["age"], columns["fare"], columns["pclass"]
+    family = columns["sibsp"] + columns["parch"] + 1
+    matrix = np.empty((len(age), len(FEATURES)), dtype=np.float32)
+    matrix[:, 0] = age
+    matrix[:, 1] = fare
+    matrix[:, 2] = pclass
+    matrix[:, 3] = _codes(SEX, columns["sex"])
+    matrix[:, 4] = _codes(EMBARKED, columns["embarked"])
+    matrix[:, 5] = family
+    matrix[:, 6] = family == 1
+    matrix[:, 7] = [cabin is not None for cabin in columns["cabin"]]
+    matrix[:, 8] = _codes(TITLE, map(_title, columns["title"], columns["name"]))
+    matrix[:, 9] = pclass * fare
+    matrix[:, 10] = age * fare
+    return matrix
+
+
+def _codes(codes: Mapping[str, float], values: Any) -> list[float]:
+    unknown = np.nan
+    return [codes.get(value, unknown) for value in values]
+
+
+def _title(given: str | None, name: str | None) -> str | None:
+    return given or title_of(name)

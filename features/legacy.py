@@ -1,0 +1,105 @@
+"""The old system's form: eleven codes as field names, believed by nobody here."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from features.definition import EMBARKED, FEATURES, SEX, TITLE, derive
+from ingestion.contract import Field, Refusal, Refused, gettext_noop, parse
+
+#: Old field -> our field and the codes the old form sent.
+_DIRECT = {"Age": "age", "Fare": "fare", "Pclass": "pclass", "Sex": "sex", "Embarked": "embarked", "Title": "title"}
+_CODES: Mapping[str, Mapping[str, float]] = {"Sex": SEX, "Embarked": EMBARKED, "Title": TITLE}
+_MOST_SIBLINGS = 20
+_LARGEST_FAMILY = 2 * _MOST_SIBLINGS + 1
+#: A posted product may have been rounded to two digits on its way.
+_TOLERANCE = 0.02
+
+
+def is_legacy(form: Mapping[str, str]) -> bool:
+    """Whether the form speaks the old system's field names."""
+    return any(name in form for name in FEATURES)
+
+
+def translate(form: Mapping[str, str]) -> tuple[dict[str, Any], list[Refusal]]:
+    """The passenger that the old codes describe; what can be derived is recomputed, and refused where it contradicts.
+
+    >>> translate({"Pclass": "1", "Sex": "1", "Familysize": "2", "Isalone": "1"})[1][0].field
+    'Isalone'
+    """
+    posted, refusals = _numbers(form)
+    if refusals:
+        return {}, refusals
+    row: dict[str, Any] = {ours: posted[old] for old, ours in _DIRECT.items()}
+    for old, codes in _CODES.items():
+        row[_DIRECT[old]], refused = _decode(old, posted[old], codes)
+        refusals += refused
+    relatives = (posted["Familysize"] or 1) - 1
+    # The old form does not tell siblings from children, and no feature does either.
+    row["sibsp"], row["parch"] = min(relatives, _MOST_SIBLINGS), max(relatives - _MOST_SIBLINGS, 0)
+    # The old codes say that a cabin was known, not which.
+    row["cabin"] = "unknown" if posted["HasCabin"] else None
+    return row, refusals or _contradictions(posted, row)
+
+
+def rename(refusals: Iterable[Refusal]) -> list[Refusal]:
+    """Refusals under the names that the old form's sender knows."""
+    names = {ours: old for old, ours in _DIRECT.items()} | {"sibsp": "Familysize", "cabin": "HasCabin"}
+    return [replace(refusal, field=names.get(refusal.field, refusal.field)) for refusal in refusals]
+
+
+def _rule(name: str) -> Field:
+    if name in ("Isalone", "HasCabin"):
+        return Field(name, "choice", is_required=False, is_nullable=True, choices=(0, 1))
+    if name in _CODES or name == "Pclass":
+        return Field(name, "integer", is_required=False, is_nullable=True)
+    if name == "Familysize":
+        return Field(name, "integer", is_required=False, is_nullable=True, minimum=1, maximum=_LARGEST_FAMILY)
+    return Field(name, "number", is_required=False, is_nullable=True)
+
+
+def _numbers(form: Mapping[str, str]) -> tuple[dict[str, Any], list[Refusal]]:
+    posted: dict[str, Any] = {}
+    refusals: list[Refusal] = []
+    for name in FEATURES:
+        try:
+            posted[name] = parse(_rule(name), form.get(name), is_text=True)
+        except Refused as refused:
+            refusals.append(refused.refusal)
+    return posted, refusals
+
+
+def _decode(name: str, code: int | None, codes: Mapping[str, float]) -> tuple[str | None, list[Refusal]]:
+    if code is None:
+        return None, []
+    for word, number in codes.items():
+        if number == code:
+            return word, []
+    options = ", ".join(f"{number:.0f} ({word})" for word, number in codes.items())
+    message = gettext_noop("Must be one of %(options)s.")
+    return None, [Refusal(name, "not_a_choice", message, {"options": options})]
+
+
+def _contradictions(posted: Mapping[str, Any], row: Mapping[str, Any]) -> list[Refusal]:
+    """Posted values of derived features that are not what the others give."""
+    columns = {name: np.array([value if value is not None else np.nan]) for name, value in _numeric(row).items()}
+    texts = {name: np.array([row.get(name)], dtype=object) for name in ("sex", "embarked", "cabin", "title", "name")}
+    derived = dict(zip(FEATURES, derive({**columns, **texts})[0].tolist(), strict=True))
+    wrong: Sequence[str] = [
+        name
+        for name in ("Isalone", "Pclass_Fare", "Age_Fare")
+        # Nothing follows from an unknown age or fare: a product posted without them is refused too.
+        if posted[name] is not None and not abs(posted[name] - derived[name]) <= _allowed(derived[name])
+    ]
+    message = gettext_noop("The other fields give %(expected)s. Leave it empty or correct it.")
+    return [Refusal(name, "contradiction", message, {"expected": f"{derived[name]:g}"}) for name in wrong]
+
+
+def _numeric(row: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: row[name] for name in ("age", "fare", "pclass", "sibsp", "parch")}
+
+
+def _allowed(value: float) -> float:
+    return max(_TOLERANCE, abs(value) * 1e-3)

@@ -1,0 +1,54 @@
+"""Which features were made of what."""
+
+from typing import ClassVar, Self
+
+from django.db import models
+from django.db.models import Q
+from django.urls import reverse
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
+
+from ingestion.models import Dataset
+from titanic_site.lib.jobs import Job, JobQuerySet
+
+
+class FeatureBatchQuerySet(JobQuerySet):
+    """Batches in the domain's words."""
+
+    def current(self) -> Self:
+        """The one batch that readers get when they name none."""
+        return self.filter(is_current=True)
+
+
+class FeatureBatch(Job):
+    """The features of one dataset by one version of the definition, kept in Redis and checked by their checksum."""
+
+    task_name = "features.tasks.build"
+    task_argument = "batch_id"
+    inputs = ("dataset",)
+    kind: ClassVar = gettext_lazy("Build features")
+
+    dataset = models.ForeignKey(
+        Dataset, verbose_name=gettext_lazy("dataset"), on_delete=models.PROTECT, related_name="feature_batches"
+    )
+    definition_version = models.CharField(gettext_lazy("definition"), max_length=20, blank=True, editable=False)
+    row_count = models.PositiveIntegerField(gettext_lazy("rows"), null=True, editable=False)
+    checksum = models.CharField(gettext_lazy("checksum"), max_length=64, blank=True, editable=False)
+    is_current = models.BooleanField(gettext_lazy("current"), default=False, editable=False)
+
+    objects = FeatureBatchQuerySet.as_manager()
+
+    class Meta(Job.Meta):
+        verbose_name = gettext_lazy("feature batch")
+        verbose_name_plural = gettext_lazy("feature batches")
+        constraints = [
+            models.UniqueConstraint(
+                fields=["is_current"], condition=Q(is_current=True), name="at_most_one_current_batch"
+            )
+        ]
+
+    def __str__(self) -> str:
+        return _("Feature batch %(id)s") % {"id": self.pk}
+
+    def get_absolute_url(self) -> str:
+        return reverse("feature_batch", args=[self.pk])

@@ -1,0 +1,32 @@
+"""Feature batches as JSON."""
+
+from rest_framework import serializers
+
+from features.definition import FEATURES
+from features.models import FeatureBatch
+from titanic_site.lib.serializers import JOB_FIELDS
+
+
+class FeatureBatchSerializer(serializers.ModelSerializer[FeatureBatch]):
+    """A batch and how its making went."""
+
+    current = serializers.BooleanField(source="is_current", read_only=True)
+
+    class Meta:
+        model = FeatureBatch
+        fields = (*JOB_FIELDS, "dataset", "row_count", "definition_version", "checksum", "current")
+        read_only_fields = fields
+
+
+class FeatureBatchRequest(serializers.Serializer[None]):
+    """Which dataset to build features of."""
+
+    dataset = serializers.IntegerField(min_value=1, max_value=2**53)
+
+
+#: The eleven features by name; null is unknown.
+FeatureVector = type(
+    "FeatureVector",
+    (serializers.Serializer,),
+    {name: serializers.FloatField(allow_null=True) for name in FEATURES},
+)

@@ -1,0 +1,11 @@
+"""Celery's doors into the features."""
+
+from features import services
+from features.models import FeatureBatch
+from titanic_site.lib.tasks import job_task
+
+
+@job_task(queue="default")
+def build(*, batch_id: int) -> None:
+    """Build one feature batch."""
+    services.build(FeatureBatch.objects.get(pk=batch_id))

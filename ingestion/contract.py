@@ -1,0 +1,264 @@
+"""The data contract: what a value, a row and a table must be before anything else sees them.
+
+One definition for every door. `parse` judges one value, `check_row` one passenger, `check_columns` a chunk of a table:
+it parses each distinct cell once and so gives, row by row, exactly what `check_row` gives.
+"""
+
+import math
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+Kind = Literal["integer", "number", "choice", "text"]
+Value = int | float | str | None
+Columns = dict[str, NDArray[Any]]
+
+_NUMBER = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?", re.ASCII)
+_CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\ud800-\udfff]")
+# A longer cell is not a number anyone wrote, and int() of it would be slow.
+_LONGEST_NUMBER = 64
+
+
+def gettext_noop(message: str) -> str:
+    """Marks a message for translation; this module knows no Django."""
+    return message
+
+
+@dataclass(frozen=True)
+class Field:
+    """What one field's values must be. `default` stands in for an unknown value of a field that has no unknown."""
+
+    name: str
+    kind: Kind
+    is_required: bool
+    is_nullable: bool
+    default: Value = None
+    minimum: float | None = None
+    maximum: float | None = None
+    max_length: int | None = None
+    choices: tuple[int | str, ...] = ()
+
+    @property
+    def is_integer(self) -> bool:
+        return self.kind == "integer" or (bool(self.choices) and not isinstance(self.choices[0], str))
+
+    @property
+    def is_numeric(self) -> bool:
+        return self.is_integer or self.kind == "number"
+
+
+@dataclass(frozen=True)
+class Refusal:
+    """Why one field was refused: an untranslated `message` with `params` to fill in."""
+
+    field: str
+    code: str
+    message: str
+    params: Mapping[str, Any] = field(default_factory=dict)
+
+
+class Refused(ValueError):
+    """A value that breaks the contract."""
+
+    def __init__(self, refusal: Refusal) -> None:
+        super().__init__(refusal.message % dict(refusal.params))
+        self.refusal = refusal
+
+
+class Problem(NamedTuple):
+    """A refusal with the row (0 is the chunk's first) and the value that caused it."""
+
+    row: int
+    value: Any
+    refusal: Refusal
+
+
+class Checked(NamedTuple):
+    """A chunk after the contract: typed columns of the good rows, their positions, and the problems of the others."""
+
+    columns: Columns
+    rows: NDArray[np.int64]
+    problems: list[Problem]
+
+
+RowRule = Callable[[Mapping[str, Any]], list[Refusal]]
+
+
+def fields_of(declaration: Any) -> tuple[Field, ...]:
+    """Read the contract off a model-like declaration (an abstract Django model)."""
+    return tuple(_field_of(column) for column in declaration._meta.get_fields())
+
+
+def _field_of(column: Any) -> Field:
+    limits = {v.code: v.limit_value for v in column.validators if getattr(v, "code", "") in ("min_value", "max_value")}
+    choices = tuple(value for value, _ in column.choices or ())
+    integer = "Integer" in column.get_internal_type()
+    kinds: tuple[tuple[bool, Kind], ...] = (
+        (bool(choices), "choice"),
+        (integer, "integer"),
+        (column.get_internal_type() == "FloatField", "number"),
+        (True, "text"),
+    )
+    return Field(
+        name=column.name,
+        kind=next(kind for holds, kind in kinds if holds),
+        is_required=not column.null and not column.has_default(),
+        is_nullable=column.null,
+        default=column.get_default() if column.has_default() else None,
+        minimum=limits.get("min_value"),
+        maximum=limits.get("max_value"),
+        max_length=column.max_length if not choices and not integer else None,
+        choices=choices,
+    )
+
+
+def refuse_all(fields: Iterable[str], code: str, message: str, **params: Any) -> list[Refusal]:
+    """The same refusal for each of several fields that only together are wrong."""
+    return [Refusal(name, code, message, params) for name in fields]
+
+
+def _refuse(rule: Field, code: str, message: str, **params: Any) -> Refused:
+    return Refused(Refusal(rule.name, code, message, params))
+
+
+def parse(rule: Field, raw: object, *, is_text: bool) -> Value:
+    """The typed value of `raw`, or `Refused`. Blank text means unknown; `is_text` reads numbers out of text.
+
+    >>> age = Field("age", "number", is_required=False, is_nullable=True, minimum=0, maximum=120)
+    >>> parse(age, " 22 ", is_text=True), parse(age, "", is_text=False)
+    (22.0, None)
+    >>> parse(age, "200", is_text=True)
+    Traceback (most recent call last):
+    ingestion.contract.Refused: Must be from 0 to 120.
+    """
+    value = raw.strip() if isinstance(raw, str) else raw
+    if value is None or value == "":
+        return _unknown(rule)
+    if rule.kind == "text":
+        return _text(rule, value)
+    if rule.kind == "choice" and isinstance(rule.choices[0], str):
+        return _choice(rule, value)
+    number = _number(rule, value, is_text=is_text)
+    if rule.kind == "number":
+        return _in_range(rule, number)
+    if number != int(number):
+        raise _refuse(rule, "not_an_integer", gettext_noop("Must be a whole number."))
+    return _choice(rule, int(number)) if rule.choices else int(_in_range(rule, number))
+
+
+def _unknown(rule: Field) -> Value:
+    if rule.is_required:
+        raise _refuse(rule, "required", gettext_noop("This field is required."))
+    return rule.default
+
+
+def _number(rule: Field, value: object, *, is_text: bool) -> float:
+    if isinstance(value, str) and is_text and len(value) <= _LONGEST_NUMBER and _NUMBER.fullmatch(value):
+        value = float(value)
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise _refuse(rule, "not_a_number", gettext_noop("Must be a number."))
+    if isinstance(value, int) and abs(value) > 2**53 or not math.isfinite(value):
+        raise _refuse(rule, "out_of_range", gettext_noop("Must be a finite number of ordinary size."))
+    return float(value)
+
+
+def _in_range(rule: Field, number: float) -> float:
+    low, high = rule.minimum, rule.maximum
+    if (low is not None and number < low) or (high is not None and number > high):
+        message = gettext_noop("Must be from %(low)s to %(high)s.")
+        raise _refuse(rule, "out_of_range", message, low=low, high=high)
+    # Minus zero and zero must not become two different rows.
+    return number + 0.0
+
+
+def _choice(rule: Field, value: object) -> Value:
+    if value not in rule.choices or isinstance(value, bool):
+        options = ", ".join(str(choice) for choice in rule.choices)
+        raise _refuse(rule, "not_a_choice", gettext_noop("Must be one of %(options)s."), options=options)
+    return rule.choices[rule.choices.index(value)]  # type: ignore[arg-type]
+
+
+def _text(rule: Field, value: object) -> str:
+    if not isinstance(value, str):
+        raise _refuse(rule, "not_text", gettext_noop("Must be text."))
+    if rule.max_length is not None and len(value) > rule.max_length:
+        message = gettext_noop("Must be at most %(most)s characters long.")
+        raise _refuse(rule, "too_long", message, most=rule.max_length)
+    if _CONTROL.search(value):
+        raise _refuse(rule, "control_character", gettext_noop("Must not contain control characters."))
+    return value
+
+
+def check_row(
+    fields: Sequence[Field], row: Mapping[str, Any], *, rules: RowRule, is_text: bool = False
+) -> tuple[dict[str, Value], list[Refusal]]:
+    """One passenger: the typed values and no refusals, or refusals for every field that has one."""
+    values: dict[str, Value] = {}
+    refusals: list[Refusal] = []
+    for rule in fields:
+        try:
+            values[rule.name] = parse(rule, row.get(rule.name), is_text=is_text)
+        except Refused as refused:
+            refusals.append(refused.refusal)
+    unknown = row.keys() - {rule.name for rule in fields}
+    for name in sorted(map(str, unknown)):
+        refusals.append(Refusal(name, "unknown_field", gettext_noop("There is no such field."), {}))
+    return values, refusals or rules(values)
+
+
+def check_columns(
+    fields: Sequence[Field], cells: Mapping[str, Sequence[str]], *, row_count: int, rules: RowRule
+) -> Checked:
+    """A chunk of `row_count` rows as text cells per column; a column that is absent is unknown throughout."""
+    parsed: dict[str, list[Any]] = {}
+    problems: list[Problem] = []
+    for rule in fields:
+        parsed[rule.name], refused = _parse_column(rule, cells.get(rule.name), row_count)
+        problems += refused
+    bad = {problem.row for problem in problems}
+    for row in range(row_count):
+        if row not in bad:
+            passenger = {name: column[row] for name, column in parsed.items()}
+            problems += [Problem(row, passenger[refusal.field], refusal) for refusal in rules(passenger)]
+    bad = {problem.row for problem in problems}
+    good = np.array([row for row in range(row_count) if row not in bad], dtype=np.int64)
+    return Checked(to_columns(fields, parsed, good), good, sorted(problems, key=lambda problem: problem.row))
+
+
+def _parse_column(rule: Field, cells: Sequence[str] | None, row_count: int) -> tuple[list[Any], list[Problem]]:
+    if cells is None:
+        cells = [""] * row_count
+    values: dict[str, Value] = {}
+    refusals: dict[str, Refusal] = {}
+    for cell in dict.fromkeys(cells):
+        try:
+            values[cell] = parse(rule, cell, is_text=True)
+        except Refused as refused:
+            values[cell] = None
+            refusals[cell] = refused.refusal
+    problems = [Problem(row, cell, refusals[cell]) for row, cell in enumerate(cells) if cell in refusals]
+    return [values[cell] for cell in cells], problems if refusals else []
+
+
+def to_columns(
+    fields: Sequence[Field], values: Mapping[str, Sequence[Any]], rows: NDArray[np.int64] | None = None
+) -> Columns:
+    """Typed arrays with one dtype per field at every door: float64 with NaN for unknown, or objects with None."""
+    columns: Columns = {}
+    for rule in fields:
+        column = np.array(values[rule.name], dtype=np.float64 if rule.is_numeric else object)
+        columns[rule.name] = column if rows is None else column[rows]
+    return columns
+
+
+def python_values(rule: Field, column: NDArray[Any]) -> list[Value]:
+    """A typed column as Python values, None for unknown: the way back from `to_columns`."""
+    if rule.is_integer:
+        return list(column.astype(np.int64).tolist())
+    if rule.is_numeric:
+        return [None if value != value else value for value in column.tolist()]
+    return list(column)

@@ -1,0 +1,157 @@
+"""Who a passenger is: the one declaration that form, API, contract, admin and tables are derived from.
+
+To carry the system over to a table of your own, replace this file, `features/definition.py` and the sample.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from django.core.validators import MaxValueValidator, MinValueValidator
+from django.db import models
+from django.utils.translation import gettext_lazy as _
+from django.utils.translation import gettext_noop
+
+from ingestion import contract
+from ingestion.names import honorific, sex_of, title_of
+
+KEY = "passenger_id"
+LABEL = "survived"
+# People on one ticket travelled, and mostly lived or died, together: they are never split.
+GROUP = "ticket"
+# The rule every model has to beat: women survive, men do not.
+BASELINE = ("sex", "female")
+
+
+class PassengerClass(models.IntegerChoices):
+    """Ticket class, the list's stand-in for wealth."""
+
+    FIRST = 1, _("First")
+    SECOND = 2, _("Second")
+    THIRD = 3, _("Third")
+
+
+class Sex(models.TextChoices):
+    """As recorded in the passenger list."""
+
+    MALE = "male", _("Male")
+    FEMALE = "female", _("Female")
+
+
+class Port(models.TextChoices):
+    """Where the passenger came aboard."""
+
+    CHERBOURG = "C", _("Cherbourg")
+    QUEENSTOWN = "Q", _("Queenstown")
+    SOUTHAMPTON = "S", _("Southampton")
+
+
+class Title(models.TextChoices):
+    """Honorific, grouped; everything seldom is Rare."""
+
+    MR = "Mr", _("Mr")
+    MISS = "Miss", _("Miss")
+    MRS = "Mrs", _("Mrs")
+    MASTER = "Master", _("Master")
+    RARE = "Rare", _("Rare")
+
+
+class PassengerFields(models.Model):
+    """What is known of a passenger before the voyage; a field with `null=True` may be unknown."""
+
+    pclass = models.PositiveSmallIntegerField(
+        _("Class"), choices=PassengerClass, help_text=_("Ticket class: 1, 2 or 3.")
+    )
+    sex = models.CharField(_("Sex"), max_length=6, choices=Sex, help_text=_("As recorded in the passenger list."))
+    age = models.FloatField(
+        _("Age"),
+        null=True,
+        blank=True,
+        validators=[MinValueValidator(0), MaxValueValidator(120)],
+        help_text=_("In years; below one as a fraction. Leave empty if unknown."),
+    )
+    sibsp = models.PositiveSmallIntegerField(
+        _("Siblings and spouses aboard"),
+        default=0,
+        validators=[MinValueValidator(0), MaxValueValidator(20)],
+        help_text=_("Brothers, sisters, husband or wife travelling along."),
+    )
+    parch = models.PositiveSmallIntegerField(
+        _("Parents and children aboard"),
+        default=0,
+        validators=[MinValueValidator(0), MaxValueValidator(20)],
+        help_text=_("Mother, father, sons and daughters travelling along."),
+    )
+    fare = models.FloatField(
+        _("Fare"),
+        null=True,
+        blank=True,
+        validators=[MinValueValidator(0), MaxValueValidator(100_000)],
+        help_text=_("In pounds, for the whole ticket. Leave empty if unknown."),
+    )
+    embarked = models.CharField(
+        _("Port"),
+        max_length=1,
+        null=True,
+        blank=True,
+        choices=Port,
+        help_text=_("Where the passenger came aboard: C, Q or S."),
+    )
+    cabin = models.CharField(
+        _("Cabin"), max_length=60, null=True, blank=True, help_text=_("For example C85. Leave empty if unknown.")
+    )
+    name = models.CharField(
+        _("Name"),
+        max_length=200,
+        null=True,
+        blank=True,
+        help_text=_("For example “Allen, Miss. Elisabeth Walton”; the honorific gives the title."),
+    )
+    title = models.CharField(
+        _("Title"),
+        max_length=6,
+        null=True,
+        blank=True,
+        choices=Title,
+        help_text=_("Leave empty to read it from the name."),
+    )
+    ticket = models.CharField(
+        _("Ticket"), max_length=40, null=True, blank=True, help_text=_("Ticket number; not used by the model.")
+    )
+
+    class Meta:
+        abstract = True
+
+
+def contradictions(passenger: Mapping[str, Any]) -> list[contract.Refusal]:
+    """What no single field shows: sex, title and name that exclude each other, with every field named.
+
+    >>> [r.field for r in contradictions({"sex": "male", "title": "Mrs", "name": None})]
+    ['sex', 'title']
+    """
+    sex, title, name = passenger["sex"], passenger["title"], passenger["name"]
+    word = honorific(name)
+    if title is not None and sex_of(title) not in (None, sex):
+        message = gettext_noop("“%(title)s” is not said of someone who is %(sex)s: correct one of the two.")
+        return contract.refuse_all(("sex", "title"), "contradiction", message, title=title, sex=sex)
+    if word is not None and sex_of(word) not in (None, sex):
+        message = gettext_noop("The name says “%(word)s”, the sex %(sex)s: correct one of the two.")
+        return contract.refuse_all(("sex", "name"), "contradiction", message, word=word, sex=sex)
+    if title is not None and word is not None and title_of(name) != title:
+        message = gettext_noop("The name says “%(word)s”, the title “%(title)s”: correct one of the two.")
+        return contract.refuse_all(("title", "name"), "contradiction", message, word=word, title=title)
+    return []
+
+
+#: The contract's fields, read off the declaration above.
+FIELDS = contract.fields_of(PassengerFields)
+FIELD_NAMES = tuple(field.name for field in FIELDS)
+
+KEY_FIELD = contract.Field(KEY, "text", is_required=True, is_nullable=False, max_length=40)
+LABEL_FIELD = contract.Field(LABEL, "choice", is_required=True, is_nullable=False, choices=(0, 1))
+#: A table must have every other column; these can be worked out.
+WORKED_OUT = ("title",)
+
+
+def to_columns(passengers: Sequence[Mapping[str, Any]]) -> contract.Columns:
+    """Checked passengers as the typed columns that the features are derived from."""
+    return contract.to_columns(FIELDS, {name: [row[name] for row in passengers] for name in FIELD_NAMES})

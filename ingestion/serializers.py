@@ -1,0 +1,36 @@
+"""Datasets as JSON."""
+
+from rest_framework import serializers
+
+from ingestion.models import Dataset, RowProblem
+from titanic_site.lib.serializers import JOB_FIELDS
+
+
+class DatasetSerializer(serializers.ModelSerializer[Dataset]):
+    """A dataset and how its ingest went."""
+
+    source = serializers.CharField(source="uri", read_only=True)
+    split = serializers.DictField(read_only=True, allow_null=True)
+
+    class Meta:
+        model = Dataset
+        fields = (*JOB_FIELDS, "name", "source", "sha256", "row_count", "problem_count", "split")
+        read_only_fields = fields
+
+
+class RowProblemSerializer(serializers.ModelSerializer[RowProblem]):
+    """A refused row's reason."""
+
+    reason = serializers.CharField(read_only=True)
+
+    class Meta:
+        model = RowProblem
+        fields = ("line_number", "column", "value", "code", "reason")
+        read_only_fields = fields
+
+
+class IngestSerializer(serializers.Serializer[None]):
+    """Where to fetch a table from, or the table itself."""
+
+    uri = serializers.CharField(required=False, max_length=500, help_text="A file in the inbox folder.")
+    file = serializers.FileField(required=False, help_text="A CSV file in UTF-8, headings in the first line.")

@@ -1,0 +1,65 @@
+"""Whether those who come now are like those the model learned from."""
+
+from typing import ClassVar
+
+from django.db import models
+from django.urls import reverse
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
+
+from titanic_site.lib.jobs import Job
+from training.models import ModelVersion
+
+
+class DriftCheck(Job):
+    """One comparison of a window of predictions with the rows the champion was trained on."""
+
+    task_name = "monitoring.tasks.check_drift"
+    task_argument = "check_id"
+    kind: ClassVar = gettext_lazy("Check drift")
+
+    version = models.ForeignKey(
+        ModelVersion, verbose_name=gettext_lazy("model"), null=True, editable=False, on_delete=models.PROTECT
+    )
+    # None means: not enough predictions yet.
+    drifted = models.BooleanField(gettext_lazy("drifted"), null=True, editable=False)
+    window_size = models.PositiveIntegerField(gettext_lazy("window"), null=True, editable=False)
+    window_from = models.DateTimeField(gettext_lazy("from"), null=True, editable=False)
+    window_to = models.DateTimeField(gettext_lazy("to"), null=True, editable=False)
+    reference_size = models.PositiveIntegerField(gettext_lazy("reference"), null=True, editable=False)
+    backend = models.CharField(gettext_lazy("backend"), max_length=10, blank=True, editable=False)
+    false_alarm_rate = models.FloatField(gettext_lazy("false-alarm rate"), null=True, editable=False)
+
+    class Meta(Job.Meta):
+        verbose_name = gettext_lazy("drift check")
+        verbose_name_plural = gettext_lazy("drift checks")
+
+    def __str__(self) -> str:
+        return _("Drift check %(id)s") % {"id": self.pk}
+
+    def get_absolute_url(self) -> str:
+        return reverse("drift_check", args=[self.pk])
+
+
+class FeatureDrift(models.Model):
+    """One test of one feature within a drift check."""
+
+    drift_check = models.ForeignKey(DriftCheck, on_delete=models.CASCADE, related_name="features")
+    name = models.CharField(gettext_lazy("feature"), max_length=100)
+    test = models.CharField(gettext_lazy("test"), max_length=40)
+    statistic = models.FloatField(gettext_lazy("statistic"))
+    p_value = models.FloatField(gettext_lazy("p-value"))
+    threshold = models.FloatField(gettext_lazy("threshold"))
+    effect = models.FloatField(gettext_lazy("effect size"))
+    drifted = models.BooleanField(gettext_lazy("drifted"))
+
+    class Meta:
+        verbose_name = gettext_lazy("feature drift")
+        verbose_name_plural = gettext_lazy("feature drifts")
+        ordering = ("pk",)
+        constraints = [
+            models.UniqueConstraint(fields=["drift_check", "name", "test"], name="one_test_per_feature_and_check")
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.name}: p = {self.p_value:.3g}"

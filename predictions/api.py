@@ -1,0 +1,176 @@
+"""The API's doors into predictions."""
+
+from dataclasses import asdict
+from typing import Any
+from uuid import UUID
+
+from django.http import FileResponse
+from django.urls import path
+from django.utils.dateparse import parse_datetime
+from django.utils.translation import gettext as _
+from drf_spectacular.types import OpenApiTypes
+from drf_spectacular.utils import OpenApiParameter, extend_schema
+from rest_framework import generics, status
+from rest_framework.exceptions import NotFound
+from rest_framework.parsers import MultiPartParser
+from rest_framework.request import Request
+from rest_framework.response import Response
+from rest_framework.views import APIView
+
+from ingestion.openapi import batch_schema, passenger_schema
+from predictions import log, services
+from predictions.models import Prediction, ScoringJob
+from predictions.serializers import (
+    AnswerSerializer,
+    BatchAnswerSerializer,
+    PredictionSerializer,
+    ScoringJobSerializer,
+)
+from titanic_site.lib.api import accepted, checked
+from titanic_site.lib.errors import Conflict, Invalid
+from titanic_site.lib.uploads import UploadSerializer
+
+
+class PredictionList(generics.ListAPIView[Prediction]):
+    """The prediction log, newest first; POST asks about one passenger."""
+
+    serializer_class = PredictionSerializer
+
+    def get_queryset(self) -> Any:
+        return Prediction.objects.filter(**_filters(self.request.query_params))
+
+    @extend_schema(
+        parameters=[
+            OpenApiParameter("model", int),
+            OpenApiParameter("survived", bool),
+            OpenApiParameter("since", OpenApiTypes.DATETIME),
+            OpenApiParameter("until", OpenApiTypes.DATETIME),
+        ]
+    )
+    def get(self, request: Request, *args: Any, **kwargs: Any) -> Response:
+        return super().get(request, *args, **kwargs)
+
+    @extend_schema(request={"application/json": passenger_schema()}, responses={201: AnswerSerializer})
+    def post(self, request: Request) -> Response:
+        return Response(asdict(services.predict(_object(request.data))), status=status.HTTP_201_CREATED)
+
+
+class PredictionBatch(APIView):
+    """Many passengers at once: all are answered, or none."""
+
+    @extend_schema(
+        request={"application/json": batch_schema(most=services.LARGEST_BATCH)}, responses=BatchAnswerSerializer
+    )
+    def post(self, request: Request) -> Response:
+        body = _object(request.data)
+        errors = {name: [("unknown_field", _("There is no such field."))] for name in set(body) - {"instances"}}
+        instances = body.get("instances")
+        if not isinstance(instances, list):
+            errors["instances"] = [("required", _("Must be a list of passengers."))]
+            raise Invalid(errors)
+        for index, instance in enumerate(instances):
+            if not isinstance(instance, dict):
+                errors[f"instances.{index}"] = [("not_an_object", _("Must be an object of fields."))]
+        if errors:
+            raise Invalid(errors)
+        return Response({"predictions": [asdict(answer) for answer in services.predict_batch(instances)]})
+
+
+class PredictionDetail(APIView):
+    """One logged prediction."""
+
+    @extend_schema(responses=PredictionSerializer)
+    def get(self, request: Request, pk: UUID) -> Response:
+        found = log.find(pk)
+        if found is None:
+            raise NotFound
+        return Response(PredictionSerializer(found).data)
+
+
+class ScoringJobList(generics.ListAPIView[ScoringJob]):
+    """Scoring jobs, newest first; POST starts one."""
+
+    queryset = ScoringJob.objects.all()
+    serializer_class = ScoringJobSerializer
+    parser_classes = (MultiPartParser,)
+
+    @extend_schema(request={"multipart/form-data": UploadSerializer}, responses={202: ScoringJobSerializer})
+    def post(self, request: Request) -> Response:
+        asked = checked(UploadSerializer, request)
+        by = request.user if request.user.is_authenticated else None
+        return accepted(services.queue_scoring(file=asked["file"], by=by), ScoringJobSerializer, request=request)
+
+
+class ScoringJobDetail(generics.RetrieveAPIView[ScoringJob]):
+    """One scoring job."""
+
+    queryset = ScoringJob.objects.all()
+    serializer_class = ScoringJobSerializer
+
+
+class ScoringJobResults(APIView):
+    """A finished job's file: the input plus the answers."""
+
+    @extend_schema(responses={(200, "text/csv"): OpenApiTypes.STR})
+    def get(self, request: Request, pk: int) -> FileResponse:
+        return results_response(generics.get_object_or_404(ScoringJob, pk=pk))
+
+
+def results_response(job: ScoringJob) -> FileResponse:
+    """The job's results as a download; raises Conflict before there are any."""
+    if not job.results:
+        raise Conflict(_("%(job)s has no results yet: it is %(state)s.") % {"job": job, "state": job.state})
+    try:
+        file = job.results.open("rb")
+    except FileNotFoundError as error:
+        raise NotFound from error
+    return FileResponse(file, as_attachment=True, filename=f"results-{job.pk}.csv", content_type="text/csv")
+
+
+def _object(body: Any) -> dict[str, Any]:
+    if not isinstance(body, dict):
+        raise Invalid({"non_field_errors": [("not_an_object", _("Must be an object of fields."))]})
+    return body
+
+
+def _filters(query: Any) -> dict[str, Any]:
+    """The list's filters; raises Invalid with the parameter's name."""
+    readers = {
+        "model": ("model_version", _number),
+        "survived": ("survived", _flag),
+        "since": ("created_at__gte", _moment),
+        "until": ("created_at__lt", _moment),
+    }
+    found = {}
+    for name, (lookup, read) in readers.items():
+        if query.get(name):
+            found[lookup] = read(query[name])
+            if found[lookup] is None:
+                raise Invalid({name: [("invalid", _("“%(value)s” cannot be read.") % {"value": query[name]})]})
+    return found
+
+
+def _number(text: str) -> int | None:
+    return int(text) if text.isascii() and text.isdigit() and len(text) < 10 else None  # noqa: PLR2004
+
+
+def _flag(text: str) -> bool | None:
+    return {"true": True, "1": True, "false": False, "0": False}.get(text.lower())
+
+
+def _moment(text: str) -> Any:
+    try:
+        moment = parse_datetime(text)
+    except ValueError:
+        return None
+    return moment if moment and moment.tzinfo else None
+
+
+urlpatterns = [
+    path("predictions/", PredictionList.as_view()),
+    path("predictions/batch/", PredictionBatch.as_view()),
+    path("predictions/<uuid:pk>/", PredictionDetail.as_view()),
+    path("scoring-jobs/", ScoringJobList.as_view()),
+    path("scoring-jobs/<int:pk>/", ScoringJobDetail.as_view()),
+    path("scoring-jobs/<int:pk>/results.csv", ScoringJobResults.as_view()),
+]

@@ -1,0 +1,35 @@
+"""python manage.py score_file IN OUT"""
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+from django.core.files import File
+from django.core.management.base import CommandParser
+from django.utils.translation import gettext as _
+
+from predictions import scoring
+from predictions.models import ScoringJob
+from titanic_site.lib.commands import StepCommand
+from titanic_site.lib.errors import TitanicError
+
+
+class Command(StepCommand):
+    help = "Score a CSV file: the input plus probability, survived and model_version."
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument("input", type=Path)
+        parser.add_argument("output", type=Path)
+
+    def step(self, **options: Any) -> str:
+        try:
+            with options["input"].open("rb") as file:
+                job = ScoringJob.objects.create(upload=File(file, options["input"].name), name=options["input"].name)
+            scoring.score(job)
+            with job.results.open("rb") as results, options["output"].open("wb") as out:
+                shutil.copyfileobj(results, out)
+        except OSError as error:
+            raise TitanicError(f"{error.filename}: {error.strerror}.") from error
+        message = _("%(job)s: %(rows)s rows scored into %(path)s, %(problems)s of them refused.")
+        counts = {"job": job, "rows": job.row_count, "problems": job.problem_count, "path": options["output"]}
+        return message % counts

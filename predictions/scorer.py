@@ -1,0 +1,114 @@
+"""The champion in this process's memory."""
+
+import logging
+import threading
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+from django.db import DatabaseError, InterfaceError
+from django.utils.translation import gettext as _
+from numpy.typing import NDArray
+
+from features.definition import FEATURES, Matrix, derive
+from ingestion.contract import Columns
+from ingestion.passenger import to_columns
+from titanic_site.lib.errors import Unavailable
+from training import registry
+from training.artifact import Artifact, ArtifactError
+from training.models import ModelVersion
+
+logger = logging.getLogger(__name__)
+
+#: How long (seconds) a process may answer with the champion before without having asked.
+RECHECK_SECONDS = 1.0
+
+
+class Scored(NamedTuple):
+    """Features (n, 11), probabilities (n,) and verdicts (n,) of n passengers."""
+
+    matrix: Matrix
+    probabilities: NDArray[np.float64]
+    survived: NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
+class Champion:
+    """The model in charge, ready to answer."""
+
+    version: int
+    threshold: float
+    artifact: Artifact
+
+    def score(self, columns: Columns) -> Scored:
+        """Answer for typed passenger columns."""
+        matrix = derive(columns)
+        probabilities = self.artifact.score(matrix)
+        return Scored(matrix, probabilities, probabilities >= self.threshold)
+
+
+class _Seat:
+    """Holds the champion, and looks once a second whether it is still in charge."""
+
+    def __init__(self) -> None:
+        self._champion: Champion | None = None
+        self._refused: int | None = None
+        self._checked_at = -RECHECK_SECONDS
+        self._lock = threading.Lock()
+
+    def champion(self) -> Champion:
+        """The champion; raises Unavailable when there is none that may serve."""
+        if time.monotonic() - self._checked_at > RECHECK_SECONDS and self._lock.acquire(blocking=self._champion is None):
+            try:
+                self._recheck()
+            finally:
+                self._lock.release()
+        if self._champion is None:
+            raise Unavailable(_("No model is in charge yet. Train one: python manage.py train."))
+        return self._champion
+
+    def forget(self) -> None:
+        """Look again at the next request."""
+        self._checked_at = -RECHECK_SECONDS
+
+    def _recheck(self) -> None:
+        if time.monotonic() - self._checked_at <= RECHECK_SECONDS:
+            return
+        try:
+            version = ModelVersion.objects.champion()
+        except (DatabaseError, InterfaceError) as error:
+            # Postgres is away: the champion of a moment ago goes on answering.
+            logger.warning("cannot ask who is champion: %s", error)
+        else:
+            self._seat(version)
+        self._checked_at = time.monotonic()
+
+    def _seat(self, version: ModelVersion | None) -> None:
+        if version is None:
+            self._champion = None
+        elif version.version not in (self._refused, self._champion and self._champion.version):
+            try:
+                self._champion = Champion(version.version, version.threshold, registry.load(version))
+                self._refused = None
+                logger.info("model %s took charge", version.version)
+            except ArtifactError as error:
+                # Better the old champion than a file that is not what the registry says.
+                self._refused = version.version
+                logger.error("model %s must not serve: %s", version.version, error)  # noqa: TRY400
+
+
+_seat = _Seat()
+current = _seat.champion
+forget = _seat.forget
+
+
+def features_of(row: NDArray[np.float32]) -> dict[str, float | None]:
+    """One row's features by name; unknown is None."""
+    return {name: None if value != value else value for name, value in zip(FEATURES, row.tolist(), strict=True)}
+
+
+def features_of_passenger(passenger: Mapping[str, Any]) -> dict[str, float | None]:
+    """A checked passenger's features by name."""
+    return features_of(derive(to_columns([passenger]))[0])

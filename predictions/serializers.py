@@ -1,0 +1,61 @@
+"""Answers, logged predictions and scoring jobs as JSON."""
+
+from typing import Any
+
+from drf_spectacular.utils import extend_schema_field
+from rest_framework import serializers
+
+from features.serializers import FeatureVector
+from ingestion.passenger import FIELD_NAMES
+from predictions import scorer
+from predictions.models import Prediction, ScoringJob
+from titanic_site.lib.serializers import JOB_FIELDS
+
+
+class AnswerSerializer(serializers.Serializer[Any]):
+    """What the model says of one passenger."""
+
+    id = serializers.UUIDField()
+    survived = serializers.BooleanField()
+    probability = serializers.FloatField(min_value=0, max_value=1)
+    threshold = serializers.FloatField(min_value=0, max_value=1)
+    model_version = serializers.IntegerField()
+    features = FeatureVector()
+    created_at = serializers.DateTimeField()
+
+
+class BatchAnswerSerializer(serializers.Serializer[Any]):
+    """The answers in the order of the instances."""
+
+    predictions = AnswerSerializer(many=True)
+
+
+class PredictionSerializer(serializers.ModelSerializer[Prediction]):
+    """A logged prediction: who was asked about, and the answer."""
+
+    passenger = serializers.SerializerMethodField()
+    features = serializers.SerializerMethodField()
+
+    class Meta:
+        model = Prediction
+        fields = (
+            "id", "survived", "probability", "threshold", "model_version", "source", "passenger", "features",
+            "created_at",
+        )  # fmt: skip
+        read_only_fields = fields
+
+    def get_passenger(self, prediction: Prediction) -> dict[str, Any]:
+        return {name: getattr(prediction, name) for name in FIELD_NAMES}
+
+    @extend_schema_field(FeatureVector)
+    def get_features(self, prediction: Prediction) -> dict[str, float | None]:
+        return scorer.features_of_passenger(self.get_passenger(prediction))
+
+
+class ScoringJobSerializer(serializers.ModelSerializer[ScoringJob]):
+    """A file being scored."""
+
+    class Meta:
+        model = ScoringJob
+        fields = (*JOB_FIELDS, "name", "row_count", "problem_count")
+        read_only_fields = fields

@@ -1,0 +1,17 @@
+"""Celery's doors into predictions."""
+
+from predictions import log, scoring
+from predictions.models import ScoringJob
+from titanic_site.lib.tasks import job_task
+
+
+@job_task(queue="scoring")
+def score(*, job_id: int) -> None:
+    """Score one file."""
+    scoring.score(ScoringJob.objects.get(pk=job_id))
+
+
+@job_task(queue="fast")
+def drain() -> None:
+    """Move the prediction stream into Postgres."""
+    log.drain()

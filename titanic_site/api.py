@@ -1,0 +1,77 @@
+"""The API's root: every app's doors, the list of all runs, schema and human pages."""
+
+from typing import Any
+
+from django.urls import include, path
+from drf_spectacular.views import SpectacularAPIView, SpectacularRedocView, SpectacularSwaggerSplitView
+from drf_spectacular.utils import extend_schema
+from rest_framework import serializers
+from rest_framework.permissions import AllowAny
+from rest_framework.request import Request
+from rest_framework.response import Response
+from rest_framework.utils.urls import replace_query_param
+from rest_framework.views import APIView
+
+from titanic_site.lib.jobs import Job, State
+from titanic_site.lib.pagination import NewestFirst
+from titanic_site.runs import kind_of, newest
+
+
+class RunSerializer(serializers.Serializer[Any]):
+    """One job of any kind."""
+
+    id = serializers.IntegerField()
+    kind = serializers.SerializerMethodField()
+    state = serializers.ChoiceField(choices=State.choices)
+    progress = serializers.FloatField()
+    error = serializers.CharField()
+    created_at = serializers.DateTimeField()
+    started_at = serializers.DateTimeField(allow_null=True)
+    finished_at = serializers.DateTimeField(allow_null=True)
+
+    def get_kind(self, job: Job) -> str:
+        return kind_of(job)
+
+
+class RunPageSerializer(serializers.Serializer[Any]):
+    """A page of runs."""
+
+    next = serializers.URLField(allow_null=True)
+    previous = serializers.URLField(allow_null=True)
+    results = RunSerializer(many=True)
+
+
+class RunQuery(serializers.Serializer[Any]):
+    """Which page: runs created before `cursor`."""
+
+    cursor = serializers.DateTimeField(required=False, default=None)
+    page_size = serializers.IntegerField(
+        required=False, min_value=1, max_value=NewestFirst.max_page_size, default=NewestFirst.page_size
+    )
+
+
+class RunList(APIView):
+    """Every job of every kind, newest first."""
+
+    @extend_schema(parameters=[RunQuery], responses=RunPageSerializer)
+    def get(self, request: Request) -> Response:
+        query = RunQuery(data=request.query_params)
+        query.is_valid(raise_exception=True)
+        size = query.validated_data["page_size"]
+        jobs = newest(before=query.validated_data["cursor"], count=size)
+        url = request.build_absolute_uri()
+        following = replace_query_param(url, "cursor", jobs[-1].created_at.isoformat()) if len(jobs) == size else None
+        return Response({"next": following, "previous": None, "results": RunSerializer(jobs, many=True).data})
+
+
+urlpatterns = [
+    *(path("", include(f"{app}.api")) for app in ("ingestion", "features", "training", "predictions", "monitoring")),
+    path("runs/", RunList.as_view()),
+    path("schema/", SpectacularAPIView.as_view(permission_classes=[AllowAny]), name="api_schema"),
+    path(
+        "docs/",
+        SpectacularSwaggerSplitView.as_view(permission_classes=[AllowAny], url_name="api_schema"),
+        name="api_docs",
+    ),
+    path("redoc/", SpectacularRedocView.as_view(permission_classes=[AllowAny], url_name="api_schema")),
+]

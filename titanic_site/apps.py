@@ -1,0 +1,10 @@
+"""The site itself, as an app: tokens, commands, shared templates."""
+
+from django.apps import AppConfig
+
+
+class SiteConfig(AppConfig):
+    """Named so that its label is free of the project's path."""
+
+    name = "titanic_site"
+    verbose_name = "Site"

@@ -1,0 +1,189 @@
+"""The environment, read once and checked: a wrong setting stops the start with one sentence that says how to mend it."""
+
+import secrets
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, TypeVar
+from urllib.parse import urlsplit
+
+import dj_database_url
+from environs import Env, EnvError, validate
+
+from titanic_site import embedded
+
+BASE_DIR = Path(__file__).resolve().parent.parent
+LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1", "[::1]"})
+_LARGEST_PORT = 65535
+
+T = TypeVar("T")
+
+
+class SettingError(ValueError):
+    """A setting that cannot be used; its text names the setting and the remedy."""
+
+
+@dataclass(frozen=True)
+class Environment:
+    """Every setting of the installation, typed."""
+
+    home: Path
+    is_embedded: bool
+    database: dict[str, Any]
+    redis_url: str
+    broker_url: str
+    secret_key: str
+    debug: bool
+    host: str
+    port: int
+    web_workers: int
+    allowed_hosts: list[str]
+    csrf_trusted_origins: list[str]
+    login_required: bool
+    api_allow_anonymous: bool
+    throttle_predict: str | None
+    throttle_anon: str | None
+    source_uri: str
+    artifact_bucket: str
+    dask_scheduler: str
+    drift_backend: str
+    alert_webhook_url: str
+    email: dict[str, Any]
+    admin_password: str
+    log_format: Literal["text", "json"]
+
+
+def read() -> Environment:
+    """The environment with `.env` beneath it, or exit with one sentence."""
+    env = Env()
+    env.read_env(str(BASE_DIR / ".env"), recurse=False)
+    try:
+        return _environment(env)
+    except EnvError as error:
+        sys.exit(f"Setting {str(error).removeprefix('Environment variable ')} See .env.example.")
+    except SettingError as error:
+        sys.exit(f"{error} See .env.example.")
+
+
+def _environment(env: Env) -> Environment:
+    home = BASE_DIR / Path(_text(env, "TITANIC_HOME", "var")).expanduser()
+    database_url, redis_url = _text(env, "DATABASE_URL"), _text(env, "REDIS_URL")
+    if bool(database_url) != bool(redis_url):
+        missing, given = ("REDIS_URL", "DATABASE_URL") if database_url else ("DATABASE_URL", "REDIS_URL")
+        raise SettingError(f"Setting {given} is set and {missing} is not: set both to use your servers, or neither.")
+    is_embedded = not database_url
+    services = embedded.Layout(home)
+    host = _text(env, "HOST", "127.0.0.1")
+    return Environment(
+        home=home,
+        is_embedded=is_embedded,
+        database=_database(database_url or services.database_url),
+        redis_url=_redis(redis_url or services.redis_url),
+        broker_url=(redis_url or services.redis_url).replace("unix://", "redis+socket://", 1),
+        secret_key=_secret_key(_text(env, "SECRET_KEY"), home, is_embedded=is_embedded),
+        debug=_flag(env, "DEBUG", default=False),
+        host=host,
+        port=_number(env, "PORT", default=8000, most=_LARGEST_PORT),
+        web_workers=_number(env, "WEB_WORKERS", default=2, most=64),
+        allowed_hosts=_words(env, "ALLOWED_HOSTS") or sorted(LOOPBACK | ({host} - {"0.0.0.0", "::"})),
+        csrf_trusted_origins=[_origin(word) for word in _words(env, "CSRF_TRUSTED_ORIGINS")],
+        login_required=_flag(env, "LOGIN_REQUIRED", default=not (is_embedded and host in LOOPBACK)),
+        api_allow_anonymous=_flag(env, "API_ALLOW_ANONYMOUS", default=False),
+        throttle_predict=_rate(env, "THROTTLE_PREDICT"),
+        throttle_anon=_rate(env, "THROTTLE_ANON"),
+        source_uri=_text(env, "SOURCE_URI", str(BASE_DIR / "ingestion/sample/titanic.csv")),
+        artifact_bucket=_text(env, "ARTIFACT_BUCKET"),
+        dask_scheduler=_text(env, "DASK_SCHEDULER"),
+        drift_backend=_one_of(env, "DRIFT_BACKEND", ("alibi", "scipy")),
+        alert_webhook_url=_text(env, "ALERT_WEBHOOK_URL"),
+        email=env.dj_email_url("EMAIL_URL", _text(env, "EMAIL_URL") or "console:"),
+        admin_password=_text(env, "ADMIN_PASSWORD"),
+        log_format=_one_of(env, "LOG_FORMAT", ("text", "json")),  # type: ignore[arg-type]
+    )
+
+
+def _text(env: Env, name: str, default: str = "") -> str:
+    return (env.str(name, "") or "").strip() or default
+
+
+def _flag(env: Env, name: str, *, default: bool) -> bool:
+    return env.bool(name) if _text(env, name) else default
+
+
+def _words(env: Env, name: str) -> list[str]:
+    return [word.strip() for word in _text(env, name).split(",") if word.strip()]
+
+
+def _number(env: Env, name: str, *, default: int, most: int) -> int:
+    if not _text(env, name):
+        return default
+    return int(env.int(name, validate=validate.Range(1, most)))
+
+
+def _one_of(env: Env, name: str, options: tuple[str, ...]) -> str:
+    """One of `options`; the first is the default."""
+    return str(env.str(name, validate=validate.OneOf(options))) if _text(env, name) else options[0]
+
+
+def _rate(env: Env, name: str) -> str | None:
+    text = _text(env, name)
+    if not text:
+        return None
+    count, _, period = text.partition("/")
+    if not (count.isascii() and count.isdigit() and int(count) > 0 and period in {"s", "m", "h", "d"}):
+        raise SettingError(f'Setting {name} is "{text}": write a number, a slash and s, m, h or d, such as 100/s.')
+    return text
+
+
+def _origin(text: str) -> str:
+    if urlsplit(text).scheme not in ("http", "https"):
+        raise SettingError(f'Setting CSRF_TRUSTED_ORIGINS has "{text}": write it with its scheme, https://example.org.')
+    return text
+
+
+def _database(url: str) -> dict[str, Any]:
+    hint = "write it as postgres://user:password@host:5432/name, special characters percent-encoded."
+    try:
+        config = dj_database_url.parse(url, conn_max_age=600, conn_health_checks=True)
+    except ValueError as error:
+        raise SettingError(f"Setting DATABASE_URL cannot be read: {hint}") from error
+    if config["ENGINE"] != "django.db.backends.postgresql" or not config["NAME"]:
+        raise SettingError(f"Setting DATABASE_URL does not name a PostgreSQL database: {hint}")
+    config.setdefault("OPTIONS", {}).setdefault("connect_timeout", 5)
+    return dict(config)
+
+
+def _redis(url: str) -> str:
+    parts = urlsplit(url)
+    if parts.scheme not in ("redis", "rediss", "unix") or not (parts.hostname or parts.path):
+        raise SettingError("Setting REDIS_URL cannot be read: write it as redis://:password@host:6379/0.")
+    return url
+
+
+def _secret_key(given: str, home: Path, *, is_embedded: bool) -> str:
+    """The given key; with embedded services, else one made once and kept."""
+    if given:
+        return given
+    if not is_embedded:
+        raise SettingError("Setting SECRET_KEY is missing: set it to fifty random characters and keep it.")
+    path = home / "secret_key"
+    if not path.exists():
+        _write_once(path, secrets.token_urlsafe(50))
+    return path.read_text().strip()
+
+
+def _write_once(path: Path, text: str) -> None:
+    """Write a private file whole or not at all; of two at once, the first stays."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        draft = path.with_name(f"{path.name}.{secrets.token_hex(4)}")
+        draft.touch(mode=0o600)
+        draft.write_text(text)
+        try:
+            path.hardlink_to(draft)
+        except FileExistsError:
+            pass
+        finally:
+            draft.unlink()
+    except OSError as error:
+        raise SettingError(f"Setting TITANIC_HOME: cannot write {path.parent} ({error.strerror}).") from error

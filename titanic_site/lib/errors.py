@@ -1,0 +1,76 @@
+"""The errors people see: one family, one JSON shape, one page."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from django.utils.translation import gettext as _
+from drf_standardized_errors.handler import exception_handler
+from rest_framework import exceptions, status
+from rest_framework.response import Response
+
+
+class TitanicError(Exception):
+    """Something a person can mend: `message` (translated) says what is wrong and what to do next."""
+
+    code = "error"
+    status = status.HTTP_400_BAD_REQUEST
+
+    def __init__(self, message: str, *, field: str | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.field = field
+
+
+class Conflict(TitanicError):
+    """The right input at the wrong time."""
+
+    code = "conflict"
+    status = status.HTTP_409_CONFLICT
+
+
+class TooLarge(TitanicError):
+    """More than this installation takes in one go."""
+
+    code = "too_large"
+    status = status.HTTP_413_REQUEST_ENTITY_TOO_LARGE
+
+
+class Unavailable(TitanicError):
+    """A part that is needed is away for the moment."""
+
+    code = "unavailable"
+    status = status.HTTP_503_SERVICE_UNAVAILABLE
+
+
+class Invalid(TitanicError):
+    """Input that breaks the contract, field by field: {field: [(code, message), ...]}."""
+
+    code = "invalid"
+
+    def __init__(self, errors: Mapping[str, list[tuple[str, str]]]) -> None:
+        super().__init__(_("Some fields need correcting."))
+        self.errors = errors
+
+
+def error_body(error: TitanicError) -> dict[str, Any]:
+    """The error in drf-standardized-errors' shape."""
+    if isinstance(error, Invalid):
+        errors = [
+            {"code": code, "detail": detail, "attr": attr}
+            for attr, refusals in error.errors.items()
+            for code, detail in refusals
+        ]
+        return {"type": "validation_error", "errors": errors}
+    kind = "server_error" if error.status >= status.HTTP_500_INTERNAL_SERVER_ERROR else "client_error"
+    kind = "validation_error" if error.status == status.HTTP_400_BAD_REQUEST else kind
+    return {"type": kind, "errors": [{"code": error.code, "detail": error.message, "attr": error.field}]}
+
+
+def api_exception_handler(exc: Exception, context: dict[str, Any]) -> Response | None:
+    """DRF's exceptions through drf-standardized-errors, ours in the same shape."""
+    if isinstance(exc, TitanicError):
+        headers = {"Retry-After": "5"} if isinstance(exc, Unavailable) else None
+        return Response(error_body(exc), status=exc.status, headers=headers)
+    if isinstance(exc, UnicodeDecodeError):
+        exc = exceptions.ParseError(_("The body is not valid UTF-8."))
+    return exception_handler(exc, context)

@@ -1,0 +1,273 @@
+"""A job: one step of the life, as a row with a state, a lease and a way to start again."""
+
+import logging
+import os
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+from functools import partial
+from typing import Any, ClassVar, Self
+
+from celery import current_app
+from django.apps import apps
+from django.core.exceptions import ImproperlyConfigured
+from django.db import DatabaseError, InterfaceError, connection, models, transaction
+from django.db.models.functions import Now
+from django.utils import timezone
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
+from kombu.exceptions import OperationalError as BrokerAway
+
+from titanic_site.lib import canary
+from titanic_site.lib.errors import Conflict, TitanicError
+from titanic_site.lib.redis import RedisAway
+
+logger = logging.getLogger(__name__)
+
+LEASE = timedelta(seconds=60)
+RENEWAL_SECONDS = 1.0
+#: A queued job is published again when nobody took it for this long; a second message is harmless.
+RESEND_AFTER = timedelta(seconds=60)
+
+
+class NotClaimed(Exception):
+    """Somebody else has the job, or it is over: there is nothing to do here."""
+
+
+class Cancelled(Exception):
+    """A person cancelled the job while it ran."""
+
+
+class State(models.TextChoices):
+    """A job's way: queued, running, then one of three ends."""
+
+    QUEUED = "queued", gettext_lazy("Queued")
+    RUNNING = "running", gettext_lazy("Running")
+    SUCCEEDED = "succeeded", gettext_lazy("Succeeded")
+    FAILED = "failed", gettext_lazy("Failed")
+    CANCELLED = "cancelled", gettext_lazy("Cancelled")
+
+
+OPEN = (State.QUEUED, State.RUNNING)
+
+
+class JobQuerySet(models.QuerySet["Job"]):
+    """Jobs in the words of the people who watch them."""
+
+    def succeeded(self) -> Self:
+        return self.filter(state=State.SUCCEEDED)
+
+    def open(self) -> Self:
+        """Queued or running."""
+        return self.filter(state__in=OPEN)
+
+    def abandoned(self) -> Self:
+        """Running on paper, but the lease has run out: the worker died."""
+        return self.filter(state=State.RUNNING, lease_expires_at__lt=Now())
+
+    def undelivered(self) -> Self:
+        """Queued, and its message lost or waiting for long."""
+        return self.filter(state=State.QUEUED, sent_at__lt=timezone.now() - RESEND_AFTER)
+
+
+class Job(models.Model):
+    """One run of one step."""
+
+    #: The task that does the work, its one argument, its queue, and the fields a new start copies.
+    task_name: ClassVar[str]
+    task_argument: ClassVar[str]
+    queue: ClassVar[str] = "default"
+    inputs: ClassVar[tuple[str, ...]] = ()
+    kind: ClassVar[Any]
+    _lease: "_Lease"
+
+    state = models.CharField(gettext_lazy("state"), max_length=9, choices=State, default=State.QUEUED, editable=False)
+    error = models.TextField(gettext_lazy("error"), blank=True, editable=False)
+    progress = models.FloatField(gettext_lazy("progress"), default=0, editable=False, help_text="0 to 1")
+    created_at = models.DateTimeField(gettext_lazy("created"), default=timezone.now, editable=False)
+    started_at = models.DateTimeField(gettext_lazy("started"), null=True, editable=False)
+    finished_at = models.DateTimeField(gettext_lazy("finished"), null=True, editable=False)
+    # When it was last published; a new row counts as published, so that its own commit gets the first try.
+    sent_at = models.DateTimeField(default=timezone.now, editable=False)
+    lease_expires_at = models.DateTimeField(null=True, editable=False)
+    worker = models.CharField(gettext_lazy("worker"), max_length=200, blank=True, editable=False)
+
+    objects = JobQuerySet.as_manager()
+
+    class Meta:
+        abstract = True
+        ordering = ("-pk",)
+        get_latest_by = "pk"
+
+    @property
+    def task_id(self) -> str:
+        """The message's id is the job's."""
+        return f"{self._meta.model_name}-{self.pk}"
+
+    @property
+    def is_open(self) -> bool:
+        return self.state in OPEN
+
+    @property
+    def duration(self) -> timedelta | None:
+        """How long it ran, or has been running."""
+        return (self.finished_at or timezone.now()) - self.started_at if self.started_at else None
+
+    @contextmanager
+    def running(self) -> Iterator[None]:
+        """Claim the job, hold its lease while the body runs, and write down how it ended.
+
+        Raises NotClaimed when it is not queued any more: of two deliveries one gets it.
+        """
+        if connection.in_atomic_block:
+            message = "running() inside a transaction: a failure would roll its own mark back."
+            raise ImproperlyConfigured(message)
+        self._claim()
+        with _Lease(self) as self._lease:
+            try:
+                yield
+            except Cancelled:
+                logger.info("%s cancelled", self.task_id)
+                raise
+            except TitanicError as error:
+                self._finish(State.FAILED, error=error.message)
+                raise
+            except BaseException as error:
+                self._finish(State.FAILED, error=_describe(error))
+                raise
+            self._finish(State.SUCCEEDED, progress=1)
+
+    def report(self, done: float) -> None:
+        """Say how far the work is (0 to 1); raises Cancelled when the job is not ours any more.
+
+        The lease's thread writes it down, so that it is seen, and a cancel heard, in the middle of a transaction.
+        """
+        if self._lease.is_lost:
+            raise Cancelled
+        self._lease.done = min(max(done, 0.0), 1.0)
+
+    def hold(self) -> None:
+        """Keep the row locked until the transaction's end, or raise Cancelled: what is committed now is still wanted."""
+        if not self._mine().select_for_update().exists():
+            raise Cancelled
+
+    def cancel(self) -> None:
+        """Stop the job: a queued one never runs, a running one ends at its next report."""
+        changed = self._rows().filter(state__in=OPEN).update(
+            state=State.CANCELLED, finished_at=Now(), error="", lease_expires_at=None
+        )  # fmt: skip
+        if not changed:
+            raise Conflict(_("This run is over already."))
+        self.refresh_from_db()
+
+    def successor(self) -> Self:
+        """A new queued row with the same inputs; what happened stays on the old one."""
+        if self.is_open:
+            raise Conflict(_("This run is not over yet: cancel it first."))
+        return self.__class__._default_manager.create(**{name: getattr(self, name) for name in self.inputs})
+
+    def _rows(self) -> models.QuerySet[Self]:
+        return self.__class__._default_manager.filter(pk=self.pk)
+
+    def _mine(self) -> models.QuerySet[Self]:
+        return self._rows().filter(state=State.RUNNING, worker=self.worker)
+
+    def _claim(self) -> None:
+        worker = f"{socket.gethostname()}:{os.getpid()}:{time.monotonic_ns()}"
+        claimed = self._rows().filter(state=State.QUEUED).update(
+            state=State.RUNNING, worker=worker, started_at=Now(), lease_expires_at=Now() + LEASE
+        )  # fmt: skip
+        if not claimed:
+            raise NotClaimed(self.task_id)
+        self.refresh_from_db()
+        logger.info("%s started", self.task_id)
+
+    def _finish(self, state: State, *, error: str = "", progress: float | None = None) -> None:
+        changes: dict[str, Any] = {"state": state, "error": error, "finished_at": Now(), "lease_expires_at": None}
+        if progress is not None:
+            changes["progress"] = progress
+        finished = self._mine().update(**changes)
+        self.refresh_from_db()
+        logger.info("%s %s", self.task_id, self.state, extra={"error": error})
+        if not finished and state == State.SUCCEEDED:
+            raise Cancelled
+
+
+def _describe(error: BaseException) -> str:
+    """What a person reads on the run; the traceback is in the log."""
+    logger.error("a job failed", exc_info=error)
+    return f"{type(error).__name__}: {error}".strip(": ")[:2000]
+
+
+class _Lease:
+    """Renews a running job's lease, and writes its progress, from a thread of its own while the body computes."""
+
+    def __init__(self, job: Job) -> None:
+        self.done = 0.0
+        self.is_lost = False
+        self._job = job
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._renew_until_over, name=f"lease {job.task_id}", daemon=True)
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self._over.set()
+        self._thread.join()
+
+    def _renew_until_over(self) -> None:
+        while not self._over.wait(RENEWAL_SECONDS):
+            try:
+                self._renew()
+            except (DatabaseError, InterfaceError, *RedisAway) as error:
+                logger.warning("lease of %s not renewed: %s", self._job.task_id, error)
+                connection.close()
+        connection.close()
+
+    def _renew(self) -> None:
+        kept = self._job._mine().update(lease_expires_at=Now() + LEASE, progress=self.done)
+        self.is_lost = not kept
+        # A worker that holds a lease answers for its queue: the canary cannot, while a training fills it.
+        canary.answer(self._job.queue)
+
+
+def enqueue(job: Job) -> None:
+    """Publish the job once the row is committed; without a broker the row waits for the sweep."""
+    transaction.on_commit(partial(_publish, job))
+
+
+def _publish(job: Job) -> None:
+    try:
+        current_app.send_task(
+            job.task_name, kwargs={job.task_argument: job.pk}, task_id=job.task_id, queue=job.queue, retry=False
+        )
+    except (BrokerAway, *RedisAway):
+        logger.warning("%s not published, the sweep will", job.task_id)
+
+
+def kinds() -> list[type[Job]]:
+    """Every kind of job there is."""
+    return [model for model in apps.get_models() if issubclass(model, Job)]
+
+
+def sweep() -> tuple[int, int]:
+    """Close what a dead worker left behind and publish again what nobody took: (closed, sent) counts."""
+    closed = sent = 0
+    for model in kinds():
+        jobs: JobQuerySet = model._default_manager.all()  # type: ignore[assignment]
+        closed += jobs.abandoned().update(
+            state=State.FAILED,
+            error=_("The worker stopped in the middle of this run. Start it again."),
+            finished_at=Now(),
+            lease_expires_at=None,
+        )
+        for job in jobs.undelivered():
+            _publish(job)
+            sent += jobs.filter(pk=job.pk).update(sent_at=Now())
+    return closed, sent
+

@@ -1,0 +1,25 @@
+"""The one Redis client of a process."""
+
+from functools import cache
+
+import redis
+from django.conf import settings
+from redis.backoff import NoBackoff
+from redis.retry import Retry
+
+#: What a caller that can do without Redis for the moment catches.
+RedisAway = (redis.ConnectionError, redis.TimeoutError, redis.OutOfMemoryError, redis.ReadOnlyError)
+
+
+@cache
+def client() -> redis.Redis:
+    """A pooled client with short timeouts: a request never hangs on a Redis that is away."""
+    return redis.Redis.from_url(
+        settings.REDIS_URL,
+        socket_timeout=5,
+        socket_connect_timeout=2,
+        health_check_interval=10,
+        # One immediate second try: a pooled connection may have died with the last server.
+        retry=Retry(NoBackoff(), 1),
+        retry_on_error=[redis.ConnectionError],
+    )

@@ -1,0 +1,20 @@
+"""CSV that leaves the house: a spreadsheet must not take a cell for a formula."""
+
+import re
+from collections.abc import Iterable
+
+_NUMBER = re.compile(r"[+-]?[\d.]+([eE][+-]?\d+)?", re.ASCII)
+_STARTS_FORMULA = ("=", "+", "-", "@", "\t", "\r")
+
+
+def safe(row: Iterable[object]) -> list[str]:
+    """The row's cells as text, a quote before what a spreadsheet would run (OWASP, CSV injection).
+
+    >>> safe(["=cmd|' /C calc'!A0", -1.5, None])
+    ["'=cmd|' /C calc'!A0", '-1.5', '']
+    """
+    return [_safe("" if cell is None else str(cell)) for cell in row]
+
+
+def _safe(cell: str) -> str:
+    return f"'{cell}" if cell.startswith(_STARTS_FORMULA) and not _NUMBER.fullmatch(cell) else cell

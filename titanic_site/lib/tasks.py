@@ -1,0 +1,27 @@
+"""How every task is declared: its queue, its limits, and what a second delivery does."""
+
+from collections.abc import Callable
+from typing import Any
+
+from celery import shared_task
+from django.conf import settings
+
+from titanic_site.lib.jobs import Cancelled, NotClaimed
+
+
+def job_task(*, queue: str, is_short: bool = True) -> Callable[[Callable[..., None]], Any]:
+    """A task on `queue` that takes one id. A short, idempotent one is acknowledged when done and survives its worker.
+
+    A long one is acknowledged at once: its lease and the sweep tell of a lost worker, and nobody is surprised by a
+    second training.
+    """
+    limit = settings.QUEUES[queue]
+    return shared_task(
+        queue=queue,
+        time_limit=limit,
+        soft_time_limit=int(limit * 0.9),
+        acks_late=is_short,
+        reject_on_worker_lost=is_short,
+        # Expected ends of a job, written on its row: no traceback in the log.
+        throws=(NotClaimed, Cancelled),
+    )

@@ -1,0 +1,16 @@
+"""python manage.py bootstrap"""
+
+from typing import Any
+
+from django.utils.translation import gettext as _
+
+from titanic_site import bootstrap
+from titanic_site.lib.commands import StepCommand
+
+
+class Command(StepCommand):
+    help = "Make the admin, an API token, the schedules and, when there is no champion, a model of the sample."
+
+    def step(self, **options: Any) -> str:
+        champion = bootstrap.bootstrap(say=self.stdout.write)
+        return _("Ready to serve: %(champion)s is in charge.") % {"champion": champion}

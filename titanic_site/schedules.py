@@ -1,0 +1,64 @@
+"""The schedules a new installation has. Made when missing; what a person edited stays as it is."""
+
+import json
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import Any
+
+from django.conf import settings
+from django_celery_beat.models import IntervalSchedule, PeriodicTask
+
+_NAME_OF_CANARY = "Canary of queue {queue}"
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """A task, how often, and for how long its message is worth anything."""
+
+    name: str
+    task: str
+    every: timedelta
+    queue: str
+    arguments: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def expires_seconds(self) -> int:
+        """A message that waited for a whole interval has a successor."""
+        return int(self.every.total_seconds())
+
+
+def defaults() -> list[Schedule]:
+    """What runs by itself."""
+    canaries = [
+        Schedule(_NAME_OF_CANARY.format(queue=queue), "titanic_site.tasks.canary", timedelta(seconds=20), queue,
+                 {"queue": queue})
+        for queue in settings.QUEUES
+    ]  # fmt: skip
+    return [
+        Schedule("Fetch new data", "titanic_site.tasks.fetch_sources", timedelta(hours=1), "training"),
+        Schedule("Train anew", "titanic_site.tasks.retrain", timedelta(days=7), "training"),
+        Schedule("Drain the prediction log", "predictions.tasks.drain", timedelta(seconds=1), "fast"),
+        Schedule("Check drift", "monitoring.tasks.scheduled_check", timedelta(hours=1), "default"),
+        Schedule("Sweep stale jobs", "titanic_site.tasks.sweep", timedelta(seconds=15), "fast"),
+        *canaries,
+    ]
+
+
+def create_missing() -> int:
+    """Create the default schedules that are not there and return how many that were."""
+    created = 0
+    for schedule in defaults():
+        if PeriodicTask.objects.filter(name=schedule.name).exists():
+            continue
+        seconds = int(schedule.every.total_seconds())
+        interval, _ = IntervalSchedule.objects.get_or_create(every=seconds, period=IntervalSchedule.SECONDS)
+        PeriodicTask.objects.create(
+            name=schedule.name,
+            task=schedule.task,
+            interval=interval,
+            queue=schedule.queue,
+            kwargs=json.dumps(schedule.arguments),
+            expire_seconds=schedule.expires_seconds,
+        )
+        created += 1
+    return created

@@ -1,0 +1,36 @@
+"""Celery's doors into what spans the apps."""
+
+from titanic_site import pipeline
+from titanic_site.lib import canary as canaries
+from titanic_site.lib import jobs
+from titanic_site.lib.tasks import job_task
+
+
+@job_task(queue="training", is_short=False)
+def run_pipeline() -> None:
+    """From the newest data to a judged model."""
+    pipeline.run()
+
+
+@job_task(queue="training", is_short=False)
+def fetch_sources() -> None:
+    """Load what is new, and learn from it."""
+    pipeline.fetch_sources()
+
+
+@job_task(queue="training", is_short=False)
+def retrain() -> None:
+    """Train anew."""
+    pipeline.retrain()
+
+
+@job_task(queue="fast")
+def sweep() -> None:
+    """Close what dead workers left, send again what nobody took."""
+    jobs.sweep()
+
+
+@job_task(queue="fast")
+def canary(*, queue: str) -> None:
+    """Answer for a queue; each schedule sends it to its own."""
+    canaries.answer(queue)

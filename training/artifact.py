@@ -1,0 +1,99 @@
+"""A model file as it is served: checked before it may answer."""
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple, Self
+
+import numpy as np
+import onnx
+import onnxruntime as ort
+from google.protobuf.message import DecodeError
+from numpy.typing import NDArray
+from onnxruntime.capi import onnxruntime_pybind11_state as errors
+
+from features.definition import FEATURES, Matrix
+
+INPUT, OUTPUT = "features", "probabilities"
+LARGEST_BYTES = 64 * 1024**2
+_TOLERANCE = 1e-6
+_DOMAINS = frozenset({"", "ai.onnx.ml"})
+#: What our exporter writes; anything else in a file was not written by it.
+_OPERATORS = frozenset({"ArrayFeatureExtractor", "Concat", "Imputer", "TreeEnsembleClassifier"})
+
+
+# onnxruntime's errors share no base but Exception.
+_REFUSALS = (errors.Fail, errors.InvalidArgument, errors.InvalidGraph, errors.InvalidProtobuf, errors.NotImplemented)
+
+
+class ArtifactError(ValueError):
+    """A model file that must not serve; the text says why."""
+
+
+class GoldenRow(NamedTuple):
+    """A row of features (None is unknown) and the answer that the pipeline itself gave."""
+
+    features: Sequence[float | None]
+    probability: float
+
+
+@dataclass(frozen=True)
+class Artifact:
+    """A loaded graph."""
+
+    session: ort.InferenceSession
+    sha256: str
+
+    @classmethod
+    def load(cls, data: bytes, *, golden: Sequence[Any], sha256: str | None = None) -> Self:
+        """Check the file (size, sha256, operators, no outside data, golden rows) and load it; raises ArtifactError."""
+        if len(data) > LARGEST_BYTES:
+            raise ArtifactError(f"the file has {len(data)} bytes, more than {LARGEST_BYTES}")
+        found = hashlib.sha256(data).hexdigest()
+        if sha256 is not None and found != sha256:
+            raise ArtifactError(f"the file's sha256 is {found[:12]}…, the registry says {sha256[:12]}…")
+        _check_graph(data)
+        artifact = cls(_session(data), found)
+        artifact._check_answers([GoldenRow(*row) for row in golden])
+        return artifact
+
+    def score(self, matrix: Matrix) -> NDArray[np.float64]:
+        """Probability of the label for each row, shape (n,)."""
+        answers: Any = self.session.run([OUTPUT], {INPUT: matrix})[0]
+        return np.asarray(answers[:, 1], dtype=np.float64)
+
+    def _check_answers(self, golden: Sequence[GoldenRow]) -> None:
+        rows = np.array([row.features for row in golden], dtype=np.float32).reshape(-1, len(FEATURES))
+        for rows_at_once in (rows, rows[:1]):
+            answers = self.score(rows_at_once)
+            expected = np.array([row.probability for row in golden[: len(rows_at_once)]])
+            # Written so that a NaN among the answers fails too.
+            if not (np.abs(answers - expected) <= _TOLERANCE).all():
+                raise ArtifactError("the file answers the golden rows otherwise than the model did")
+
+
+def _check_graph(data: bytes) -> None:
+    try:
+        model = onnx.load_model_from_string(data)
+        onnx.checker.check_model(model)
+    except (DecodeError, onnx.checker.ValidationError) as error:
+        raise ArtifactError(f"the file is no ONNX graph: {error}") from error
+    if any(tensor.data_location == onnx.TensorProto.EXTERNAL for tensor in model.graph.initializer):
+        raise ArtifactError("the file refers to data outside itself")
+    if model.functions or any(node.domain not in _DOMAINS for node in model.graph.node):
+        raise ArtifactError("the file defines operators of its own")
+    unknown = {node.op_type for node in model.graph.node} - _OPERATORS
+    if unknown:
+        raise ArtifactError(f"the file uses operators that no exported model has: {', '.join(sorted(unknown))}")
+    if [item.name for item in model.graph.input] != [INPUT] or [item.name for item in model.graph.output] != [OUTPUT]:
+        raise ArtifactError(f"the file's input and output are not called {INPUT} and {OUTPUT}")
+
+
+def _session(data: bytes) -> ort.InferenceSession:
+    options = ort.SessionOptions()
+    options.intra_op_num_threads = options.inter_op_num_threads = 1
+    options.log_severity_level = 3
+    try:
+        return ort.InferenceSession(data, options, providers=["CPUExecutionProvider"])
+    except _REFUSALS as error:
+        raise ArtifactError(f"onnxruntime refuses the file: {error}") from error

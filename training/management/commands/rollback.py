@@ -1,0 +1,15 @@
+"""python manage.py rollback"""
+
+from typing import Any
+
+from django.utils.translation import gettext as _
+
+from titanic_site.lib.commands import StepCommand
+from training import registry
+
+
+class Command(StepCommand):
+    help = "Put the champion before this one in charge again."
+
+    def step(self, **options: Any) -> str:
+        return _("%(version)s is in charge again.") % {"version": registry.rollback(by=None)}

@@ -1,0 +1,11 @@
+"""Celery's doors into training."""
+
+from titanic_site.lib.tasks import job_task
+from training import services
+from training.models import TrainingRun
+
+
+@job_task(queue="training", is_short=False)
+def train(*, run_id: int) -> None:
+    """Train one version."""
+    services.train(TrainingRun.objects.get(pk=run_id))
