@@ -90,7 +90,7 @@ RowRule = Callable[[Mapping[str, Any]], list[Refusal]]
 
 def fields_of(declaration: Any) -> tuple[Field, ...]:
     """Read the contract off a model-like declaration (an abstract Django model)."""
-    return tuple(_field_of(column) for column in declaration._meta.get_fields())
+    return tuple(_field_of(column) for column in declaration._meta.local_fields)
 
 
 def _field_of(column: Any) -> Field:
@@ -161,7 +161,7 @@ def _number(rule: Field, value: object, *, is_text: bool) -> float:
         value = float(value)
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise _refuse(rule, "not_a_number", gettext_noop("Must be a number."))
-    if isinstance(value, int) and abs(value) > 2**53 or not math.isfinite(value):
+    if (isinstance(value, int) and abs(value) > 2**53) or not math.isfinite(value):
         raise _refuse(rule, "out_of_range", gettext_noop("Must be a finite number of ordinary size."))
     return float(value)
 
@@ -205,8 +205,8 @@ def check_row(
         except Refused as refused:
             refusals.append(refused.refusal)
     unknown = row.keys() - {rule.name for rule in fields}
-    for name in sorted(map(str, unknown)):
-        refusals.append(Refusal(name, "unknown_field", gettext_noop("There is no such field."), {}))
+    message = gettext_noop("There is no such field.")
+    refusals += [Refusal(name, "unknown_field", message) for name in sorted(map(str, unknown))]
     return values, refusals or rules(values)
 
 

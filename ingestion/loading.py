@@ -10,7 +10,17 @@ from django.db import connection
 
 from ingestion import contract
 from ingestion.models import Dataset, Passenger, RowProblem
-from ingestion.passenger import FIELD_NAMES, FIELDS, GROUP, KEY, KEY_FIELD, LABEL, LABEL_FIELD, WORKED_OUT, contradictions
+from ingestion.passenger import (
+    FIELD_NAMES,
+    FIELDS,
+    GROUP,
+    KEY,
+    KEY_FIELD,
+    LABEL,
+    LABEL_FIELD,
+    WORKED_OUT,
+    contradictions,
+)
 from ingestion.split import holdout
 from ingestion.table import RAGGED, Chunk
 
@@ -45,9 +55,7 @@ class Loader:
     def load(self, chunk: Chunk) -> None:
         """Copy the chunk's good rows into the table and keep the problems of the others."""
         cells = {KEY: [str(line - 1) for line in chunk.lines], **chunk.cells}
-        checked = contract.check_columns(
-            self.fields, cells, row_count=len(chunk.lines), rules=contradictions
-        )
+        checked = contract.check_columns(self.fields, cells, row_count=len(chunk.lines), rules=contradictions)
         rows, twice = self._first_of_each(cells[KEY], checked)
         lines = [chunk.lines[row] for row in checked.rows[rows]]
         columns = {name: column[rows] for name, column in checked.columns.items()}

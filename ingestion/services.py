@@ -95,7 +95,9 @@ def _refuse_too_many_problems(dataset: Dataset, loader: Loader) -> None:
         return
     if not loader.problem_count:
         raise TitanicError(_("The table has a header and no rows."))
-    message = _("%(bad)s of %(all)s rows were refused, more than the allowed share of %(share)s. See the problems below.")
+    message = _(
+        "%(bad)s of %(all)s rows were refused, more than the allowed share of %(share)s. See the problems below."
+    )
     counts = {"bad": loader.problem_count, "all": loader.row_count + loader.problem_count}
     raise TitanicError(message % {**counts, "share": f"{dataset.largest_problem_share:.0%}"})
 

@@ -8,9 +8,7 @@ from numpy.typing import NDArray
 _LARGEST_GROUP_TOLD_APART = 4
 
 
-def holdout(
-    labels: NDArray[np.bool_], groups: Sequence[str | None], *, share: float, seed: int
-) -> NDArray[np.bool_]:
+def holdout(labels: NDArray[np.bool_], groups: Sequence[str | None], *, share: float, seed: int) -> NDArray[np.bool_]:
     """Which of n rows are held out, shape (n,): whole groups, stratified by outcome and group size.
 
     A group of None stands alone. The order of the rows does not matter, only what is in them.

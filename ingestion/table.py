@@ -65,9 +65,7 @@ def read(file: IO[bytes], *, known: Sequence[str], required: Sequence[str]) -> I
         text.detach()
 
 
-def _chunks(
-    reader: "csv._reader", file: IO[bytes], known: Sequence[str], required: Sequence[str]
-) -> Iterator[Chunk]:
+def _chunks(reader: "csv._reader", file: IO[bytes], known: Sequence[str], required: Sequence[str]) -> Iterator[Chunk]:
     header = next(reader, None)
     if not header:
         raise TableError(gettext_noop("The file is empty."))

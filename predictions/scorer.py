@@ -60,7 +60,9 @@ class _Seat:
 
     def champion(self) -> Champion:
         """The champion; raises Unavailable when there is none that may serve."""
-        if time.monotonic() - self._checked_at > RECHECK_SECONDS and self._lock.acquire(blocking=self._champion is None):
+        if time.monotonic() - self._checked_at > RECHECK_SECONDS and self._lock.acquire(
+            blocking=self._champion is None
+        ):
             try:
                 self._recheck()
             finally:
@@ -70,7 +72,8 @@ class _Seat:
         return self._champion
 
     def forget(self) -> None:
-        """Look again at the next request."""
+        """Start as a new process does: without a champion, to be looked up at the next request."""
+        self._champion = self._refused = None
         self._checked_at = -RECHECK_SECONDS
 
     def _recheck(self) -> None:

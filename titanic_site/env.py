@@ -1,4 +1,4 @@
-"""The environment, read once and checked: a wrong setting stops the start with one sentence that says how to mend it."""
+"""The environment, read once and checked: a wrong setting stops the start with a sentence that says how to mend it."""
 
 import secrets
 import sys
@@ -13,6 +13,7 @@ from environs import Env, EnvError, validate
 from titanic_site import embedded
 
 BASE_DIR = Path(__file__).resolve().parent.parent
+_ANYWHERE = {"0.0.0.0", "::"}  # noqa: S104
 LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1", "[::1]"})
 _LARGEST_PORT = 65535
 
@@ -79,13 +80,13 @@ def _environment(env: Env) -> Environment:
         is_embedded=is_embedded,
         database=_database(database_url or services.database_url),
         redis_url=_redis(redis_url or services.redis_url),
-        broker_url=(redis_url or services.redis_url).replace("unix://", "redis+socket://", 1),
+        broker_url=_broker(redis_url or services.redis_url),
         secret_key=_secret_key(_text(env, "SECRET_KEY"), home, is_embedded=is_embedded),
         debug=_flag(env, "DEBUG", default=False),
         host=host,
         port=_number(env, "PORT", default=8000, most=_LARGEST_PORT),
         web_workers=_number(env, "WEB_WORKERS", default=2, most=64),
-        allowed_hosts=_words(env, "ALLOWED_HOSTS") or sorted(LOOPBACK | ({host} - {"0.0.0.0", "::"})),
+        allowed_hosts=_words(env, "ALLOWED_HOSTS") or sorted(LOOPBACK | ({host} - _ANYWHERE)),
         csrf_trusted_origins=[_origin(word) for word in _words(env, "CSRF_TRUSTED_ORIGINS")],
         login_required=_flag(env, "LOGIN_REQUIRED", default=not (is_embedded and host in LOOPBACK)),
         api_allow_anonymous=_flag(env, "API_ALLOW_ANONYMOUS", default=False),
@@ -158,6 +159,15 @@ def _redis(url: str) -> str:
     if parts.scheme not in ("redis", "rediss", "unix") or not (parts.hostname or parts.path):
         raise SettingError("Setting REDIS_URL cannot be read: write it as redis://:password@host:6379/0.")
     return url
+
+
+def _broker(url: str) -> str:
+    """The same server as kombu spells it."""
+    if not url.startswith("unix://"):
+        return url
+    return (
+        url.replace("unix://", "redis+socket://", 1).replace("?db=", "?virtual_host=").replace("&db=", "&virtual_host=")
+    )
 
 
 def _secret_key(given: str, home: Path, *, is_embedded: bool) -> str:

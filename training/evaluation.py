@@ -1,6 +1,6 @@
 """How good a model is: figures on rows it has not learned from."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -9,12 +9,11 @@ from sklearn.metrics import accuracy_score, brier_score_loss, log_loss, roc_auc_
 from sklearn.model_selection import StratifiedGroupKFold
 from sklearn.pipeline import Pipeline
 
-from features.definition import Matrix
+from training.examples import Examples, Labels
 
 FOLDS = 5
 REPEATS = 5
 
-Labels = NDArray[np.bool_]
 Probabilities = NDArray[np.float64]
 
 
@@ -29,19 +28,13 @@ def figures(labels: Labels, probabilities: Probabilities, *, threshold: float) -
 
 
 def cross_validate(
-    make: Callable[[], Pipeline],
-    matrix: Matrix,
-    labels: Labels,
-    groups: Sequence[str],
-    *,
-    threshold: float,
-    seed: int,
-    report: Callable[[float], None],
+    make: Callable[[], Pipeline], examples: Examples, *, threshold: float, seed: int, report: Callable[[float], None]
 ) -> dict[str, Any]:
     """Stratified cross-validation, repeated with other folds, no group on both sides: mean and spread of each figure.
 
     The spread is the standard deviation over the repeats' means, not over folds: folds of one repeat share rows.
     """
+    matrix, labels, groups = examples.matrix, examples.labels, examples.groups
     repeats = []
     for repeat in range(REPEATS):
         folds = StratifiedGroupKFold(FOLDS, shuffle=True, random_state=seed + repeat)

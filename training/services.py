@@ -2,7 +2,6 @@
 
 import platform
 import subprocess
-from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
@@ -13,7 +12,7 @@ from django.db import transaction
 from django.utils.translation import gettext as _
 
 import features.services
-from features.definition import VERSION, Matrix
+from features.definition import VERSION
 from features.models import FeatureBatch
 from ingestion.models import Passenger
 from ingestion.passenger import BASELINE, GROUP, LABEL
@@ -21,26 +20,14 @@ from titanic_site.lib import files
 from titanic_site.lib.errors import Conflict, TitanicError
 from titanic_site.lib.jobs import State
 from training import registry
+from training.examples import Examples
 from training.models import ModelVersion, TrainingRun
 
 if TYPE_CHECKING:
     from sklearn.pipeline import Pipeline
 
-    from training.evaluation import Labels
-
 THRESHOLD = 0.5
 _LIBRARIES = ("numpy", "onnx", "onnxruntime", "scikit-learn", "scipy", "skl2onnx")
-
-
-@dataclass(frozen=True)
-class Examples:
-    """A batch as arrays in one order: features (n, 11), labels, groups, hold-out flags, and the baseline's answers."""
-
-    matrix: Matrix
-    labels: "Labels"
-    groups: Sequence[str]
-    is_holdout: "Labels"
-    baseline: "Labels"
 
 
 @dataclass(frozen=True)
@@ -98,13 +85,7 @@ def _fit(run: TrainingRun, examples: Examples) -> Trained:
 
     train, holdout = ~examples.is_holdout, examples.is_holdout
     validation = evaluation.cross_validate(
-        make,
-        examples.matrix,
-        examples.labels,
-        examples.groups,
-        threshold=THRESHOLD,
-        seed=run.seed,
-        report=lambda done: run.report(0.95 * done),
+        make, examples, threshold=THRESHOLD, seed=run.seed, report=lambda done: run.report(0.95 * done)
     )
     pipeline = make().fit(examples.matrix[train], examples.labels[train])
     probabilities = pipeline.predict_proba(examples.matrix[holdout])[:, 1]

@@ -1,5 +1,6 @@
 """How every command ends: one sentence, and an exit code that tells."""
 
+from abc import ABC, abstractmethod
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
@@ -11,12 +12,12 @@ from titanic_site.lib.jobs import Cancelled, NotClaimed
 from titanic_site.lib.redis import RedisAway
 
 
-class StepCommand(BaseCommand):
+class StepCommand(BaseCommand, ABC):
     """A step of the life, alone and without a broker."""
 
+    @abstractmethod
     def step(self, **options: Any) -> str:
         """Do it and say what came of it."""
-        raise TypeError(f"{type(self).__name__} does nothing")
 
     def handle(self, *args: Any, **options: Any) -> str:
         try:

@@ -150,7 +150,7 @@ class Job(models.Model):
         self._lease.done = min(max(done, 0.0), 1.0)
 
     def hold(self) -> None:
-        """Keep the row locked until the transaction's end, or raise Cancelled: what is committed now is still wanted."""
+        """Keep the row locked until the transaction's end, or raise Cancelled: what is committed is wanted."""
         if not self._mine().select_for_update().exists():
             raise Cancelled
 
@@ -270,4 +270,3 @@ def sweep() -> tuple[int, int]:
             _publish(job)
             sent += jobs.filter(pk=job.pk).update(sent_at=Now())
     return closed, sent
-

@@ -1,0 +1,78 @@
+"""What all tests share: a clean Redis, a loaded sample, a champion, a client with a token."""
+
+from collections.abc import Callable
+from io import StringIO
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.conf import settings
+from django.core.files.uploadedfile import SimpleUploadedFile
+from django.core.management import call_command
+from rest_framework.test import APIClient
+
+from ingestion import services as ingestion_services
+from ingestion.models import Dataset
+from predictions import scorer
+from tests.snapshot import Snapshot
+from titanic_site.lib import redis
+from titanic_site.models import AccessToken
+from training.models import ModelVersion
+
+SAMPLE = Path(settings.BASE_DIR) / "ingestion" / "sample" / "titanic.csv"
+
+
+@pytest.fixture(autouse=True)
+def _clean_memory() -> None:
+    """No test sees another's keys or champion."""
+    redis.client().flushall()
+    scorer.forget()
+
+
+@pytest.fixture
+def load(transactional_db: None) -> Callable[..., Dataset]:
+    """Ingest a table given as text or bytes, and return the dataset whatever became of it."""
+
+    def _load(text: str | bytes, **fields: Any) -> Dataset:
+        data = text.encode() if isinstance(text, str) else text
+        dataset = ingestion_services.queue_upload(file=SimpleUploadedFile("table.csv", data))
+        Dataset.objects.filter(pk=dataset.pk).update(**fields)
+        dataset.refresh_from_db()
+        ingestion_services.ingest(dataset)
+        return dataset
+
+    return _load
+
+
+@pytest.fixture(scope="session")
+def _trained(django_db_setup: None, django_db_blocker: Any) -> Snapshot:
+    """The first start, gone through once; many tests begin from what it leaves."""
+    with django_db_blocker.unblock():
+        call_command("bootstrap", stdout=StringIO())
+        snapshot = Snapshot.take()
+        call_command("flush", interactive=False, verbosity=0)
+    return snapshot
+
+
+@pytest.fixture
+def champion(_trained: Snapshot, transactional_db: None) -> ModelVersion:
+    """A system that has been through its first start: sample loaded, features built, champion in charge."""
+    _trained.restore()
+    found = ModelVersion.objects.champion()
+    assert found is not None
+    return found
+
+
+@pytest.fixture
+def api(django_user_model: Any, transactional_db: None) -> APIClient:
+    """A client with a token."""
+    user = django_user_model.objects.create_user("caller")
+    client = APIClient(raise_request_exception=False)
+    client.credentials(HTTP_AUTHORIZATION=f"Token {AccessToken.objects.create(user)[1]}")
+    return client
+
+
+@pytest.fixture(scope="session")
+def sample() -> str:
+    """The sample file's text."""
+    return SAMPLE.read_text(encoding="utf-8")

@@ -1,0 +1,120 @@
+"""The contract: what it takes, what it refuses, and that one row and many are judged alike."""
+
+import csv
+import io
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ingestion import contract
+from ingestion.passenger import FIELD_NAMES, FIELDS, contradictions, to_columns
+from tests.people import CAST, ELISABETH, JAMES, NOBODY, OWEN
+
+
+def check(person: dict[str, Any], *, is_text: bool = False) -> tuple[dict[str, Any], list[str]]:
+    values, refusals = contract.check_row(FIELDS, person, rules=contradictions, is_text=is_text)
+    return values, [refusal.field for refusal in refusals]
+
+
+@pytest.mark.parametrize("person", CAST, ids=["Elisabeth", "Owen", "James", "nobody"])
+def test_it_takes_the_cast(person: dict[str, Any]) -> None:
+    values, refused = check(person)
+
+    assert refused == []
+    assert set(values) == set(FIELD_NAMES)
+
+
+def test_blank_means_unknown() -> None:
+    values, _ = check({**NOBODY, "age": "", "cabin": "  ", "embarked": "\t", "sibsp": ""})
+
+    assert (values["age"], values["cabin"], values["embarked"], values["sibsp"]) == (None, None, None, 0)
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("pclass", None), ("pclass", 4), ("pclass", 1.5), ("pclass", "1"), ("pclass", True), ("pclass", [1]),
+        ("sex", "7"), ("sex", 1), ("sex", ""), ("sex", "Male"), ("sex", {"a": 1}),
+        ("age", -5), ("age", 200), ("age", "22"), ("age", float("nan")), ("age", float("inf")), ("age", False),
+        ("age", 10**400), ("fare", -0.01), ("fare", 1e308), ("sibsp", 21), ("sibsp", -1), ("parch", 10**22),
+        ("embarked", "X"), ("embarked", 0), ("title", 42), ("title", "Duke"), ("cabin", 5), ("cabin", "x" * 61),
+        ("name", "x" * 201), ("name", "a\0b"), ("name", "\ud800"), ("ticket", ["24160"]), ("home.dest", "Montreal"),
+    ],
+)  # fmt: skip
+def test_it_refuses_and_names_the_field(field: str, value: object) -> None:
+    assert check({**NOBODY, field: value})[1] == [field]
+
+
+@pytest.mark.parametrize("text", ["1_0", "nan", "inf", "0x10", "1e999", "\uff11\uff12", "--1", "1,5", "9" * 65])
+def test_old_t24_text_that_python_would_take_for_a_number_is_refused(text: str) -> None:
+    assert check({"pclass": "2", "sex": "female", "age": text}, is_text=True)[1] == ["age"]
+
+
+@pytest.mark.parametrize(
+    ("change", "fields"),
+    [
+        ({"sex": "male", "title": "Mrs", "name": None}, ["sex", "title"]),
+        ({"sex": "female"}, ["sex", "name"]),
+        ({"title": "Master"}, ["title", "name"]),
+    ],
+)
+def test_sex_title_and_name_that_contradict_each_other_are_refused(change: dict[str, Any], fields: list[str]) -> None:
+    assert check({**OWEN, **change})[1] == fields
+
+
+def test_a_message_says_what_to_do() -> None:
+    _, refusals = contract.check_row(FIELDS, {**NOBODY, "age": 200}, rules=contradictions)
+
+    assert refusals[0].message % refusals[0].params == "Must be from 0 to 120."
+
+
+def test_old_t19_an_empty_cabin_is_no_cabin() -> None:
+    values, _ = check(JAMES)
+
+    assert values["cabin"] is None
+
+
+def test_a_column_that_is_all_unknown_has_the_same_type_at_every_door() -> None:
+    unknown = {**NOBODY, "age": None}
+
+    alone, among = to_columns([check(unknown)[0]]), to_columns([check(unknown)[0], check(ELISABETH)[0]])
+
+    assert {name: column.dtype for name, column in alone.items()} == {n: c.dtype for n, c in among.items()}
+
+
+cells = st.one_of(
+    st.sampled_from(["", " ", "1", "3", "-0", "22", "0.5", "male", "female", "S", "Mrs", "Mr", "nan", "1e999", "4"]),
+    st.text(max_size=8),
+)
+
+
+@given(rows=st.lists(st.fixed_dictionaries({name: cells for name in FIELD_NAMES}), max_size=6))
+def test_one_row_and_many_are_judged_alike(rows: list[dict[str, str]]) -> None:
+    table = {name: [row[name] for row in rows] for name in FIELD_NAMES}
+
+    checked = contract.check_columns(FIELDS, table, row_count=len(rows), rules=contradictions)
+
+    alone = [contract.check_row(FIELDS, row, rules=contradictions, is_text=True) for row in rows]
+    assert checked.rows.tolist() == [place for place, (_, refusals) in enumerate(alone) if not refusals]
+    found = [(problem.row, problem.refusal) for problem in checked.problems]
+    assert found == [(place, refusal) for place, (_, refusals) in enumerate(alone) for refusal in refusals]
+    expected = to_columns([values for values, refusals in alone if not refusals])
+    for name, column in checked.columns.items():
+        assert column.dtype == expected[name].dtype
+        np.testing.assert_array_equal(column, expected[name])
+
+
+def test_every_real_passenger_passes(sample: str) -> None:
+    rows = list(csv.DictReader(io.StringIO(sample)))
+    table = {name: [row.get(name, "") for row in _lower(rows)] for name in FIELD_NAMES}
+
+    checked = contract.check_columns(FIELDS, table, row_count=len(rows), rules=contradictions)
+
+    assert (len(checked.rows), checked.problems) == (1309, [])
+
+
+def _lower(rows: list[dict[str, str]]) -> list[dict[str, str]]:
+    return [{name.lower(): value for name, value in row.items()} for row in rows]

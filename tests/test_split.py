@@ -1,0 +1,45 @@
+"""The hold-out."""
+
+import numpy as np
+
+from ingestion.split import holdout
+
+
+def people(count: int) -> tuple[np.ndarray, list[str]]:
+    rng = np.random.default_rng(0)
+    return rng.random(count) < 0.4, [f"ticket {number}" for number in rng.integers(0, count // 2, count)]
+
+
+def test_nobody_is_parted_from_those_on_the_same_ticket() -> None:
+    labels, tickets = people(2000)
+
+    held = holdout(labels, tickets, share=0.2, seed=1)
+
+    inside = {ticket for ticket, is_held in zip(tickets, held, strict=True) if is_held}
+    outside = {ticket for ticket, is_held in zip(tickets, held, strict=True) if not is_held}
+    assert not inside & outside
+
+
+def test_it_is_stratified() -> None:
+    labels, tickets = people(2000)
+
+    held = holdout(labels, tickets, share=0.2, seed=1)
+
+    assert abs(held.mean() - 0.2) < 0.01
+    assert abs(labels[held].mean() - labels[~held].mean()) < 0.02
+
+
+def test_old_s9_the_order_of_the_rows_does_not_matter() -> None:
+    labels, tickets = people(500)
+    order = np.random.default_rng(3).permutation(500)
+
+    held = holdout(labels, tickets, share=0.2, seed=1)
+    shuffled = holdout(labels[order], [tickets[row] for row in order], share=0.2, seed=1)
+
+    assert (held[order] == shuffled).all()
+
+
+def test_another_seed_holds_out_others() -> None:
+    labels, tickets = people(500)
+
+    assert (holdout(labels, tickets, share=0.2, seed=1) != holdout(labels, tickets, share=0.2, seed=2)).any()

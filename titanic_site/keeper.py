@@ -1,0 +1,67 @@
+"""Runs one embedded server and ends it when its last user is gone, even one that was killed.
+
+Started by path, by an interpreter without site-packages: it stays small and imports nothing of the project.
+"""
+
+import ctypes
+import fcntl
+import os
+import signal
+import subprocess
+import sys
+import threading
+from functools import partial
+
+_PR_SET_PDEATHSIG = 1
+_STOP_SECONDS = 60
+
+
+def main(*, lock: int, users: str, stop_signal: int, account: str, command: list[str]) -> int:
+    """Run `command`, which holds the descriptor `lock`, until it ends or nobody holds the file `users`."""
+    owner = int(account) if account else None
+    server = subprocess.Popen(
+        command,
+        pass_fds=(lock,),
+        user=owner,
+        group=owner,
+        extra_groups=None if owner is None else [],
+        preexec_fn=partial(end_with_parent, stop_signal),
+    )
+    threading.Thread(
+        target=_stop_when_unused, kwargs={"users": users, "server": server, "stop_signal": stop_signal}, daemon=True
+    ).start()
+    return server.wait()
+
+
+def end_with_parent(stop_signal: int) -> None:
+    """Have the kernel send the calling process `stop_signal` when its parent dies."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, stop_signal)
+
+
+def _stop_when_unused(*, users: str, server: subprocess.Popen[bytes], stop_signal: int) -> None:
+    # Every user shares this lock; it is ours alone once the last is gone. It is kept until this process ends, so that
+    # a newcomer waits until the server is down.
+    fcntl.flock(os.open(users, os.O_RDWR), fcntl.LOCK_EX)
+    server.send_signal(stop_signal)
+    try:
+        server.wait(_STOP_SECONDS)
+    except subprocess.TimeoutExpired:
+        server.kill()
+
+
+if __name__ == "__main__":
+    # The caller goes on at once and never has to reap a server that outlives it.
+    if os.fork():
+        os._exit(0)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    _, lock_fd, users_path, signal_number, account_id, *server_command = sys.argv
+    sys.exit(
+        main(
+            lock=int(lock_fd),
+            users=users_path,
+            stop_signal=int(signal_number),
+            account=account_id,
+            command=server_command,
+        )
+    )
