@@ -5,6 +5,7 @@ from io import StringIO
 from pathlib import Path
 from typing import Any
 
+import hypothesis
 import pytest
 from django.conf import settings
 from django.core.files.uploadedfile import SimpleUploadedFile
@@ -18,6 +19,12 @@ from tests.snapshot import Snapshot
 from titanic_site.lib import redis
 from titanic_site.models import AccessToken
 from training.models import ModelVersion
+
+# Building the table of characters is slow the first time, and a shared machine at any time.
+hypothesis.settings.register_profile(
+    "ours", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow], max_examples=60
+)
+hypothesis.settings.load_profile("ours")
 
 SAMPLE = Path(settings.BASE_DIR) / "ingestion" / "sample" / "titanic.csv"
 
@@ -76,3 +83,9 @@ def api(django_user_model: Any, transactional_db: None) -> APIClient:
 def sample() -> str:
     """The sample file's text."""
     return SAMPLE.read_text(encoding="utf-8")
+
+
+@pytest.fixture
+def sample_path() -> Path:
+    """Where the sample lies."""
+    return SAMPLE

@@ -37,7 +37,7 @@ def pytest_sessionstart() -> None:
     _services.enter_context(embedded.in_use(embedded.Layout(HOME)))
 
 
-def pytest_sessionfinish() -> None:
+def pytest_unconfigure() -> None:
     """Stop them, leave nothing behind."""
     _services.close()
     shutil.rmtree(HOME, ignore_errors=True)

@@ -23,7 +23,7 @@ __all__ = ["EmbeddedError", "Layout", "Services", "in_use"]
 _SOCKET_BYTES = 103
 _LONGEST_NAME = "postgres/.s.PGSQL.5432"
 # TMPDIR may differ from one terminal to the next; the sockets must not.
-_SHORT_PLACE = Path("/tmp")
+_SHORT_PLACE = Path("/tmp")  # noqa: S108 - a private directory below it, checked
 _PLAIN = re.compile(r"[A-Za-z0-9/._-]+")
 _WAIT_SECONDS = 150
 _STEP_SECONDS = 0.02

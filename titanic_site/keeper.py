@@ -13,6 +13,8 @@ import threading
 from functools import partial
 
 _PR_SET_PDEATHSIG = 1
+# Looked up beforehand: between fork and exec little may be done.
+_prctl = ctypes.CDLL(None).prctl if sys.platform == "linux" else None
 _STOP_SECONDS = 60
 
 
@@ -25,7 +27,7 @@ def main(*, lock: int, users: str, stop_signal: int, account: str, command: list
         user=owner,
         group=owner,
         extra_groups=None if owner is None else [],
-        preexec_fn=partial(end_with_parent, stop_signal),
+        preexec_fn=partial(end_with_parent, stop_signal),  # noqa: PLW1509 - there is no thread yet
     )
     threading.Thread(
         target=_stop_when_unused, kwargs={"users": users, "server": server, "stop_signal": stop_signal}, daemon=True
@@ -35,8 +37,8 @@ def main(*, lock: int, users: str, stop_signal: int, account: str, command: list
 
 def end_with_parent(stop_signal: int) -> None:
     """Have the kernel send the calling process `stop_signal` when its parent dies."""
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, stop_signal)
+    if _prctl is not None:
+        _prctl(_PR_SET_PDEATHSIG, stop_signal)
 
 
 def _stop_when_unused(*, users: str, server: subprocess.Popen[bytes], stop_signal: int) -> None:

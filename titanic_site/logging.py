@@ -58,7 +58,7 @@ class RequestId(CorrelationId):
 class UtcFormatter(logging.Formatter):
     """Times as the rest of the system has them."""
 
-    converter = time.gmtime
+    converter = staticmethod(time.gmtime)
     default_time_format = "%Y-%m-%dT%H:%M:%S"
     default_msec_format = "%s.%03dZ"
 

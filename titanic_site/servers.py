@@ -16,7 +16,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import ClassVar
 
-import psutil
+import psutil  # type: ignore[import-untyped]
 import psycopg2
 import redis
 from redis.backoff import NoBackoff
@@ -118,7 +118,7 @@ class Server(ABC):
         """The user the server runs as; None is the user who starts it."""
         return None
 
-    def _end_orphans(self) -> None:
+    def _end_orphans(self) -> None:  # noqa: B027 - not every server leaves something
         """End what a killed server left behind and keeps it from starting."""
 
     def _rotate_log(self) -> None:

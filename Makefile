@@ -1,0 +1,74 @@
+# Everything a person does with a clone. Needs GNU make, a shell and Python 3.11 or 3.12.
+
+VENV := .venv
+PY := $(VENV)/bin/python
+PIP_INSTALL := $(PY) -m pip install --quiet --disable-pip-version-check --no-input --require-hashes
+FITS := import sys; sys.exit(not (3, 11) <= sys.version_info[:2] < (3, 13))
+PYTHON ?= $(shell for python in python3 python3.12 python3.11; do \
+	$$python -c '$(FITS)' 2>/dev/null && { echo $$python; break; }; done)
+LOCK := $(PY) -m uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
+	--custom-compile-command "make lock" pyproject.toml
+
+.DEFAULT_GOAL := help
+.PHONY: help install install-test run stop logs shell test check format bench lock
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-13s %s\n", $$1, $$2 }' Makefile
+
+install: $(VENV)/.run-installed ## what the product needs, into .venv
+
+install-test: $(VENV)/.test-installed ## what tests and checks need, into .venv
+
+run: install ## everything on this machine until Ctrl-C; HOST, PORT, WEB_WORKERS and TITANIC_HOME say where
+	@exec $(PY) manage.py up
+
+stop: install ## stop a running `make run`
+	@$(PY) manage.py up --stop
+
+logs: ## follow the logs
+	@exec tail -n 50 -F $${TITANIC_HOME:-var}/logs/*.log
+
+shell: install ## a Python shell with the models
+	@exec $(PY) manage.py shell
+
+test: install-test ## all tests; ARGS="-k word" for some
+	@exec $(PY) -m pytest $(ARGS)
+
+check: install-test ## format, lint, types, import contracts, migrations, templates
+	$(PY) -m ruff format --check .
+	$(PY) -m ruff check .
+	$(PY) -m mypy .
+	$(VENV)/bin/lint-imports
+	$(PY) manage.py makemigrations --check --dry-run
+	$(VENV)/bin/djlint templates --quiet --check --lint
+
+format: install-test ## mend what can be mended by itself
+	$(PY) -m ruff format .
+	$(PY) -m ruff check --fix .
+	$(VENV)/bin/djlint templates --quiet --reformat
+
+bench: install-test ## measure; also written to benchmarks/results.json
+	@exec $(PY) -m benchmarks $(ARGS)
+
+lock: $(PY) ## compile requirements/*.txt anew; ARGS=--upgrade for newer versions
+	@$(PY) -m uv --version >/dev/null 2>&1 || { echo "uv is missing: run make install-test first."; exit 1; }
+	$(LOCK) --output-file requirements/run.txt $(ARGS)
+	$(LOCK) --output-file requirements/test.txt --group test --constraints requirements/run.txt $(ARGS)
+
+# The real file behind the link is looked at: a venv whose interpreter is gone is made anew, and filled anew.
+$(PY):
+	@$(or $(PYTHON),false) -c '$(FITS)' || { \
+		echo "Python 3.11 or 3.12 is needed: install one, or name it, as in make run PYTHON=/usr/bin/python3.11."; exit 1; }
+	@rm -rf $(VENV)
+	@$(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); \
+		echo "$(PYTHON) cannot make a virtual environment: install its venv module (Debian: apt install python3-venv)."; exit 1; }
+
+$(VENV)/.run-installed: requirements/run.txt $(PY)
+	@echo "Installing into $(VENV): a few minutes the first time"
+	@$(PIP_INSTALL) -r requirements/run.txt
+	@touch $@
+
+$(VENV)/.test-installed: requirements/test.txt $(VENV)/.run-installed
+	@echo "Installing what tests need into $(VENV)"
+	@$(PIP_INSTALL) -r requirements/test.txt
+	@touch $@

@@ -1,0 +1,324 @@
+"""The embedded servers: they start, survive what happens to processes, and stop with their last user."""
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import dj_database_url
+import psycopg2
+import pytest
+import redis
+from kombu import Connection
+
+from titanic_site import embedded, env
+from titanic_site.embedded import EmbeddedError, Layout, Services, in_use
+
+USER = """
+import sys, time
+from pathlib import Path
+from titanic_site import embedded
+layout = embedded.Layout(Path(sys.argv[1]))
+with embedded.in_use(layout):
+    print((layout.root / "postgres/data/postmaster.pid").read_text().split()[0], flush=True)
+    sys.stdin.read()
+"""
+
+
+@pytest.fixture(scope="module")
+def layout() -> Iterator[Layout]:
+    """A home most tests share: each leaves it with the servers down."""
+    yield from _temporary(Path(tempfile.mkdtemp(prefix="titanic-test-")))
+
+
+@pytest.fixture
+def new_layout() -> Iterator[Layout]:
+    """A home nothing ever ran in."""
+    yield from _temporary(Path(tempfile.mkdtemp(prefix="titanic-test-")))
+
+
+def _temporary(directory: Path) -> Iterator[Layout]:
+    found = Layout(directory)
+    yield found
+    shutil.rmtree(directory)
+
+
+@pytest.fixture
+def user(layout: Layout) -> Iterator[Callable[[], subprocess.Popen[str]]]:
+    """Start processes that use the services until their standard input ends."""
+    started: list[subprocess.Popen[str]] = []
+
+    def _start() -> subprocess.Popen[str]:
+        command = [sys.executable, "-c", USER, str(layout.home)]
+        started.append(
+            subprocess.Popen(
+                command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=Path(__file__).parents[1]
+            )
+        )
+        return started[-1]
+
+    yield _start
+    for process in started:
+        process.kill()
+        process.communicate()
+    assert _soon(lambda: not _is_running(layout))
+
+
+def query(layout: Layout, sql: str) -> str:
+    connection = psycopg2.connect(layout.database_url)
+    connection.autocommit = True
+    with connection.cursor() as cursor:
+        cursor.execute(sql)
+        found = cursor.fetchone()[0] if cursor.description else ""
+    connection.close()
+    return str(found)
+
+
+def valkey(layout: Layout) -> redis.Redis:
+    return redis.Redis.from_url(layout.redis_url)
+
+
+def kill_postgres(layout: Layout) -> None:
+    os.kill(_postgres_pid(layout), signal.SIGKILL)
+
+
+def kill_valkey(layout: Layout) -> None:
+    with valkey(layout) as client:
+        os.kill(client.info("server")["process_id"], signal.SIGKILL)
+
+
+def _postgres_pid(layout: Layout) -> int:
+    return int((layout.root / "postgres/data/postmaster.pid").read_text().split()[0])
+
+
+def _is_running(layout: Layout) -> bool:
+    return any(server.is_running() for server in Services(layout).servers)
+
+
+def _soon(condition: Callable[[], bool], seconds: float = 20) -> bool:
+    end = time.monotonic() + seconds
+    while not condition() and time.monotonic() < end:
+        time.sleep(0.05)
+    return condition()
+
+
+def test_it_works(new_layout: Layout) -> None:
+    with in_use(new_layout) as services:
+        assert services.answer()
+        assert query(new_layout, "SELECT current_user || current_database()") == "titanictitanic"
+        assert query(new_layout, "SHOW fsync") == "on"
+        with valkey(new_layout) as client:
+            assert client.config_get("maxmemory-policy")["maxmemory-policy"] == "noeviction"
+
+    assert not _is_running(new_layout)
+
+
+def test_the_servers_listen_on_private_sockets_alone(layout: Layout) -> None:
+    with in_use(layout), valkey(layout) as client:
+        assert query(layout, "SHOW listen_addresses") == ""
+        assert client.config_get("port")["port"] == "0"
+        for name in ("postgres", "valkey"):
+            assert (layout.sockets / name).stat().st_mode & 0o077 == 0
+
+
+def test_a_second_start_keeps_the_data_and_is_quick(layout: Layout) -> None:
+    with in_use(layout), valkey(layout) as client:
+        query(layout, "CREATE TABLE kept AS SELECT 1 AS one")
+        client.set("kept", 1)
+    began = time.monotonic()
+
+    with in_use(layout), valkey(layout) as client:
+        assert time.monotonic() - began < 5
+        assert query(layout, "SELECT one FROM kept") == "1"
+        assert client.get("kept") == b"1"
+        query(layout, "DROP TABLE kept")
+
+
+@pytest.mark.parametrize("kill", [kill_postgres, kill_valkey])
+def test_a_killed_server_comes_back_with_what_was_written(layout: Layout, kill: Callable[[Layout], None]) -> None:
+    with in_use(layout) as services, valkey(layout) as client:
+        query(layout, "CREATE TABLE written AS SELECT 1 AS one")
+        client.set("written", 1)
+        kill(layout)
+        assert _soon(lambda: not services.answer())
+
+        services.ensure()
+
+        assert query(layout, "SELECT one FROM written") == "1"
+        assert client.get("written") == b"1"
+        query(layout, "DROP TABLE written")
+
+
+def test_a_session_that_computes_does_not_keep_a_killed_postgres_down(layout: Layout) -> None:
+    with in_use(layout) as services:
+        busy = psycopg2.connect(layout.database_url, async_=True)
+        assert _soon(lambda: busy.poll() == psycopg2.extensions.POLL_OK)
+        busy.cursor().execute("SELECT sum(sqrt(one)) FROM generate_series(1, 1000000000) AS one")
+        assert _soon(lambda: query(layout, "SELECT count(*) FROM pg_stat_activity WHERE query LIKE '%sqrt%'") == "2")
+        kill_postgres(layout)
+
+        services.ensure()
+
+        assert query(layout, "SELECT 1") == "1"
+        busy.close()
+
+
+def test_a_pid_that_somebody_else_has_now_is_no_server(layout: Layout) -> None:
+    with in_use(layout) as services:
+        kill_postgres(layout)
+        stale = (layout.root / "postgres/data/postmaster.pid").read_text().split("\n")
+        assert _soon(lambda: not services.postgres.is_running())
+        (layout.root / "postgres/data/postmaster.pid").write_text("\n".join([str(os.getpid()), *stale[1:]]))
+
+        services.ensure()
+
+        assert query(layout, "SELECT 1") == "1"
+
+
+def test_what_lies_where_the_sockets_belong_is_replaced(layout: Layout) -> None:
+    with in_use(layout):
+        pass
+    for path in (layout.sockets / "postgres/.s.PGSQL.5432", layout.sockets / "valkey/valkey.sock"):
+        path.write_text("left behind")
+
+    with in_use(layout) as services:
+        assert services.answer()
+
+
+def test_an_append_only_file_cut_in_the_middle_of_a_write_is_read(layout: Layout) -> None:
+    with in_use(layout), valkey(layout) as client:
+        client.set("whole", 1)
+    last = max((layout.root / "valkey/data/appendonlydir").glob("*.incr.aof"))
+    with last.open("ab") as file:
+        file.write(b"*3\r\n$3\r\nSET\r\n$4\r\nha")
+
+    with in_use(layout), valkey(layout) as client:
+        assert client.get("whole") == b"1"
+
+
+def test_a_database_half_made_is_made_again(new_layout: Layout) -> None:
+    command = [sys.executable, "-c", USER, str(new_layout.home)]
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, cwd=Path(__file__).parents[1])
+    assert _soon(lambda: any((new_layout.root / "postgres").glob("initdb-*/base")))
+    process.kill()
+    process.wait()
+
+    with in_use(new_layout):
+        assert query(new_layout, "SELECT 1") == "1"
+        assert not list((new_layout.root / "postgres").glob("initdb-*"))
+
+
+def test_of_four_users_at_once_all_get_the_same_server(
+    layout: Layout, user: Callable[[], subprocess.Popen[str]]
+) -> None:
+    users = [user() for _ in range(4)]
+
+    pids = {process.stdout.readline() for process in users if process.stdout}
+
+    assert len(pids) == 1
+    assert pids.pop().strip().isdigit()
+
+
+def test_the_last_user_out_stops_the_servers(layout: Layout, user: Callable[[], subprocess.Popen[str]]) -> None:
+    other = user()
+    assert other.stdout
+    other.stdout.readline()
+    with in_use(layout):
+        pid = _postgres_pid(layout)
+    assert _is_running(layout)
+    assert _postgres_pid(layout) == pid
+
+    other.communicate("")
+
+    assert not _is_running(layout)
+
+
+def test_the_servers_stop_when_their_only_user_is_killed(
+    layout: Layout, user: Callable[[], subprocess.Popen[str]]
+) -> None:
+    only = user()
+    assert only.stdout
+    only.stdout.readline()
+
+    only.kill()
+
+    assert _soon(lambda: not _is_running(layout))
+    assert not (layout.root / "postgres/data/postmaster.pid").exists()
+
+
+@pytest.mark.parametrize("name", ["d" * 120, "with space, 100% é?"])
+def test_any_home_will_do(new_layout: Layout, name: str) -> None:
+    layout = Layout(new_layout.home / name)
+
+    with in_use(layout), valkey(layout) as client:
+        assert len(str(layout.sockets)) < 60
+        assert dj_database_url.parse(layout.database_url)["HOST"] == str(layout.sockets / "postgres")
+        assert query(layout, "SELECT 1") == "1"
+        assert client.ping()
+
+    shutil.rmtree(layout.sockets)
+
+
+def test_a_message_goes_through_the_broker_url(layout: Layout) -> None:
+    with in_use(layout), Connection(env._broker(layout.redis_url)) as connection:
+        queue = connection.SimpleQueue("test")
+        queue.put({"one": 1})
+
+        assert queue.get(timeout=5).payload == {"one": 1}
+        queue.close()
+
+
+def test_two_names_of_one_home_are_one_installation(new_layout: Layout) -> None:
+    link = new_layout.home.with_name(f"{new_layout.home.name}-link")
+    link.symlink_to(new_layout.home)
+
+    assert Layout(link).database_url == new_layout.database_url
+    link.unlink()
+
+
+def test_it_refuses_a_home_it_cannot_write_to(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+
+    with (
+        pytest.raises(EmbeddedError, match="Set TITANIC_HOME to a directory of yours"),
+        in_use(Layout(tmp_path / "file/home")),
+    ):
+        pytest.fail("there is nothing to use")
+
+
+def test_it_refuses_a_socket_directory_that_is_not_private(tmp_path: Path) -> None:
+    layout = Layout(tmp_path / ("d" * 120))
+    layout.sockets.symlink_to(tmp_path)
+
+    with pytest.raises(EmbeddedError, match="not a private directory"), in_use(layout):
+        pytest.fail("somebody else's directory was trusted")
+
+    layout.sockets.unlink()
+
+
+def test_a_server_that_cannot_start_says_why_and_where_its_log_is(new_layout: Layout) -> None:
+    with in_use(new_layout):
+        pass
+    version = new_layout.root / "postgres/data/PG_VERSION"
+    version.write_text("9.6\n")
+
+    with pytest.raises(EmbeddedError) as refusal, in_use(new_layout):
+        pytest.fail("it started on files of another version")
+
+    assert "incompatible" in str(refusal.value)
+    assert str(new_layout.root / "logs/postgres.log") in str(refusal.value)
+    assert "DATABASE_URL" in str(refusal.value)
+    assert not _is_running(new_layout)
+
+
+def test_the_urls_are_known_before_anything_runs(tmp_path: Path) -> None:
+    layout = embedded.Layout(tmp_path / "home")
+
+    assert layout.database_url
+    assert layout.redis_url
+    assert not layout.home.exists()

@@ -1,0 +1,101 @@
+"""Log lines: where they go, what each of them says, and that processes do not mix theirs."""
+
+import json
+import logging
+import logging.config
+import multiprocessing
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+from django_guid import clear_guid, set_guid
+
+from titanic_site.logging import DailyFile, configuration
+
+
+@pytest.fixture(autouse=True)
+def _restored() -> Iterator[None]:
+    """Give the rest of the run its logging back."""
+    root = logging.getLogger()
+    before = root.handlers[:], root.level
+    yield
+    for handler in root.handlers:
+        if isinstance(handler, DailyFile):
+            handler.close()
+    root.handlers, root.level = before
+
+
+def _today(directory: Path) -> Path:
+    return directory / f"log_{datetime.now(UTC).date().isoformat()}.log"
+
+
+def test_it_works(tmp_path: Path) -> None:
+    logging.config.dictConfig(configuration(tmp_path / "logs", log_format="text"))
+    set_guid("abc123")
+
+    logging.getLogger("titanic").info("the %s sails", "ship")
+
+    line = _today(tmp_path / "logs").read_text()
+    assert " INFO titanic [abc123] " in line
+    assert line.endswith("the ship sails\n")
+    clear_guid()
+
+
+def test_a_line_is_one_json_object_when_asked(tmp_path: Path) -> None:
+    logging.config.dictConfig(configuration(tmp_path, log_format="json"))
+
+    logging.getLogger("titanic").error("it sank", exc_info=ValueError("iceberg"))
+
+    line = json.loads(_today(tmp_path).read_text())
+    assert (line["level"], line["logger"], line["message"], line["request_id"]) == ("ERROR", "titanic", "it sank", "")
+    assert line["process"]
+    assert "iceberg" in line["exc_info"]
+
+
+def test_nothing_is_made_before_the_first_line(tmp_path: Path) -> None:
+    logging.config.dictConfig(configuration(tmp_path / "logs", log_format="text"))
+
+    assert not (tmp_path / "logs").exists()
+
+
+def test_a_line_goes_into_the_file_of_its_day(tmp_path: Path) -> None:
+    handler = DailyFile(str(tmp_path))
+    for day in ("1912-04-14T23:59:59", "1912-04-15T00:00:00"):
+        record = logging.makeLogRecord({"msg": day})
+        record.created = datetime.fromisoformat(day).replace(tzinfo=UTC).timestamp()
+        handler.handle(record)
+    handler.close()
+
+    assert (tmp_path / "log_1912-04-14.log").read_text() == "1912-04-14T23:59:59\n"
+    assert (tmp_path / "log_1912-04-15.log").read_text() == "1912-04-15T00:00:00\n"
+
+
+def test_libraries_that_tell_of_every_tick_are_quiet(tmp_path: Path) -> None:
+    logging.config.dictConfig(configuration(tmp_path, log_format="text"))
+
+    logging.getLogger("celery.beat").info("Scheduler: Sending due task")
+    logging.getLogger("celery.beat").warning("late")
+
+    assert "Sending due" not in _today(tmp_path).read_text()
+    assert "late" in _today(tmp_path).read_text()
+
+
+def _write(directory: str, letter: str) -> None:
+    handler = DailyFile(directory)
+    for _ in range(500):
+        handler.handle(logging.makeLogRecord({"msg": letter * 300}))
+    handler.close()
+
+
+def test_processes_do_not_write_into_each_others_lines(tmp_path: Path) -> None:
+    context = multiprocessing.get_context("spawn")
+    processes = [context.Process(target=_write, args=(str(tmp_path), letter)) for letter in "abc"]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join()
+
+    lines = _today(tmp_path).read_text().splitlines()
+    assert len(lines) == 1500
+    assert set(lines) == {letter * 300 for letter in "abc"}

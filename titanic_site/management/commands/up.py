@@ -1,0 +1,29 @@
+"""python manage.py up"""
+
+import sys
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandError, CommandParser
+from rich.console import Console
+
+from titanic_site import up
+
+
+class Command(BaseCommand):
+    help = "Run everything on this machine until Ctrl-C: services, web, workers and clock."
+    requires_system_checks = ()
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument("--stop", action="store_true", help="stop the one that runs in this TITANIC_HOME")
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        console = Console(soft_wrap=True, highlight=False, markup=False)
+        try:
+            if options["stop"]:
+                console.print("Stopped." if up.stop() else "Nothing runs here.")
+            else:
+                sys.exit(up.run(say=console.print))
+        except up.CannotRunError as error:
+            raise CommandError(str(error)) from error
+        except KeyboardInterrupt:
+            console.print("Stopped before it was ready.")
