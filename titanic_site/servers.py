@@ -59,7 +59,7 @@ class Server(ABC):
         """The server in the foreground."""
 
     @abstractmethod
-    def _prepare(self) -> None:
+    def _prepare(self, *, lock: int) -> None:
         """What must be there, or must not be there, before a start; the server's lock is in hand."""
 
     def start(self, *, users: Path) -> None:
@@ -99,7 +99,7 @@ class Server(ABC):
 
     def _launch(self, *, lock: int, users: Path) -> None:
         try:
-            self._prepare()
+            self._prepare(lock=lock)
             self._rotate_log()
             with self.log.open("ab") as log:
                 subprocess.run(
@@ -161,12 +161,12 @@ class Postgres(Server):
         settings = [word for name, value in options.items() for word in ("-c", f"{name}={value}")]
         return [str(_postgres_program("postgres")), "-D", str(self.data), *settings]
 
-    def _prepare(self) -> None:
+    def _prepare(self, *, lock: int) -> None:
         account = self._account()
         if account is not None:
             self._admit(account)
         if not self.data.exists():
-            self._make_data()
+            self._make_data(lock=lock)
         # We hold the server's lock: no process of it is alive, whatever pid these files name and whoever has it now.
         for path in (self.data / "postmaster.pid", *self.sockets.glob(".s.PGSQL.*")):
             path.unlink(missing_ok=True)
@@ -196,7 +196,7 @@ class Postgres(Server):
             for found in (path, *path.rglob("*")) if path.stat().st_uid != account else ():
                 os.chown(found, account, account, follow_symlinks=False)
 
-    def _make_data(self) -> None:
+    def _make_data(self, *, lock: int) -> None:
         """A new cluster, made beside its place and moved there whole: a kill in between leaves nothing half made."""
         for left in self.data.parent.glob("initdb-*"):
             shutil.rmtree(left)
@@ -206,16 +206,18 @@ class Postgres(Server):
             # Sorts the same on every machine and after every update of its C library.
             "--locale-provider=builtin", "--builtin-locale=C.UTF-8", "--no-instructions",
         ]  # fmt: skip
-        self._run("initdb", "-D", str(draft), *initdb)
-        self._run("postgres", "--single", "-D", str(draft), "postgres", text="CREATE DATABASE titanic\n")
+        self._run("initdb", "-D", str(draft), *initdb, lock=lock)
+        single = ("--single", "-D", str(draft), "postgres")
+        self._run("postgres", *single, lock=lock, text="CREATE DATABASE titanic\n")
         draft.rename(self.data)
 
-    def _run(self, program: str, *arguments: str, text: str = "") -> None:
+    def _run(self, program: str, *arguments: str, lock: int, text: str = "") -> None:
+        """Run a program of the wheel; it holds the lock too, so that nobody is in its way should we be killed."""
         account = self._account()
         with self.log.open("ab") as log:
             subprocess.run(
                 [str(_postgres_program(program)), *arguments],
-                check=True, input=text.encode(), stdout=log, stderr=log, cwd="/",
+                check=True, input=text.encode(), stdout=log, stderr=log, cwd="/", pass_fds=(lock,),
                 user=account, group=account, extra_groups=None if account is None else [],
             )  # fmt: skip
 
@@ -264,7 +266,7 @@ class Valkey(Server):
         }  # fmt: skip
         return [str(get_binary_path()), *(word for name, value in options.items() for word in (f"--{name}", value))]
 
-    def _prepare(self) -> None:
+    def _prepare(self, *, lock: int) -> None:
         self.data.mkdir(exist_ok=True)
 
 
