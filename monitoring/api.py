@@ -1,0 +1,36 @@
+"""The API's doors into monitoring."""
+
+from django.urls import path
+from drf_spectacular.utils import extend_schema
+from rest_framework import generics
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from monitoring import services
+from monitoring.models import DriftCheck
+from monitoring.serializers import DriftCheckSerializer
+from titanic_site.lib.api import accepted
+
+
+class DriftCheckList(generics.ListAPIView[DriftCheck]):
+    """Drift checks, newest first; POST starts one on the latest window."""
+
+    queryset = DriftCheck.objects.select_related("version").prefetch_related("features")
+    serializer_class = DriftCheckSerializer
+
+    @extend_schema(request=None, responses={202: DriftCheckSerializer})
+    def post(self, request: Request) -> Response:
+        return accepted(services.queue_check(), DriftCheckSerializer, request=request)
+
+
+class DriftCheckDetail(generics.RetrieveAPIView[DriftCheck]):
+    """One drift check with its tests."""
+
+    queryset = DriftCheck.objects.select_related("version").prefetch_related("features")
+    serializer_class = DriftCheckSerializer
+
+
+urlpatterns = [
+    path("drift-checks/", DriftCheckList.as_view()),
+    path("drift-checks/<int:pk>/", DriftCheckDetail.as_view()),
+]

@@ -1,0 +1,11 @@
+"""What monitoring counts; the values of all processes meet in `settings.METRICS_DIR`."""
+
+from prometheus_client import Counter, Histogram
+
+DRIFTS = Counter("drift_count", "Features found to have drifted", ["feature"])
+REQUESTS = Histogram(
+    "titanic_request_seconds",
+    "From a request's arrival to its response",
+    ["view", "method", "status"],
+    buckets=(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 10),
+)

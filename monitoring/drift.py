@@ -1,0 +1,134 @@
+"""Whether a window of passengers is like the reference: one test a feature, one corrected threshold for all.
+
+alibi-detect runs the tests by default; scipy gives the same ones where its licence or its size is in the way.
+"""
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import stats
+
+from features.definition import DERIVED, FEATURES, Matrix
+
+#: How often a check of unchanged data may cry wolf, over all of its tests together (Bonferroni).
+FALSE_ALARM_RATE = 0.05
+#: Below this a window has no power, and a check says "not enough yet".
+SMALLEST_WINDOW = 50
+#: Numbers with at most so many different values in the reference are counted, not ranked.
+_MOST_CATEGORIES = 12
+#: Rarer categories are pooled: chi-square needs about five expected cases in each cell (Cochran 1954).
+_SMALLEST_EXPECTED = 5
+
+Values = NDArray[np.float32]
+Test = Literal["kolmogorov-smirnov", "chi-square", "missing"]
+
+
+@dataclass(frozen=True)
+class FeatureTest:
+    """One test's outcome; `effect` is the KS distance, Cramér's V or the difference in shares, each from 0 to 1."""
+
+    name: str
+    test: Test
+    statistic: float
+    p_value: float
+    threshold: float
+    effect: float
+
+    @property
+    def drifted(self) -> bool:
+        return self.p_value < self.threshold
+
+
+
+
+Backend = Mapping[str, Callable[[Values, Values], tuple[float, float]]]
+
+
+def compare(reference: Matrix, window: Matrix, *, backend: str) -> list[FeatureTest]:
+    """Test the window, shape (m, 11), against the reference, shape (n, 11); NaN is unknown. Raises ValueError."""
+    if len(window) < SMALLEST_WINDOW:
+        raise ValueError(f"a window of {len(window)} rows has no power: at least {SMALLEST_WINDOW} are needed")
+    tests = list(_outcomes(reference, window, _BACKENDS[backend]()))
+    threshold = FALSE_ALARM_RATE / len(tests)
+    return [FeatureTest(name, test, *outcome, threshold, effect) for name, test, outcome, effect in tests]
+
+
+def _outcomes(
+    reference: Matrix, window: Matrix, backend: Backend
+) -> Iterator[tuple[str, Test, tuple[float, float], float]]:
+    for place, name in enumerate(FEATURES):
+        if name in DERIVED:
+            continue
+        before, now = reference[:, place], window[:, place]
+        unknown_before, unknown_now = np.isnan(before), np.isnan(now)
+        # The backends answer NaN with "no drift": what is missing is counted first, then left out.
+        if unknown_before.any() or unknown_now.any():
+            yield name, "missing", *_missing(unknown_before, unknown_now)
+        yield from _values(name, before[~unknown_before], now[~unknown_now], backend)
+
+
+def _missing(before: NDArray[np.bool_], now: NDArray[np.bool_]) -> tuple[tuple[float, float], float]:
+    table = [[int(part.sum()), int((~part).sum())] for part in (before, now)]
+    ratio, p_value = stats.fisher_exact(table)
+    return (float(min(ratio, np.finfo(np.float64).max)), float(p_value)), abs(float(now.mean() - before.mean()))
+
+
+def _values(
+    name: str, before: Values, now: Values, backend: Backend
+) -> Iterator[tuple[str, Test, tuple[float, float], float]]:
+    if not len(before) or not len(now):
+        return
+    if len(np.unique(before)) > _MOST_CATEGORIES:
+        outcome = backend["kolmogorov-smirnov"](before, now)
+        yield name, "kolmogorov-smirnov", outcome, outcome[0]
+        return
+    before, now = _pooled(before, now)
+    if len(np.unique(np.concatenate([before, now]))) > 1:
+        outcome = backend["chi-square"](before, now)
+        # Cramér's V of a table with two rows.
+        yield name, "chi-square", outcome, float(np.sqrt(outcome[0] / (len(before) + len(now))))
+
+
+def _pooled(before: Values, now: Values) -> tuple[Values, Values]:
+    """Both with their rare categories made one: those of which the window would expect fewer than five."""
+    both = np.concatenate([before, now])
+    categories, counts = np.unique(both, return_counts=True)
+    rare = categories[counts * min(len(before), len(now)) / len(both) < _SMALLEST_EXPECTED]
+    if len(rare) == 0:
+        return before, now
+    pool = np.float32(rare[0])
+    return np.where(np.isin(before, rare), pool, before), np.where(np.isin(now, rare), pool, now)
+
+
+def _scipy() -> Backend:
+    def kolmogorov_smirnov(before: Values, now: Values) -> tuple[float, float]:
+        found = stats.ks_2samp(before, now, method="asymp")
+        return float(found.statistic), float(found.pvalue)
+
+    def chi_square(before: Values, now: Values) -> tuple[float, float]:
+        categories = np.unique(np.concatenate([before, now]))
+        table = [[(part == category).sum() for category in categories] for part in (before, now)]
+        found = stats.chi2_contingency(table)
+        return float(found.statistic), float(found.pvalue)
+
+    return {"kolmogorov-smirnov": kolmogorov_smirnov, "chi-square": chi_square}
+
+
+def _alibi() -> Backend:
+    # Seven seconds and 300 MB: only the worker that checks pays for it.
+    from alibi_detect.cd import ChiSquareDrift, KSDrift
+
+    def answer_of(detector: Any, now: Values) -> tuple[float, float]:
+        found = detector.predict(now[:, None], drift_type="feature", return_p_val=True, return_distance=True)["data"]
+        return float(found["distance"][0]), float(found["p_val"][0])
+
+    return {
+        "kolmogorov-smirnov": lambda before, now: answer_of(KSDrift(before[:, None], p_val=FALSE_ALARM_RATE), now),
+        "chi-square": lambda before, now: answer_of(ChiSquareDrift(before[:, None], p_val=FALSE_ALARM_RATE), now),
+    }
+
+
+_BACKENDS: Mapping[str, Callable[[], Backend]] = {"alibi": _alibi, "scipy": _scipy}

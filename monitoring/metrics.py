@@ -1,0 +1,139 @@
+"""/metrics: counters of all processes on this machine, and gauges read off the tables at scrape."""
+
+import time
+from collections.abc import Callable, Iterator
+
+from django.conf import settings
+from django.contrib.auth.decorators import login_not_required
+from django.db import DatabaseError, InterfaceError
+from django.db.models import Count
+from django.http import HttpRequest, HttpResponse
+from django.utils import timezone
+from django.views.decorators.http import require_safe
+from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
+from prometheus_client.core import GaugeMetricFamily, Metric
+from prometheus_client.multiprocess import MultiProcessCollector
+
+from ingestion.models import Dataset
+from monitoring.models import DriftCheck
+from predictions import log
+from titanic_site.lib import canary, redis
+from titanic_site.lib.jobs import kinds
+from titanic_site.lib.redis import RedisAway
+from training.models import ModelVersion
+
+_AWAY = (DatabaseError, InterfaceError, *RedisAway)
+
+
+def _gauge(name: str, text: str, labels: list[str], samples: dict[tuple[str, ...], float]) -> Metric:
+    family = GaugeMetricFamily(f"titanic_{name}", text, labels=labels)
+    for values, number in samples.items():
+        family.add_metric(list(values), number)
+    return family
+
+
+def _champion() -> Iterator[Metric]:
+    champion = ModelVersion.objects.champion()
+    if champion is not None:
+        age = (timezone.now() - champion.created_at).total_seconds()
+        yield _gauge("champion_version", "The version in charge", [], {(): champion.version})
+        yield _gauge("champion_age_seconds", "Since the champion was made", [], {(): age})
+
+
+def _dataset() -> Iterator[Metric]:
+    newest = Dataset.objects.succeeded().first()
+    if newest is not None and newest.finished_at is not None:
+        age = (timezone.now() - newest.finished_at).total_seconds()
+        yield _gauge("dataset_age_seconds", "Since the newest dataset was loaded", [], {(): age})
+
+
+def _drift() -> Iterator[Metric]:
+    check = DriftCheck.objects.succeeded().filter(drifted__isnull=False).prefetch_related("features").first()
+    if check is None:
+        return
+    tests = {(test.name, test.test): test for test in check.features.all()}
+    labels = ["feature", "test"]
+    yield _gauge("drifted", "Whether the last drift check found drift", [], {(): float(bool(check.drifted))})
+    p_values = {key: test.p_value for key, test in tests.items()}
+    yield _gauge("drift_p_value", "p-value in the last drift check", labels, p_values)
+    statistics = {key: test.statistic for key, test in tests.items()}
+    yield _gauge("drift_statistic", "Test statistic in the last drift check", labels, statistics)
+
+
+def _jobs() -> Iterator[Metric]:
+    counts = {
+        (str(model._meta.model_name), row["state"]): float(row["count"])
+        for model in kinds()
+        for row in model._default_manager.order_by().values("state").annotate(count=Count("pk"))
+    }
+    yield _gauge("jobs", "Jobs by kind and state", ["kind", "state"], counts)
+    durations = {}
+    for model in kinds():
+        last = model._default_manager.filter(state="succeeded").first()
+        if last is not None and last.duration is not None:
+            durations[(str(model._meta.model_name),)] = last.duration.total_seconds()
+    yield _gauge("job_last_duration_seconds", "How long the last job of a kind took", ["kind"], durations)
+
+
+def _queues() -> Iterator[Metric]:
+    with redis.client().pipeline(transaction=False) as pipeline:
+        for queue in settings.QUEUES:
+            pipeline.llen(queue)
+        depths = pipeline.execute()
+    depth = {(queue,): float(found) for queue, found in zip(settings.QUEUES, depths, strict=True)}
+    yield _gauge("queue_depth", "Messages that wait for a worker", ["queue"], depth)
+    ages = {(queue,): age for queue, age in canary.ages().items() if age is not None}
+    yield _gauge("canary_age_seconds", "Since a worker of the queue last answered", ["queue"], ages)
+    yield _gauge("prediction_log_backlog", "Predictions not yet in PostgreSQL", [], {(): float(log.backlog())})
+
+
+class _State:
+    """What the tables and the queues say now; a service that is away is a 0, not an error."""
+
+    def collect(self) -> Iterator[Metric]:
+        up = {("database",): 1.0, ("redis",): 1.0}
+        groups: list[tuple[str, Callable[[], Iterator[Metric]]]] = [
+            ("database", _champion), ("database", _dataset), ("database", _drift), ("database", _jobs),
+            ("redis", _queues),
+        ]  # fmt: skip
+        for service, group in groups:
+            if not up[(service,)]:
+                continue
+            try:
+                yield from list(group())
+            except _AWAY:
+                up[(service,)] = 0.0
+        yield _gauge("up", "Whether a service answers", ["service"], up)
+
+
+class _Cache:
+    """One scrape's answer serves all scrapes of the next moment."""
+
+    seconds = 1.0
+
+    def __init__(self) -> None:
+        self._text = b""
+        self._made_at = -self.seconds
+
+    def text(self) -> bytes:
+        if time.monotonic() - self._made_at >= self.seconds:
+            self._text = self._collect()
+            self._made_at = time.monotonic()
+        return self._text
+
+    @staticmethod
+    def _collect() -> bytes:
+        registry = CollectorRegistry()
+        MultiProcessCollector(registry, path=str(settings.METRICS_DIR))
+        registry.register(_State())  # type: ignore[arg-type]
+        return generate_latest(registry)
+
+
+_cache = _Cache()
+
+
+@login_not_required
+@require_safe
+def metrics(request: HttpRequest) -> HttpResponse:
+    """Everything Prometheus scrapes."""
+    return HttpResponse(_cache.text(), content_type=CONTENT_TYPE_LATEST)

@@ -1,0 +1,30 @@
+"""Drift checks as JSON."""
+
+from rest_framework import serializers
+
+from monitoring.models import DriftCheck, FeatureDrift
+from titanic_site.lib.serializers import JOB_FIELDS
+
+
+class FeatureDriftSerializer(serializers.ModelSerializer[FeatureDrift]):
+    """One test."""
+
+    class Meta:
+        model = FeatureDrift
+        fields = ("name", "test", "statistic", "p_value", "threshold", "effect", "drifted")
+        read_only_fields = fields
+
+
+class DriftCheckSerializer(serializers.ModelSerializer[DriftCheck]):
+    """A check: drifted is true, false, or null for "not enough predictions yet"."""
+
+    model_version = serializers.IntegerField(source="version.version", read_only=True, default=None, allow_null=True)
+    features = FeatureDriftSerializer(many=True, read_only=True)
+
+    class Meta:
+        model = DriftCheck
+        fields = (
+            *JOB_FIELDS, "drifted", "features", "model_version", "window_size", "window_from", "window_to",
+            "reference_size", "false_alarm_rate", "backend",
+        )  # fmt: skip
+        read_only_fields = fields

@@ -1,0 +1,107 @@
+"""Checking drift: the newest predictions against what the champion learned from."""
+
+import logging
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+from django.conf import settings
+from django.db import transaction
+from django.utils.translation import gettext as _
+
+import features.services
+from features.definition import Matrix, derive
+from ingestion.models import Passenger
+from ingestion.passenger import FIELD_NAMES, to_columns
+from monitoring.counters import DRIFTS
+from monitoring.models import DriftCheck, FeatureDrift
+from predictions.models import Prediction
+from titanic_site.lib.errors import Conflict
+from training.models import ModelVersion
+
+if TYPE_CHECKING:
+    from monitoring.drift import FeatureTest
+
+logger = logging.getLogger(__name__)
+
+WINDOW_SIZE = 500
+
+
+def queue_check() -> DriftCheck:
+    """A queued check of the latest window."""
+    if ModelVersion.objects.champion() is None:
+        raise Conflict(_("No model is in charge yet: train one first."))
+    if DriftCheck.objects.open().exists():
+        raise Conflict(_("A drift check is under way already: wait for it."))
+    return DriftCheck.objects.create()
+
+
+def check_drift(check: DriftCheck) -> None:
+    """Compare the champion's newest predictions with its training rows, and keep every test's outcome."""
+    with check.running():
+        # scipy, and alibi-detect behind it, stay out of the web process.
+        from monitoring import drift
+
+        champion = ModelVersion.objects.with_history().filter(stage="champion").get()
+        rows = list(Prediction.objects.filter(model_version=champion.version).newest(WINDOW_SIZE))
+        tests: list[drift.FeatureTest] = []
+        if len(rows) >= drift.SMALLEST_WINDOW:
+            reference = _reference(champion)
+            check.reference_size = len(reference)
+            tests = drift.compare(reference, _matrix(rows), backend=settings.ENV.drift_backend)
+        check.version, check.window_size = champion, len(rows)
+        check.window_from, check.window_to = (rows[-1].created_at, rows[0].created_at) if rows else (None, None)
+        check.backend, check.false_alarm_rate = settings.ENV.drift_backend, drift.FALSE_ALARM_RATE
+        _keep(check, tests)
+
+
+def scheduled_check() -> DriftCheck | None:
+    """Check now, unless there is nothing to check yet."""
+    try:
+        check = queue_check()
+    except Conflict as reason:
+        logger.info("no drift check: %s", reason.message)
+        return None
+    check_drift(check)
+    return check
+
+
+def _matrix(rows: Sequence[Prediction]) -> Matrix:
+    return derive(to_columns([{name: getattr(row, name) for name in FIELD_NAMES} for row in rows]))
+
+
+def _reference(champion: ModelVersion) -> Matrix:
+    """The rows the champion was fitted on: its hold-out would be a second population."""
+    batch = champion.feature_batch
+    is_holdout = np.array(Passenger.objects.of(batch.dataset).values_list("is_holdout", flat=True), dtype=bool)
+    return features.services.matrix(batch)[~is_holdout]
+
+
+def _keep(check: DriftCheck, tests: Sequence["FeatureTest"]) -> None:
+    """Write the verdict and its tests, all or none."""
+    rows = [
+        FeatureDrift(
+            drift_check=check,
+            name=test.name,
+            test=test.test,
+            statistic=test.statistic,
+            p_value=test.p_value,
+            threshold=test.threshold,
+            effect=test.effect,
+            drifted=test.drifted,
+        )
+        for test in tests
+    ]
+    with transaction.atomic():
+        check.hold()
+        FeatureDrift.objects.bulk_create(rows)
+        check.drifted = any(row.drifted for row in rows) if rows else None
+        check.save(
+            update_fields=[
+                "version", "window_size", "window_from", "window_to", "reference_size", "backend",
+                "false_alarm_rate", "drifted",
+            ]
+        )  # fmt: skip
+    for row in rows:
+        if row.drifted:
+            DRIFTS.labels(row.name).inc()

@@ -1,0 +1,303 @@
+"""`up` and its supervisor: programs are kept running, ended in order, and never left behind."""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+
+from titanic_site import embedded
+
+ROOT = Path(__file__).parents[1]
+RUN = """
+import json, sys, time
+from pathlib import Path
+from titanic_site import supervisor
+from titanic_site.supervisor import Program, Supervisor
+supervisor._LONGEST_PAUSE = 0.05
+directory = Path(sys.argv[1])
+def is_silent(started_at):
+    return (directory / "silent").exists() and not (directory / "silent").unlink()
+stages = [
+    [Program(name=name, command=(sys.executable, "-c", code, name), endings=((15, 1.0),), is_silent=is_silent)]
+    for name, code in json.loads(sys.argv[2]).items()
+]
+print = __import__("functools").partial(print, flush=True)
+sys.exit(Supervisor(stages=stages, directory=directory, say=print).run())
+"""
+#: Notes its process id under its name, and when it is ended.
+WORK = """
+import os, signal, sys, time
+from pathlib import Path
+def end(*_):
+    with Path("ended").open("a") as file:
+        file.write(sys.argv[1] + " ")
+    sys.exit()
+signal.signal(signal.SIGTERM, end)
+draft = Path(sys.argv[1] + ".draft")
+draft.write_text(str(os.getpid()))
+draft.rename(sys.argv[1])
+time.sleep(600)
+"""
+STUBBORN = WORK.replace("signal.signal(signal.SIGTERM, end)", "signal.signal(signal.SIGTERM, signal.SIG_IGN)")
+
+Start = Callable[..., subprocess.Popen[str]]
+
+
+@pytest.fixture
+def supervise(tmp_path: Path) -> Iterator[Start]:
+    """Start a supervisor over programs given as name=code; stages in the order given."""
+    started: list[subprocess.Popen[str]] = []
+
+    def _start(**programs: str) -> subprocess.Popen[str]:
+        command = [sys.executable, "-c", RUN, str(tmp_path), json.dumps(programs)]
+        started.append(subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=ROOT))
+        return started[-1]
+
+    yield _start
+    for process in started:
+        process.kill()
+        process.communicate()
+    assert _soon(lambda: not _programs(tmp_path))
+
+
+def _programs(directory: Path) -> list[psutil.Process]:
+    """What a supervisor over this directory started, the supervisor itself not."""
+    return [
+        process for process in psutil.process_iter(["cwd", "status"]) if process.info["cwd"] == str(directory.resolve())
+    ]
+
+
+def _soon(condition: Callable[[], bool], seconds: float = 20) -> bool:
+    end = time.monotonic() + seconds
+    while not condition() and time.monotonic() < end:
+        time.sleep(0.05)
+    return condition()
+
+
+def _pid(directory: Path, name: str, *, other_than: int = 0) -> int:
+    path = directory / name
+    assert _soon(lambda: path.exists() and int(path.read_text()) != other_than)
+    return int(path.read_text())
+
+
+def test_it_works(supervise: Start, tmp_path: Path) -> None:
+    supervisor = supervise(web=WORK, worker=WORK)
+    _pid(tmp_path, "web")
+    _pid(tmp_path, "worker")
+
+    supervisor.terminate()
+
+    assert supervisor.wait(10) == 0
+    assert (tmp_path / "ended").read_text().split() == ["web", "worker"]
+    assert not _programs(tmp_path)
+
+
+def test_ctrl_c_reaches_the_supervisor_alone(supervise: Start, tmp_path: Path) -> None:
+    supervisor = supervise(web=WORK)
+    assert os.getpgid(_pid(tmp_path, "web")) != os.getpgid(supervisor.pid)
+
+    supervisor.send_signal(signal.SIGINT)
+
+    assert supervisor.wait(10) == 0
+
+
+def test_a_program_that_died_is_started_again(supervise: Start, tmp_path: Path) -> None:
+    supervisor = supervise(web=WORK)
+    first = _pid(tmp_path, "web")
+
+    os.kill(first, signal.SIGKILL)
+
+    assert psutil.pid_exists(_pid(tmp_path, "web", other_than=first))
+    supervisor.terminate()
+    assert "web ended with code -9, starting it again" in supervisor.communicate()[0]
+
+
+def test_what_a_dead_program_left_behind_is_ended(supervise: Start, tmp_path: Path) -> None:
+    supervise(web="import os, time; os.fork() and time.sleep(600)\n" + WORK)
+    child = _pid(tmp_path, "web")
+
+    os.kill(psutil.Process(child).ppid(), signal.SIGKILL)
+
+    assert _soon(lambda: not psutil.pid_exists(child))
+
+
+def test_a_program_that_lives_but_does_not_answer_is_started_again(supervise: Start, tmp_path: Path) -> None:
+    supervisor = supervise(worker=STUBBORN)
+    first = _pid(tmp_path, "worker")
+
+    (tmp_path / "silent").touch()
+
+    _pid(tmp_path, "worker", other_than=first)
+    assert not psutil.pid_exists(first)
+    supervisor.terminate()
+    assert "worker does not answer" in supervisor.communicate()[0]
+
+
+def test_it_gives_up_on_a_program_that_keeps_dying(supervise: Start, tmp_path: Path) -> None:
+    supervisor = supervise(web=WORK, worker="raise SystemExit(3)")
+
+    said, _ = supervisor.communicate(timeout=30)
+
+    assert supervisor.returncode == 1
+    assert "worker died 6 times within a minute, the last time with code 3" in said
+    assert not _programs(tmp_path)
+
+
+def test_a_program_that_ignores_its_end_is_killed(supervise: Start, tmp_path: Path) -> None:
+    supervisor = supervise(web=STUBBORN)
+    _pid(tmp_path, "web")
+
+    supervisor.terminate()
+
+    assert supervisor.wait(10) == 0
+    assert not _programs(tmp_path)
+
+
+def test_no_program_outlives_a_killed_supervisor(supervise: Start, tmp_path: Path) -> None:
+    supervisor = supervise(web=WORK, worker=WORK)
+    _pid(tmp_path, "web")
+    _pid(tmp_path, "worker")
+
+    supervisor.kill()
+
+    assert _soon(lambda: not _programs(tmp_path))
+
+
+@pytest.fixture
+def up(tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
+    """Run `manage.py up` where it refuses."""
+
+    def _up(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, "manage.py", "up", *arguments],
+            cwd=ROOT,
+            env={**os.environ, "TITANIC_HOME": str(tmp_path), **environment},
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+
+    return _up
+
+
+def test_it_refuses_a_port_in_use_before_anything_is_started(
+    up: Callable[..., subprocess.CompletedProcess[str]], tmp_path: Path
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+
+        refused = up(PORT=str(port))
+
+    assert refused.returncode == 1
+    assert f"PORT {port} is in use: set PORT to a free one" in refused.stderr
+    assert not (tmp_path / "postgres").exists()
+    assert not (tmp_path / "up.pid").exists()
+
+
+def test_it_refuses_a_host_that_is_not_this_machine(up: Callable[..., subprocess.CompletedProcess[str]]) -> None:
+    refused = up(HOST="192.0.2.1")
+
+    assert refused.returncode == 1
+    assert "HOST 192.0.2.1" in refused.stderr
+
+
+def test_it_refuses_a_second_one_in_the_same_home(
+    up: Callable[..., subprocess.CompletedProcess[str]], tmp_path: Path
+) -> None:
+    hold = "import fcntl, sys; f = open(sys.argv[1], 'w'); fcntl.flock(f, 2); print(flush=True); sys.stdin.read()"
+    command = [sys.executable, "-c", hold, str(tmp_path / "up.lock")]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as first:
+        assert first.stdout
+        first.stdout.readline()
+        refused = up()
+        first.communicate()
+
+    assert refused.returncode == 1
+    assert f"It runs already in {tmp_path}" in refused.stderr
+
+
+def test_there_may_be_nothing_to_stop(up: Callable[..., subprocess.CompletedProcess[str]]) -> None:
+    stopped = up("--stop")
+
+    assert (stopped.returncode, stopped.stdout) == (0, "Nothing runs here.\n")
+
+
+class Product:
+    """A whole `up` in a home of its own, watched from outside."""
+
+    def __init__(self, home: Path) -> None:
+        self.home = home
+        with socket.create_server(("127.0.0.1", 0)) as free:
+            self.port = free.getsockname()[1]
+        self.log = home / "output"
+        with self.log.open("w") as output:
+            self.process = subprocess.Popen(
+                [sys.executable, "manage.py", "up"],
+                cwd=ROOT,
+                env={**os.environ, "TITANIC_HOME": str(home), "PORT": str(self.port), "WEB_WORKERS": "1"},
+                stdout=output,
+                stderr=subprocess.STDOUT,
+            )
+
+    def is_ready(self) -> bool:
+        return f"READY http://127.0.0.1:{self.port}\n" in self.log.read_text()
+
+    def processes(self) -> list[psutil.Process]:
+        """Everything that knows this home: by its environment, or by its command line."""
+        return [process for process in psutil.process_iter() if process.pid != os.getpid() and self._is_ours(process)]
+
+    def _is_ours(self, process: psutil.Process) -> bool:
+        try:
+            words = [*process.cmdline(), process.environ().get("TITANIC_HOME", ""), process.cwd()]
+        except psutil.Error:
+            return False
+        return any(str(self.home) in word for word in words)
+
+
+@pytest.fixture
+def product(tmp_path: Path) -> Iterator[Product]:
+    product = Product(tmp_path)
+    yield product
+    product.process.kill()
+    product.process.wait()
+    _soon(lambda: not product.processes())
+    for process in product.processes():
+        process.kill()
+
+
+@pytest.mark.timeout(600)
+def test_everything_comes_up_survives_and_goes(product: Product) -> None:
+    assert _soon(product.is_ready, 240), product.log.read_text()
+    credentials = product.home / "credentials.json"
+    assert f"Admin: admin, the password is in {credentials}" in product.log.read_text()
+    assert credentials.stat().st_mode & 0o777 == 0o600
+
+    services = embedded.Services(embedded.Layout(product.home))
+    postgres = int((product.home / "postgres/data/postmaster.pid").read_text().split()[0])
+    os.kill(postgres, signal.SIGKILL)
+    assert _soon(lambda: not services.postgres.answers(), 5)
+    assert _soon(services.answer, 30), product.log.read_text()
+
+    product.process.terminate()
+    assert product.process.wait(60) == 0, product.log.read_text()
+    assert not product.processes()
+    assert not (product.home / "up.pid").exists()
+    assert "Traceback" not in product.log.read_text()
+
+
+@pytest.mark.timeout(600)
+def test_nothing_outlives_a_killed_up(product: Product) -> None:
+    assert _soon(product.is_ready, 240), product.log.read_text()
+
+    product.process.kill()
+
+    assert _soon(lambda: not product.processes(), 40), product.processes()
