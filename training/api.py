@@ -2,22 +2,21 @@
 
 from typing import Any
 
-from django.core.files.storage import default_storage
 from django.http import FileResponse
 from django.urls import path
 from django.utils.translation import gettext as _
 from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import OpenApiParameter, extend_schema
 from rest_framework import generics
-from rest_framework.exceptions import NotFound
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from features.models import FeatureBatch
 from titanic_site.lib.api import accepted, checked
-from titanic_site.lib.errors import Conflict, Invalid
+from titanic_site.lib.errors import Conflict
 from training import registry, services
+from training.downloads import artifact_response
 from training.models import ModelVersion, TrainingRun
 from training.serializers import ModelVersionSerializer, PromotionRequest, TrainingRequest, TrainingRunSerializer
 
@@ -66,18 +65,6 @@ class ModelArtifact(APIView):
     def get(self, request: Request, version: int) -> FileResponse:
         found = generics.get_object_or_404(ModelVersion, version=version)
         return artifact_response(found, request.query_params.get("format", "onnx"))
-
-
-def artifact_response(version: ModelVersion, suffix: str) -> FileResponse:
-    """The version's file as a download; raises NotFound when storage has lost it."""
-    files = {"onnx": version.onnx_file, "pkl": version.pkl_file}
-    if suffix not in files:
-        raise Invalid({"format": [("not_a_choice", _("Must be one of %(options)s.") % {"options": "onnx, pkl"})]})
-    try:
-        file = default_storage.open(files[suffix].name)
-    except FileNotFoundError as error:
-        raise NotFound from error
-    return FileResponse(file, as_attachment=True, filename=f"titanic-{version.version}.{suffix}")
 
 
 class TrainingRunList(generics.ListAPIView[TrainingRun]):

@@ -1,0 +1,23 @@
+"""Refusals as pages."""
+
+from collections.abc import Callable
+
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import render
+
+from titanic_site.lib.errors import TitanicError
+
+
+class RefusalMiddleware:
+    """Turns a TitanicError that leaves a page into a page with its status; the API has its own handler."""
+
+    def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponse:
+        return self.get_response(request)
+
+    def process_exception(self, request: HttpRequest, exception: Exception) -> HttpResponse | None:
+        if not isinstance(exception, TitanicError):
+            return None
+        return render(request, "refusal.html", {"error": exception}, status=exception.status)

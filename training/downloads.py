@@ -1,0 +1,20 @@
+"""Model files for people."""
+
+from django.core.files.storage import default_storage
+from django.http import FileResponse, Http404
+from django.utils.translation import gettext as _
+
+from titanic_site.lib.errors import Invalid
+from training.models import ModelVersion
+
+
+def artifact_response(version: ModelVersion, suffix: str) -> FileResponse:
+    """The version's file as a download; raises Invalid for another format, Http404 when storage has lost it."""
+    files = {"onnx": version.onnx_file, "pkl": version.pkl_file}
+    if suffix not in files:
+        raise Invalid({"format": [("not_a_choice", _("Must be one of %(options)s.") % {"options": "onnx, pkl"})]})
+    try:
+        file = default_storage.open(files[suffix].name)
+    except FileNotFoundError as error:
+        raise Http404 from error
+    return FileResponse(file, as_attachment=True, filename=f"titanic-{version.version}.{suffix}")

@@ -1,0 +1,15 @@
+"""Addresses of training's pages."""
+
+from django.urls import path
+
+from training import views
+
+urlpatterns = [
+    path("models/", views.models, name="models"),
+    path("models/train/", views.train, name="train"),
+    path("models/rollback/", views.rollback, name="rollback"),
+    path("models/<int:version>/", views.model, name="model"),
+    path("models/<int:version>/promote/", views.promote, name="promote"),
+    path("models/<int:version>/artifact/", views.artifact, name="model_artifact"),
+    path("runs/train/<int:pk>/", views.run, name="training_run"),
+]
