@@ -19,6 +19,7 @@ from rest_framework.views import APIView
 
 from ingestion.openapi import batch_schema, passenger_schema
 from predictions import log, services
+from predictions.downloads import results_response
 from predictions.models import Prediction, ScoringJob
 from predictions.serializers import (
     AnswerSerializer,
@@ -27,7 +28,7 @@ from predictions.serializers import (
     ScoringJobSerializer,
 )
 from titanic_site.lib.api import accepted, checked
-from titanic_site.lib.errors import Conflict, Invalid
+from titanic_site.lib.errors import Invalid
 from titanic_site.lib.uploads import UploadSerializer
 
 
@@ -114,17 +115,6 @@ class ScoringJobResults(APIView):
     @extend_schema(responses={(200, "text/csv"): OpenApiTypes.STR})
     def get(self, request: Request, pk: int) -> FileResponse:
         return results_response(generics.get_object_or_404(ScoringJob, pk=pk))
-
-
-def results_response(job: ScoringJob) -> FileResponse:
-    """The job's results as a download; raises Conflict before there are any."""
-    if not job.results:
-        raise Conflict(_("%(job)s has no results yet: it is %(state)s.") % {"job": job, "state": job.state})
-    try:
-        file = job.results.open("rb")
-    except FileNotFoundError as error:
-        raise NotFound from error
-    return FileResponse(file, as_attachment=True, filename=f"results-{job.pk}.csv", content_type="text/csv")
 
 
 def _object(body: Any) -> dict[str, Any]:

@@ -18,11 +18,11 @@ from urllib.request import ProxyHandler, Request, build_opener
 from django.conf import settings
 from django.core.management import call_command
 from django.db import connections
+from kombu.exceptions import OperationalError as BrokerAway
 
-from titanic_site import embedded
+from titanic_site import embedded, tasks
 from titanic_site.env import BASE_DIR
-from titanic_site.lib import canary
-from titanic_site.lib.redis import RedisAway
+from titanic_site.lib import canary, redis
 from titanic_site.supervisor import Program, Supervisor
 
 _EVERY_ADDRESS = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - asked for by the person who sets HOST
@@ -116,7 +116,7 @@ def _is_silent(queues: tuple[str, ...], started_at: float) -> bool:
     running = time.time() - started_at
     if running < canary.SILENCE_LIMIT:
         return False
-    with suppress(*RedisAway):
+    with suppress(*redis.RedisAway):
         ages = canary.ages()
         return any(min(running, ages[queue] or running) > canary.SILENCE_LIMIT for queue in queues)
     return False
@@ -155,6 +155,17 @@ def _prepare(*, say: Say) -> None:
     call_command("bootstrap")
     connections.close_all()
     say("Starting web, workers and clock")
+    _ask_workers()
+
+
+def _ask_workers() -> None:
+    """Have every queue answer as soon as its worker is there, not at the clock's next round."""
+    with suppress(BrokerAway, *redis.RedisAway):
+        if settings.ENV.is_embedded:
+            # All workers are ours, and the last run's answers prove nothing.
+            redis.client().delete(*(f"canary:{queue}" for queue in settings.QUEUES))
+        for queue in settings.QUEUES:
+            tasks.canary.apply_async(kwargs={"queue": queue}, queue=queue, expires=canary.SILENCE_LIMIT, retry=False)
 
 
 class _Readiness:

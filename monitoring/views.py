@@ -1,0 +1,44 @@
+"""The pages of monitoring."""
+
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import get_object_or_404, render
+from django.utils.translation import gettext as _
+from django.views.decorators.http import require_POST, require_safe
+
+from monitoring import health, services
+from monitoring.models import DriftCheck
+from titanic_site.lib.pages import page
+from titanic_site.lib.views import started
+
+
+@require_safe
+def overview(request: HttpRequest) -> HttpResponse:
+    """Is everything answering, and has anything drifted?"""
+    latest = DriftCheck.objects.select_related("version").first()
+    return render(request, "monitoring.html", {"health": health.report(), "latest": latest})
+
+
+@require_safe
+def drift_checks(request: HttpRequest) -> HttpResponse:
+    """The history of drift checks."""
+    return render(request, "drift_list.html", {"page": page(DriftCheck.objects.select_related("version"), request)})
+
+
+@require_safe
+def drift_check(request: HttpRequest, pk: int) -> HttpResponse:
+    """One check with its tests."""
+    found = get_object_or_404(DriftCheck.objects.select_related("version"), pk=pk)
+    return render(request, "drift_detail.html", {"job": found, "tests": found.features.all()})
+
+
+@require_POST
+def check(request: HttpRequest) -> HttpResponse:
+    """Check the latest window now."""
+    return started(request, services.queue_check(), _("The drift check has begun."))
+
+
+@require_safe
+def drift_state(request: HttpRequest) -> HttpResponse:
+    """The drift state as a fragment that lower apps' pages include."""
+    latest = DriftCheck.objects.succeeded().first()
+    return render(request, "_components/drift_state.html", {"check": latest})

@@ -1,0 +1,15 @@
+"""Addresses of the predictions' pages."""
+
+from django.urls import path
+
+from predictions import views
+
+urlpatterns = [
+    path("predict", views.predict, name="predict"),
+    path("predictions/", views.predictions, name="predictions"),
+    path("predictions/<uuid:pk>/", views.prediction, name="prediction"),
+    path("scoring/", views.scoring, name="scoring"),
+    path("scoring/start/", views.score, name="score"),
+    path("scoring/<int:pk>/", views.scoring_job, name="scoring_job"),
+    path("scoring/<int:pk>/results.csv", views.scoring_results, name="scoring_results"),
+]

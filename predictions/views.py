@@ -1,0 +1,97 @@
+"""The pages of predictions."""
+
+from typing import Any
+from uuid import UUID
+
+from django.contrib.auth.decorators import login_not_required
+from django.http import FileResponse, Http404, HttpRequest, HttpResponse
+from django.shortcuts import get_object_or_404, render
+from django.utils.translation import gettext as _
+from django.views.decorators.http import require_POST, require_safe
+
+from ingestion.passenger import FIELD_NAMES, PassengerFields
+from predictions import log, scorer, services
+from predictions.downloads import results_response
+from predictions.forms import PassengerForm, ScoringForm
+from predictions.models import Door, Prediction, ScoringJob
+from titanic_site.lib.errors import Invalid
+from titanic_site.lib.pages import page
+from titanic_site.lib.views import started
+
+
+@login_not_required
+@require_POST
+def predict(request: HttpRequest) -> HttpResponse:
+    """Answer the form, or show what to correct."""
+    form = PassengerForm(request.POST)
+    form.is_valid()
+    try:
+        answer = services.predict_from_form({name: str(value) for name, value in request.POST.items()})
+    except Invalid as error:
+        form.refuse(error.errors)
+        return render(request, "predict.html", {"form": form}, status=error.status)
+    return render(request, "predict.html", {"form": form, "answer": answer})
+
+
+@require_safe
+def predictions(request: HttpRequest) -> HttpResponse:
+    """The prediction log, newest first."""
+    context = {"page": page(Prediction.objects.filter(**_filters(request)), request), "doors": Door.choices}
+    return render(request, "prediction_list.html", context)
+
+
+@require_safe
+def prediction(request: HttpRequest, pk: UUID) -> HttpResponse:
+    """One prediction: who was asked about, what was derived, what was answered."""
+    found = log.find(pk)
+    if found is None:
+        raise Http404
+    passenger = {name: getattr(found, name) for name in FIELD_NAMES}
+    context = {
+        "prediction": found,
+        "passenger": [(PassengerFields._meta.get_field(name).verbose_name, passenger[name]) for name in FIELD_NAMES],
+        "features": scorer.features_of_passenger(passenger),
+    }
+    return render(request, "prediction_detail.html", context)
+
+
+@require_safe
+def scoring(request: HttpRequest) -> HttpResponse:
+    """Every scoring job, and the way to a new one."""
+    return render(request, "scoring_list.html", {"page": page(ScoringJob.objects.all(), request), "form": ScoringForm()})
+
+
+@require_POST
+def score(request: HttpRequest) -> HttpResponse:
+    """Score an uploaded file."""
+    form = ScoringForm(request.POST, request.FILES)
+    if not form.is_valid():
+        context = {"page": page(ScoringJob.objects.all(), request), "form": form}
+        return render(request, "scoring_list.html", context, status=400)
+    by: Any = request.user if request.user.is_authenticated else None
+    return started(request, services.queue_scoring(file=form.cleaned_data["file"], by=by), _("The scoring has begun."))
+
+
+@require_safe
+def scoring_job(request: HttpRequest, pk: int) -> HttpResponse:
+    """One scoring job."""
+    return render(request, "scoring_detail.html", {"job": get_object_or_404(ScoringJob, pk=pk)})
+
+
+@require_safe
+def scoring_results(request: HttpRequest, pk: int) -> FileResponse:
+    """A finished job's file."""
+    return results_response(get_object_or_404(ScoringJob, pk=pk))
+
+
+def _filters(request: HttpRequest) -> dict[str, Any]:
+    """What the address asks for; what cannot be read is left out."""
+    query = request.GET
+    filters: dict[str, Any] = {}
+    if query.get("model", "").isdecimal() and len(query["model"]) < 10:  # noqa: PLR2004
+        filters["model_version"] = int(query["model"])
+    if query.get("survived") in ("0", "1"):
+        filters["survived"] = query["survived"] == "1"
+    if query.get("door") in Door.values:
+        filters["source"] = query["door"]
+    return filters
