@@ -1,0 +1,20 @@
+"""Every address."""
+
+from django.contrib import admin
+from django.urls import include, path
+
+from titanic_site import views
+
+urlpatterns = [
+    path("", views.home, name="home"),
+    *(path("", include(f"{app}.urls")) for app in ("ingestion", "features", "training", "predictions", "monitoring")),
+    path("runs/", views.all_runs, name="runs"),
+    path("runs/<str:kind>/<int:pk>/again/", views.run_again, name="run_again"),
+    path("runs/<str:kind>/<int:pk>/cancel/", views.run_cancel, name="run_cancel"),
+    path("pipeline/", views.next_step, name="pipeline"),
+    path("schedules/", views.schedules, name="schedules"),
+    path("api/v1/", include("titanic_site.api")),
+    path("accounts/", include("django.contrib.auth.urls")),
+    path("i18n/", include("django.conf.urls.i18n")),
+    path("admin/", admin.site.urls),
+]

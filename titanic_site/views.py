@@ -1,0 +1,85 @@
+"""The pages that span the apps: the front page, all runs, schedules."""
+
+from typing import Any
+
+from django.contrib import messages
+from django.contrib.auth.decorators import login_not_required
+from django.http import Http404, HttpRequest, HttpResponse
+from django.shortcuts import get_object_or_404, redirect, render
+from django.utils.dateparse import parse_datetime
+from django.utils.translation import gettext as _
+from django.views.decorators.http import require_POST, require_safe
+from django_celery_beat.models import PeriodicTask
+
+from features.models import FeatureBatch
+from ingestion.models import Dataset
+from monitoring.models import DriftCheck
+from predictions.forms import PassengerForm
+from predictions.models import Prediction
+from titanic_site import pipeline, runs
+from titanic_site.lib.jobs import Job
+from titanic_site.lib.pages import SIZE
+from titanic_site.lib.views import started
+from training.models import ModelVersion, TrainingRun
+
+
+@login_not_required
+@require_safe
+def home(request: HttpRequest) -> HttpResponse:
+    """The form, and the life of the model in six steps."""
+    context = {
+        "form": PassengerForm(),
+        "dataset": Dataset.objects.first(),
+        "batch": FeatureBatch.objects.first(),
+        "run": TrainingRun.objects.first(),
+        "champion": ModelVersion.objects.champion(),
+        "prediction": Prediction.objects.first(),
+        "check": DriftCheck.objects.first(),
+    }
+    return render(request, "predict.html", context)
+
+
+@require_safe
+def all_runs(request: HttpRequest) -> HttpResponse:
+    """Every job of every kind."""
+    try:
+        before = parse_datetime(request.GET.get("before", ""))
+    except ValueError:
+        before = None
+    jobs = runs.newest(before=before if before and before.tzinfo else None, count=SIZE)
+    return render(request, "run_list.html", {"jobs": jobs, "is_full": len(jobs) == SIZE})
+
+
+@require_POST
+def run_again(request: HttpRequest, kind: str, pk: int) -> HttpResponse:
+    """Start a job that is over anew."""
+    return started(request, _job(kind, pk).successor(), _("Started again."))
+
+
+@require_POST
+def run_cancel(request: HttpRequest, kind: str, pk: int) -> HttpResponse:
+    """Stop a job."""
+    job = _job(kind, pk)
+    job.cancel()
+    messages.info(request, _("Cancelled."))
+    return redirect(job)
+
+
+@require_POST
+def next_step(request: HttpRequest) -> HttpResponse:
+    """Queue the first step of the life that has not succeeded."""
+    return redirect(pipeline.queue_next())
+
+
+@require_safe
+def schedules(request: HttpRequest) -> HttpResponse:
+    """What runs by itself, and when."""
+    tasks = PeriodicTask.objects.select_related("interval", "crontab").order_by("name")
+    return render(request, "schedule_list.html", {"tasks": tasks})
+
+
+def _job(kind: str, pk: int) -> Any:
+    model: type[Job] | None = runs.model_of(kind)
+    if model is None:
+        raise Http404
+    return get_object_or_404(model, pk=pk)
