@@ -155,3 +155,11 @@ WORKED_OUT = ("title",)
 def to_columns(passengers: Sequence[Mapping[str, Any]]) -> contract.Columns:
     """Checked passengers as the typed columns that the features are derived from."""
     return contract.to_columns(FIELDS, {name: [row[name] for row in passengers] for name in FIELD_NAMES})
+
+
+def describe(passenger: Any) -> str:
+    """A passenger in a few words: the name if it is known, else what is."""
+    if passenger.name:
+        return str(passenger.name)
+    known = (passenger.get_sex_display(), passenger.get_pclass_display(), passenger.age)
+    return ", ".join(str(part) for part in known if part is not None)

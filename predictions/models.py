@@ -10,7 +10,7 @@ from django.urls import reverse
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
-from ingestion.passenger import PassengerFields
+from ingestion.passenger import PassengerFields, describe
 from titanic_site.lib.jobs import Job
 
 
