@@ -1,0 +1,22 @@
+"""Monitoring in the admin."""
+
+from django.contrib import admin
+
+from monitoring.models import DriftCheck, FeatureDrift
+from titanic_site.lib.admin import JobAdmin, ReadOnlyAdmin
+
+
+@admin.register(DriftCheck)
+class DriftCheckAdmin(JobAdmin):
+    """Drift checks."""
+
+    list_display = ("__str__", "state", "drifted", "window_size", "version", "error", "created_at")
+    list_select_related = ("version",)
+
+
+@admin.register(FeatureDrift)
+class FeatureDriftAdmin(ReadOnlyAdmin):
+    """Their tests."""
+
+    list_display = ("name", "test", "p_value", "threshold", "effect", "drifted", "drift_check")
+    list_select_related = ("drift_check",)

@@ -1,0 +1,56 @@
+"""Jobs in the admin: to be looked at and started again, not typed over."""
+
+from typing import Any
+
+from django.contrib import admin, messages
+from django.db.models import QuerySet
+from django.http import HttpRequest
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
+from unfold.admin import ModelAdmin
+
+from titanic_site.lib.errors import TitanicError
+from titanic_site.lib.jobs import Job, enqueue
+
+
+class ReadOnlyAdmin(ModelAdmin):
+    """What the system wrote; a person only reads it."""
+
+    def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+
+class JobAdmin(ReadOnlyAdmin):
+    """A kind of job."""
+
+    list_display = ("__str__", "state", "progress", "error", "created_at", "finished_at")
+    list_filter = ("state",)
+    actions = ("start_again", "cancel")
+
+    @admin.action(description=gettext_lazy("Start again"))
+    def start_again(self, request: HttpRequest, queryset: QuerySet[Job]) -> None:
+        """New rows with the same inputs."""
+        for job in queryset:
+            try:
+                enqueue(job.successor())
+            except TitanicError as error:
+                self.message_user(request, f"{job}: {error.message}", messages.ERROR)
+            else:
+                self.message_user(request, _("%(job)s started again.") % {"job": job})
+
+    @admin.action(description=gettext_lazy("Cancel"))
+    def cancel(self, request: HttpRequest, queryset: QuerySet[Job]) -> None:
+        """Stop what is open."""
+        for job in queryset:
+            try:
+                job.cancel()
+            except TitanicError as error:
+                self.message_user(request, f"{job}: {error.message}", messages.ERROR)
+            else:
+                self.message_user(request, _("%(job)s cancelled.") % {"job": job})
