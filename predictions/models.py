@@ -90,3 +90,8 @@ class Prediction(PassengerFields):
 
     def get_absolute_url(self) -> str:
         return reverse("prediction", args=[self.id])
+
+    @property
+    def summary(self) -> str:
+        """The passenger in a few words."""
+        return describe(self)

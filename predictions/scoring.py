@@ -101,4 +101,4 @@ def _log(job: ScoringJob, checked: contract.Checked, scored: scorer.Scored, cham
     log.insert(entries)
     for survived in (True, False):
         count = int((scored.survived == survived).sum())
-        PREDICTIONS.labels(champion.version, survived, Door.CSV).inc(count)
+        PREDICTIONS.labels(champion.version, str(survived).lower(), Door.CSV).inc(count)

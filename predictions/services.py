@@ -94,7 +94,7 @@ def answer(passengers: Sequence[Passenger], *, door: Door) -> list[Answer]:
     ]
     log.append([_entry(given, asked, door=door) for given, asked in zip(answers, passengers, strict=True)])
     for given in answers:
-        PREDICTIONS.labels(champion.version, given.survived, door).inc()
+        PREDICTIONS.labels(champion.version, str(given.survived).lower(), door).inc()
     return answers
 
 

@@ -5,11 +5,11 @@ from collections.abc import Callable
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 
-from titanic_site.lib.errors import TitanicError
+from titanic_site.lib.errors import as_refusal
 
 
 class RefusalMiddleware:
-    """Turns a TitanicError that leaves a page into a page with its status; the API has its own handler."""
+    """Turns what a page refuses, or a service that is away, into a page with its status; the API has its own handler."""
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
         self.get_response = get_response
@@ -18,6 +18,7 @@ class RefusalMiddleware:
         return self.get_response(request)
 
     def process_exception(self, request: HttpRequest, exception: Exception) -> HttpResponse | None:
-        if not isinstance(exception, TitanicError):
+        refusal = as_refusal(exception)
+        if refusal is None:
             return None
-        return render(request, "refusal.html", {"error": exception}, status=exception.status)
+        return render(request, "refusal.html", {"error": refusal}, status=refusal.status)

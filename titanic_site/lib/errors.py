@@ -1,12 +1,18 @@
 """The errors people see: one family, one JSON shape, one page."""
 
+import logging
 from collections.abc import Mapping
 from typing import Any
 
+from django.db import InterfaceError, OperationalError
 from django.utils.translation import gettext as _
 from drf_standardized_errors.handler import exception_handler
 from rest_framework import exceptions, status
 from rest_framework.response import Response
+
+from titanic_site.lib.redis import RedisAway
+
+logger = logging.getLogger(__name__)
 
 
 class TitanicError(Exception):
@@ -52,6 +58,16 @@ class Invalid(TitanicError):
         self.errors = errors
 
 
+def as_refusal(error: Exception) -> TitanicError | None:
+    """The error as one of ours: a service that is away is Unavailable; what is nobody's to mend is None."""
+    if isinstance(error, TitanicError):
+        return error
+    if isinstance(error, (OperationalError, InterfaceError, *RedisAway)):
+        logger.warning("a service is away: %s", error)
+        return Unavailable(_("A service is away for the moment. Try again in a few seconds."))
+    return None
+
+
 def error_body(error: TitanicError) -> dict[str, Any]:
     """The error in drf-standardized-errors' shape."""
     if isinstance(error, Invalid):
@@ -68,9 +84,10 @@ def error_body(error: TitanicError) -> dict[str, Any]:
 
 def api_exception_handler(exc: Exception, context: dict[str, Any]) -> Response | None:
     """DRF's exceptions through drf-standardized-errors, ours in the same shape."""
-    if isinstance(exc, TitanicError):
-        headers = {"Retry-After": "5"} if isinstance(exc, Unavailable) else None
-        return Response(error_body(exc), status=exc.status, headers=headers)
+    refusal = as_refusal(exc)
+    if refusal is not None:
+        headers = {"Retry-After": "5"} if isinstance(refusal, Unavailable) else None
+        return Response(error_body(refusal), status=refusal.status, headers=headers)
     if isinstance(exc, UnicodeDecodeError):
         exc = exceptions.ParseError(_("The body is not valid UTF-8."))
     return exception_handler(exc, context)
