@@ -8,6 +8,9 @@ _GROUPS = {
     "Mr": "Mr", "Miss": "Miss", "Ms": "Miss", "Mlle": "Miss",
     "Mrs": "Mrs", "Mme": "Mrs", "Master": "Master",
 }  # fmt: skip
+# The ages at which the passenger list changes its mind.
+_MARRIED_FROM = 30
+_GROWN_FROM = 13
 _HONORIFIC = re.compile(r",\s*([^.,]+?)\s*\.")
 
 
@@ -31,6 +34,19 @@ def title_of(name: str | None) -> str | None:
     """
     word = honorific(name)
     return None if word is None else _GROUPS.get(word, "Rare")
+
+
+def likely_title(sex: str, age: float | None) -> str:
+    """The title to assume of somebody whose name and title are unknown: what most people of that sex and age are called.
+
+    >>> likely_title("female", 40.0), likely_title("male", float("nan")), likely_title("male", 4.0)
+    ('Mrs', 'Mr', 'Master')
+    """
+    # Written so that an unknown age (NaN or None) counts as neither.
+    known = age if age is not None else float("nan")
+    if sex == "female":
+        return "Mrs" if known >= _MARRIED_FROM else "Miss"
+    return "Master" if known < _GROWN_FROM else "Mr"
 
 
 def sex_of(word: str | None) -> str | None:

@@ -42,8 +42,6 @@ class FeatureTest:
         return self.p_value < self.threshold
 
 
-
-
 Backend = Mapping[str, Callable[[Values, Values], tuple[float, float]]]
 
 

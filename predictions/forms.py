@@ -40,7 +40,9 @@ class PassengerForm(forms.Form):
         """Show each refusal beside its field; one of a field that is not here goes above the form."""
         for name, refusals in errors.items():
             for _code, message in refusals:
-                self.add_error(name if name in self.fields else None, message if name in self.fields else f"{name}: {message}")
+                self.add_error(
+                    name if name in self.fields else None, message if name in self.fields else f"{name}: {message}"
+                )
 
 
 class ScoringForm(forms.Form):

@@ -58,7 +58,9 @@ def prediction(request: HttpRequest, pk: UUID) -> HttpResponse:
 @require_safe
 def scoring(request: HttpRequest) -> HttpResponse:
     """Every scoring job, and the way to a new one."""
-    return render(request, "scoring_list.html", {"page": page(ScoringJob.objects.all(), request), "form": ScoringForm()})
+    return render(
+        request, "scoring_list.html", {"page": page(ScoringJob.objects.all(), request), "form": ScoringForm()}
+    )
 
 
 @require_POST

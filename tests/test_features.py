@@ -40,8 +40,12 @@ def test_what_is_unknown_stays_unknown() -> None:
     assert james["HasCabin"] == 0
 
 
-def test_without_name_and_title_the_title_is_unknown() -> None:
-    assert np.isnan(features(NOBODY)[0]["Title"])
+@pytest.mark.parametrize(
+    ("sex", "age", "code"),
+    [("female", None, 1), ("female", 40, 2), ("male", None, 0), ("male", 4, 3), ("male", 40, 0)],
+)
+def test_without_name_and_title_sex_and_age_say_the_likely_one(sex: str, age: float | None, code: int) -> None:
+    assert features({**NOBODY, "sex": sex, "age": age})[0]["Title"] == code
 
 
 @pytest.mark.parametrize(

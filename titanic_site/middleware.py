@@ -2,10 +2,11 @@
 
 from collections.abc import Callable
 
+from django.contrib.auth.models import AnonymousUser
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 
-from titanic_site.lib.errors import as_refusal
+from titanic_site.lib.errors import Unavailable, as_refusal
 
 
 class RefusalMiddleware:
@@ -21,4 +22,7 @@ class RefusalMiddleware:
         refusal = as_refusal(exception)
         if refusal is None:
             return None
+        if isinstance(refusal, Unavailable):
+            # Who is signed in may be just what cannot be asked.
+            request.user = AnonymousUser()
         return render(request, "refusal.html", {"error": refusal}, status=refusal.status)
