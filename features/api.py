@@ -1,5 +1,7 @@
 """The API's doors into the features."""
 
+from typing import Any
+
 from django.urls import path
 from drf_spectacular.utils import extend_schema
 from rest_framework import generics
@@ -19,7 +21,7 @@ from titanic_site.lib.api import accepted, checked
 class FeatureBatchList(generics.ListAPIView[FeatureBatch]):
     """Feature batches, newest first; POST builds one."""
 
-    queryset = FeatureBatch.objects.all()
+    queryset: Any = FeatureBatch.objects.all()
     serializer_class = FeatureBatchSerializer
 
     @extend_schema(request=FeatureBatchRequest, responses={202: FeatureBatchSerializer})
@@ -32,7 +34,7 @@ class FeatureBatchList(generics.ListAPIView[FeatureBatch]):
 class FeatureBatchDetail(generics.RetrieveAPIView[FeatureBatch]):
     """One feature batch."""
 
-    queryset = FeatureBatch.objects.all()
+    queryset: Any = FeatureBatch.objects.all()
     serializer_class = FeatureBatchSerializer
 
 

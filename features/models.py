@@ -12,7 +12,7 @@ from ingestion.models import Dataset
 from titanic_site.lib.jobs import Job, JobQuerySet
 
 
-class FeatureBatchQuerySet(JobQuerySet):
+class FeatureBatchQuerySet(JobQuerySet["FeatureBatch"]):
     """Batches in the domain's words."""
 
     def current(self) -> Self:

@@ -109,9 +109,9 @@ def matrix(batch_id: int) -> Matrix:
     about = meta(batch_id)
     keys = [_Keys(batch_id).chunk(number) for number in range(about.chunk_count)]
     chunks = redis.client().mget(keys) if keys else []
+    data = b"".join(chunk for chunk in chunks if chunk is not None)
     if None in chunks:
         raise MissingBatch(batch_id)
-    data = b"".join(chunks)
     if len(data) != about.row_count * _ROW_BYTES:
         raise CorruptBatch(f"batch {batch_id} has {len(data)} bytes for {about.row_count} rows")
     return np.frombuffer(data, dtype="<f4").reshape(-1, len(FEATURES)).astype(np.float32)

@@ -20,7 +20,7 @@ from titanic_site.lib.errors import Invalid
 class DatasetList(generics.ListAPIView[Dataset]):
     """Datasets, newest first; POST starts an ingest."""
 
-    queryset = Dataset.objects.all()
+    queryset: Any = Dataset.objects.all()
     serializer_class = DatasetSerializer
     parser_classes = (JSONParser, MultiPartParser)
 
@@ -40,7 +40,7 @@ class DatasetList(generics.ListAPIView[Dataset]):
 class DatasetDetail(generics.RetrieveAPIView[Dataset]):
     """One dataset."""
 
-    queryset = Dataset.objects.all()
+    queryset: Any = Dataset.objects.all()
     serializer_class = DatasetSerializer
 
 

@@ -4,10 +4,11 @@ One definition for every door. `parse` judges one value, `check_row` one passeng
 it parses each distinct cell once and so gives, row by row, exactly what `check_row` gives.
 """
 
+import dataclasses
 import math
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
@@ -58,7 +59,7 @@ class Refusal:
     field: str
     code: str
     message: str
-    params: Mapping[str, Any] = field(default_factory=dict)
+    params: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
 
 class Refused(ValueError):
@@ -179,7 +180,7 @@ def _choice(rule: Field, value: object) -> Value:
     if value not in rule.choices or isinstance(value, bool):
         options = ", ".join(str(choice) for choice in rule.choices)
         raise _refuse(rule, "not_a_choice", gettext_noop("Must be one of %(options)s."), options=options)
-    return rule.choices[rule.choices.index(value)]  # type: ignore[arg-type]
+    return rule.choices[rule.choices.index(value)]
 
 
 def _text(rule: Field, value: object) -> str:

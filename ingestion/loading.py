@@ -94,7 +94,7 @@ class Loader:
 
     def _copy(self, lines: list[int], columns: contract.Columns) -> None:
         values = {field.name: contract.python_values(field, columns[field.name]) for field in FIELDS}
-        labels = columns[LABEL].astype(bool).tolist() if LABEL in columns else [None] * len(lines)
+        labels: list[Any] = columns[LABEL].astype(bool).tolist() if LABEL in columns else [None] * len(lines)
         names = ("dataset_id", "line_number", KEY, LABEL, "is_holdout", *FIELD_NAMES)
         ids, never = [self.dataset.pk] * len(lines), [False] * len(lines)
         copy_rows(
@@ -103,7 +103,7 @@ class Loader:
         self.row_count += len(lines)
         self._lines += lines
         self._labels += labels
-        self._groups += values[GROUP]
+        self._groups += [None if group is None else str(group) for group in values[GROUP]]
 
     def _keep_problems(self, chunk: Chunk, problems: list[contract.Problem]) -> None:
         rows = [

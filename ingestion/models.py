@@ -40,7 +40,7 @@ class Source(models.Model):
         return self.name
 
 
-class DatasetQuerySet(JobQuerySet):
+class DatasetQuerySet(JobQuerySet["Dataset"]):
     """Datasets in the domain's words."""
 
     def labelled(self) -> Self:
@@ -136,4 +136,4 @@ class RowProblem(models.Model):
     @property
     def reason(self) -> str:
         """Why, in the reader's language."""
-        return _(self.message) % self.params
+        return str(_(self.message) % self.params)

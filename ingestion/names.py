@@ -37,7 +37,7 @@ def title_of(name: str | None) -> str | None:
 
 
 def likely_title(sex: str, age: float | None) -> str:
-    """The title to assume of somebody whose name and title are unknown: what most people of that sex and age are called.
+    """The title to assume of somebody without name and title: what most people of that sex and age are called.
 
     >>> likely_title("female", 40.0), likely_title("male", float("nan")), likely_title("male", 4.0)
     ('Mrs', 'Mr', 'Master')

@@ -30,7 +30,7 @@ def batch_schema(*, most: int) -> dict[str, Any]:
 
 
 def _field_schema(field: Field) -> dict[str, Any]:
-    column = PassengerFields._meta.get_field(field.name)
+    column: Any = PassengerFields._meta.get_field(field.name)
     described = {"description": f"{column.verbose_name}. {column.help_text}"}
     if field.is_required:
         return {**_value_schema(field), **described}

@@ -145,6 +145,8 @@ def contradictions(passenger: Mapping[str, Any]) -> list[contract.Refusal]:
 #: The contract's fields, read off the declaration above.
 FIELDS = contract.fields_of(PassengerFields)
 FIELD_NAMES = tuple(field.name for field in FIELDS)
+#: What people call them.
+LABELS = {column.name: column.verbose_name for column in PassengerFields._meta.local_fields}
 
 KEY_FIELD = contract.Field(KEY, "text", is_required=True, is_nullable=False, max_length=40)
 LABEL_FIELD = contract.Field(LABEL, "choice", is_required=True, is_nullable=False, choices=(0, 1))

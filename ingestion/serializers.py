@@ -9,7 +9,7 @@ from titanic_site.lib.serializers import JOB_FIELDS
 class DatasetSerializer(serializers.ModelSerializer[Dataset]):
     """A dataset and how its ingest went."""
 
-    source = serializers.CharField(source="uri", read_only=True)
+    source = serializers.CharField(source="uri", read_only=True)  # type: ignore[assignment]
     split = serializers.DictField(read_only=True, allow_null=True)
 
     class Meta:

@@ -2,7 +2,7 @@
 
 import hashlib
 from pathlib import PurePath
-from typing import IO
+from typing import IO, Any
 
 from django.conf import settings
 from django.core.files.uploadedfile import UploadedFile
@@ -29,7 +29,7 @@ def queue_ingest(*, uri: str, is_operator: bool = False) -> Dataset:
     return Dataset.objects.create(uri=str(path), name=path.name)
 
 
-def queue_upload(*, file: UploadedFile) -> Dataset:
+def queue_upload(*, file: "UploadedFile[Any]") -> Dataset:
     """A queued ingest of an uploaded file, kept in storage."""
     if (file.size or 0) > settings.LARGEST_UPLOAD:
         most = settings.LARGEST_UPLOAD // 1024**2

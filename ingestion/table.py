@@ -5,9 +5,12 @@ import io
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import IO
+from typing import IO, TYPE_CHECKING
 
 from ingestion.contract import gettext_noop
+
+if TYPE_CHECKING:
+    from _csv import Reader as CsvReader
 
 CHUNK_ROWS = 10_000
 LONGEST_CELL = 100_000
@@ -65,7 +68,7 @@ def read(file: IO[bytes], *, known: Sequence[str], required: Sequence[str]) -> I
         text.detach()
 
 
-def _chunks(reader: "csv._reader", file: IO[bytes], known: Sequence[str], required: Sequence[str]) -> Iterator[Chunk]:
+def _chunks(reader: "CsvReader", file: IO[bytes], known: Sequence[str], required: Sequence[str]) -> Iterator[Chunk]:
     header = next(reader, None)
     if not header:
         raise TableError(gettext_noop("The file is empty."))

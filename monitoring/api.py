@@ -1,5 +1,7 @@
 """The API's doors into monitoring."""
 
+from typing import Any
+
 from django.urls import path
 from drf_spectacular.utils import extend_schema
 from rest_framework import generics
@@ -15,7 +17,7 @@ from titanic_site.lib.api import accepted
 class DriftCheckList(generics.ListAPIView[DriftCheck]):
     """Drift checks, newest first; POST starts one on the latest window."""
 
-    queryset = DriftCheck.objects.select_related("version").prefetch_related("features")
+    queryset: Any = DriftCheck.objects.select_related("version").prefetch_related("features")
     serializer_class = DriftCheckSerializer
 
     @extend_schema(request=None, responses={202: DriftCheckSerializer})
@@ -26,7 +28,7 @@ class DriftCheckList(generics.ListAPIView[DriftCheck]):
 class DriftCheckDetail(generics.RetrieveAPIView[DriftCheck]):
     """One drift check with its tests."""
 
-    queryset = DriftCheck.objects.select_related("version").prefetch_related("features")
+    queryset: Any = DriftCheck.objects.select_related("version").prefetch_related("features")
     serializer_class = DriftCheckSerializer
 
 

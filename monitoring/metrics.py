@@ -1,7 +1,8 @@
 """/metrics: counters of all processes on this machine, and gauges read off the tables at scrape."""
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
 
 from django.conf import settings
 from django.contrib.auth.decorators import login_not_required
@@ -25,7 +26,7 @@ from training.models import ModelVersion
 _AWAY = (DatabaseError, InterfaceError, *RedisAway)
 
 
-def _gauge(name: str, text: str, labels: list[str], samples: dict[tuple[str, ...], float]) -> Metric:
+def _gauge(name: str, text: str, labels: list[str], samples: Mapping[Any, float]) -> Metric:
     family = GaugeMetricFamily(f"titanic_{name}", text, labels=labels)
     for values, number in samples.items():
         family.add_metric(list(values), number)
@@ -124,8 +125,8 @@ class _Cache:
     @staticmethod
     def _collect() -> bytes:
         registry = CollectorRegistry()
-        MultiProcessCollector(registry, path=str(settings.METRICS_DIR))
-        registry.register(_State())  # type: ignore[arg-type]
+        MultiProcessCollector(registry, path=str(settings.METRICS_DIR))  # type: ignore[no-untyped-call]
+        registry.register(_State())
         return generate_latest(registry)
 
 

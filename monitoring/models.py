@@ -7,7 +7,7 @@ from django.urls import reverse
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
-from titanic_site.lib.jobs import Job
+from titanic_site.lib.jobs import Job, JobQuerySet
 from training.models import ModelVersion
 
 
@@ -29,6 +29,8 @@ class DriftCheck(Job):
     reference_size = models.PositiveIntegerField(gettext_lazy("reference"), null=True, editable=False)
     backend = models.CharField(gettext_lazy("backend"), max_length=10, blank=True, editable=False)
     false_alarm_rate = models.FloatField(gettext_lazy("false-alarm rate"), null=True, editable=False)
+
+    objects = JobQuerySet["DriftCheck"].as_manager()
 
     class Meta(Job.Meta):
         verbose_name = gettext_lazy("drift check")

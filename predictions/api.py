@@ -91,7 +91,7 @@ class PredictionDetail(APIView):
 class ScoringJobList(generics.ListAPIView[ScoringJob]):
     """Scoring jobs, newest first; POST starts one."""
 
-    queryset = ScoringJob.objects.all()
+    queryset: Any = ScoringJob.objects.all()
     serializer_class = ScoringJobSerializer
     parser_classes = (MultiPartParser,)
 
@@ -105,7 +105,7 @@ class ScoringJobList(generics.ListAPIView[ScoringJob]):
 class ScoringJobDetail(generics.RetrieveAPIView[ScoringJob]):
     """One scoring job."""
 
-    queryset = ScoringJob.objects.all()
+    queryset: Any = ScoringJob.objects.all()
     serializer_class = ScoringJobSerializer
 
 

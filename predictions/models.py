@@ -11,7 +11,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
 from ingestion.passenger import PassengerFields, describe
-from titanic_site.lib.jobs import Job
+from titanic_site.lib.jobs import Job, JobQuerySet
 
 
 def new_id() -> UUID:
@@ -45,6 +45,8 @@ class ScoringJob(Job):
     created_by = models.ForeignKey(
         settings.AUTH_USER_MODEL, verbose_name=gettext_lazy("by"), null=True, blank=True, on_delete=models.SET_NULL
     )
+
+    objects = JobQuerySet["ScoringJob"].as_manager()
 
     class Meta(Job.Meta):
         verbose_name = gettext_lazy("scoring job")

@@ -98,7 +98,7 @@ def answer(passengers: Sequence[Passenger], *, door: Door) -> list[Answer]:
     return answers
 
 
-def queue_scoring(*, file: UploadedFile, by: User | None) -> ScoringJob:
+def queue_scoring(*, file: "UploadedFile[Any]", by: User | None) -> ScoringJob:
     """A queued scoring of an uploaded CSV file, kept in storage."""
     if (file.size or 0) > settings.LARGEST_UPLOAD:
         most = settings.LARGEST_UPLOAD // 1024**2

@@ -9,7 +9,7 @@ from django.shortcuts import get_object_or_404, render
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_POST, require_safe
 
-from ingestion.passenger import FIELD_NAMES, PassengerFields
+from ingestion.passenger import FIELD_NAMES, LABELS
 from predictions import log, scorer, services
 from predictions.downloads import results_response
 from predictions.forms import PassengerForm, ScoringForm
@@ -49,7 +49,7 @@ def prediction(request: HttpRequest, pk: UUID) -> HttpResponse:
     passenger = {name: getattr(found, name) for name in FIELD_NAMES}
     context = {
         "prediction": found,
-        "passenger": [(PassengerFields._meta.get_field(name).verbose_name, passenger[name]) for name in FIELD_NAMES],
+        "passenger": [(LABELS[name], value) for name, value in passenger.items()],
         "features": scorer.features_of_passenger(passenger),
     }
     return render(request, "prediction_detail.html", context)

@@ -104,7 +104,7 @@ def test_a_new_batch_takes_over_in_one_step(batch: FeatureBatch) -> None:
 
 def test_a_build_that_fails_leaves_the_current_one(batch: FeatureBatch, monkeypatch: pytest.MonkeyPatch) -> None:
     newer = services.queue_build(dataset=batch.dataset)
-    monkeypatch.setattr(store.Writer, "close", lambda self: 1 / 0)
+    monkeypatch.setattr(store.Writer, "close", lambda _: 1 / 0)
 
     with pytest.raises(ZeroDivisionError):
         services.build(newer)

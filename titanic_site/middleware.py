@@ -10,7 +10,7 @@ from titanic_site.lib.errors import Unavailable, as_refusal
 
 
 class RefusalMiddleware:
-    """Turns what a page refuses, or a service that is away, into a page with its status; the API has its own handler."""
+    """Turns what a page refuses, or a service that is away, into a page; the API has its own handler."""
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
         self.get_response = get_response

@@ -7,7 +7,7 @@ import training.services
 from features.models import FeatureBatch
 from ingestion import services as ingestion_services
 from ingestion.models import Dataset, Source
-from titanic_site.lib.jobs import Job, enqueue
+from titanic_site.lib.jobs import Job
 from training.models import ModelVersion
 
 logger = logging.getLogger(__name__)
@@ -38,14 +38,8 @@ def retrain() -> ModelVersion:
     return _train(_batch_of(_dataset()))
 
 
-def queue_next() -> Job:
-    """Queue the first step that has not succeeded; each step alone can be started and watched."""
-    step = _next_step()
-    enqueue(step)
-    return step
-
-
-def _next_step() -> Job:
+def next_step() -> Job:
+    """The first step that has not succeeded, queued; training again when all have."""
     dataset = Dataset.objects.labelled().first()
     if dataset is None:
         return ingestion_services.queue_ingest(uri=ingestion_services.default_source().uri)

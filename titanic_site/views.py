@@ -68,7 +68,7 @@ def run_cancel(request: HttpRequest, kind: str, pk: int) -> HttpResponse:
 @require_POST
 def next_step(request: HttpRequest) -> HttpResponse:
     """Queue the first step of the life that has not succeeded."""
-    return redirect(pipeline.queue_next())
+    return started(request, pipeline.next_step(), _("Started."))
 
 
 @require_safe

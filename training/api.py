@@ -24,14 +24,14 @@ from training.serializers import ModelVersionSerializer, PromotionRequest, Train
 class ModelList(generics.ListAPIView[ModelVersion]):
     """Versions, newest first."""
 
-    queryset = ModelVersion.objects.with_history()
+    queryset: Any = ModelVersion.objects.with_history()
     serializer_class = ModelVersionSerializer
 
 
 class ModelDetail(generics.RetrieveAPIView[ModelVersion]):
     """One version."""
 
-    queryset = ModelVersion.objects.with_history()
+    queryset: Any = ModelVersion.objects.with_history()
     serializer_class = ModelVersionSerializer
     lookup_field = "version"
 
@@ -70,7 +70,7 @@ class ModelArtifact(APIView):
 class TrainingRunList(generics.ListAPIView[TrainingRun]):
     """Training runs, newest first; POST starts one."""
 
-    queryset = TrainingRun.objects.select_related("version")
+    queryset: Any = TrainingRun.objects.select_related("version")
     serializer_class = TrainingRunSerializer
 
     @extend_schema(request=TrainingRequest, responses={202: TrainingRunSerializer})
@@ -83,7 +83,7 @@ class TrainingRunList(generics.ListAPIView[TrainingRun]):
 class TrainingRunDetail(generics.RetrieveAPIView[TrainingRun]):
     """One training run."""
 
-    queryset = TrainingRun.objects.select_related("version")
+    queryset: Any = TrainingRun.objects.select_related("version")
     serializer_class = TrainingRunSerializer
 
 

@@ -10,11 +10,11 @@ from training.models import ModelVersion
 
 def artifact_response(version: ModelVersion, suffix: str) -> FileResponse:
     """The version's file as a download; raises Invalid for another format, Http404 when storage has lost it."""
-    files = {"onnx": version.onnx_file, "pkl": version.pkl_file}
+    files = {"onnx": str(version.onnx_file.name), "pkl": str(version.pkl_file.name)}
     if suffix not in files:
         raise Invalid({"format": [("not_a_choice", _("Must be one of %(options)s.") % {"options": "onnx, pkl"})]})
     try:
-        file = default_storage.open(files[suffix].name)
+        file = default_storage.open(files[suffix])
     except FileNotFoundError as error:
         raise Http404 from error
     return FileResponse(file, as_attachment=True, filename=f"titanic-{version.version}.{suffix}")

@@ -10,7 +10,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
 from features.models import FeatureBatch
-from titanic_site.lib.jobs import Job
+from titanic_site.lib.jobs import Job, JobQuerySet
 
 
 class TrainingRun(Job):
@@ -30,6 +30,8 @@ class TrainingRun(Job):
     )
     algorithm = models.CharField(gettext_lazy("algorithm"), max_length=40, default="random_forest")
     seed = models.PositiveIntegerField(gettext_lazy("seed"), default=42)
+
+    objects = JobQuerySet["TrainingRun"].as_manager()
 
     class Meta(Job.Meta):
         verbose_name = gettext_lazy("training run")

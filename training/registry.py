@@ -30,7 +30,7 @@ def load(version: ModelVersion) -> Artifact:
     if version.definition_version != VERSION:
         raise ArtifactError(f"it reads features of definition {version.definition_version}, this is {VERSION}")
     try:
-        with default_storage.open(version.onnx_file.name) as file:
+        with default_storage.open(str(version.onnx_file.name)) as file:
             data = file.read()
     except OSError as error:
         raise ArtifactError(f"its file cannot be read: {error.strerror}") from error

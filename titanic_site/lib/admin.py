@@ -29,7 +29,7 @@ class ReadOnlyAdmin(ModelAdmin):
 class JobAdmin(ReadOnlyAdmin):
     """A kind of job."""
 
-    list_display = ("__str__", "state", "progress", "error", "created_at", "finished_at")
+    list_display: tuple[str, ...] = ("__str__", "state", "progress", "error", "created_at", "finished_at")
     list_filter = ("state",)
     actions = ("start_again", "cancel")
 

@@ -19,7 +19,7 @@ class TitanicError(Exception):
     """Something a person can mend: `message` (translated) says what is wrong and what to do next."""
 
     code = "error"
-    status = status.HTTP_400_BAD_REQUEST
+    status: int = status.HTTP_400_BAD_REQUEST
 
     def __init__(self, message: str, *, field: str | None = None) -> None:
         super().__init__(message)
@@ -82,7 +82,7 @@ def error_body(error: TitanicError) -> dict[str, Any]:
     return {"type": kind, "errors": [{"code": error.code, "detail": error.message, "attr": error.field}]}
 
 
-def api_exception_handler(exc: Exception, context: dict[str, Any]) -> Response | None:
+def api_exception_handler(exc: Exception, context: Any) -> Response | None:
     """DRF's exceptions through drf-standardized-errors, ours in the same shape."""
     refusal = as_refusal(exc)
     if refusal is not None:

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
 from functools import partial
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, Self, TypeVar
 
 from celery import current_app
 from django.apps import apps
@@ -54,7 +54,10 @@ class State(models.TextChoices):
 OPEN = (State.QUEUED, State.RUNNING)
 
 
-class JobQuerySet(models.QuerySet["Job"]):
+J = TypeVar("J", bound="Job")
+
+
+class JobQuerySet(models.QuerySet[J]):
     """Jobs in the words of the people who watch them."""
 
     def succeeded(self) -> Self:
@@ -95,12 +98,14 @@ class Job(models.Model):
     lease_expires_at = models.DateTimeField(null=True, editable=False)
     worker = models.CharField(gettext_lazy("worker"), max_length=200, blank=True, editable=False)
 
-    objects = JobQuerySet.as_manager()
-
     class Meta:
         abstract = True
         ordering = ("-pk",)
         get_latest_by = "pk"
+
+    def get_absolute_url(self) -> str:
+        """Where it can be watched."""
+        raise ImproperlyConfigured(f"{type(self).__name__} has no page.")
 
     @property
     def task_id(self) -> str:
@@ -167,12 +172,15 @@ class Job(models.Model):
         """A new queued row with the same inputs; what happened stays on the old one."""
         if self.is_open:
             raise Conflict(_("This run is not over yet: cancel it first."))
-        return self.__class__._default_manager.create(**{name: getattr(self, name) for name in self.inputs})
+        again = type(self)(**{name: getattr(self, name) for name in self.inputs})
+        again.save()
+        return again
 
-    def _rows(self) -> models.QuerySet[Self]:
-        return self.__class__._default_manager.filter(pk=self.pk)
+    def _rows(self) -> JobQuerySet[Self]:
+        jobs: JobQuerySet[Self] = JobQuerySet(type(self))
+        return jobs.filter(pk=self.pk)
 
-    def _mine(self) -> models.QuerySet[Self]:
+    def _mine(self) -> JobQuerySet[Self]:
         return self._rows().filter(state=State.RUNNING, worker=self.worker)
 
     def _claim(self) -> None:
@@ -259,7 +267,7 @@ def sweep() -> tuple[int, int]:
     """Close what a dead worker left behind and publish again what nobody took: (closed, sent) counts."""
     closed = sent = 0
     for model in kinds():
-        jobs: JobQuerySet = model._default_manager.all()  # type: ignore[assignment]
+        jobs: JobQuerySet[Job] = JobQuerySet(model)
         closed += jobs.abandoned().update(
             state=State.FAILED,
             error=_("The worker stopped in the middle of this run. Start it again."),

@@ -1,19 +1,24 @@
 """The one Redis client of a process."""
 
 from functools import cache
+from typing import Any
 
 import redis
 from django.conf import settings
 from redis.backoff import NoBackoff
+from redis.exceptions import OutOfMemoryError
 from redis.retry import Retry
 
 #: What a caller that can do without Redis for the moment catches.
-RedisAway = (redis.ConnectionError, redis.TimeoutError, redis.OutOfMemoryError, redis.ReadOnlyError)
+RedisAway = (redis.ConnectionError, redis.TimeoutError, OutOfMemoryError, redis.ReadOnlyError)
 
 
 @cache
-def client() -> redis.Redis:
-    """A pooled client with short timeouts: a request never hangs on a Redis that is away."""
+def client() -> Any:
+    """A pooled client with short timeouts: a request never hangs on a Redis that is away.
+
+    Untyped, because redis-py's annotations join bytes and str, answers and None, in every union.
+    """
     return redis.Redis.from_url(
         settings.REDIS_URL,
         socket_timeout=5,

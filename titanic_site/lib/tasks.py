@@ -10,14 +10,15 @@ from titanic_site.lib.jobs import Cancelled, NotClaimed
 
 
 def job_task(*, queue: str, is_short: bool = True) -> Callable[[Callable[..., None]], Any]:
-    """A task on `queue` that takes one id. A short, idempotent one is acknowledged when done and survives its worker.
+    """A task with one id for an argument and the limits of the queue that its senders put it on.
+
+    A short, idempotent one is acknowledged when done and survives its worker.
 
     A long one is acknowledged at once: its lease and the sweep tell of a lost worker, and nobody is surprised by a
     second training.
     """
     limit = settings.QUEUES[queue]
     return shared_task(
-        queue=queue,
         time_limit=limit,
         soft_time_limit=int(limit * 0.9),
         acks_late=is_short,
