@@ -6,7 +6,7 @@ from django.urls import path
 from django.utils.translation import gettext as _
 from drf_spectacular.utils import extend_schema
 from rest_framework import generics
-from rest_framework.parsers import JSONParser, MultiPartParser
+from rest_framework.parsers import MultiPartParser
 from rest_framework.request import Request
 from rest_framework.response import Response
 
@@ -15,6 +15,7 @@ from ingestion.models import Dataset, RowProblem
 from ingestion.serializers import DatasetSerializer, IngestSerializer, RowProblemSerializer
 from titanic_site.lib.api import accepted, checked
 from titanic_site.lib.errors import Invalid
+from titanic_site.lib.parsers import JSONParser
 
 
 class DatasetList(generics.ListAPIView[Dataset]):

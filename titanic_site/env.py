@@ -8,6 +8,7 @@ from typing import Any, Literal, TypeVar
 from urllib.parse import urlsplit
 
 import dj_database_url
+import dj_email_url
 from environs import Env, EnvError, validate
 
 from titanic_site import embedded
@@ -97,7 +98,7 @@ def _environment(env: Env) -> Environment:
         dask_scheduler=_text(env, "DASK_SCHEDULER"),
         drift_backend=_one_of(env, "DRIFT_BACKEND", ("alibi", "scipy")),
         alert_webhook_url=_text(env, "ALERT_WEBHOOK_URL"),
-        email=env.dj_email_url("EMAIL_URL", _text(env, "EMAIL_URL") or "console:"),
+        email=_email(_text(env, "EMAIL_URL", "console:")),
         admin_password=_text(env, "ADMIN_PASSWORD"),
         log_format=_one_of(env, "LOG_FORMAT", ("text", "json")),  # type: ignore[arg-type]
     )
@@ -168,6 +169,13 @@ def _broker(url: str) -> str:
     return (
         url.replace("unix://", "redis+socket://", 1).replace("?db=", "?virtual_host=").replace("&db=", "&virtual_host=")
     )
+
+
+def _email(url: str) -> dict[str, Any]:
+    config = dict(dj_email_url.parse(url))
+    if not config.get("EMAIL_BACKEND"):
+        raise SettingError("Setting EMAIL_URL cannot be read: write it as smtp+tls://user:password@host:587.")
+    return config
 
 
 def _secret_key(given: str, home: Path, *, is_embedded: bool) -> str:

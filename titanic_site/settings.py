@@ -125,6 +125,8 @@ CONTENT_SECURITY_POLICY = {
     },
 }
 
+vars().update(ENV.email)
+
 CELERY_BROKER_URL = ENV.broker_url
 CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
 # State lives on the job rows.
@@ -153,7 +155,7 @@ REST_FRAMEWORK = {
         else "rest_framework.permissions.IsAuthenticated"
     ],
     "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
-    "DEFAULT_PARSER_CLASSES": ["rest_framework.parsers.JSONParser"],
+    "DEFAULT_PARSER_CLASSES": ["titanic_site.lib.parsers.JSONParser"],
     "DEFAULT_SCHEMA_CLASS": "drf_standardized_errors.openapi.AutoSchema",
     "DEFAULT_PAGINATION_CLASS": "titanic_site.lib.pagination.NewestFirst",
     "EXCEPTION_HANDLER": "titanic_site.lib.errors.api_exception_handler",

@@ -179,7 +179,7 @@ class _Readiness:
     def look(self) -> None:
         if self._is_said:
             return
-        refusal = _refusal("/healthz") or _refusal("/readyz")
+        refusal = _refusal("/healthz") or _silence() or _refusal("/readyz")
         if refusal is None:
             self._is_said = True
             self._say(f"READY {_address(settings.ENV.host)}")
@@ -189,6 +189,14 @@ class _Readiness:
         elif time.monotonic() > self._complain_at:
             self._complain_at = time.monotonic() + _PATIENCE_SECONDS
             self._say(f"Not ready yet: {refusal}")
+
+
+def _silence() -> str | None:
+    """Which workers are not there yet: asked here first, an unready page is an error in the log."""
+    with suppress(*redis.RedisAway):
+        if silent := canary.silent_queues():
+            return f"no worker answers for: {', '.join(silent)}"
+    return None
 
 
 def _refusal(path: str) -> str | None:

@@ -1,0 +1,17 @@
+# One image for web, workers and clock; docker-compose.yml says which is which.
+FROM python:3.12-slim-bookworm
+
+ENV PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 PIP_NO_CACHE_DIR=1 PATH=/app/.venv/bin:$PATH
+WORKDIR /app
+
+COPY requirements/run.txt requirements/
+RUN python -m venv .venv && .venv/bin/pip install --require-hashes -r requirements/run.txt
+
+COPY . .
+RUN useradd --system --uid 1000 --create-home titanic && mkdir /data && chown titanic /data
+USER 1000
+ENV TITANIC_HOME=/data HOST=0.0.0.0 PORT=8000
+VOLUME /data
+EXPOSE 8000
+
+CMD ["granian", "--interface", "wsgi", "--host", "0.0.0.0", "--port", "8000", "--workers", "2", "--respawn-failed-workers", "titanic_site.wsgi:application"]

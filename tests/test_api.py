@@ -1,0 +1,266 @@
+"""The API as it is promised: shapes, refusals by field, and no door without a token."""
+
+import uuid
+from typing import Any
+
+import pytest
+from django.core.files.uploadedfile import SimpleUploadedFile
+from rest_framework.test import APIClient
+
+from features.definition import FEATURES
+from ingestion import services as ingestion_services
+from ingestion.models import Dataset
+from predictions import log, scoring
+from predictions.models import Prediction, ScoringJob
+from tests.people import CAST, ELISABETH, NOBODY, OWEN, table
+from titanic_site.lib import redis
+from titanic_site.models import AccessToken
+from training.models import ModelVersion
+
+URL = "/api/v1/predictions/"
+
+
+def test_one_passenger_is_answered_in_the_documented_shape(api: APIClient, champion: ModelVersion) -> None:
+    response = api.post(URL, ELISABETH, format="json")
+
+    assert response.status_code == 201
+    assert set(response.data) == {
+        "id", "survived", "probability", "threshold", "model_version", "features", "created_at",
+    }  # fmt: skip
+    assert tuple(response.data["features"]) == FEATURES
+    assert response.data["model_version"] == champion.version
+    assert response.data["survived"] is (response.data["probability"] >= response.data["threshold"])
+
+
+def test_what_was_answered_is_in_postgres_after_the_drain(api: APIClient, champion: ModelVersion) -> None:
+    answer = api.post(URL, ELISABETH, format="json").data
+
+    assert log.drain() == 1
+
+    row = Prediction.objects.get(pk=answer["id"])
+    assert (row.probability, row.source, row.name) == (answer["probability"], "api", ELISABETH["name"])
+
+
+def test_it_can_be_looked_up_before_the_drain_too(api: APIClient, champion: ModelVersion) -> None:
+    answer = api.post(URL, ELISABETH, format="json").data
+
+    found = api.get(f"{URL}{answer['id']}/").data
+
+    assert found["probability"] == answer["probability"]
+    assert found["features"] == answer["features"]
+
+
+def test_a_batch_keeps_the_order(api: APIClient, champion: ModelVersion) -> None:
+    alone = [api.post(URL, person, format="json").data["probability"] for person in CAST]
+
+    together = api.post(f"{URL}batch/", {"instances": CAST}, format="json")
+
+    assert together.status_code == 200
+    assert [answer["probability"] for answer in together.data["predictions"]] == alone
+
+
+def test_one_bad_instance_refuses_all_and_is_named(api: APIClient, champion: ModelVersion) -> None:
+    response = api.post(f"{URL}batch/", {"instances": [OWEN, {**OWEN, "age": -1}]}, format="json")
+
+    assert response.status_code == 400
+    assert response.data["errors"][0]["attr"] == "instances.1.age"
+    assert log.backlog() == 0
+
+
+def test_a_batch_that_is_too_long_is_413(api: APIClient, champion: ModelVersion) -> None:
+    assert api.post(f"{URL}batch/", {"instances": [NOBODY] * 10_001}, format="json").status_code == 413
+
+
+@pytest.mark.parametrize(
+    ("body", "attr"),
+    [
+        ({}, "pclass"), ({"pclass": 4, "sex": "male"}, "pclass"), ({"pclass": 1, "sex": 7}, "sex"),
+        ({**NOBODY, "age": -5}, "age"), ({**NOBODY, "title": 42}, "title"), ({**NOBODY, "Survived": 1}, "Survived"),
+        ({**NOBODY, "sex": "male", "title": "Mrs"}, "sex"), ({**NOBODY, "sibsp": 10**22}, "sibsp"),
+    ],
+)  # fmt: skip
+def test_wrong_input_is_400_with_the_field_named(
+    api: APIClient, champion: ModelVersion, body: dict[str, Any], attr: str
+) -> None:
+    response = api.post(URL, body, format="json")
+
+    assert response.status_code == 400
+    assert response.data["type"] == "validation_error"
+    assert response.data["errors"][0]["attr"] == attr
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b"{",
+        b"[]",
+        b"null",
+        b'"x"',
+        b"\xff\xfe",
+        b'{"pclass": NaN, "sex": "male"}',
+        b"[" * 100_000,
+        b'{"a": 1e999}',
+    ],
+)
+def test_a_body_that_is_none_is_400_without_a_traceback(api: APIClient, champion: ModelVersion, body: bytes) -> None:
+    for url in (URL, f"{URL}batch/"):
+        response = api.generic("POST", url, body, content_type="application/json")
+
+        assert response.status_code == 400, response.content
+        assert response.json()["errors"]
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["predictions/", "datasets/", "feature-batches/", "features/1/", "models/", "training-runs/", "scoring-jobs/",
+     "drift-checks/", "runs/"],
+)  # fmt: skip
+def test_old_s37_every_door_wants_a_token(url: str, transactional_db: None) -> None:
+    client = APIClient()
+
+    assert client.get(f"/api/v1/{url}").status_code == 401
+    assert client.get(f"/api/v1/{url}", HTTP_AUTHORIZATION="Token nonsense").status_code == 401
+
+
+def test_a_token_is_kept_as_a_hash(django_user_model: Any, transactional_db: None) -> None:
+    _, token = AccessToken.objects.create(django_user_model.objects.create_user("x"))
+
+    assert token not in str(AccessToken.objects.values().get())
+
+
+@pytest.mark.parametrize(
+    "url", ["predictions/", "datasets/", "feature-batches/", "models/", "training-runs/", "scoring-jobs/",
+            "drift-checks/", "runs/"],
+)  # fmt: skip
+def test_lists_come_in_pages(api: APIClient, champion: ModelVersion, url: str) -> None:
+    response = api.get(f"/api/v1/{url}?page_size=1")
+
+    assert response.status_code == 200
+    assert set(response.json()) == {"next", "previous", "results"}
+
+
+def test_all_runs_can_be_walked_through(api: APIClient, champion: ModelVersion) -> None:
+    url, seen = "/api/v1/runs/?page_size=1", []
+    while url:
+        page = api.get(url).json()
+        seen += [(run["kind"], run["id"]) for run in page["results"]]
+        url = page["next"]
+
+    assert sorted(kind for kind, _ in seen) == ["dataset", "featurebatch", "trainingrun"]
+
+
+@pytest.mark.parametrize("query", ["model=x", "survived=maybe", "since=yesterday"])
+def test_a_filter_that_cannot_be_read_is_named(api: APIClient, query: str) -> None:
+    response = api.get(f"{URL}?{query}")
+
+    assert response.status_code == 400
+    assert response.data["errors"][0]["attr"] == query.split("=")[0]
+
+
+def test_an_ingest_is_accepted_and_can_be_watched(api: APIClient) -> None:
+    file = SimpleUploadedFile("people.csv", table(*CAST[:3]).encode())
+
+    response = api.post("/api/v1/datasets/", {"file": file}, format="multipart")
+
+    assert response.status_code == 202
+    assert response.data["state"] == "queued"
+    ingestion_services.ingest(Dataset.objects.get(pk=response.data["id"]))
+    watched = api.get(response.headers["Location"]).data
+    assert (watched["state"], watched["row_count"], watched["progress"]) == ("succeeded", 3, 1)
+
+
+@pytest.mark.parametrize("body", [{}, {"uri": "/etc/passwd"}, {"uri": "x.csv", "colour": "red"}, {"uri": "\0"}])
+def test_an_ingest_of_what_may_not_be_named_is_refused(api: APIClient, body: dict[str, str]) -> None:
+    assert api.post("/api/v1/datasets/", body, format="json").status_code == 400
+    assert not Dataset.objects.exists()
+
+
+def test_a_file_is_scored_row_by_row(api: APIClient, champion: ModelVersion) -> None:
+    text = table(ELISABETH, {**OWEN, "age": 200}, {**OWEN, "name": "=cmd, Mr. X"}) + "1,2\n"
+    response = api.post(
+        "/api/v1/scoring-jobs/", {"file": SimpleUploadedFile("x.csv", text.encode())}, format="multipart"
+    )
+    assert response.status_code == 202
+    waiting = api.get(f"/api/v1/scoring-jobs/{response.data['id']}/results.csv")
+    job = ScoringJob.objects.get(pk=response.data["id"])
+
+    scoring.score(job)
+
+    assert waiting.status_code == 409
+    lines = b"".join(api.get(f"/api/v1/scoring-jobs/{job.pk}/results.csv").streaming_content).decode().splitlines()
+    assert lines[0].endswith("Embarked,probability,survived,model_version,error")
+    assert lines[1].endswith(",1,1,")
+    assert "age: Must be from 0 to 120." in lines[2]
+    assert "'=cmd" in lines[3]
+    assert "another number of cells" in lines[4]
+    assert Prediction.objects.filter(scoring_job_id=job.pk).count() == 2
+
+
+def test_models_can_be_fetched(api: APIClient, champion: ModelVersion) -> None:
+    found = api.get("/api/v1/models/1/").data
+    onnx = api.get("/api/v1/models/1/artifact/?format=onnx")
+
+    assert (found["version"], found["stage"], found["sha256"]) == (1, "champion", champion.sha256)
+    assert b"".join(onnx.streaming_content)
+    assert api.get("/api/v1/models/1/artifact/?format=exe").status_code == 400
+    assert api.post("/api/v1/models/1/promote/", {}, format="json").status_code == 409
+    assert api.post("/api/v1/models/rollback/").status_code == 409
+
+
+def test_a_training_is_accepted(api: APIClient, champion: ModelVersion) -> None:
+    assert api.post("/api/v1/training-runs/", {}, format="json").status_code == 202
+    assert api.post("/api/v1/training-runs/", {"feature_batch": 99}, format="json").status_code == 404
+
+
+def test_a_passenger_in_the_store(api: APIClient, champion: ModelVersion) -> None:
+    assert tuple(api.get("/api/v1/features/1/").data) == FEATURES
+    assert api.get("/api/v1/features/nobody/").status_code == 404
+    assert api.get(f"{URL}{uuid.uuid4()}/").status_code == 404
+
+
+def test_the_schema_describes_the_passenger(api: APIClient) -> None:
+    schema = api.get("/api/v1/schema/?format=json", HTTP_ACCEPT="application/vnd.oai.openapi+json").json()
+
+    body = schema["paths"]["/api/v1/predictions/"]["post"]["requestBody"]["content"]["application/json"]["schema"]
+    assert body["required"] == ["pclass", "sex"]
+    assert body["properties"]["pclass"]["enum"] == [1, 2, 3]
+
+
+class TestAway:
+    """What a client gets while a service is away."""
+
+    def test_without_redis_the_row_goes_straight_into_postgres(
+        self, api: APIClient, champion: ModelVersion, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        with _redis_away(monkeypatch):
+            response = api.post(URL, ELISABETH, format="json")
+
+        assert response.status_code == 201
+        assert Prediction.objects.filter(pk=response.data["id"]).exists()
+
+    def test_a_redelivered_entry_lands_once(self, api: APIClient, champion: ModelVersion) -> None:
+        api.post(URL, ELISABETH, format="json")
+        ((_, fields),) = redis.client().xrange(log.STREAM)
+        redis.client().xadd(log.STREAM, fields)
+
+        log.drain()
+        log.drain()
+
+        assert Prediction.objects.count() == 1
+        assert log.backlog() == 0
+
+
+class _redis_away:  # noqa: N801
+    """A Redis address behind which nobody listens: a real refusal, not a pretended one."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self._patch = monkeypatch
+
+    def __enter__(self) -> None:
+        self._patch.setattr("django.conf.settings.REDIS_URL", "redis://127.0.0.1:1/0")
+        redis.client.cache_clear()
+
+    def __exit__(self, *_: object) -> None:
+        self._patch.undo()
+        redis.client.cache_clear()

@@ -1,0 +1,81 @@
+"""The files that deploy the product are what their tools accept, and agree with the code."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+from django.conf import settings
+
+ROOT = Path(settings.BASE_DIR)
+BIN = Path(sys.executable).parent
+
+
+def test_compose_follows_the_specification() -> None:
+    command = [BIN / "check-jsonschema", "--builtin-schema", "vendor.compose-spec", ROOT / "docker-compose.yml"]
+
+    assert subprocess.run(command, check=False).returncode == 0
+
+
+def test_hadolint_has_nothing_to_say() -> None:
+    assert subprocess.run([BIN / "hadolint", ROOT / "Dockerfile"], check=False).returncode == 0
+
+
+def test_every_queue_has_a_worker() -> None:
+    services = yaml.safe_load((ROOT / "docker-compose.yml").read_text())["services"]
+    commands = [service.get("command", []) for service in services.values()]
+    served = {queue for command in commands if "-Q" in command for queue in command[command.index("-Q") + 1].split(",")}
+
+    assert served == set(settings.QUEUES)
+
+
+def test_old_s38_every_image_has_a_version() -> None:
+    services = yaml.safe_load((ROOT / "docker-compose.yml").read_text())["services"]
+
+    for service in services.values():
+        assert service["image"].partition(":")[2] not in ("", "latest")
+
+
+@pytest.mark.parametrize("name", ["run.txt", "test.txt"])
+def test_requirements_are_hashed_and_name_no_registry(name: str) -> None:
+    text = (ROOT / "requirements" / name).read_text()
+
+    assert "--hash=sha256:" in text
+    assert "http:" not in text
+    assert "https:" not in text
+    assert "--index-url" not in text
+
+
+def test_every_setting_is_in_the_example(tmp_path: Path) -> None:
+    example = (ROOT / ".env.example").read_text()
+    names = (
+        "DATABASE_URL REDIS_URL TITANIC_HOME SECRET_KEY DEBUG ALLOWED_HOSTS CSRF_TRUSTED_ORIGINS HOST PORT WEB_WORKERS "
+        "ADMIN_PASSWORD SOURCE_URI GOOGLE_APPLICATION_CREDENTIALS STORAGE_EMULATOR_HOST ARTIFACT_BUCKET DASK_SCHEDULER "
+        "API_ALLOW_ANONYMOUS LOGIN_REQUIRED THROTTLE_PREDICT THROTTLE_ANON DRIFT_BACKEND ALERT_WEBHOOK_URL EMAIL_URL "
+        "LOG_FORMAT"
+    )
+
+    assert [name for name in names.split() if f"{name}=" not in example] == []
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("PORT", "eighty"), ("PORT", "99999"), ("WEB_WORKERS", "0"), ("DEBUG", "perhaps"), ("DRIFT_BACKEND", "magic"),
+        ("LOG_FORMAT", "xml"), ("THROTTLE_PREDICT", "fast"), ("DATABASE_URL", "postgres://x"), ("REDIS_URL", "redis://x"),
+        ("CSRF_TRUSTED_ORIGINS", "example.org"), ("EMAIL_URL", "nonsense://"),
+    ],
+)  # fmt: skip
+def test_a_wrong_setting_stops_the_start_with_one_sentence(name: str, value: str, tmp_path: Path) -> None:
+    environment = {"TITANIC_HOME": str(tmp_path), "PATH": "/usr/bin:/bin", name: value}
+    code = "from titanic_site import env; env.read()"
+
+    ended = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, env=environment, capture_output=True, text=True, check=False
+    )
+
+    assert ended.returncode == 1
+    assert name in ended.stderr
+    assert "Traceback" not in ended.stderr
+    assert len(ended.stderr.strip().splitlines()) == 1

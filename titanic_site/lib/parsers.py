@@ -1,0 +1,33 @@
+"""JSON bodies, bounded in size and depth."""
+
+from collections.abc import Mapping
+from typing import IO, Any
+
+import msgspec
+from django.conf import settings
+from django.utils.translation import gettext as _
+from rest_framework.exceptions import ParseError
+from rest_framework.parsers import BaseParser
+
+from titanic_site.lib.errors import TooLarge
+
+
+class JSONParser(BaseParser):
+    """Strict JSON: no NaN, no infinity, UTF-8 only."""
+
+    media_type = "application/json"
+
+    def parse(
+        self, stream: IO[Any], media_type: str | None = None, parser_context: Mapping[str, Any] | None = None
+    ) -> Any:
+        """The body; raises ParseError or TooLarge."""
+        most = settings.DATA_UPLOAD_MAX_MEMORY_SIZE
+        body = stream.read(most + 1)
+        if len(body) > most:
+            raise TooLarge(_("The body is larger than %(most)s MB.") % {"most": most // 1024**2})
+        try:
+            return msgspec.json.decode(body)
+        except RecursionError as error:
+            raise ParseError(_("The JSON is nested too deeply.")) from error
+        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+            raise ParseError(_("The body is not JSON: %(reason)s.") % {"reason": error}) from error
