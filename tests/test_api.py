@@ -155,7 +155,7 @@ def test_a_filter_that_cannot_be_read_is_named(api: APIClient, query: str) -> No
     response = api.get(f"{URL}?{query}")
 
     assert response.status_code == 400
-    assert response.data["errors"][0]["attr"] == query.split("=")[0]
+    assert response.data["errors"][0]["attr"] == query.split("=", maxsplit=1)[0]
 
 
 def test_an_ingest_is_accepted_and_can_be_watched(api: APIClient) -> None:

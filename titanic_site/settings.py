@@ -158,7 +158,7 @@ REST_FRAMEWORK = {
     "DEFAULT_PARSER_CLASSES": ["titanic_site.lib.parsers.JSONParser"],
     "DEFAULT_SCHEMA_CLASS": "drf_standardized_errors.openapi.AutoSchema",
     "DEFAULT_PAGINATION_CLASS": "titanic_site.lib.pagination.NewestFirst",
-    "EXCEPTION_HANDLER": "titanic_site.lib.errors.api_exception_handler",
+    "EXCEPTION_HANDLER": "titanic_site.lib.api_errors.api_exception_handler",
     # `?format=onnx` is ours.
     "URL_FORMAT_OVERRIDE": None,
     "DEFAULT_THROTTLE_CLASSES": [],

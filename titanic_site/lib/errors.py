@@ -2,13 +2,11 @@
 
 import logging
 from collections.abc import Mapping
+from http import HTTPStatus
 from typing import Any
 
 from django.db import InterfaceError, OperationalError
 from django.utils.translation import gettext as _
-from drf_standardized_errors.handler import exception_handler
-from rest_framework import exceptions, status
-from rest_framework.response import Response
 
 from titanic_site.lib.redis import RedisAway
 
@@ -19,7 +17,7 @@ class TitanicError(Exception):
     """Something a person can mend: `message` (translated) says what is wrong and what to do next."""
 
     code = "error"
-    status: int = status.HTTP_400_BAD_REQUEST
+    status: int = HTTPStatus.BAD_REQUEST
 
     def __init__(self, message: str, *, field: str | None = None) -> None:
         super().__init__(message)
@@ -31,21 +29,21 @@ class Conflict(TitanicError):
     """The right input at the wrong time."""
 
     code = "conflict"
-    status = status.HTTP_409_CONFLICT
+    status = HTTPStatus.CONFLICT
 
 
 class TooLarge(TitanicError):
     """More than this installation takes in one go."""
 
     code = "too_large"
-    status = status.HTTP_413_REQUEST_ENTITY_TOO_LARGE
+    status = HTTPStatus.REQUEST_ENTITY_TOO_LARGE
 
 
 class Unavailable(TitanicError):
     """A part that is needed is away for the moment."""
 
     code = "unavailable"
-    status = status.HTTP_503_SERVICE_UNAVAILABLE
+    status = HTTPStatus.SERVICE_UNAVAILABLE
 
 
 class Invalid(TitanicError):
@@ -77,17 +75,6 @@ def error_body(error: TitanicError) -> dict[str, Any]:
             for code, detail in refusals
         ]
         return {"type": "validation_error", "errors": errors}
-    kind = "server_error" if error.status >= status.HTTP_500_INTERNAL_SERVER_ERROR else "client_error"
-    kind = "validation_error" if error.status == status.HTTP_400_BAD_REQUEST else kind
+    kind = "server_error" if error.status >= HTTPStatus.INTERNAL_SERVER_ERROR else "client_error"
+    kind = "validation_error" if error.status == HTTPStatus.BAD_REQUEST else kind
     return {"type": kind, "errors": [{"code": error.code, "detail": error.message, "attr": error.field}]}
-
-
-def api_exception_handler(exc: Exception, context: Any) -> Response | None:
-    """DRF's exceptions through drf-standardized-errors, ours in the same shape."""
-    refusal = as_refusal(exc)
-    if refusal is not None:
-        headers = {"Retry-After": "5"} if isinstance(refusal, Unavailable) else None
-        return Response(error_body(refusal), status=refusal.status, headers=headers)
-    if isinstance(exc, UnicodeDecodeError):
-        exc = exceptions.ParseError(_("The body is not valid UTF-8."))
-    return exception_handler(exc, context)

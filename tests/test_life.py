@@ -1,0 +1,224 @@
+"""The whole life, for real: `up` on a bare home, its own servers and workers, and a person with a browser."""
+
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+import warnings
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx
+import psutil
+import pytest
+from django.conf import settings
+from playwright.sync_api import Page, sync_playwright
+
+from tests.people import CAST, ELISABETH, OWEN, table
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
+
+
+@dataclass(frozen=True)
+class Running:
+    """A running product: its process, its home, and a client with the token."""
+
+    process: subprocess.Popen[str]
+    home: Path
+    url: str
+    api: httpx.Client
+
+    def wait(self, path: str, holds: Callable[[Any], bool], *, seconds: float = 60) -> Any:
+        deadline = time.monotonic() + seconds
+        while True:
+            found = self.api.get(path).json()
+            if holds(found):
+                return found
+            assert time.monotonic() < deadline, found
+            time.sleep(0.3)
+
+    def finish(self, path: str) -> Any:
+        return self.wait(path, lambda job: job["state"] not in ("queued", "running"))
+
+
+@pytest.fixture(scope="module")
+def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+    home = tmp_path_factory.mktemp("home")
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    environment = {
+        **os.environ,
+        "TITANIC_HOME": str(home),
+        "PORT": str(port),
+        "DRIFT_BACKEND": "alibi",
+        "ALLOWED_HOSTS": "",
+    }
+    log = home / "up.log"
+    with log.open("w") as out:
+        process = subprocess.Popen(
+            [sys.executable, "manage.py", "up"],
+            cwd=settings.BASE_DIR,
+            env=environment,
+            stdout=out,
+            stderr=out,
+            text=True,
+        )
+    try:
+        _until(lambda: "READY" in log.read_text() or process.poll() is not None, seconds=240)
+        assert "READY" in log.read_text(), log.read_text()[-4000:]
+        token = json.loads((home / "credentials.json").read_text())["token"]
+        url = f"http://127.0.0.1:{port}"
+        with httpx.Client(base_url=url, headers={"Authorization": f"Token {token}"}, timeout=30) as api:
+            yield Running(process, home, url, api)
+    finally:
+        process.send_signal(signal.SIGINT)
+        process.wait(60)
+    left = [p for p in psutil.process_iter(["cmdline"]) if str(home) in " ".join(p.info["cmdline"] or [])]
+    assert left == []
+
+
+@pytest.fixture
+def page(running: Running) -> Iterator[Page]:
+    if CHROMIUM is None:
+        warnings.warn("NO CHROMIUM ON THIS MACHINE: browser tests are left out", stacklevel=1)
+        pytest.skip("no Chromium on this machine: browser tests are left out")
+    with sync_playwright() as playwright:
+        arguments = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update"]
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=arguments)
+        yield browser.new_page(base_url=running.url)
+        browser.close()
+
+
+def test_everything_is_ready(running: Running) -> None:
+    ready = running.api.get("/readyz")
+
+    assert ready.status_code == 200, ready.text
+    assert running.api.get("/api/v1/models/1/").json()["stage"] == "champion"
+    assert running.api.get("/api/v1/datasets/1/").json()["row_count"] == 1309
+    assert (running.home / "credentials.json").stat().st_mode & 0o777 == 0o600
+
+
+def test_a_prediction_reaches_postgres_by_itself(running: Running) -> None:
+    answer = running.api.post("/api/v1/predictions/", json=ELISABETH)
+
+    assert answer.status_code == 201
+    wanted = answer.json()["id"]
+    running.wait("/api/v1/predictions/", lambda found: wanted in [row["id"] for row in found["results"]])
+
+
+def test_a_worker_checks_drift_with_alibi_detect(running: Running) -> None:
+    running.api.post("/api/v1/predictions/batch/", json={"instances": [OWEN] * 60}).raise_for_status()
+    running.wait("/api/v1/predictions/?page_size=100", lambda found: len(found["results"]) >= 60)
+
+    started = running.api.post("/api/v1/drift-checks/")
+    check = running.finish(started.headers["Location"])
+
+    assert (check["state"], check["drifted"], check["backend"]) == ("succeeded", True, "alibi"), check
+    assert {"name", "statistic", "p_value", "threshold", "effect", "drifted"} <= set(check["features"][0])
+    assert 'drift_count_total{feature="Sex"}' in running.api.get("/metrics").text
+
+
+def test_a_worker_ingests_builds_trains_and_the_gate_judges(running: Running) -> None:
+    sample = (Path(settings.BASE_DIR) / "ingestion/sample/titanic.csv").read_bytes()
+    dataset = running.api.post("/api/v1/datasets/", files={"file": ("again.csv", sample)})
+    loaded = running.finish(dataset.headers["Location"])
+    batch = running.api.post("/api/v1/feature-batches/", json={"dataset": loaded["id"]})
+    built = running.finish(batch.headers["Location"])
+    run = running.api.post("/api/v1/training-runs/", json={"feature_batch": built["id"]})
+    trained = running.wait(run.headers["Location"], lambda job: job["state"] not in ("queued", "running"), seconds=200)
+
+    assert (loaded["state"], built["state"], trained["state"]) == ("succeeded",) * 3, trained
+    model = running.api.get(f"/api/v1/models/{trained['version']}/").json()
+    assert model["gate"]["passed"]
+    assert model["stage"] == "champion"
+
+
+def test_one_passenger_gets_the_same_answer_at_every_door(running: Running, page: Page) -> None:
+    champion = running.api.get("/api/v1/models/?page_size=1").json()["results"][0]["version"]
+    alone = [running.api.post("/api/v1/predictions/", json=person).json() for person in CAST]
+    batch = running.api.post("/api/v1/predictions/batch/", json={"instances": CAST}).json()["predictions"]
+    started = running.api.post("/api/v1/scoring-jobs/", files={"file": ("x.csv", table(*CAST).encode())})
+    running.finish(started.headers["Location"])
+    scored = running.api.get(started.headers["Location"] + "results.csv").text.splitlines()[1:]
+    by_form = [_ask(page, person, running) for person in CAST]
+
+    expected = [answer["probability"] for answer in alone]
+    assert {answer["model_version"] for answer in alone} == {champion}
+    assert [answer["probability"] for answer in batch] == expected
+    assert [float(line.rsplit(",", 4)[1]) for line in scored] == expected
+    assert by_form == expected
+
+
+def test_a_newcomer_finds_every_step_from_the_front_page(page: Page) -> None:
+    problems: list[str] = []
+    page.on("console", lambda message: problems.append(message.text) if message.type == "error" else None)
+    page.on("pageerror", lambda error: problems.append(str(error)))
+    page.goto("/")
+    steps = [link.get_attribute("href") for link in page.query_selector_all(".steps a")]
+
+    assert len(steps) == 6
+    for step in steps:
+        assert step
+        page.goto(step)
+        assert page.query_selector("h1"), step
+    assert problems == []
+
+
+def test_the_form_says_beside_the_field_what_to_correct(page: Page) -> None:
+    page.goto("/")
+    page.select_option("[name=pclass]", "3")
+    page.select_option("[name=sex]", "male")
+    page.fill("[name=name]", "Cumings, Mrs. John Bradley")
+    page.click("main button:has-text('Predict')")
+
+    assert "correct one of the two" in page.inner_text(".field:has([name=name]) .field__error")
+    assert page.input_value("[name=name]") == "Cumings, Mrs. John Bradley"
+
+
+def test_a_training_that_loses_its_worker_is_closed_and_a_new_one_succeeds(running: Running) -> None:
+    run = running.api.post("/api/v1/training-runs/", json={})
+    running.wait(run.headers["Location"], lambda job: job["progress"] > 0)
+    for process in psutil.process_iter(["cmdline"]):
+        line = process.info["cmdline"] or []
+        if "training" in line and "worker" in line and _is_below(process, running.process.pid):
+            process.kill()
+
+    closed = running.wait(run.headers["Location"], lambda job: job["state"] == "failed", seconds=150)
+    again = running.api.post("/api/v1/training-runs/", json={})
+    trained = running.wait(again.headers["Location"], lambda job: job["state"] == "succeeded", seconds=150)
+
+    assert "Start it again" in closed["error"]
+    assert trained["version"]
+
+
+def _ask(page: Page, person: dict[str, Any], running: Running) -> float:
+    page.goto("/")
+    for name, value in person.items():
+        field = f"[name={name}]"
+        text = "" if value is None else str(value)
+        page.select_option(field, text) if page.locator(f"select{field}").count() else page.fill(field, text)
+    page.click("main button:has-text('Predict')")
+    page.wait_for_selector("#answer")
+    link = page.get_attribute("#answer a[href*='/predictions/']", "href")
+    return float(running.api.get(f"/api/v1{link}").json()["probability"])
+
+
+def _is_below(process: psutil.Process, ancestor: int) -> bool:
+    try:
+        return any(parent.pid == ancestor for parent in process.parents())
+    except psutil.NoSuchProcess:
+        return False
+
+
+def _until(holds: Callable[[], bool], *, seconds: float) -> None:
+    deadline = time.monotonic() + seconds
+    while not holds():
+        assert time.monotonic() < deadline, "never happened"
+        time.sleep(0.3)

@@ -1,0 +1,21 @@
+"""The API's errors: one JSON shape for everybody's."""
+
+from typing import Any
+
+from django.utils.translation import gettext as _
+from drf_standardized_errors.handler import exception_handler
+from rest_framework import exceptions
+from rest_framework.response import Response
+
+from titanic_site.lib.errors import Unavailable, as_refusal, error_body
+
+
+def api_exception_handler(exc: Exception, context: Any) -> Response | None:
+    """DRF's exceptions through drf-standardized-errors, ours in the same shape."""
+    refusal = as_refusal(exc)
+    if refusal is not None:
+        headers = {"Retry-After": "5"} if isinstance(refusal, Unavailable) else None
+        return Response(error_body(refusal), status=refusal.status, headers=headers)
+    if isinstance(exc, UnicodeDecodeError):
+        exc = exceptions.ParseError(_("The body is not valid UTF-8."))
+    return exception_handler(exc, context)
