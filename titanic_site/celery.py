@@ -6,14 +6,16 @@ import warnings
 from typing import Any
 
 from celery import Celery
-from celery.platforms import SecurityWarning
+from celery.exceptions import CPendingDeprecationWarning
 from celery.signals import setup_logging
 from django.conf import settings
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "titanic_site.settings")
 
 # Said to root, for the sake of pickled messages: ours are JSON, and nothing here unpickles.
-warnings.filterwarnings("ignore", category=SecurityWarning)
+warnings.filterwarnings("ignore", message="You're running the worker with superuser privileges")
+# Said when the broker goes: a run goes on without it, its lease and not its message says whose it is.
+warnings.filterwarnings("ignore", category=CPendingDeprecationWarning)
 
 app = Celery("titanic_site")
 app.config_from_object("django.conf:settings", namespace="CELERY")

@@ -17,8 +17,8 @@ _JSON = {
 }
 #: Libraries that tell of every tick, task or header; their warnings are kept.
 _TALKATIVE = (
-    "celery.app.trace", "celery.beat", "celery.worker.request", "celery.worker.strategy", "django_celery_beat", "django_guid",
-    "alibi_detect", "httpcore", "httpx", "matplotlib", "numba", "skl2onnx",
+    "celery.app.trace", "celery.beat", "celery.worker.request", "celery.worker.strategy", "django_celery_beat",
+    "django_guid", "alibi_detect", "httpcore", "httpx", "matplotlib", "numba", "skl2onnx",
 )  # fmt: skip
 
 

@@ -1,0 +1,51 @@
+"""make bench: what one passenger costs, each step as a ratio to one ONNX call in the same run."""
+
+import json
+import sys
+import timeit
+from collections.abc import Callable
+from pathlib import Path
+
+import django
+import numpy as np
+from django.conf import settings
+
+RESULTS = Path(__file__).with_name("results.json")
+ONE = {"pclass": 3, "sex": "male", "age": 22, "fare": 7.25, "embarked": "S", "name": "Braund, Mr. Owen Harris"}
+
+
+def microseconds(work: Callable[[], object], *, number: int = 2000) -> float:
+    """The best of five rounds, per call."""
+    return min(timeit.repeat(work, number=number, repeat=5)) / number * 1e6
+
+
+def main() -> None:
+    settings.configure()
+    django.setup()
+    from features.definition import FEATURES, derive
+    from ingestion import contract
+    from ingestion.passenger import FIELDS, contradictions, to_columns
+    from training import estimators, export
+    from training.artifact import Artifact
+
+    rng = np.random.default_rng(0)
+    matrix = rng.random((400, len(FEATURES)), dtype=np.float32)
+    pipeline = estimators.build("random_forest", seed=0).fit(matrix, matrix[:, 0] > 0.5)
+    artifact = Artifact.load(export.to_graph(pipeline), golden=export.golden_rows(pipeline, matrix))
+    columns = to_columns([contract.check_row(FIELDS, ONE, rules=contradictions)[0]])
+    row = derive(columns)
+    reference = microseconds(lambda: artifact.score(row))
+    steps = {
+        "check one passenger": microseconds(lambda: contract.check_row(FIELDS, ONE, rules=contradictions)),
+        "derive its features": microseconds(lambda: derive(columns)),
+        "scikit-learn on its row": microseconds(lambda: pipeline.predict_proba(row), number=20),
+    }
+    results = {name: round(cost / reference, 2) for name, cost in steps.items()}
+    RESULTS.write_text(json.dumps({"reference": "one ONNX call", "ratios": results}, indent=1) + "\n")
+    print(f"{'one ONNX call':28}{reference:10.1f} µs")
+    for name, ratio in results.items():
+        print(f"{name:28}{ratio:10.2f} x")
+
+
+if __name__ == "__main__":
+    sys.exit(main())
