@@ -129,10 +129,10 @@ def _refuse(rule: Field, code: str, message: str, **params: Any) -> Refused:
 def parse(rule: Field, raw: object, *, is_text: bool) -> Value:
     """The typed value of `raw`, or `Refused`. Blank text means unknown; `is_text` reads numbers out of text.
 
-    >>> age = Field("age", "number", is_required=False, is_nullable=True, minimum=0, maximum=120)
-    >>> parse(age, " 22 ", is_text=True), parse(age, "", is_text=False)
+    >>> length = Field("length", "number", is_required=False, is_nullable=True, minimum=0, maximum=120)
+    >>> parse(length, " 22 ", is_text=True), parse(length, "", is_text=False)
     (22.0, None)
-    >>> parse(age, "200", is_text=True)
+    >>> parse(length, "200", is_text=True)
     Traceback (most recent call last):
     ingestion.contract.Refused: Must be from 0 to 120.
     """

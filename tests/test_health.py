@@ -1,0 +1,84 @@
+"""Alive, ready, and what the figures say."""
+
+import time
+
+import pytest
+from django.conf import settings
+from django.test import Client
+
+from monitoring import metrics
+from tests.people import OWEN
+from titanic_site.lib import canary, redis
+from training.models import ModelVersion
+
+
+@pytest.fixture
+def client() -> Client:
+    return Client(raise_request_exception=False)
+
+
+def answer_for_all() -> None:
+    for queue in settings.QUEUES:
+        canary.answer(queue)
+
+
+def test_alive_is_cheap(client: Client) -> None:
+    assert client.get("/healthz").status_code == 200
+
+
+def test_ready_when_everything_answers(client: Client, champion: ModelVersion) -> None:
+    answer_for_all()
+
+    response = client.get("/readyz")
+
+    assert (response.status_code, response.json()["ready"]) == (200, True)
+
+
+def test_without_a_champion_it_is_not_ready(client: Client, transactional_db: None) -> None:
+    answer_for_all()
+
+    response = client.get("/readyz")
+
+    assert response.status_code == 503
+    assert "No model is in charge" in response.json()["checks"]["champion"]
+
+
+def test_a_silent_queue_is_named(client: Client, champion: ModelVersion) -> None:
+    answer_for_all()
+    redis.client().set("canary:scoring", time.time() - 2 * canary.SILENCE_LIMIT)
+
+    assert client.get("/readyz").json()["checks"]["workers"] == "No worker answers for: scoring"
+
+
+@pytest.mark.parametrize("url", ["/healthz", "/readyz", "/metrics"])
+@pytest.mark.django_db
+def test_they_reject_post(client: Client, url: str) -> None:
+    assert client.post(url).status_code == 405
+
+
+def test_predictions_are_counted(client: Client, champion: ModelVersion) -> None:
+    client.post("/predict", OWEN)
+    metrics._cache._made_at = -metrics._cache.seconds
+
+    text = client.get("/metrics").text
+
+    assert 'prediction_count_total{model_version="1",source="form",survived="false"}' in text
+    assert "titanic_champion_version 1.0" in text
+    assert "titanic_prediction_log_backlog 1.0" in text
+    assert 'titanic_up{service="redis"} 1.0' in text
+
+
+def test_a_redis_that_is_away_is_a_figure_not_an_error(
+    client: Client, champion: ModelVersion, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("django.conf.settings.REDIS_URL", "redis://127.0.0.1:1/0")
+    redis.client.cache_clear()
+    metrics._cache._made_at = -metrics._cache.seconds
+
+    text, ready = client.get("/metrics").text, client.get("/readyz")
+
+    monkeypatch.undo()
+    redis.client.cache_clear()
+    assert 'titanic_up{service="redis"} 0.0' in text
+    assert "titanic_champion_version" in text
+    assert ready.status_code == 503
