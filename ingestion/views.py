@@ -9,12 +9,14 @@ from django.views.decorators.http import require_POST, require_safe
 
 from ingestion import services, sources
 from ingestion.forms import AddressForm, UploadForm
-from ingestion.models import Dataset
+from ingestion.models import Dataset, RowProblem
 from titanic_site.lib.pages import page
 from titanic_site.lib.spreadsheets import safe
 from titanic_site.lib.views import started
 
-_PROBLEMS_SHOWN = 100
+_PROBLEMS_A_PAGE = 100
+#: A key with so many digits fits no column.
+_TOO_MANY_DIGITS = 19
 
 
 @require_safe
@@ -43,10 +45,12 @@ def ingest(request: HttpRequest) -> HttpResponse:
 def dataset(request: HttpRequest, pk: int) -> HttpResponse:
     """One dataset, its problems, and what was made of it."""
     found = get_object_or_404(Dataset, pk=pk)
+    problems, following = _problems(found, after=request.GET.get("after", ""))
     context = {
         "job": found,
-        "problems": found.problems.all()[:_PROBLEMS_SHOWN],
-        "batches": found.feature_batches.order_by("-pk"),
+        "problems": problems,
+        "following": following,
+        "batches": found.feature_batches.order_by("-pk").prefetch_related("training_runs__version"),
     }
     return render(request, "dataset_detail.html", context)
 
@@ -62,6 +66,16 @@ def problems_csv(request: HttpRequest, pk: int) -> HttpResponse:
     for problem in found.problems.iterator():
         writer.writerow(safe([problem.line_number, problem.column, problem.value, problem.reason]))
     return response
+
+
+def _problems(dataset: Dataset, *, after: str) -> tuple[list[RowProblem], int | None]:
+    """The problems after one, in the file's order, and the last of them when there are more."""
+    rows = dataset.problems.order_by("pk")
+    if after.isdecimal() and len(after) < _TOO_MANY_DIGITS:
+        rows = rows.filter(pk__gt=int(after))
+    found = list(rows[: _PROBLEMS_A_PAGE + 1])
+    shown = found[:_PROBLEMS_A_PAGE]
+    return shown, shown[-1].pk if len(found) > len(shown) else None
 
 
 def _list(request: HttpRequest, address: AddressForm, upload: UploadForm, *, status: int = 200) -> HttpResponse:

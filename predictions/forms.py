@@ -10,22 +10,33 @@ from ingestion.contract import Field
 from ingestion.passenger import FIELDS, PassengerFields
 
 
-def _form_field(rule: Field) -> forms.CharField:
-    """Text that the contract will judge; the browser is told the same limits."""
-    column: Any = PassengerFields._meta.get_field(rule.name)
-    attributes: dict[str, Any] = {"required": True} if rule.is_required else {}
-    widget: forms.Widget
+def _attributes(rule: Field) -> dict[str, Any]:
+    """What the browser is told of the contract's limits; it helps the person, the contract judges."""
+    attributes: dict[str, Any] = {"required": rule.is_required, "maxlength": rule.max_length}
+    if rule.is_numeric and not rule.choices:
+        step, keyboard = (1, "numeric") if rule.is_integer else ("any", "decimal")
+        attributes |= {"min": rule.minimum, "max": rule.maximum, "step": step, "inputmode": keyboard}
+    return {name: value for name, value in attributes.items() if value is not None}
+
+
+def _widget(rule: Field, column: Any) -> forms.Widget:
+    attributes = _attributes(rule)
     if rule.choices:
         unknown = _("Choose…") if rule.is_required else _("Unknown")
-        widget = forms.Select(choices=[("", unknown), *column.choices], attrs=attributes)
-    elif rule.is_numeric:
-        limits = {"min": rule.minimum, "max": rule.maximum, "step": 1 if rule.is_integer else "any"}
-        widget = forms.NumberInput(attrs={**attributes, **limits})
-    else:
-        widget = forms.TextInput(attrs={**attributes, "maxlength": rule.max_length})
-    initial = rule.default if rule.default is not None else ""
+        return forms.Select(choices=[("", unknown), *column.choices], attrs=attributes)
+    return (forms.NumberInput if rule.is_numeric else forms.TextInput)(attrs=attributes)
+
+
+def _form_field(rule: Field) -> forms.CharField:
+    """Text, kept as it was typed."""
+    column: Any = PassengerFields._meta.get_field(rule.name)
     return forms.CharField(
-        label=column.verbose_name, help_text=column.help_text, required=False, widget=widget, initial=initial
+        label=column.verbose_name,
+        help_text=column.help_text,
+        required=False,
+        strip=False,
+        widget=_widget(rule, column),
+        initial="" if rule.default is None else rule.default,
     )
 
 
@@ -39,10 +50,12 @@ class PassengerForm(forms.Form):
     def refuse(self, errors: Mapping[str, list[tuple[str, str]]]) -> None:
         """Show each refusal beside its field; one of a field that is not here goes above the form."""
         for name, refusals in errors.items():
+            is_here = name in self.fields
             for _code, message in refusals:
-                self.add_error(
-                    name if name in self.fields else None, message if name in self.fields else f"{name}: {message}"
-                )
+                self.add_error(name if is_here else None, message if is_here else f"{name}: {message}")
+        wrong = next((field for name, field in self.fields.items() if name in errors), None)
+        if wrong is not None:
+            wrong.widget.attrs["autofocus"] = True
 
 
 class ScoringForm(forms.Form):

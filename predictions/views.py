@@ -8,6 +8,7 @@ from django.http import FileResponse, Http404, HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, render
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_POST, require_safe
+from django_htmx.http import reswap
 
 from ingestion.passenger import FIELD_NAMES, LABELS
 from predictions import log, scorer, services
@@ -29,14 +30,20 @@ def predict(request: HttpRequest) -> HttpResponse:
         answer = services.predict_from_form({name: str(value) for name, value in request.POST.items()})
     except Invalid as error:
         form.refuse(error.errors)
-        return render(request, "predict.html", {"form": form}, status=error.status)
+        # Says to the open page that this error is to be shown, at the field and not at the answer.
+        return reswap(render(request, "predict.html", {"form": form}, status=error.status), "outerHTML")
     return render(request, "predict.html", {"form": form, "answer": answer})
 
 
 @require_safe
 def predictions(request: HttpRequest) -> HttpResponse:
     """The prediction log, newest first."""
-    context = {"page": page(Prediction.objects.filter(**_filters(request)), request), "doors": Door.choices}
+    filters = _filters(request)
+    context = {
+        "page": page(Prediction.objects.filter(**filters), request),
+        "doors": Door.choices,
+        "filters": filters,
+    }
     return render(request, "prediction_list.html", context)
 
 

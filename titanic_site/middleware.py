@@ -1,12 +1,21 @@
 """Refusals as pages."""
 
 from collections.abc import Callable
+from typing import cast
 
 from django.contrib.auth.models import AnonymousUser
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
+from django_htmx.http import reselect, retarget
+from django_htmx.middleware import HtmxDetails
 
-from titanic_site.lib.errors import Unavailable, as_refusal
+from titanic_site.lib.errors import TitanicError, Unavailable, as_refusal
+
+
+class HtmxRequest(HttpRequest):
+    """A request after the htmx middleware."""
+
+    htmx: HtmxDetails
 
 
 class RefusalMiddleware:
@@ -25,4 +34,16 @@ class RefusalMiddleware:
         if isinstance(refusal, Unavailable):
             # Who is signed in may be just what cannot be asked.
             request.user = AnonymousUser()
+        if cast("HtmxRequest", request).htmx:
+            return _fragment(request, refusal)
         return render(request, "refusal.html", {"error": refusal}, status=refusal.status)
+
+
+def _fragment(request: HttpRequest, refusal: TitanicError) -> HttpResponse:
+    """The refusal for a page that is open already: among its notices, and the rest of it stays."""
+    response = render(request, "_components/refusal.html", {"error": refusal}, status=refusal.status)
+    if request.method in ("GET", "HEAD"):
+        # A poll asks again by itself and keeps what it shows until then.
+        return response
+    response["HX-Reswap"] = "innerHTML show:window:top"
+    return reselect(retarget(response, "#notices"), "#refusal")

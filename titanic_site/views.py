@@ -27,16 +27,14 @@ from training.models import ModelVersion, TrainingRun
 @require_safe
 def home(request: HttpRequest) -> HttpResponse:
     """The form, and the life of the model in six steps."""
-    context = {
-        "form": PassengerForm(),
+    jobs = {
         "dataset": Dataset.objects.first(),
         "batch": FeatureBatch.objects.first(),
         "run": TrainingRun.objects.first(),
-        "champion": ModelVersion.objects.champion(),
-        "prediction": Prediction.objects.first(),
         "check": DriftCheck.objects.first(),
     }
-    return render(request, "predict.html", context)
+    newest = {"champion": ModelVersion.objects.champion(), "prediction": Prediction.objects.first()}
+    return render(request, "predict.html", {"form": PassengerForm(), "jobs": jobs.values(), **jobs, **newest})
 
 
 @require_safe
@@ -74,7 +72,7 @@ def next_step(request: HttpRequest) -> HttpResponse:
 @require_safe
 def schedules(request: HttpRequest) -> HttpResponse:
     """What runs by itself, and when."""
-    tasks = PeriodicTask.objects.select_related("interval", "crontab").order_by("name")
+    tasks = PeriodicTask.objects.select_related("interval", "crontab", "solar", "clocked").order_by("name")
     return render(request, "schedule_list.html", {"tasks": tasks})
 
 

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from django.contrib import messages
 from django.http import FileResponse, HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.utils.translation import gettext as _
@@ -58,13 +59,16 @@ def promote(request: HttpRequest, version: int) -> HttpResponse:
     """Put a version in charge."""
     found = get_object_or_404(ModelVersion, version=version)
     registry.promote(found, by=_user(request), reason=request.POST.get("reason", "")[:300])
+    messages.success(request, _("%(version)s is in charge now.") % {"version": found})
     return redirect(found)
 
 
 @require_POST
 def rollback(request: HttpRequest) -> HttpResponse:
     """Put the champion before this one in charge again."""
-    return redirect(registry.rollback(by=_user(request)))
+    version = registry.rollback(by=_user(request))
+    messages.success(request, _("%(version)s is in charge again.") % {"version": version})
+    return redirect(version)
 
 
 def _user(request: HttpRequest) -> Any:

@@ -1,24 +1,57 @@
 """What templates say the same way everywhere."""
 
+from collections.abc import Iterable
 from datetime import timedelta
 from typing import Any
 
 from django import template
+from django.template import Context
+from django.urls import reverse
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
 
+from titanic_site.lib.jobs import Job
 from titanic_site.runs import kind_of
 
 register = template.Library()
 
 register.filter("kind", kind_of)
 
+#: Seconds of a unit, its name, and the seconds and name of the unit below.
+_UNITS = ((86_400, "d", 3_600, "h"), (3_600, "h", 60, "min"), (60, "min", 1, "s"))
+
 
 @register.simple_tag
 def badge(state: str, label: object) -> SafeString:
     """A small coloured word."""
     return format_html('<span class="badge" data-state="{}">{}</span>', state, label)
+
+
+@register.simple_tag(takes_context=True)
+def nav_link(context: Context, name: str, label: str) -> SafeString:
+    """A link to a section, marked when the page belongs to it."""
+    url, path = reverse(name), context["request"].path
+    is_here = path == url or (url != reverse("home") and path.startswith(url))
+    current = SafeString(' aria-current="page"') if is_here else ""
+    return format_html('<a href="{}"{}>{}</a>', url, current, label)
+
+
+@register.filter
+def any_open(jobs: Iterable[Job | None]) -> bool:
+    """Whether one of them is queued or running."""
+    return any(job is not None and job.is_open for job in jobs)
+
+
+@register.simple_tag(takes_context=True)
+def poll(context: Context, element_id: str, is_open: bool) -> SafeString:  # noqa: FBT001  a template passes by place
+    """The attributes of an element that fetches itself anew while something in it is open."""
+    request = context["request"]
+    # The answer to a POST has an address that cannot be fetched.
+    if not is_open or request.method != "GET":
+        return SafeString("")
+    attributes = 'hx-get="{}" hx-trigger="every 2s" hx-select="#{}" hx-swap="outerHTML"'
+    return format_html(attributes, request.get_full_path(), element_id)
 
 
 @register.filter
@@ -38,12 +71,26 @@ def figure(number: Any) -> str:
 
 
 @register.filter
+def decimals(number: float) -> str:
+    """A figure of a model, in the same three digits as its spread."""
+    return f"{number:.3f}"
+
+
+@register.filter
 def took(duration: timedelta | None) -> str:
-    """How long something took."""
+    """A length of time, in its two largest units.
+
+    >>> took(timedelta(seconds=2.25)), took(timedelta(seconds=20)), took(timedelta(days=7)), took(timedelta(seconds=95))
+    ('2.2 s', '20 s', '7 d', '1 min 35 s')
+    """
     if duration is None:
         return "–"
     seconds = duration.total_seconds()
-    return f"{seconds:.1f} s" if seconds < 60 else f"{int(seconds // 60)} min {int(seconds % 60)} s"  # noqa: PLR2004
+    for size, unit, smaller_size, smaller in _UNITS:
+        if seconds >= size:
+            rest = int(seconds) % size // smaller_size
+            return f"{int(seconds) // size} {unit}" + (f" {rest} {smaller}" if rest else "")
+    return f"{seconds:.1f}".removesuffix(".0") + " s"
 
 
 @register.filter
