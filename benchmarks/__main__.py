@@ -24,7 +24,7 @@ def main() -> None:
     django.setup()
     from features.definition import FEATURES, derive
     from ingestion import contract
-    from ingestion.passenger import FIELDS, contradictions, to_columns
+    from ingestion.passenger import FIELDS, RULES, to_columns
     from training import estimators, export
     from training.artifact import Artifact
 
@@ -32,11 +32,11 @@ def main() -> None:
     matrix = rng.random((400, len(FEATURES)), dtype=np.float32)
     pipeline = estimators.build("random_forest", seed=0).fit(matrix, matrix[:, 0] > 0.5)
     artifact = Artifact.load(export.to_graph(pipeline), golden=export.golden_rows(pipeline, matrix))
-    columns = to_columns([contract.check_row(FIELDS, ONE, rules=contradictions)[0]])
+    columns = to_columns([contract.check_row(FIELDS, ONE, rules=RULES)[0]])
     row = derive(columns)
     reference = microseconds(lambda: artifact.score(row))
     steps = {
-        "check one passenger": microseconds(lambda: contract.check_row(FIELDS, ONE, rules=contradictions)),
+        "check one passenger": microseconds(lambda: contract.check_row(FIELDS, ONE, rules=RULES)),
         "derive its features": microseconds(lambda: derive(columns)),
         "scikit-learn on its row": microseconds(lambda: pipeline.predict_proba(row), number=20),
     }

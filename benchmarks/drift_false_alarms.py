@@ -10,6 +10,7 @@ from pathlib import Path
 
 import django
 import numpy as np
+import polars as pl
 from django.conf import settings
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
@@ -17,9 +18,9 @@ settings.configure()
 django.setup()
 
 from features.definition import derive  # noqa: E402
-from ingestion import contract  # noqa: E402
+from ingestion import sieve  # noqa: E402
 from ingestion.contract import Columns  # noqa: E402
-from ingestion.passenger import FIELDS, contradictions  # noqa: E402
+from ingestion.passenger import FIELDS, RULES  # noqa: E402
 from monitoring.drift import compare  # noqa: E402
 
 SAMPLE = Path(__file__).resolve().parent.parent / "ingestion/sample/titanic.csv"
@@ -28,8 +29,8 @@ SAMPLE = Path(__file__).resolve().parent.parent / "ingestion/sample/titanic.csv"
 def passengers() -> Columns:
     with SAMPLE.open(encoding="utf-8", newline="") as file:
         header, *rows = csv.reader(file)
-    cells = dict(zip((name.lower() for name in header), zip(*rows, strict=True), strict=True))
-    return contract.check_columns(FIELDS, cells, row_count=len(rows), rules=contradictions).columns
+    cells = pl.DataFrame(rows, schema=[name.lower() for name in header], orient="row")
+    return sieve.check_columns(FIELDS, cells, rules=RULES).columns
 
 
 SHIFTS: dict[str, Callable[[Columns], Columns]] = {

@@ -8,7 +8,7 @@ from django.urls import reverse
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
-from ingestion.models import Dataset
+from ingestion.models import Dataset, Passenger, PassengerQuerySet
 from titanic_site.lib.jobs import Job, JobQuerySet
 
 
@@ -31,6 +31,8 @@ class FeatureBatch(Job):
     dataset = models.ForeignKey(
         Dataset, verbose_name=gettext_lazy("dataset"), on_delete=models.PROTECT, related_name="feature_batches"
     )
+    # Rows that were mended and admitted after it was made are no part of it.
+    dataset_revision = models.PositiveIntegerField(gettext_lazy("revision of the dataset"), default=0, editable=False)
     definition_version = models.CharField(gettext_lazy("definition"), max_length=20, blank=True, editable=False)
     row_count = models.PositiveIntegerField(gettext_lazy("rows"), null=True, editable=False)
     checksum = models.CharField(gettext_lazy("checksum"), max_length=64, blank=True, editable=False)
@@ -52,3 +54,8 @@ class FeatureBatch(Job):
 
     def get_absolute_url(self) -> str:
         return reverse("feature_batch", args=[self.pk])
+
+    @property
+    def passengers(self) -> PassengerQuerySet:
+        """Whose features it holds, in its order."""
+        return Passenger.objects.of(self.dataset, revision=self.dataset_revision)

@@ -9,7 +9,7 @@ from features import store
 from features.definition import FEATURES, VERSION, Matrix, derive
 from features.models import FeatureBatch
 from ingestion.columns import chunks
-from ingestion.models import Dataset, Passenger
+from ingestion.models import Dataset
 from ingestion.passenger import KEY
 from titanic_site.lib.errors import Conflict, TitanicError
 from titanic_site.lib.jobs import State
@@ -21,19 +21,25 @@ def queue_build(*, dataset: Dataset) -> FeatureBatch:
     """A queued batch of the dataset's features."""
     if dataset.state != State.SUCCEEDED:
         raise Conflict(_("%(dataset)s is not loaded: ingest it first.") % {"dataset": dataset})
+    if dataset.archived_at:
+        raise Conflict(_("The rows of %(dataset)s are archived: choose a newer dataset.") % {"dataset": dataset})
     return FeatureBatch.objects.create(dataset=dataset)
 
 
 def build(batch: FeatureBatch) -> None:
     """Derive the dataset's features, write and verify them, and make the batch the current one."""
     with batch.running():
-        meta = _write(batch)
+        batch.dataset_revision = batch.dataset.revision
+        row_count = batch.passengers.count()
+        meta = _write(batch, row_count=row_count)
         with transaction.atomic():
             batch.hold()
             FeatureBatch.objects.current().update(is_current=False)
             batch.definition_version, batch.row_count, batch.checksum = VERSION, meta.row_count, meta.checksum
             batch.is_current = True
-            batch.save(update_fields=["definition_version", "row_count", "checksum", "is_current"])
+            batch.save(
+                update_fields=["dataset_revision", "definition_version", "row_count", "checksum", "is_current"]
+            )
         store.switch(batch.pk)
 
 
@@ -55,7 +61,10 @@ def of_passenger(passenger_id: str) -> dict[str, float | None]:
 def restore(batch: FeatureBatch) -> None:
     """Write a batch that Redis has lost again, from Postgres, and arrive at the same checksum."""
     logger.warning("%s is not in Redis: rebuilding it", batch)
-    meta = _write(batch)
+    if batch.dataset.archived_at:
+        message = _("%(batch)s is gone and cannot be rebuilt: the rows of %(dataset)s are archived. Build a new batch.")
+        raise Conflict(message % {"batch": batch, "dataset": batch.dataset})
+    meta = _write(batch, row_count=batch.row_count or 0)
     if meta.checksum != batch.checksum:
         store.delete(batch.pk)
         message = _("%(batch)s cannot be rebuilt: its rows or the definition have changed. Build a new batch.")
@@ -76,16 +85,15 @@ def _current_id() -> int:
     return current
 
 
-def _write(batch: FeatureBatch) -> store.Meta:
-    """Write all features of the batch's dataset and read them back."""
-    row_count = batch.dataset.row_count or 0
+def _write(batch: FeatureBatch, *, row_count: int) -> store.Meta:
+    """Write all features of the batch's passengers and read them back."""
     writer = store.Writer(batch.pk, row_count=row_count)
     done = 0
-    for ids, columns in chunks(Passenger.objects.of(batch.dataset), key=KEY):
+    for ids, columns in chunks(batch.passengers, key=KEY):
         writer.add(ids, derive(columns))
         done += len(ids)
         if batch.state == State.RUNNING:
-            batch.report(done / max(row_count, 1))
+            batch.report(done / max(row_count, 1), count=done)
     meta = writer.close()
     if len(store.matrix(batch.pk)) != row_count:
         raise store.CorruptBatch(f"batch {batch.pk} came back with another number of rows")

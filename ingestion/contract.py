@@ -1,7 +1,7 @@
 """The data contract: what a value, a row and a table must be before anything else sees them.
 
-One definition for every door. `parse` judges one value, `check_row` one passenger, `check_columns` a chunk of a table:
-it parses each distinct cell once and so gives, row by row, exactly what `check_row` gives.
+One definition for every door. `parse` judges one value, `check_row` one passenger; `ingestion.sieve` judges a table so
+that each row gets exactly what `check_row` gives it.
 """
 
 import dataclasses
@@ -9,17 +9,18 @@ import math
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 Kind = Literal["integer", "number", "choice", "text"]
+Severity = Literal["error", "warning"]
 Value = int | float | str | None
 Columns = dict[str, NDArray[Any]]
 
 _NUMBER = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?", re.ASCII)
-_CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\ud800-\udfff]")
+CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\ud800-\udfff]")
 # A longer cell is not a number anyone wrote, and int() of it would be slow.
 _LONGEST_NUMBER = 64
 
@@ -70,23 +71,17 @@ class Refused(ValueError):
         self.refusal = refusal
 
 
-class Problem(NamedTuple):
-    """A refusal with the row (0 is the chunk's first) and the value that caused it."""
+@dataclass(frozen=True)
+class Rule:
+    """A judgement over several fields of one row, all of them typed.
 
-    row: int
-    value: Any
-    refusal: Refusal
+    `reads` names the fields, and for a text of which only a part matters a pattern that finds this part: rows that
+    agree in what a rule reads are judged alike. A rule of severity "error" refuses the row, a "warning" is noted.
+    """
 
-
-class Checked(NamedTuple):
-    """A chunk after the contract: typed columns of the good rows, their positions, and the problems of the others."""
-
-    columns: Columns
-    rows: NDArray[np.int64]
-    problems: list[Problem]
-
-
-RowRule = Callable[[Mapping[str, Any]], list[Refusal]]
+    check: Callable[[Mapping[str, Any]], list[Refusal]]
+    reads: Mapping[str, str | None]
+    severity: Severity = "error"
 
 
 def fields_of(declaration: Any) -> tuple[Field, ...]:
@@ -189,13 +184,13 @@ def _text(rule: Field, value: object) -> str:
     if rule.max_length is not None and len(value) > rule.max_length:
         message = gettext_noop("Must be at most %(most)s characters long.")
         raise _refuse(rule, "too_long", message, most=rule.max_length)
-    if _CONTROL.search(value):
+    if CONTROL.search(value):
         raise _refuse(rule, "control_character", gettext_noop("Must not contain control characters."))
     return value
 
 
 def check_row(
-    fields: Sequence[Field], row: Mapping[str, Any], *, rules: RowRule, is_text: bool = False
+    fields: Sequence[Field], row: Mapping[str, Any], *, rules: Sequence[Rule], is_text: bool = False
 ) -> tuple[dict[str, Value], list[Refusal]]:
     """One passenger: the typed values and no refusals, or refusals for every field that has one."""
     values: dict[str, Value] = {}
@@ -208,52 +203,19 @@ def check_row(
     unknown = row.keys() - {rule.name for rule in fields}
     message = gettext_noop("There is no such field.")
     refusals += [Refusal(name, "unknown_field", message) for name in sorted(map(str, unknown))]
-    return values, refusals or rules(values)
+    return values, refusals or broken(rules, values, severity="error")
 
 
-def check_columns(
-    fields: Sequence[Field], cells: Mapping[str, Sequence[str]], *, row_count: int, rules: RowRule
-) -> Checked:
-    """A chunk of `row_count` rows as text cells per column; a column that is absent is unknown throughout."""
-    parsed: dict[str, list[Any]] = {}
-    problems: list[Problem] = []
-    for rule in fields:
-        parsed[rule.name], refused = _parse_column(rule, cells.get(rule.name), row_count)
-        problems += refused
-    bad = {problem.row for problem in problems}
-    for row in range(row_count):
-        if row not in bad:
-            passenger = {name: column[row] for name, column in parsed.items()}
-            problems += [Problem(row, passenger[refusal.field], refusal) for refusal in rules(passenger)]
-    bad = {problem.row for problem in problems}
-    good = np.array([row for row in range(row_count) if row not in bad], dtype=np.int64)
-    return Checked(to_columns(fields, parsed, good), good, sorted(problems, key=lambda problem: problem.row))
+def broken(rules: Iterable[Rule], values: Mapping[str, Any], *, severity: Severity) -> list[Refusal]:
+    """What the rules of that severity say of a row's typed values; the first rule that speaks is enough."""
+    return next((found for rule in rules if rule.severity == severity and (found := rule.check(values))), [])
 
 
-def _parse_column(rule: Field, cells: Sequence[str] | None, row_count: int) -> tuple[list[Any], list[Problem]]:
-    if cells is None:
-        cells = [""] * row_count
-    values: dict[str, Value] = {}
-    refusals: dict[str, Refusal] = {}
-    for cell in dict.fromkeys(cells):
-        try:
-            values[cell] = parse(rule, cell, is_text=True)
-        except Refused as refused:
-            values[cell] = None
-            refusals[cell] = refused.refusal
-    problems = [Problem(row, cell, refusals[cell]) for row, cell in enumerate(cells) if cell in refusals]
-    return [values[cell] for cell in cells], problems if refusals else []
-
-
-def to_columns(
-    fields: Sequence[Field], values: Mapping[str, Sequence[Any]], rows: NDArray[np.int64] | None = None
-) -> Columns:
+def to_columns(fields: Sequence[Field], values: Mapping[str, Sequence[Any]]) -> Columns:
     """Typed arrays with one dtype per field at every door: float64 with NaN for unknown, or objects with None."""
-    columns: Columns = {}
-    for rule in fields:
-        column = np.array(values[rule.name], dtype=np.float64 if rule.is_numeric else object)
-        columns[rule.name] = column if rows is None else column[rows]
-    return columns
+    return {
+        rule.name: np.array(values[rule.name], dtype=np.float64 if rule.is_numeric else object) for rule in fields
+    }
 
 
 def python_values(rule: Field, column: NDArray[Any]) -> list[Value]:

@@ -2,34 +2,109 @@
 
 from typing import ClassVar, Self
 
+from django.core.exceptions import ValidationError
+from django.core.validators import MaxValueValidator, MinValueValidator
 from django.db import models
 from django.db.models import Q
 from django.urls import reverse
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
+from django_celery_beat.models import PeriodicTask
 
-from ingestion.passenger import PassengerFields
-from titanic_site.lib.jobs import Job, JobQuerySet
+from ingestion import transports
+from ingestion.passenger import FIELD_NAMES, KEY, LABEL, PassengerFields
+from titanic_site.lib.jobs import OPEN, Job, JobQuerySet, State
+
+SHARE = [MinValueValidator(0), MaxValueValidator(1)]
 
 
-class Source(models.Model):
-    """A place that a passenger table is fetched from again and again."""
+def check_headings(value: object) -> None:
+    """Refuse a mapping of headings that is none, or that names a column which there is not."""
+    columns = (KEY, LABEL, *FIELD_NAMES)
+    if not isinstance(value, dict) or not all(isinstance(heading, str) and heading for heading in value.values()):
+        raise ValidationError(_("Give an object of columns and their headings, as {“column”: “heading”}."))
+    if unknown := sorted(value.keys() - set(columns)):
+        message = _("There is no column %(unknown)s. The columns are %(columns)s.")
+        raise ValidationError(message, params={"unknown": ", ".join(unknown), "columns": ", ".join(columns)})
 
-    name = models.CharField(gettext_lazy("name"), max_length=100, unique=True)
-    uri = models.CharField(gettext_lazy("address"), max_length=500, help_text=gettext_lazy("A file path or an upload."))
-    is_enabled = models.BooleanField(gettext_lazy("enabled"), default=True)
+
+class Terms(models.Model):
+    """How a table is read and when it is refused: kept by the source, and copied by each dataset that comes from it."""
+
     has_label = models.BooleanField(
         gettext_lazy("has the label"), default=True, help_text=gettext_lazy("Whether each row says what happened.")
+    )
+    headings = models.JSONField(
+        gettext_lazy("other headings"),
+        default=dict,
+        blank=True,
+        validators=[check_headings],
+        help_text=gettext_lazy(
+            "Where a column has another heading than its name, as {“column”: “heading”}. Case, blanks and underscores "
+            "do not matter."
+        ),
     )
     largest_problem_share = models.FloatField(
         gettext_lazy("largest share of refused rows"),
         default=0.1,
+        validators=SHARE,
         help_text=gettext_lazy("Above this share (0 to 1) the whole table is refused."),
+    )
+    largest_missing_share = models.FloatField(
+        gettext_lazy("largest share of missing values"),
+        default=0.95,
+        validators=SHARE,
+        help_text=gettext_lazy("A column with a larger share (0 to 1) of unknown values refuses the whole table."),
+    )
+    refuses_warnings = models.BooleanField(
+        gettext_lazy("refuse unlikely rows"),
+        default=False,
+        help_text=gettext_lazy("Refuse rows with warnings too; else they are loaded and the warning is noted."),
+    )
+
+    class Meta:
+        abstract = True
+
+
+TERMS = tuple(field.name for field in Terms._meta.local_fields)
+
+
+class Source(Terms):
+    """A place that a passenger table is fetched from again and again."""
+
+    name = models.CharField(gettext_lazy("name"), max_length=100, unique=True)
+    uri = models.CharField(
+        gettext_lazy("address"),
+        max_length=1000,
+        help_text=gettext_lazy(
+            "gs://bucket/object, gs://bucket/prefix*, https://…, a file in the inbox, or "
+            "postgresql://user:password@host/database#table."
+        ),
+    )
+    schedule = models.OneToOneField(
+        PeriodicTask,
+        verbose_name=gettext_lazy("schedule"),
+        null=True,
+        on_delete=models.SET_NULL,
+        editable=False,
+        related_name="+",
+    )
+    checked_at = models.DateTimeField(gettext_lazy("last looked at"), null=True, editable=False)
+    error = models.TextField(gettext_lazy("error"), blank=True, editable=False)
+    keep_count = models.PositiveSmallIntegerField(
+        gettext_lazy("datasets to keep"),
+        null=True,
+        blank=True,
+        validators=[MinValueValidator(1)],
+        help_text=gettext_lazy(
+            "The rows of older datasets are archived each night, save those a living model stands on. Empty keeps all."
+        ),
     )
 
     class Meta:
         verbose_name = gettext_lazy("source")
         verbose_name_plural = gettext_lazy("sources")
+        ordering = ("name",)
         constraints = [
             models.CheckConstraint(
                 condition=Q(largest_problem_share__gte=0, largest_problem_share__lte=1), name="source_share_is_a_share"
@@ -39,42 +114,83 @@ class Source(models.Model):
     def __str__(self) -> str:
         return self.name
 
+    @property
+    def address(self) -> str:
+        """The address as people may see it."""
+        return transports.shown(self.uri)
+
+    @property
+    def is_enabled(self) -> bool:
+        """Whether it is looked at by itself."""
+        return self.schedule is not None and self.schedule.enabled
+
 
 class DatasetQuerySet(JobQuerySet["Dataset"]):
     """Datasets in the domain's words."""
 
     def labelled(self) -> Self:
         """Those a model can learn from."""
-        return self.succeeded().filter(has_label=True)
+        return self.succeeded().filter(has_label=True, archived_at__isnull=True)
 
 
-class Dataset(Job):
+ONCE = "each_content_once_per_object"
+
+
+class Dataset(Terms, Job):
     """One version of a source's table: fetched, checked, loaded."""
 
     task_name = "ingestion.tasks.ingest"
     task_argument = "dataset_id"
-    inputs = ("source", "name", "uri", "upload", "has_label", "largest_problem_share")
+    inputs = ("source", "name", "uri", "version", "upload", "is_operated", *TERMS)
     kind: ClassVar = gettext_lazy("Ingest")
 
     source = models.ForeignKey(
-        Source, verbose_name=gettext_lazy("source"), null=True, blank=True, on_delete=models.SET_NULL
+        Source,
+        verbose_name=gettext_lazy("source"),
+        null=True,
+        blank=True,
+        on_delete=models.SET_NULL,
+        related_name="datasets",
     )
     name = models.CharField(gettext_lazy("name"), max_length=200)
-    uri = models.CharField(gettext_lazy("address"), max_length=500)
+    uri = models.CharField(gettext_lazy("address"), max_length=1000)
+    # What the place itself calls this version of the object: a generation, an ETag.
+    version = models.CharField(gettext_lazy("version"), max_length=300, blank=True, editable=False)
+    # Asked for by hand: the same content may be loaded again.
+    is_repeat = models.BooleanField(default=False, editable=False)
+    # Somebody at the shell or in the admin named the address: any file and any database may be read.
+    is_operated = models.BooleanField(default=False, editable=False)
     upload = models.FileField(gettext_lazy("upload"), upload_to="uploads/%Y/%m", blank=True, max_length=300)
-    has_label = models.BooleanField(gettext_lazy("has the label"), default=True)
-    largest_problem_share = models.FloatField(gettext_lazy("largest share of refused rows"), default=0.1)
     sha256 = models.CharField(max_length=64, blank=True, db_index=True, editable=False)
     byte_count = models.BigIntegerField(gettext_lazy("bytes"), null=True, editable=False)
     row_count = models.PositiveIntegerField(gettext_lazy("rows"), null=True, editable=False)
-    problem_count = models.PositiveIntegerField(gettext_lazy("problems"), null=True, editable=False)
+    problem_count = models.PositiveIntegerField(gettext_lazy("refused rows"), null=True, editable=False)
+    warning_count = models.PositiveIntegerField(gettext_lazy("rows with warnings"), null=True, editable=False)
     split = models.JSONField(gettext_lazy("split"), null=True, editable=False)
+    profile = models.JSONField(gettext_lazy("profile"), null=True, editable=False)
+    # Mended rows are admitted later; whatever was made of the rows before still knows which those were.
+    revision = models.PositiveIntegerField(gettext_lazy("revision"), default=0, editable=False)
+    # The contract refused it: the same bytes would be refused again.
+    is_refused = models.BooleanField(default=False, editable=False)
+    archived_at = models.DateTimeField(gettext_lazy("archived"), null=True, editable=False)
 
     objects = DatasetQuerySet.as_manager()
 
     class Meta(Job.Meta):
         verbose_name = gettext_lazy("dataset")
         verbose_name_plural = gettext_lazy("datasets")
+        constraints = [
+            models.UniqueConstraint(
+                fields=["source", "uri"],
+                condition=Q(state__in=OPEN, is_repeat=False),
+                name="one_ingest_at_a_time_per_object",
+            ),
+            models.UniqueConstraint(
+                fields=["source", "uri", "sha256", *TERMS],
+                condition=Q(state=State.SUCCEEDED, source__isnull=False, is_repeat=False),
+                name=ONCE,
+            ),
+        ]
 
     def __str__(self) -> str:
         return _("Dataset %(id)s") % {"id": self.pk}
@@ -82,23 +198,39 @@ class Dataset(Job):
     def get_absolute_url(self) -> str:
         return reverse("dataset", args=[self.pk])
 
+    @property
+    def address(self) -> str:
+        """Where it came from, as people may see it."""
+        return transports.shown(self.uri)
+
+    @property
+    def previous(self) -> "Dataset | None":
+        """The dataset before this one that a person would compare it with: of the same source, if it has one."""
+        earlier = Dataset.objects.succeeded().filter(pk__lt=self.pk, profile__isnull=False)
+        return earlier.filter(source=self.source).first() if self.source else earlier.first()
+
 
 class PassengerQuerySet(models.QuerySet["Passenger"]):
     """Passengers in an order that never changes."""
 
-    def of(self, dataset: Dataset) -> Self:
-        """The dataset's passengers in the file's order: the order of every matrix made of them."""
-        return self.filter(dataset=dataset).order_by("line_number")
+    def of(self, dataset: Dataset, *, revision: int | None = None) -> Self:
+        """The dataset's passengers, as of a revision, in the file's order: the order of every matrix made of them."""
+        rows = self.filter(dataset=dataset).order_by("line_number")
+        return rows if revision is None else rows.filter(revision__lte=revision)
 
 
 class Passenger(PassengerFields):
-    """One good row of a dataset."""
+    """One good row of a dataset. The table has a partition for each dataset: see `ingestion.partitions`."""
 
-    dataset = models.ForeignKey(Dataset, on_delete=models.CASCADE, related_name="passengers")
+    # No index, no constraint: rows of a dataset are only ever written into, and dropped with, its partition.
+    dataset = models.ForeignKey(
+        Dataset, on_delete=models.CASCADE, related_name="passengers", db_constraint=False, db_index=False
+    )
     line_number = models.PositiveIntegerField(gettext_lazy("line"))
     passenger_id = models.CharField(gettext_lazy("passenger"), max_length=40)
     survived = models.BooleanField(gettext_lazy("survived"), null=True)
     is_holdout = models.BooleanField(gettext_lazy("hold-out"), default=False)
+    revision = models.PositiveIntegerField(gettext_lazy("revision"), default=0)
 
     objects = PassengerQuerySet.as_manager()
 
@@ -114,8 +246,39 @@ class Passenger(PassengerFields):
         return self.name or self.passenger_id
 
 
+class RefusedRow(models.Model):
+    """A row that was refused, as it stood in the table, until it is mended and admitted."""
+
+    dataset = models.ForeignKey(Dataset, on_delete=models.CASCADE, related_name="refused_rows")
+    line_number = models.PositiveIntegerField(gettext_lazy("line"))
+    cells = models.JSONField(gettext_lazy("cells"))
+    # The passenger of the same dataset and line is what it was mended to.
+    mended_at = models.DateTimeField(gettext_lazy("mended"), null=True)
+
+    class Meta:
+        verbose_name = gettext_lazy("refused row")
+        verbose_name_plural = gettext_lazy("refused rows")
+        ordering = ("line_number",)
+        constraints = [
+            models.UniqueConstraint(fields=["dataset", "line_number"], name="one_refused_row_per_line"),
+        ]
+
+    def __str__(self) -> str:
+        return _("Line %(line)s") % {"line": self.line_number}
+
+    def get_absolute_url(self) -> str:
+        return reverse("refused_row", args=[self.dataset_id, self.line_number])
+
+
+class RowSeverity(models.TextChoices):
+    """What became of the row."""
+
+    ERROR = "error", gettext_lazy("Refused")
+    WARNING = "warning", gettext_lazy("Loaded with a warning")
+
+
 class RowProblem(models.Model):
-    """A row that was refused, and why."""
+    """What the contract said of a row, column by column."""
 
     dataset = models.ForeignKey(Dataset, on_delete=models.CASCADE, related_name="problems")
     line_number = models.PositiveIntegerField(gettext_lazy("line"))
@@ -124,6 +287,7 @@ class RowProblem(models.Model):
     code = models.CharField(gettext_lazy("code"), max_length=40)
     message = models.CharField(max_length=300)
     params = models.JSONField(default=dict)
+    severity = models.CharField(gettext_lazy("severity"), max_length=7, choices=RowSeverity, default=RowSeverity.ERROR)
 
     class Meta:
         verbose_name = gettext_lazy("row problem")

@@ -11,7 +11,9 @@ _GROUPS = {
 # The ages at which the passenger list changes its mind.
 _MARRIED_FROM = 30
 _GROWN_FROM = 13
-_HONORIFIC = re.compile(r",\s*([^.,]+?)\s*\.")
+#: The part of a name that everything here is read from.
+HONORIFIC = r",\s*([^.,]+?)\s*\."
+_HONORIFIC = re.compile(HONORIFIC)
 
 
 def honorific(name: str | None) -> str | None:

@@ -12,7 +12,7 @@ from django.utils.translation import gettext_lazy as _
 from django.utils.translation import gettext_noop
 
 from ingestion import contract
-from ingestion.names import honorific, sex_of, title_of
+from ingestion.names import HONORIFIC, honorific, sex_of, title_of
 
 KEY = "passenger_id"
 LABEL = "survived"
@@ -20,6 +20,7 @@ LABEL = "survived"
 GROUP = "ticket"
 # The rule every model has to beat: women survive, men do not.
 BASELINE = ("sex", "female")
+_CHILD_BELOW, _GROWN_FROM, _PARENTS = 14, 15, 2
 
 
 class PassengerClass(models.IntegerChoices):
@@ -141,6 +142,34 @@ def contradictions(passenger: Mapping[str, Any]) -> list[contract.Refusal]:
         return contract.refuse_all(("title", "name"), "contradiction", message, word=word, title=title)
     return []
 
+
+def unlikely_family(passenger: Mapping[str, Any]) -> list[contract.Refusal]:
+    """Families that no distribution shows: a child with three parents, a child who is married, a boy grown old.
+
+    >>> [r.field for r in unlikely_family({"age": 4.0, "parch": 3, "title": None, "name": None})]
+    ['age', 'parch']
+    """
+    age, parch, name = passenger["age"], passenger["parch"], passenger["name"]
+    title = passenger["title"] or title_of(name)
+    named = "title" if passenger["title"] else "name"
+    if age is None:
+        return []
+    if age < _CHILD_BELOW and parch > _PARENTS:
+        message = gettext_noop("A child of %(age)s years with %(parch)s parents and children: correct one of the two.")
+        return contract.refuse_all(("age", "parch"), "unlikely", message, age=age, parch=parch)
+    if (age < _CHILD_BELOW and title == "Mrs") or (age >= _GROWN_FROM and title == "Master"):
+        message = gettext_noop("Nobody of %(age)s years is called “%(title)s”: correct one of the two.")
+        return contract.refuse_all(("age", named), "unlikely", message, age=age, title=title)
+    return []
+
+
+#: What is judged over several fields. What only looks unlikely is noted and loaded, unless a source refuses it.
+RULES = (
+    contract.Rule(contradictions, {"sex": None, "title": None, "name": HONORIFIC}),
+    contract.Rule(
+        unlikely_family, {"age": None, "parch": None, "title": None, "name": HONORIFIC}, severity="warning"
+    ),
+)
 
 #: The contract's fields, read off the declaration above.
 FIELDS = contract.fields_of(PassengerFields)

@@ -1,32 +1,59 @@
 """Fetching a table, checking it, loading it."""
 
+import errno
 import hashlib
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import PurePath
 from typing import IO, Any
+from urllib.parse import urlsplit
 
+import numpy as np
 from django.conf import settings
 from django.core.files.uploadedfile import UploadedFile
-from django.db import transaction
+from django.db import IntegrityError, InterfaceError, OperationalError, transaction
+from django.db.models.functions import Now
 from django.utils.translation import gettext as _
+from numpy.typing import NDArray
+from psycopg2 import errorcodes
 
-from ingestion import sources
-from ingestion.loading import Loader
-from ingestion.models import Dataset, Source
-from ingestion.table import TableError, read
-from titanic_site.lib.errors import TitanicError, TooLarge
+from ingestion import split, transports
+from ingestion.loading import Loader, fields_of, hold_out, required_of
+from ingestion.models import ONCE, TERMS, Dataset, Source
+from ingestion.passenger import GROUP, LABEL
+from ingestion.table import Chunk, TableError, read
+from ingestion.transports import Found
+from titanic_site.lib.ahead import ahead
+from titanic_site.lib.copying import Copier
+from titanic_site.lib.errors import Conflict, TitanicError, TooLarge, Unavailable
+from titanic_site.lib.jobs import OPEN
 
-DEFAULT_SOURCE = "default"
+#: A share of fewer rows says nothing.
+FEWEST_ROWS_FOR_A_SHARE = 100
+#: From where to where in the progress the transfer and the loading go; between them the hold-out is drawn.
+_TRANSFER, _LOAD = (0.0, 0.2), (0.3, 1.0)
+_LONGEST_NAME = 200
 
 
-def default_source() -> Source:
-    """The source that SOURCE_URI names; made when missing, never overwritten."""
-    return Source.objects.get_or_create(name=DEFAULT_SOURCE, defaults={"uri": settings.ENV.source_uri})[0]
+class Unchanged(Conflict):
+    """The content is that of a dataset that is there."""
+
+    code = "unchanged"
+
+
+class Refused(TitanicError):
+    """The contract refuses the table whole."""
+
+    code = "refused"
 
 
 def queue_ingest(*, uri: str, is_operator: bool = False) -> Dataset:
-    """A queued ingest of the file at `uri`; only an operator at the shell may name any path."""
-    path = sources.existing_path(uri) if is_operator else sources.allowed_path(uri)
-    return Dataset.objects.create(uri=str(path), name=path.name)
+    """A queued ingest of what is at the address; of a prefix, its newest object."""
+    transports.check(uri, is_operator=is_operator)
+    if "://" not in uri:
+        uri = transports.look(uri, is_operator=is_operator)[-1].uri
+    return Dataset.objects.create(uri=uri, name=_name_of(uri), is_operated=is_operator)
 
 
 def queue_upload(*, file: "UploadedFile[Any]") -> Dataset:
@@ -34,76 +61,219 @@ def queue_upload(*, file: "UploadedFile[Any]") -> Dataset:
     if (file.size or 0) > settings.LARGEST_UPLOAD:
         most = settings.LARGEST_UPLOAD // 1024**2
         raise TooLarge(_("The file is larger than %(most)s MB. Split it.") % {"most": most}, field="file")
-    name = PurePath(file.name or "upload.csv").name[-200:]
+    name = PurePath(file.name or "upload.csv").name[-_LONGEST_NAME:]
     return Dataset.objects.create(uri=name, name=name, upload=file)
 
 
-def queue_changed(source: Source) -> Dataset | None:
-    """A queued ingest of a source whose content is new, or None: each version of a file is taken once."""
-    draft = Dataset(
-        source=source,
-        uri=str(sources.existing_path(source.uri)),
-        name=source.name,
-        has_label=source.has_label,
-        largest_problem_share=source.largest_problem_share,
-    )
-    with sources.opened(draft) as file:
-        sha256 = _sha256(file)
-    if Dataset.objects.succeeded().filter(source=source, sha256=sha256).exists():
-        return None
+def queue_source(source: Source) -> Dataset:
+    """A queued ingest of the newest object at a source, whether or not it is new: somebody asked for it."""
+    draft = _draft(source, Found(source.uri, "", None))
+    draft.is_repeat = True
     draft.save()
     return draft
 
 
+def queue_changed(source: Source) -> Iterator[Dataset]:
+    """Queued ingests of what is new at a source, oldest first, each queued when the one before is done with.
+
+    A version of an object is taken once: what costs is one call for metadata. A version that the contract refused is not
+    tried again on the same terms.
+    """
+    for found in _looked_at(source):
+        draft = _draft(source, found)
+        if not _is_known(draft) and _has_saved(draft):
+            yield draft
+
+
 def ingest(dataset: Dataset) -> None:
     """Load the dataset's table: all of its good rows become visible at once, or none does."""
-    with dataset.running(), sources.opened(dataset) as file:
-        dataset.sha256, dataset.byte_count = _sha256(file), file.tell()
-        file.seek(0)
+    with dataset.running():
         try:
-            loader = _load(dataset, file)
+            with _content(dataset) as file:
+                _refuse_if_unchanged(dataset)
+                _load(dataset, file)
         except TableError as error:
-            raise TitanicError(_(error.message) % error.params) from error
-        _refuse_too_many_problems(dataset, loader)
+            _refuse(dataset, _(error.message) % error.params)
+        except IntegrityError as error:
+            if ONCE not in str(error):
+                raise
+            # Of two workers with the same content, the other was first.
+            raise _unchanged(dataset) from error
+        except (OSError, OperationalError, InterfaceError) as error:
+            raise _explained(error) from error
 
 
-def _load(dataset: Dataset, file: IO[bytes]) -> Loader:
-    loader = Loader(dataset)
-    with transaction.atomic():
-        for chunk in read(file, known=loader.known, required=loader.required):
+def _looked_at(source: Source) -> list[Found]:
+    """What is at the source; when that fails, the source's row says why."""
+    error = ""
+    try:
+        return transports.look(source.uri, is_operator=True)
+    except transports.SourceError as failed:
+        error = failed.message
+        raise
+    finally:
+        Source.objects.filter(pk=source.pk).update(checked_at=Now(), error=error)
+
+
+def _draft(source: Source, found: Found) -> Dataset:
+    terms = {name: getattr(source, name) for name in TERMS}
+    name = _name_of(found.uri) or source.name
+    return Dataset(source=source, uri=found.uri, version=found.version, name=name, is_operated=True, **terms)
+
+
+def _is_known(draft: Dataset) -> bool:
+    there = _same_object(draft)
+    same_version = there.filter(version=draft.version) if draft.version else there.none()
+    done = same_version.succeeded() | same_version.filter(is_refused=True)
+    return done.exists() or there.filter(state__in=OPEN, is_repeat=False).exists()
+
+
+def _has_saved(draft: Dataset) -> bool:
+    """Whether the row is ours: of two workers that see the same version, the database lets one have it."""
+    try:
+        with transaction.atomic():
+            draft.save()
+    except IntegrityError:
+        return False
+    return True
+
+
+def _same_object(dataset: Dataset) -> Any:
+    """All datasets of the same object, read on the same terms."""
+    terms = {name: getattr(dataset, name) for name in TERMS}
+    return Dataset.objects.filter(source=dataset.source, uri=dataset.uri, **terms)
+
+
+@contextmanager
+def _content(dataset: Dataset) -> Iterator[IO[bytes]]:
+    """The dataset's table as a file of its own that nobody changes, with version, size and checksum written down."""
+    spool = settings.HOME / "spool"
+    spool.mkdir(parents=True, exist_ok=True)
+    with dataset.upload.open("rb") if dataset.upload else tempfile.TemporaryFile(dir=spool) as file:
+        if not dataset.upload:
+            _fetch(dataset, file)
+            file.seek(0)
+        dataset.sha256 = hashlib.file_digest(file, "sha256").hexdigest()
+        dataset.byte_count = file.tell()
+        dataset.save(update_fields=["uri", "version", "sha256", "byte_count"])
+        file.seek(0)
+        yield file
+
+
+def _fetch(dataset: Dataset, file: IO[bytes]) -> None:
+    found = transports.look(dataset.uri, is_operator=dataset.is_operated)[-1]
+
+    def report(byte_count: int) -> None:
+        dataset.report(_share_of(_TRANSFER, byte_count / max(found.byte_count or 0, byte_count, 1)))
+
+    dataset.uri = found.uri
+    dataset.version = transports.fetch(found, file, report=report, is_operator=dataset.is_operated)
+
+
+def _refuse_if_unchanged(dataset: Dataset) -> None:
+    if dataset.source and not dataset.is_repeat and _same_object(dataset).succeeded().filter(sha256=dataset.sha256).exists():
+        raise _unchanged(dataset)
+
+
+def _unchanged(dataset: Dataset) -> Unchanged:
+    there = _same_object(dataset).succeeded().filter(sha256=dataset.sha256)
+    # The next look shall know this version without fetching it.
+    there.update(version=dataset.version)
+    return Unchanged(_("Nothing new: the content is that of %(dataset)s.") % {"dataset": there.first()})
+
+
+def _load(dataset: Dataset, file: IO[bytes]) -> None:
+    held = _hold_out(dataset, file)
+    with transaction.atomic(), Copier() as copier:
+        loader = Loader(dataset, held=held, copier=copier)
+        handled_count = 0
+        for chunk in _chunks(dataset, file):
             loader.load(chunk)
-            dataset.report(chunk.bytes_read / max(dataset.byte_count or 1, 1))
-        dataset.row_count, dataset.problem_count = loader.row_count, loader.problem_count
-        if _is_acceptable(dataset, loader):
-            dataset.split = loader.split()
+            handled_count += chunk.row_count
+            dataset.report(_share_of(_LOAD, file.tell() / max(dataset.byte_count or 0, 1)), count=handled_count)
+        reason = _reason_to_refuse(dataset, loader)
+        if reason:
+            loader.discard()
         else:
-            # The problems stay, so that a person can see what to mend; the rows do not.
-            dataset.passengers.all().delete()
-            dataset.row_count = 0
-        dataset.hold()
-        dataset.save(update_fields=["sha256", "byte_count", "row_count", "problem_count", "split"])
-    return loader
+            loader.finish()
+            dataset.split = _split(loader) if dataset.has_label else None
+        dataset.row_count = 0 if reason else loader.row_count
+        dataset.problem_count, dataset.warning_count = loader.problem_count, loader.warning_count
+        dataset.profile = loader.profile.result()
+        dataset.save(update_fields=["row_count", "problem_count", "warning_count", "split", "profile"])
+        if not reason:
+            dataset.conclude()
+    if reason:
+        _refuse(dataset, reason)
 
 
-def _is_acceptable(dataset: Dataset, loader: Loader) -> bool:
-    share = loader.problem_count / max(loader.row_count + loader.problem_count, 1)
-    return loader.row_count > 0 and share <= dataset.largest_problem_share
+def _hold_out(dataset: Dataset, file: IO[bytes]) -> NDArray[np.bool_] | None:
+    if not dataset.has_label:
+        return None
+    needed = (LABEL, GROUP)
+    held = hold_out(ahead(read(file, known=needed, required=needed, headings=dataset.headings, known_only=True)))
+    dataset.report(_share_of(_LOAD, 0))
+    file.seek(0)
+    return held
 
 
-def _refuse_too_many_problems(dataset: Dataset, loader: Loader) -> None:
-    if _is_acceptable(dataset, loader):
-        return
-    if not loader.problem_count:
-        raise TitanicError(_("The table has a header and no rows."))
-    message = _(
-        "%(bad)s of %(all)s rows were refused, more than the allowed share of %(share)s. See the problems below."
-    )
-    counts = {"bad": loader.problem_count, "all": loader.row_count + loader.problem_count}
-    raise TitanicError(message % {**counts, "share": f"{dataset.largest_problem_share:.0%}"})
+def _chunks(dataset: Dataset, file: IO[bytes]) -> Iterator[Chunk]:
+    known = [field.name for field in fields_of(dataset)]
+    return ahead(read(file, known=known, required=required_of(dataset), headings=dataset.headings))
 
 
-def _sha256(file: IO[bytes]) -> str:
-    digest = hashlib.sha256()
-    while block := file.read(1024 * 1024):
-        digest.update(block)
-    return digest.hexdigest()
+def _split(loader: Loader) -> dict[str, Any]:
+    method = f"stratified, grouped by {GROUP}"
+    train = loader.row_count - loader.holdout_count
+    return {"method": method, "seed": split.SEED, "train": train, "holdout": loader.holdout_count}
+
+
+def _reason_to_refuse(dataset: Dataset, loader: Loader) -> str:
+    """Why the table is refused whole, or nothing."""
+    row_count = loader.row_count + loader.problem_count
+    if not row_count:
+        return _("The table has a header and no rows.")
+    if not loader.row_count or loader.problem_count / row_count > dataset.largest_problem_share:
+        message = _(
+            "%(bad)s of %(all)s rows were refused, more than the allowed share of %(share)s. See the problems below."
+        )
+        share = f"{dataset.largest_problem_share:.0%}"
+        return message % {"bad": loader.problem_count, "all": row_count, "share": share}
+    if row_count < FEWEST_ROWS_FOR_A_SHARE:
+        return ""
+    for name, share in loader.profile.missing_shares().items():
+        # A column that can be worked out may be missing altogether.
+        if share > dataset.largest_missing_share and name in required_of(dataset):
+            message = _("%(share)s of the column %(name)s is missing, more than the allowed share of %(most)s.")
+            return message % {"share": f"{share:.0%}", "name": name, "most": f"{dataset.largest_missing_share:.0%}"}
+    return ""
+
+
+def _share_of(phase: tuple[float, float], done: float) -> float:
+    begin, end = phase
+    return begin + (end - begin) * done
+
+
+def _refuse(dataset: Dataset, reason: str) -> None:
+    dataset.is_refused = True
+    dataset.save(update_fields=["is_refused"])
+    raise Refused(reason)
+
+
+def _explained(error: Exception) -> Exception:
+    """What a person can mend, as one sentence; the rest as it is."""
+    cause = error.__cause__
+    if getattr(error, "errno", None) == errno.ENOSPC or getattr(cause, "pgcode", None) == errorcodes.DISK_FULL:
+        return Unavailable(_("The disk is full. Nothing was loaded: make room and start again."))
+    if isinstance(error, (OperationalError, InterfaceError)):
+        return Unavailable(_("The database went away. Nothing was loaded: start again when it is back."))
+    return error
+
+
+def _name_of(uri: str) -> str:
+    try:
+        parts = urlsplit(uri)
+    except ValueError:
+        return uri[-_LONGEST_NAME:]
+    name = parts.fragment if parts.scheme.startswith("postgres") else PurePath(parts.path).name
+    return (name or parts.netloc or uri)[-_LONGEST_NAME:]

@@ -1,55 +1,55 @@
-"""Where a table comes from: a file in an allowed folder, or an upload in storage."""
+"""The sources that are looked at again and again, each with a schedule of its own."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-from pathlib import Path
-from typing import IO
+import json
+from datetime import timedelta
 
 from django.conf import settings
+from django.db import transaction
 from django.utils.translation import gettext as _
+from django_celery_beat.models import IntervalSchedule, PeriodicTask
 
-from ingestion.models import Dataset
-from titanic_site.lib.errors import TitanicError
+from ingestion.models import Source
+from titanic_site.lib.errors import Conflict
 
-
-class SourceError(TitanicError):
-    """A source that cannot be read; the message says what to do."""
-
-    code = "source"
-
-
-def inbox() -> Path:
-    """The folder for files that pages and the API may name."""
-    return Path(settings.HOME / "inbox")
+DEFAULT = "default"
+DEFAULT_EVERY = timedelta(hours=1)
+# The task strings the steps together, from the table to the verdict: it is not ingestion's own.
+_TASK = "titanic_site.tasks.fetch"
+_QUEUE = "training"
 
 
-def allowed_path(uri: str) -> Path:
-    """The file behind an address that a page or the API named; raises SourceError outside the allowed folders."""
-    if "://" in uri or "\0" in uri:
-        raise SourceError(_("“%(uri)s” is not a file path.") % {"uri": uri}, field="uri")
-    folders = [inbox().resolve(), (settings.BASE_DIR / "ingestion" / "sample").resolve()]
-    configured = Path(settings.ENV.source_uri).resolve()
-    path = (folders[0] / uri).resolve()
-    if path != configured and not any(path.is_relative_to(folder) for folder in folders):
-        message = _("%(path)s is outside the allowed folder. Put the file into %(folder)s, or upload it.")
-        raise SourceError(message % {"path": uri, "folder": folders[0]}, field="uri")
-    return existing_path(str(path))
+def default() -> Source:
+    """The source that SOURCE_URI names; made when missing, never overwritten."""
+    found = Source.objects.filter(name=DEFAULT).first()
+    if found is None:
+        found = Source(name=DEFAULT, uri=settings.ENV.source_uri)
+        save(found, every=DEFAULT_EVERY, is_enabled=True)
+    return found
 
 
-def existing_path(uri: str) -> Path:
-    """The file at a path; raises SourceError where there is none."""
-    path = Path(uri).expanduser().resolve()
-    if not path.is_file():
-        raise SourceError(_("There is no file at %(path)s.") % {"path": path}, field="uri")
-    return path
+@transaction.atomic
+def save(source: Source, *, every: timedelta | None, is_enabled: bool) -> None:
+    """Keep the source and its schedule; without an interval, the schedule stays as a person edited it."""
+    source.save()
+    schedule = source.schedule or PeriodicTask(task=_TASK, queue=_QUEUE, kwargs=json.dumps({"source_id": source.pk}))
+    schedule.name = _("Fetch new data: %(source)s") % {"source": source}
+    schedule.enabled = is_enabled
+    if every is not None:
+        seconds = int(every.total_seconds())
+        schedule.interval, _made = IntervalSchedule.objects.get_or_create(every=seconds, period=IntervalSchedule.SECONDS)
+        schedule.crontab = schedule.solar = schedule.clocked = None
+        schedule.expire_seconds = seconds
+    schedule.save()
+    if source.schedule is None:
+        source.schedule = schedule
+        source.save(update_fields=["schedule"])
 
 
-@contextmanager
-def opened(dataset: Dataset) -> Iterator[IO[bytes]]:
-    """The dataset's table, open for reading from its first byte."""
-    try:
-        with dataset.upload.open("rb") if dataset.upload else existing_path(dataset.uri).open("rb") as file:
-            yield file
-    except OSError as error:
-        reason = error.strerror or str(error)
-        raise SourceError(_("%(uri)s cannot be read: %(reason)s.") % {"uri": dataset.uri, "reason": reason}) from error
+@transaction.atomic
+def remove(source: Source) -> None:
+    """Forget the source and its schedule; its datasets stay."""
+    if source.datasets.open().exists():
+        raise Conflict(_("%(source)s is being loaded: wait for it, or cancel it.") % {"source": source})
+    if source.schedule:
+        source.schedule.delete()
+    source.delete()

@@ -1,22 +1,41 @@
-"""Reading a CSV table: its bytes, its header, its rows in chunks. Pure: a file in, columns of cells out."""
+"""Reading a CSV table: its bytes, its header, its rows in blocks. Pure: a file in, frames of cells out.
+
+A block is cut and judged by the places of its quotes, separators and line ends, with numpy; only what has the right shape
+is handed to polars. So a row with a cell too many has a line number, and a quote that never closes a sentence.
+"""
 
 import csv
+import gzip
 import io
 import re
-from collections.abc import Iterator, Sequence
+import zlib
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import IO, TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
 
 from ingestion.contract import gettext_noop
 
 if TYPE_CHECKING:
-    from _csv import Reader as CsvReader
+    import polars as pl
 
-CHUNK_ROWS = 10_000
-LONGEST_CELL = 100_000
+BLOCK_BYTES = 2 * 1024**2
+LONGEST_ROW = 1024**2
+csv.field_size_limit(LONGEST_ROW)
+#: A compressed table may not grow beyond this, nor by more than the factor: real tables stay far below both.
+LARGEST_TABLE = 16 * 1024**3
+LARGEST_EXPANSION = 200
 #: What is said of a row with too few or too many cells.
 RAGGED = gettext_noop("The row has another number of cells than the header.")
+_BROKEN_GZIP = gettext_noop("The gzip file is damaged or breaks off. Compress and send it again.")
+_UNCLOSED = gettext_noop("A quote that opens on line %(line)s is not closed, or the line is longer than 1 MB.")
 _UTF16 = (b"\xff\xfe", b"\xfe\xff")
+_BOM = b"\xef\xbb\xbf"
+_GZIP = b"\x1f\x8b"
+_QUOTE, _COMMA, _NEWLINE, _RETURN = b'",\n\r'
+Places = NDArray[np.int64]
 
 
 class TableError(ValueError):
@@ -30,14 +49,23 @@ class TableError(ValueError):
 
 @dataclass(frozen=True)
 class Chunk:
-    """Rows as they stand and as cells by column, their line numbers, and the rows with a wrong number of cells."""
+    """Rows of one block: all cells (n rows, text), the known columns' places, line numbers, and the misshapen rows."""
 
     header: list[str]
-    rows: list[list[str]]
-    lines: list[int]
-    cells: dict[str, list[str]]
+    table: "pl.DataFrame"
+    places: dict[str, int]
+    lines: Places
     ragged: dict[int, list[str]]
-    bytes_read: int
+
+    @property
+    def cells(self) -> "pl.DataFrame":
+        """The known columns by their names."""
+        return self.table.select(self.table[_column(place)].alias(name) for name, place in self.places.items())
+
+    @property
+    def row_count(self) -> int:
+        """All rows, misshapen ones too."""
+        return len(self.lines) + len(self.ragged)
 
 
 def column_name(heading: str) -> str:
@@ -49,64 +77,191 @@ def column_name(heading: str) -> str:
     return re.sub(r"[^a-z0-9.]", "", heading.lower())
 
 
-def read(file: IO[bytes], *, known: Sequence[str], required: Sequence[str]) -> Iterator[Chunk]:
-    """The table in chunks of `CHUNK_ROWS` rows, by the `known` columns it has; raises TableError."""
-    if file.read(2) in _UTF16:
-        raise TableError(gettext_noop("The file is UTF-16. Save it as UTF-8."))
-    file.seek(0)
-    text = io.TextIOWrapper(file, encoding="utf-8-sig", newline="")
-    csv.field_size_limit(LONGEST_CELL)
-    reader = csv.reader(text, strict=True)
+def read(
+    file: IO[bytes],
+    *,
+    known: Sequence[str],
+    required: Sequence[str],
+    headings: Mapping[str, str] | None = None,
+    known_only: bool = False,
+) -> Iterator[Chunk]:
+    """The table block by block, by the `known` columns it has; raises TableError.
+
+    `headings` tells for a column under which heading the table has it, where that is not its name. With `known_only`
+    all other columns are left out, which is quicker.
+    """
     try:
-        yield from _chunks(reader, file, known, required)
-    except UnicodeDecodeError as error:
-        raise TableError(gettext_noop("The file is not UTF-8. Save it as UTF-8.")) from error
-    except csv.Error as error:
-        message = gettext_noop("Line %(line)s cannot be read as CSV: %(reason)s.")
-        raise TableError(message, line=reader.line_num, reason=error) from error
-    finally:
-        text.detach()
+        blocks = _records(_unpacked(file))
+        header = _header(next(blocks, (0, b""))[1])
+        places = _places(header, known, required, headings or {})
+        for line, block in blocks:
+            yield _chunk(block, line, header, places, known_only=known_only)
+    except (gzip.BadGzipFile, EOFError, zlib.error) as error:
+        raise TableError(_BROKEN_GZIP) from error
 
 
-def _chunks(reader: "CsvReader", file: IO[bytes], known: Sequence[str], required: Sequence[str]) -> Iterator[Chunk]:
-    header = next(reader, None)
-    if not header:
+def _unpacked(file: IO[bytes]) -> IO[bytes]:
+    start = file.read(3)
+    file.seek(0)
+    if start[:2] in _UTF16:
+        raise TableError(gettext_noop("The file is UTF-16. Save it as UTF-8."))
+    if start.startswith(_GZIP):
+        return io.BufferedReader(_Bounded(file), BLOCK_BYTES)
+    file.seek(len(_BOM) if start == _BOM else 0)
+    return file
+
+
+class _Bounded(io.RawIOBase):
+    """What is in a gzip file, and no more of it than an honest table would be."""
+
+    def __init__(self, file: IO[bytes]) -> None:
+        self._file = file
+        self._unpacked = gzip.GzipFile(fileobj=file)
+        self._size = 0
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: "bytearray | memoryview") -> int:  # type: ignore[override]
+        block = self._unpacked.read(len(buffer))
+        if not self._size and block.startswith(_BOM):
+            block = block[len(_BOM) :]
+        self._size += len(block)
+        if self._size > min(LARGEST_TABLE, BLOCK_BYTES + LARGEST_EXPANSION * self._file.tell()):
+            raise TableError(gettext_noop("The gzip file unpacks to more than any table would. It was not loaded."))
+        buffer[: len(block)] = block
+        return len(block)
+
+
+def _records(file: IO[bytes]) -> Iterator[tuple[int, bytes]]:
+    """Blocks of whole records, each with the number of lines before it; the first is the header alone."""
+    rest, line, end_of = b"", 0, _end_of_first_record
+    while block := file.read(BLOCK_BYTES):
+        rest += block
+        while end := end_of(rest):
+            yield line, rest[:end]
+            line += rest.count(b"\n", 0, end)
+            # Once the header is off, all whole records go at once.
+            rest, end_of = rest[end:], _end_of_last_record
+        if len(rest) > LONGEST_ROW:
+            raise TableError(_UNCLOSED, line=line + 1 + rest.count(b"\n", 0, max(rest.rfind(b'"'), 0)))
+    if rest.count(b'"') % 2:
+        raise TableError(_UNCLOSED, line=line + 1 + rest.count(b"\n", 0, max(rest.rfind(b'"'), 0)))
+    if rest:
+        yield line, rest + b"\n"
+
+
+def _end_of_first_record(data: bytes) -> int:
+    """Behind the first line end that stands outside quotes, or 0."""
+    raw = np.frombuffer(data, np.uint8)
+    ends = np.flatnonzero((raw == _NEWLINE) & _outside(raw))
+    return int(ends[0]) + 1 if len(ends) else 0
+
+
+def _end_of_last_record(data: bytes) -> int:
+    """Behind the last line end that stands outside quotes, or 0."""
+    end, quote_count = len(data), data.count(b'"')
+    while (newline := data.rfind(b"\n", 0, end)) >= 0:
+        quote_count -= data.count(b'"', newline, end)
+        if quote_count % 2 == 0:
+            return newline + 1
+        end = newline
+    return 0
+
+
+def _outside(raw: NDArray[np.uint8]) -> NDArray[np.bool_]:
+    """Which bytes stand outside quotes: those with an even number of quotes up to them, shape (n,)."""
+    return ~np.bitwise_xor.accumulate(raw == _QUOTE)
+
+
+def _header(first: bytes) -> list[str]:
+    if not first:
         raise TableError(gettext_noop("The file is empty."))
-    places = _places(header, known, required)
-    rows: list[list[str]] = []
-    lines: list[int] = []
-    ragged: dict[int, list[str]] = {}
-    for row in reader:
-        if len(row) != len(header):
-            # A blank line is no row.
-            if row:
-                ragged[reader.line_num] = row
-            continue
-        rows.append(row)
-        lines.append(reader.line_num)
-        if len(rows) == CHUNK_ROWS:
-            yield Chunk(header, rows, lines, _cells(rows, places), ragged, file.tell())
-            rows, lines, ragged = [], [], {}
-    if rows or ragged:
-        yield Chunk(header, rows, lines, _cells(rows, places), ragged, file.tell())
+    if not first.strip():
+        raise TableError(gettext_noop("The first line is empty: it must name the columns, separated by commas."))
+    if b"\0" in first:
+        raise TableError(gettext_noop("The file is UTF-16 or no text at all. Save it as UTF-8."))
+    header = next(csv.reader([_decoded(first, 0)]))
+    if len(header) == 1 and (other := re.search(r"[;\t|]", header[0])):
+        message = gettext_noop("The columns are separated by “%(other)s”. Save the table with commas.")
+        raise TableError(message, other={"\t": "TAB"}.get(other[0], other[0]))
+    return header
 
 
-def _cells(rows: list[list[str]], places: dict[str, int]) -> dict[str, list[str]]:
-    columns = list(zip(*rows, strict=True))
-    return {name: list(columns[place]) if rows else [] for name, place in places.items()}
+def _decoded(data: bytes, line: int) -> str:
+    try:
+        return data.decode()
+    except UnicodeDecodeError as error:
+        message = gettext_noop("The file is not UTF-8 (line %(line)s). Save it as UTF-8.")
+        raise TableError(message, line=line + 1 + data.count(b"\n", 0, error.start)) from error
 
 
-def _places(header: Sequence[str], known: Sequence[str], required: Sequence[str]) -> dict[str, int]:
+def _chunk(block: bytes, line: int, header: list[str], places: dict[str, int], *, known_only: bool) -> Chunk:
+    _decoded(block, line)
+    raw = np.frombuffer(block, np.uint8)
+    outside = _outside(raw)
+    newlines = np.flatnonzero(raw == _NEWLINE)
+    _refuse_stray_quotes(raw, np.flatnonzero(raw == _QUOTE), newlines, line)
+    ends = newlines[outside[newlines]]
+    starts = np.concatenate(([0], ends[:-1] + 1))
+    lines = line + 1 + np.searchsorted(newlines, starts)
+    widths = 1 + np.add.reduceat(((raw == _COMMA) & outside).view(np.uint8), starts, dtype=np.int32)
+    # A blank line is no row.
+    is_blank = (ends == starts) | ((ends == starts + 1) & (raw[starts] == _RETURN))
+    is_whole = (widths == len(header)) & ~is_blank
+    ragged = {
+        int(lines[row]): next(csv.reader([block[starts[row] : ends[row]].decode()]))
+        for row in np.flatnonzero(~is_whole & ~is_blank)
+    }
+    whole = block if is_whole.all() else raw[np.repeat(is_whole, ends - starts + 1)].tobytes()
+    read_places = sorted(places.values()) if known_only else range(len(header))
+    return Chunk(header, _frame(whole, len(header), read_places), places, lines[is_whole], ragged)
+
+
+def _refuse_stray_quotes(raw: NDArray[np.uint8], quotes: Places, newlines: Places, line: int) -> None:
+    """A quote may only open a cell, close it, or stand doubled within it; else every cell after it would be wrong."""
+    opening, closing = quotes[::2], quotes[1::2]
+    before = np.where(opening > 0, raw[opening - 1], _NEWLINE)
+    is_stray = ~np.isin(before, (_COMMA, _NEWLINE, _QUOTE))
+    after = raw[np.minimum(closing + 1, len(raw) - 1)]
+    found = np.concatenate((opening[is_stray], closing[~np.isin(after, (_COMMA, _NEWLINE, _RETURN, _QUOTE))]))
+    if len(found):
+        message = gettext_noop(
+            "Line %(line)s cannot be read as CSV: a quote stands in the middle of a cell. Quote the whole cell and "
+            "double the quotes within it."
+        )
+        raise TableError(message, line=line + 1 + int(np.searchsorted(newlines, found.min())))
+
+
+def _frame(data: bytes, width: int, places: Sequence[int]) -> "pl.DataFrame":
+    # A second to import, and only workers need it.
+    import polars as pl
+
+    names = [_column(place) for place in range(width)]
+    if not data:
+        return pl.DataFrame(schema={names[place]: pl.String for place in places})
+    schema = dict.fromkeys(names, pl.String)
+    return pl.read_csv(data, has_header=False, schema=schema, columns=list(places), empty_string_is_null=False)
+
+
+def _column(place: int) -> str:
+    return f"column_{place}"
+
+
+def _places(
+    header: Sequence[str], known: Sequence[str], required: Sequence[str], headings: Mapping[str, str]
+) -> dict[str, int]:
     """Where each known column stands."""
     names = [column_name(heading) for heading in header]
     places: dict[str, int] = {}
     for name in known:
-        found = [place for place, heading in enumerate(names) if heading == column_name(name)]
+        heading = headings.get(name, name)
+        found = [place for place, there in enumerate(names) if there == column_name(heading)]
         if len(found) > 1:
-            raise TableError(gettext_noop("The column %(name)s is there twice. Remove one."), name=name)
+            raise TableError(gettext_noop("The column %(name)s is there twice. Remove one."), name=heading)
         if found:
             places[name] = found[0]
-    missing = [name for name in required if name not in places]
+    missing = [headings.get(name, name) for name in required if name not in places]
     if missing:
         message = gettext_noop(
             "The table has no column %(missing)s. The first line must name the columns, separated by commas."

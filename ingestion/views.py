@@ -8,6 +8,7 @@ from django.utils.translation import gettext as _
 from django.views.decorators.http import require_POST, require_safe
 
 from ingestion import services, sources
+from ingestion.transports import local
 from ingestion.forms import AddressForm, UploadForm
 from ingestion.models import Dataset, RowProblem
 from titanic_site.lib.pages import page
@@ -34,7 +35,7 @@ def ingest(request: HttpRequest) -> HttpResponse:
             return _list(request, AddressForm(), upload, status=400)
         dataset = services.queue_upload(file=upload.cleaned_data["file"])
     else:
-        address = AddressForm({"uri": request.POST.get("uri") or services.default_source().uri})
+        address = AddressForm({"uri": request.POST.get("uri") or sources.default().uri})
         if not address.is_valid():
             return _list(request, address, UploadForm(), status=400)
         dataset = services.queue_ingest(uri=address.cleaned_data["uri"])
@@ -80,6 +81,6 @@ def _problems(dataset: Dataset, *, after: str) -> tuple[list[RowProblem], int | 
 
 def _list(request: HttpRequest, address: AddressForm, upload: UploadForm, *, status: int = 200) -> HttpResponse:
     context = {
-        "page": page(Dataset.objects.all(), request), "address": address, "upload": upload, "inbox": sources.inbox(),
+        "page": page(Dataset.objects.all(), request), "address": address, "upload": upload, "inbox": local.inbox(),
     }  # fmt: skip
     return render(request, "dataset_list.html", context, status=status)

@@ -11,7 +11,6 @@ from django.utils.translation import gettext as _
 
 import features.services
 from features.definition import Matrix, derive
-from ingestion.models import Passenger
 from ingestion.passenger import FIELD_NAMES, to_columns
 from monitoring.counters import DRIFTS
 from monitoring.models import DriftCheck, FeatureDrift
@@ -73,7 +72,7 @@ def _matrix(rows: Sequence[Prediction]) -> Matrix:
 def _reference(champion: ModelVersion) -> Matrix:
     """The rows the champion was fitted on: its hold-out would be a second population."""
     batch = champion.feature_batch
-    is_holdout = np.array(Passenger.objects.of(batch.dataset).values_list("is_holdout", flat=True), dtype=bool)
+    is_holdout = np.array(batch.passengers.values_list("is_holdout", flat=True), dtype=bool)
     return features.services.matrix(batch)[~is_holdout]
 
 
@@ -93,7 +92,6 @@ def _keep(check: DriftCheck, tests: Sequence["FeatureTest"]) -> None:
         for test in tests
     ]
     with transaction.atomic():
-        check.hold()
         FeatureDrift.objects.bulk_create(rows)
         check.drifted = any(row.drifted for row in rows) if rows else None
         check.save(
@@ -102,6 +100,7 @@ def _keep(check: DriftCheck, tests: Sequence["FeatureTest"]) -> None:
                 "false_alarm_rate", "drifted",
             ]
         )  # fmt: skip
+        check.conclude()
     for row in rows:
         if row.drifted:
             DRIFTS.labels(row.name).inc()

@@ -10,10 +10,10 @@ import msgspec
 from django.db import DatabaseError, InterfaceError, connection, transaction
 from django.utils.translation import gettext as _
 
-from ingestion.loading import copy_rows
 from ingestion.passenger import FIELD_NAMES
 from predictions.models import Prediction
 from titanic_site.lib import redis
+from titanic_site.lib.copying import copy_rows
 from titanic_site.lib.errors import Unavailable
 from titanic_site.lib.redis import RedisAway
 

@@ -10,8 +10,8 @@ from django.db import transaction
 from django.utils import timezone
 from django.utils.translation import gettext as _
 
-from ingestion import contract
-from ingestion.passenger import FIELD_NAMES, FIELDS, contradictions
+from ingestion import contract, sieve
+from ingestion.passenger import FIELD_NAMES, FIELDS, RULES
 from ingestion.table import RAGGED, Chunk, TableError, read
 from predictions import log, scorer
 from predictions.metrics import PREDICTIONS
@@ -32,10 +32,10 @@ def score(job: ScoringJob) -> None:
             raise TitanicError(_(error.message) % error.params) from error
         results.seek(0)
         with transaction.atomic():
-            job.hold()
             job.row_count, job.problem_count = row_count, problem_count
             job.results.save(f"results-{job.pk}.csv", File(results), save=False)
             job.save(update_fields=["row_count", "problem_count", "results"])
+            job.conclude()
 
 
 def _score(job: ScoringJob, file: IO[bytes], results: IO[bytes]) -> tuple[int, int]:
@@ -53,7 +53,7 @@ def _score(job: ScoringJob, file: IO[bytes], results: IO[bytes]) -> tuple[int, i
             writer.writerow(safe([*cells, *outcome]))
             problem_count += bool(outcome[-1])
         row_count += len(lines)
-        job.report(chunk.bytes_read / max(job.upload.size, 1))
+        job.report(file.tell() / max(job.upload.size, 1), count=row_count)
     text.detach()
     if not row_count:
         raise TitanicError(_("The table has a header and no rows."))
@@ -65,7 +65,7 @@ Line = tuple[int, list[str], tuple[object, ...]]
 
 def _score_chunk(job: ScoringJob, chunk: Chunk, champion: scorer.Champion) -> list[Line]:
     """The chunk's rows in the file's order, each with its line number and the values of `RESULT_COLUMNS`."""
-    checked = contract.check_columns(FIELDS, chunk.cells, row_count=len(chunk.lines), rules=contradictions)
+    checked = sieve.check_columns(FIELDS, chunk.cells, rules=RULES)
     scored = champion.score(checked.columns)
     outcomes: dict[int, tuple[object, ...]] = {
         int(row): (repr(float(probability)), int(survived), champion.version, "")
@@ -73,11 +73,13 @@ def _score_chunk(job: ScoringJob, chunk: Chunk, champion: scorer.Champion) -> li
     }
     _log(job, checked, scored, champion)
     refused: dict[int, list[str]] = {}
-    for problem in checked.problems:
+    for problem in checked.errors:
         text = _(problem.refusal.message) % dict(problem.refusal.params)
         refused.setdefault(problem.row, []).append(f"{problem.refusal.field}: {text}")
     outcomes |= {row: ("", "", "", " ".join(texts)) for row, texts in refused.items()}
-    lines: list[Line] = [(chunk.lines[row], chunk.rows[row], outcomes[row]) for row in range(len(chunk.rows))]
+    lines: list[Line] = [
+        (int(chunk.lines[row]), list(cells), outcomes[row]) for row, cells in enumerate(chunk.table.iter_rows())
+    ]
     lines += [
         (line, _fitted(cells, len(chunk.header)), ("", "", "", _(RAGGED))) for line, cells in chunk.ragged.items()
     ]
@@ -88,7 +90,7 @@ def _fitted(cells: list[str], width: int) -> list[str]:
     return (cells + [""] * width)[:width]
 
 
-def _log(job: ScoringJob, checked: contract.Checked, scored: scorer.Scored, champion: scorer.Champion) -> None:
+def _log(job: ScoringJob, checked: sieve.Checked, scored: scorer.Scored, champion: scorer.Champion) -> None:
     now = timezone.now()
     columns = [contract.python_values(field, checked.columns[field.name]) for field in FIELDS]
     entries = [

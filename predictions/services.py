@@ -41,7 +41,7 @@ class Answer:
 
 def predict(raw: Mapping[str, Any]) -> Answer:
     """Check one passenger as the API sends it, answer and log; raises Invalid with every refused field."""
-    values, refusals = contract.check_row(FIELDS, raw, rules=passenger.contradictions)
+    values, refusals = contract.check_row(FIELDS, raw, rules=passenger.RULES)
     _refuse(_messages(refusals))
     return answer([values], door=Door.API)[0]
 
@@ -53,7 +53,7 @@ def predict_batch(instances: Sequence[Mapping[str, Any]]) -> list[Answer]:
         raise TooLarge(message % {"most": LARGEST_BATCH}, field="instances")
     checked, errors = [], {}
     for index, raw in enumerate(instances):
-        values, refusals = contract.check_row(FIELDS, raw, rules=passenger.contradictions)
+        values, refusals = contract.check_row(FIELDS, raw, rules=passenger.RULES)
         checked.append(values)
         errors.update(_messages(refusals, prefix=f"instances.{index}."))
     _refuse(errors)
@@ -64,12 +64,12 @@ def predict_from_form(form: Mapping[str, str]) -> Answer:
     """The same for the page's form, with its own field names or the old form's; every value is text."""
     if not legacy.is_legacy(form):
         known = {name: text for name, text in form.items() if name in FIELD_NAMES}
-        values, refusals = contract.check_row(FIELDS, known, rules=passenger.contradictions, is_text=True)
+        values, refusals = contract.check_row(FIELDS, known, rules=passenger.RULES, is_text=True)
         _refuse(_messages(refusals))
         return answer([values], door=Door.FORM)[0]
     translated, refusals = legacy.translate(form)
     _refuse(_messages(refusals))
-    values, refusals = contract.check_row(FIELDS, translated, rules=passenger.contradictions)
+    values, refusals = contract.check_row(FIELDS, translated, rules=passenger.RULES)
     _refuse(_messages(legacy.rename(refusals)))
     return answer([values], door=Door.FORM)[0]
 

@@ -25,7 +25,7 @@ class Snapshot:
         with connection.cursor() as cursor:
             for table in connection.introspection.django_table_names(only_existing=True):
                 text = io.StringIO()
-                cursor.copy_expert(f'COPY "{table}" TO STDOUT', text)
+                cursor.copy_expert(f'COPY (SELECT * FROM "{table}") TO STDOUT', text)
                 rows[table] = text.getvalue()
         client = redis.client()
         return cls(rows, {key: client.dump(key) for key in client.keys("features:*")})

@@ -1,21 +1,22 @@
 """The contract: what it takes, what it refuses, and that one row and many are judged alike."""
 
-import csv
 import io
 from typing import Any
 
 import numpy as np
+import polars as pl
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ingestion import contract
-from ingestion.passenger import FIELD_NAMES, FIELDS, contradictions, to_columns
+from ingestion import contract, sieve
+from ingestion.passenger import FIELD_NAMES, FIELDS, RULES, to_columns
+from ingestion.table import read
 from tests.people import CAST, ELISABETH, JAMES, NOBODY, OWEN
 
 
 def check(person: dict[str, Any], *, is_text: bool = False) -> tuple[dict[str, Any], list[str]]:
-    values, refusals = contract.check_row(FIELDS, person, rules=contradictions, is_text=is_text)
+    values, refusals = contract.check_row(FIELDS, person, rules=RULES, is_text=is_text)
     return values, [refusal.field for refusal in refusals]
 
 
@@ -66,7 +67,7 @@ def test_sex_title_and_name_that_contradict_each_other_are_refused(change: dict[
 
 
 def test_a_message_says_what_to_do() -> None:
-    _, refusals = contract.check_row(FIELDS, {**NOBODY, "age": 200}, rules=contradictions)
+    _, refusals = contract.check_row(FIELDS, {**NOBODY, "age": 200}, rules=RULES)
 
     assert refusals[0].message % refusals[0].params == "Must be from 0 to 120."
 
@@ -93,13 +94,13 @@ cells = st.one_of(
 
 @given(rows=st.lists(st.fixed_dictionaries(dict.fromkeys(FIELD_NAMES, cells)), max_size=6))
 def test_one_row_and_many_are_judged_alike(rows: list[dict[str, str]]) -> None:
-    table = {name: [row[name] for row in rows] for name in FIELD_NAMES}
+    cells = pl.DataFrame(rows, schema=dict.fromkeys(FIELD_NAMES, pl.String))
 
-    checked = contract.check_columns(FIELDS, table, row_count=len(rows), rules=contradictions)
+    checked = sieve.check_columns(FIELDS, cells, rules=RULES)
 
-    alone = [contract.check_row(FIELDS, row, rules=contradictions, is_text=True) for row in rows]
+    alone = [contract.check_row(FIELDS, row, rules=RULES, is_text=True) for row in rows]
     assert checked.rows.tolist() == [place for place, (_, refusals) in enumerate(alone) if not refusals]
-    found = [(problem.row, problem.refusal) for problem in checked.problems]
+    found = [(problem.row, problem.refusal) for problem in checked.errors]
     assert found == [(place, refusal) for place, (_, refusals) in enumerate(alone) for refusal in refusals]
     expected = to_columns([values for values, refusals in alone if not refusals])
     for name, column in checked.columns.items():
@@ -108,13 +109,8 @@ def test_one_row_and_many_are_judged_alike(rows: list[dict[str, str]]) -> None:
 
 
 def test_every_real_passenger_passes(sample: str) -> None:
-    rows = list(csv.DictReader(io.StringIO(sample)))
-    table = {name: [row.get(name, "") for row in _lower(rows)] for name in FIELD_NAMES}
+    (chunk,) = read(io.BytesIO(sample.encode()), known=FIELD_NAMES, required=[])
 
-    checked = contract.check_columns(FIELDS, table, row_count=len(rows), rules=contradictions)
+    checked = sieve.check_columns(FIELDS, chunk.cells, rules=RULES)
 
     assert (len(checked.rows), checked.problems) == (1309, [])
-
-
-def _lower(rows: list[dict[str, str]]) -> list[dict[str, str]]:
-    return [{name.lower(): value for name, value in row.items()} for row in rows]

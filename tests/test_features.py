@@ -9,12 +9,12 @@ import pytest
 
 from features.definition import FEATURES, derive
 from ingestion import contract
-from ingestion.passenger import FIELDS, contradictions, to_columns
+from ingestion.passenger import FIELDS, RULES, to_columns
 from tests.people import CAST, ELISABETH, JAMES, NOBODY, OWEN
 
 
 def features(*people: dict[str, Any]) -> list[dict[str, float]]:
-    checked = [contract.check_row(FIELDS, person, rules=contradictions)[0] for person in people]
+    checked = [contract.check_row(FIELDS, person, rules=RULES)[0] for person in people]
     return [dict(zip(FEATURES, row, strict=True)) for row in derive(to_columns(checked)).tolist()]
 
 
@@ -28,7 +28,7 @@ def test_it_works() -> None:
 
 
 def test_the_matrix_is_float32_with_eleven_columns() -> None:
-    matrix = derive(to_columns([contract.check_row(FIELDS, OWEN, rules=contradictions)[0]]))
+    matrix = derive(to_columns([contract.check_row(FIELDS, OWEN, rules=RULES)[0]]))
 
     assert (matrix.dtype, matrix.shape) == (np.float32, (1, 11))
 

@@ -10,7 +10,8 @@ from django.conf import settings
 from django.contrib.auth.models import User
 from django.utils.translation import gettext as _
 
-from ingestion import services, sources
+from ingestion import sources
+from ingestion.transports import local
 from titanic_site import pipeline, schedules
 from titanic_site.lib.errors import TitanicError
 from titanic_site.models import AccessToken
@@ -30,8 +31,8 @@ def bootstrap(*, say: Callable[[str], Any]) -> ModelVersion:
         say(_("Admin and API token made: %(path)s") % {"path": credentials_path()})
     if created := schedules.create_missing():
         say(_("%(count)s schedules made") % {"count": created})
-    sources.inbox().mkdir(parents=True, exist_ok=True)
-    services.default_source()
+    local.inbox().mkdir(parents=True, exist_ok=True)
+    sources.default()
     champion = ModelVersion.objects.champion()
     if champion is None:
         say(_("No champion yet: loading the passengers and training one, about half a minute"))

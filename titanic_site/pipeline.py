@@ -5,27 +5,37 @@ import logging
 import features.services
 import training.services
 from features.models import FeatureBatch
-from ingestion import services as ingestion_services
+from ingestion import services, sources
 from ingestion.models import Dataset, Source
-from titanic_site.lib.jobs import Job
+from titanic_site.lib.errors import TitanicError
+from titanic_site.lib.jobs import Cancelled, Job, NotClaimed
 from training.models import ModelVersion
 
 logger = logging.getLogger(__name__)
 
 
-def fetch_sources() -> list[Dataset]:
-    """Load what is new at every enabled source, and carry each new table through to the gate's verdict."""
-    fetched = []
-    for source in Source.objects.filter(is_enabled=True):
-        dataset = ingestion_services.queue_changed(source)
-        if dataset is None:
-            logger.info("nothing new at %s", source)
-            continue
-        ingestion_services.ingest(dataset)
-        fetched.append(dataset)
-    if fetched:
+def fetch(source: Source) -> list[Dataset]:
+    """Load what is new at a source, and carry the newest table that was loaded through to the gate's verdict."""
+    fetched = [dataset for dataset in services.queue_changed(source) if _is_loaded(dataset)]
+    if not fetched:
+        logger.info("nothing new at %s", source)
+    if any(dataset.has_label for dataset in fetched):
         run()
     return fetched
+
+
+def _is_loaded(dataset: Dataset) -> bool:
+    """Load it; what fails says so on its own row, and does not keep the others from being loaded."""
+    try:
+        services.ingest(dataset)
+    except services.Unchanged as unchanged:
+        logger.info("%s", unchanged)
+        dataset.delete()
+        return False
+    except (TitanicError, Cancelled, NotClaimed) as error:
+        logger.warning("%s was not loaded: %s", dataset, error)
+        return False
+    return True
 
 
 def run() -> ModelVersion:
@@ -42,7 +52,7 @@ def next_step() -> Job:
     """The first step that has not succeeded, queued; training again when all have."""
     dataset = Dataset.objects.labelled().first()
     if dataset is None:
-        return ingestion_services.queue_ingest(uri=ingestion_services.default_source().uri)
+        return services.queue_source(sources.default())
     batch = FeatureBatch.objects.succeeded().filter(dataset=dataset).first()
     if batch is None:
         return features.services.queue_build(dataset=dataset)
@@ -53,10 +63,8 @@ def _dataset() -> Dataset:
     found = Dataset.objects.labelled().first()
     if found is not None:
         return found
-    source = ingestion_services.default_source()
-    dataset = ingestion_services.queue_changed(source)
-    assert dataset is not None  # nothing has succeeded yet, so everything is new
-    ingestion_services.ingest(dataset)
+    dataset = services.queue_source(sources.default())
+    services.ingest(dataset)
     return dataset
 
 

@@ -35,7 +35,6 @@ def defaults() -> list[Schedule]:
         for queue in settings.QUEUES
     ]  # fmt: skip
     return [
-        Schedule("Fetch new data", "titanic_site.tasks.fetch_sources", timedelta(hours=1), "training"),
         Schedule("Train anew", "titanic_site.tasks.retrain", timedelta(days=7), "training"),
         Schedule("Drain the prediction log", "predictions.tasks.drain", timedelta(seconds=1), "fast"),
         Schedule("Check drift", "monitoring.tasks.scheduled_check", timedelta(hours=1), "default"),

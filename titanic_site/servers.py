@@ -152,6 +152,9 @@ class Postgres(Server):
             "unix_socket_permissions": "0700",
             "shared_buffers": "128MB",
             "max_connections": "100",
+            # Nobody replicates it: rows copied into a new table need not be written twice.
+            "wal_level": "minimal",
+            "max_wal_senders": "0",
             "timezone": "UTC",
             "log_timezone": "UTC",
             "log_checkpoints": "off",

@@ -1,5 +1,6 @@
 """Celery's doors into what spans the apps."""
 
+from ingestion.models import Source
 from titanic_site import pipeline
 from titanic_site.lib import canary as canaries
 from titanic_site.lib import jobs
@@ -13,9 +14,9 @@ def run_pipeline() -> None:
 
 
 @job_task(queue="training", is_short=False)
-def fetch_sources() -> None:
-    """Load what is new, and learn from it."""
-    pipeline.fetch_sources()
+def fetch(*, source_id: int) -> None:
+    """Load what is new at a source, and learn from it."""
+    pipeline.fetch(Source.objects.get(pk=source_id))
 
 
 @job_task(queue="training", is_short=False)

@@ -14,7 +14,6 @@ from django.utils.translation import gettext as _
 import features.services
 from features.definition import VERSION
 from features.models import FeatureBatch
-from ingestion.models import Passenger
 from ingestion.passenger import BASELINE, GROUP, LABEL
 from titanic_site.lib import files
 from titanic_site.lib.errors import Conflict, TitanicError
@@ -60,7 +59,7 @@ def train(run: TrainingRun) -> None:
 
 def examples_of(batch: FeatureBatch) -> Examples:
     """The batch with what Postgres knows of its rows; raises TitanicError where nothing can be learned from it."""
-    rows = Passenger.objects.of(batch.dataset).values_list(LABEL, GROUP, "is_holdout", "line_number", BASELINE[0])
+    rows = batch.passengers.values_list(LABEL, GROUP, "is_holdout", "line_number", BASELINE[0])
     labels, groups, is_holdout, lines, baseline = zip(*rows, strict=True)
     examples = Examples(
         matrix=features.services.matrix(batch),

@@ -29,6 +29,7 @@ logger = logging.getLogger(__name__)
 
 LEASE = timedelta(seconds=60)
 RENEWAL_SECONDS = 1.0
+_LEAST_TO_FORETELL = 0.02
 #: A queued job is published again when nobody took it for this long; a second message is harmless.
 RESEND_AFTER = timedelta(seconds=60)
 
@@ -86,10 +87,12 @@ class Job(models.Model):
     inputs: ClassVar[tuple[str, ...]] = ()
     kind: ClassVar[Any]
     _lease: "_Lease"
+    _is_concluded = False
 
     state = models.CharField(gettext_lazy("state"), max_length=9, choices=State, default=State.QUEUED, editable=False)
     error = models.TextField(gettext_lazy("error"), blank=True, editable=False)
     progress = models.FloatField(gettext_lazy("progress"), default=0, editable=False, help_text="0 to 1")
+    handled_count = models.PositiveBigIntegerField(gettext_lazy("rows so far"), null=True, editable=False)
     created_at = models.DateTimeField(gettext_lazy("created"), default=timezone.now, editable=False)
     started_at = models.DateTimeField(gettext_lazy("started"), null=True, editable=False)
     finished_at = models.DateTimeField(gettext_lazy("finished"), null=True, editable=False)
@@ -143,21 +146,49 @@ class Job(models.Model):
             except BaseException as error:
                 self._finish(State.FAILED, error=_describe(error))
                 raise
-            self._finish(State.SUCCEEDED, progress=1)
+            if self._is_concluded:
+                self.refresh_from_db()
+            else:
+                self._finish(State.SUCCEEDED, progress=1, handled_count=self._lease.count)
 
-    def report(self, done: float) -> None:
-        """Say how far the work is (0 to 1); raises Cancelled when the job is not ours any more.
+    @property
+    def rows_per_second(self) -> float | None:
+        """How fast it is, or was; None before the first rows."""
+        if not self.handled_count or not self.duration:
+            return None
+        return float(self.handled_count / max(self.duration.total_seconds(), 0.001))
+
+    @property
+    def time_left(self) -> timedelta | None:
+        """How long it will go on at the pace so far; None while nobody can tell."""
+        if self.state != State.RUNNING or not self.duration or not _LEAST_TO_FORETELL <= self.progress < 1:
+            return None
+        return timedelta(seconds=round(self.duration.total_seconds() * (1 / self.progress - 1)))
+
+    def report(self, done: float, *, count: int | None = None) -> None:
+        """Say how far the work is (0 to 1, rows); raises Cancelled when the job is not ours any more.
 
         The lease's thread writes it down, so that it is seen, and a cancel heard, in the middle of a transaction.
         """
         if self._lease.is_lost:
             raise Cancelled
-        self._lease.done = min(max(done, 0.0), 1.0)
+        self._lease.done, self._lease.count = min(max(done, 0.0), 1.0), count
 
     def hold(self) -> None:
         """Keep the row locked until the transaction's end, or raise Cancelled: what is committed is wanted."""
         if not self._mine().select_for_update().exists():
             raise Cancelled
+
+    def conclude(self) -> None:
+        """Succeed with the caller's transaction, which makes the result visible, or raise Cancelled.
+
+        Between the two no worker can die: there is either a result of a job that succeeded, or neither.
+        """
+        done = {"progress": 1, "handled_count": self._lease.count}
+        if not self._mine().update(state=State.SUCCEEDED, error="", finished_at=Now(), lease_expires_at=None, **done):
+            raise Cancelled
+        self._is_concluded = True
+        transaction.on_commit(lambda: logger.info("%s succeeded", self.task_id))
 
     def cancel(self) -> None:
         """Stop the job: a queued one never runs, a running one ends at its next report."""
@@ -193,10 +224,8 @@ class Job(models.Model):
         self.refresh_from_db()
         logger.info("%s started", self.task_id)
 
-    def _finish(self, state: State, *, error: str = "", progress: float | None = None) -> None:
-        changes: dict[str, Any] = {"state": state, "error": error, "finished_at": Now(), "lease_expires_at": None}
-        if progress is not None:
-            changes["progress"] = progress
+    def _finish(self, state: State, *, error: str = "", **changes: Any) -> None:
+        changes |= {"state": state, "error": error, "finished_at": Now(), "lease_expires_at": None}
         finished = self._mine().update(**changes)
         self.refresh_from_db()
         logger.info("%s %s", self.task_id, self.state, extra={"error": error})
@@ -215,6 +244,7 @@ class _Lease:
 
     def __init__(self, job: Job) -> None:
         self.done = 0.0
+        self.count: int | None = None
         self.is_lost = False
         self._job = job
         self._over = threading.Event()
@@ -238,7 +268,7 @@ class _Lease:
         connection.close()
 
     def _renew(self) -> None:
-        kept = self._job._mine().update(lease_expires_at=Now() + LEASE, progress=self.done)
+        kept = self._job._mine().update(lease_expires_at=Now() + LEASE, progress=self.done, handled_count=self.count)
         self.is_lost = not kept
         # A worker that holds a lease answers for its queue: the canary cannot, while a training fills it.
         canary.answer(self._job.queue)

@@ -1,0 +1,9 @@
+"""What goes wrong at a source."""
+
+from titanic_site.lib.errors import TitanicError
+
+
+class SourceError(TitanicError):
+    """A source that cannot be read; the message says what is wrong and what to do."""
+
+    code = "source"

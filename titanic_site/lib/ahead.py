@@ -1,0 +1,21 @@
+"""Making the next piece while this one is used."""
+
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, TypeVar
+
+T = TypeVar("T")
+_END: Any = object()
+
+
+def ahead(items: Iterator[T]) -> Iterator[T]:
+    """The same items in the same order, each made in a thread while the one before is used: two exist at most.
+
+    >>> list(ahead(iter([1, 2, 3])))
+    [1, 2, 3]
+    """
+    with ThreadPoolExecutor(max_workers=1, thread_name_prefix="ahead") as thread:
+        pending = thread.submit(next, items, _END)
+        while (item := pending.result()) is not _END:
+            pending = thread.submit(next, items, _END)
+            yield item

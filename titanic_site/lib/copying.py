@@ -1,0 +1,68 @@
+"""COPY into Postgres: rows of values at once, or text piece by piece while the next piece is being made."""
+
+import csv
+import io
+from collections.abc import Iterable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
+from typing import Self
+
+from django.db import connection
+
+
+def copy_rows(table: str, columns: Sequence[str], rows: Iterable[Iterable[object]]) -> None:
+    """COPY rows of Python values into a table, None as NULL, within the caller's transaction."""
+    with connection.cursor() as cursor:
+        cursor.copy_expert(_statement(table, columns), io.BytesIO(csv_of(rows)))
+
+
+def csv_of(rows: Iterable[Iterable[object]]) -> bytes:
+    """Rows as the CSV that COPY reads."""
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerows(rows)
+    return text.getvalue().encode()
+
+
+class Copier:
+    """Copies pieces of CSV in order, in the caller's transaction, while the caller makes the next one.
+
+    The connection is used by one thread at a time: call `wait` before using it for anything else.
+    """
+
+    def __init__(self) -> None:
+        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="copy")
+        self._pending: Future[None] | None = None
+
+    def __enter__(self) -> Self:
+        connection.ensure_connection()
+        self._raw = connection.connection
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        with suppress(Exception) if any(exc) else suppress():
+            self.wait()
+        self._thread.shutdown()
+
+    def copy(self, table: str, columns: Sequence[str], piece: bytes, *, never_null: Sequence[str] = ()) -> None:
+        """Send a piece as soon as the one before is in: two are in memory at most.
+
+        An empty cell is NULL, but for the columns that are `never_null`.
+        """
+        self.wait()
+        self._pending = self._thread.submit(self._copy, _statement(table, columns, never_null), piece)
+
+    def wait(self) -> None:
+        """Return when everything is in; raises what went wrong as Django's errors."""
+        pending, self._pending = self._pending, None
+        if pending is not None:
+            with connection.wrap_database_errors:
+                pending.result()
+
+    def _copy(self, statement: str, piece: bytes) -> None:
+        with self._raw.cursor() as cursor:
+            cursor.copy_expert(statement, io.BytesIO(piece))
+
+
+def _statement(table: str, columns: Sequence[str], never_null: Sequence[str] = ()) -> str:
+    not_null = f", FORCE_NOT_NULL ({', '.join(never_null)})" if never_null else ""
+    return f"COPY {table} ({', '.join(columns)}) FROM STDIN WITH (FORMAT csv{not_null})"
