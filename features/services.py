@@ -37,9 +37,7 @@ def build(batch: FeatureBatch) -> None:
             FeatureBatch.objects.current().update(is_current=False)
             batch.definition_version, batch.row_count, batch.checksum = VERSION, meta.row_count, meta.checksum
             batch.is_current = True
-            batch.save(
-                update_fields=["dataset_revision", "definition_version", "row_count", "checksum", "is_current"]
-            )
+            batch.save(update_fields=["dataset_revision", "definition_version", "row_count", "checksum", "is_current"])
         store.switch(batch.pk)
 
 

@@ -213,9 +213,7 @@ def broken(rules: Iterable[Rule], values: Mapping[str, Any], *, severity: Severi
 
 def to_columns(fields: Sequence[Field], values: Mapping[str, Sequence[Any]]) -> Columns:
     """Typed arrays with one dtype per field at every door: float64 with NaN for unknown, or objects with None."""
-    return {
-        rule.name: np.array(values[rule.name], dtype=np.float64 if rule.is_numeric else object) for rule in fields
-    }
+    return {rule.name: np.array(values[rule.name], dtype=np.float64 if rule.is_numeric else object) for rule in fields}
 
 
 def python_values(rule: Field, column: NDArray[Any]) -> list[Value]:

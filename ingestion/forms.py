@@ -1,20 +1,136 @@
-"""The page's forms for new datasets."""
+"""Ingestion's forms: a new dataset, a source, a mended row."""
+
+from datetime import timedelta
+from typing import Any
 
 from django import forms
-from django.utils.translation import gettext_lazy as _
+from django.core.exceptions import ValidationError
+from django.db import models
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
+
+from ingestion import sources, transports
+from ingestion.loading import fields_of
+from ingestion.models import TERMS, Dataset, Source
+from ingestion.passenger import KEY, LABELS
 
 
 class AddressForm(forms.Form):
-    """A file in the inbox."""
+    """An address to load once."""
 
-    uri = forms.CharField(label=_("File in the inbox"), max_length=500)
+    uri = forms.CharField(
+        label=gettext_lazy("Address"),
+        max_length=1000,
+        help_text=gettext_lazy("A file in the inbox, gs://bucket/object or https://…"),
+    )
 
 
 class UploadForm(forms.Form):
     """A file from the person's computer."""
 
     file = forms.FileField(
-        label=_("CSV file"),
-        help_text=_("UTF-8, headings in the first line."),
+        label=gettext_lazy("CSV file"),
+        help_text=gettext_lazy("UTF-8, headings in the first line; may be compressed with gzip."),
+        widget=forms.FileInput(attrs={"accept": ".csv,.gz,text/csv"}),
+    )
+
+
+class MendedForm(UploadForm):
+    """Refused rows that come back mended."""
+
+    file = forms.FileField(
+        label=gettext_lazy("Mended rows"),
+        help_text=gettext_lazy("The downloaded file with corrections; the column “line” tells where each row belongs."),
         widget=forms.FileInput(attrs={"accept": ".csv,text/csv"}),
     )
+
+
+class Interval(models.IntegerChoices):
+    """How often a source is looked at, in minutes; anything else is set on its schedule in the admin."""
+
+    FIVE_MINUTES = 5, gettext_lazy("Every five minutes")
+    HOUR = 60, gettext_lazy("Every hour")
+    DAY = 1440, gettext_lazy("Every day")
+    WEEK = 10080, gettext_lazy("Every week")
+
+
+_AS_IT_IS = ""
+
+
+class SourceForm(forms.ModelForm):  # type: ignore[type-arg]
+    """A source with its schedule, for pages; the admin's form lets an operator name any address."""
+
+    is_operator = False
+
+    every = forms.TypedChoiceField(
+        label=gettext_lazy("Looked at"), required=False, coerce=int, empty_value=None,
+        choices=[(_AS_IT_IS, gettext_lazy("As its schedule says")), *Interval.choices],
+    )  # fmt: skip
+    is_enabled = forms.BooleanField(label=gettext_lazy("Looked at by itself"), required=False, initial=True)
+
+    class Meta:
+        model = Source
+        fields = ("name", "uri", "every", "is_enabled", *TERMS, "keep_count")
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.fields["uri"].widget = forms.TextInput()
+        self.fields["headings"].required = False
+        source = self.instance
+        if source.pk:
+            self.initial["is_enabled"] = source.is_enabled
+            self.initial["every"] = _minutes(source)
+        else:
+            self.initial["every"] = Interval.HOUR
+        if source.pk and source.address != source.uri and not self.is_operator:
+            # The address carries a password: it is an operator's to see and to change.
+            self.fields["uri"].disabled = True
+            self.initial["uri"] = source.address
+
+    def clean_uri(self) -> str:
+        """The address in full, if this person may name it."""
+        if self.fields["uri"].disabled:
+            return str(Source.objects.values_list("uri", flat=True).get(pk=self.instance.pk))
+        uri = str(self.cleaned_data["uri"])
+        try:
+            transports.check(uri, is_operator=self.is_operator)
+            return uri if "://" in uri else transports.look(uri, is_operator=self.is_operator)[0].uri
+        except transports.SourceError as error:
+            raise ValidationError(error.message) from error
+
+    def clean_headings(self) -> Any:
+        """Left empty, every column has its own name."""
+        return self.cleaned_data["headings"] or {}
+
+    def keep(self) -> Source:
+        """Save the source and its schedule."""
+        every = self.cleaned_data["every"]
+        source: Source = self.instance
+        sources.save(
+            source,
+            every=timedelta(minutes=every) if every else None,
+            is_enabled=self.cleaned_data["is_enabled"],
+        )
+        return source
+
+
+class OperatorSourceForm(SourceForm):
+    """A source as an operator may set it up: any file, any database."""
+
+    is_operator = True
+
+
+class RowForm(forms.Form):
+    """A refused row's cells as text; whether they are good is the contract's to say."""
+
+    def __init__(self, *args: Any, dataset: Dataset, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        for field in fields_of(dataset):
+            label = LABELS.get(field.name) or (_("Passenger") if field.name == KEY else _("Survived"))
+            self.fields[field.name] = forms.CharField(label=label, required=False, strip=False, max_length=10_000)
+
+
+def _minutes(source: Source) -> int | str:
+    interval = source.schedule.interval if source.schedule else None
+    minutes = interval.schedule.run_every.total_seconds() / 60 if interval else None
+    return int(minutes) if minutes in Interval.values else _AS_IT_IS

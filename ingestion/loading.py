@@ -70,9 +70,7 @@ class Loader:
         cells = chunk.cells
         if KEY not in cells.columns:
             cells = cells.with_columns(pl.Series(KEY, chunk.lines - 1).cast(pl.String))
-        checked = sieve.check_columns(
-            self.fields, cells, rules=RULES, refuses_warnings=self.dataset.refuses_warnings
-        )
+        checked = sieve.check_columns(self.fields, cells, rules=RULES, refuses_warnings=self.dataset.refuses_warnings)
         is_new = self._seen.is_new(checked.frame[KEY])
         twice = checked.frame.filter(~is_new)
         good = checked.frame.filter(is_new)

@@ -15,6 +15,8 @@ from ingestion import transports
 from ingestion.passenger import FIELD_NAMES, KEY, LABEL, PassengerFields
 from titanic_site.lib.jobs import OPEN, Job, JobQuerySet, State
 
+#: The stages, in the registry's words, of models that stand on their dataset.
+LIVING_STAGES = ("champion", "challenger", "candidate")
 SHARE = [MinValueValidator(0), MaxValueValidator(1)]
 
 
@@ -128,9 +130,18 @@ class Source(Terms):
 class DatasetQuerySet(JobQuerySet["Dataset"]):
     """Datasets in the domain's words."""
 
+    def with_rows(self) -> Self:
+        """Those whose passengers are there."""
+        return self.succeeded().filter(archived_at__isnull=True)
+
+    def archivable(self) -> Self:
+        """Those on whose rows nothing living stands: no model in use or on trial, and not the current features."""
+        living = Q(feature_batches__training_runs__version__stage__in=LIVING_STAGES)
+        return self.with_rows().exclude(living).exclude(feature_batches__is_current=True)
+
     def labelled(self) -> Self:
         """Those a model can learn from."""
-        return self.succeeded().filter(has_label=True, archived_at__isnull=True)
+        return self.with_rows().filter(has_label=True)
 
 
 ONCE = "each_content_once_per_object"

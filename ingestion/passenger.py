@@ -166,9 +166,7 @@ def unlikely_family(passenger: Mapping[str, Any]) -> list[contract.Refusal]:
 #: What is judged over several fields. What only looks unlikely is noted and loaded, unless a source refuses it.
 RULES = (
     contract.Rule(contradictions, {"sex": None, "title": None, "name": HONORIFIC}),
-    contract.Rule(
-        unlikely_family, {"age": None, "parch": None, "title": None, "name": HONORIFIC}, severity="warning"
-    ),
+    contract.Rule(unlikely_family, {"age": None, "parch": None, "title": None, "name": HONORIFIC}, severity="warning"),
 )
 
 #: The contract's fields, read off the declaration above.

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from ingestion.contract import Refusal
-from ingestion.models import Dataset, RefusedRow, RowProblem, RowSeverity
+from ingestion.models import Dataset, RefusedRow, RowProblem
 from ingestion.sieve import Problem
 from ingestion.table import RAGGED, Chunk
 from titanic_site.lib.copying import Copier, csv_of
@@ -24,11 +24,11 @@ class Kept(NamedTuple):
 
 def keep(dataset: Dataset, chunk: Chunk, problems: Sequence[Problem], *, copier: Copier) -> Kept:
     """Write down what is wrong with the chunk's rows, and the refused rows as they stand."""
-    refused = {problem.row for problem in problems if problem.severity == RowSeverity.ERROR}
+    refused = {problem.row for problem in problems if problem.severity == "error"}
     warned = {problem.row for problem in problems} - refused
     rows = [(chunk.lines[row], chunk.table.row(row)) for row in sorted(refused)] + list(chunk.ragged.items())
     if rows:
-        cells = [(dataset.pk, line, _json(dict(zip(chunk.header, row, strict=False)))) for line, row in rows]
+        cells = [(dataset.pk, line, _json(_by_heading(chunk.header, row))) for line, row in rows]
         copier.copy(RefusedRow._meta.db_table, _REFUSED_COLUMNS, csv_of(cells))
     said = [(chunk.lines[each.row], each.value, each.refusal, each.severity) for each in problems]
     said += [(line, "", Refusal("", "ragged", RAGGED), "error") for line in chunk.ragged]
@@ -36,6 +36,12 @@ def keep(dataset: Dataset, chunk: Chunk, problems: Sequence[Problem], *, copier:
         rows_of_problems = csv_of(_problem_row(dataset, *each) for each in said)
         copier.copy(RowProblem._meta.db_table, _PROBLEM_COLUMNS, rows_of_problems, never_null=('"column"', "value"))
     return Kept(len(rows), len(warned))
+
+
+def _by_heading(header: Sequence[str], row: Sequence[str]) -> dict[str, str]:
+    """A row's cells; those beyond the last heading under none."""
+    beyond = {"": ",".join(row[len(header) :])} if len(row) > len(header) else {}
+    return {**dict(zip(header, row, strict=False)), **beyond}
 
 
 def _problem_row(dataset: Dataset, line: int, value: object, refusal: Refusal, severity: str) -> tuple[Any, ...]:

@@ -9,12 +9,16 @@ from titanic_site.lib.serializers import JOB_FIELDS
 class DatasetSerializer(serializers.ModelSerializer[Dataset]):
     """A dataset and how its ingest went."""
 
-    source = serializers.CharField(source="uri", read_only=True)  # type: ignore[assignment]
+    source = serializers.CharField(source="address", read_only=True)  # type: ignore[assignment]
     split = serializers.DictField(read_only=True, allow_null=True)
+    profile = serializers.DictField(read_only=True, allow_null=True)
 
     class Meta:
         model = Dataset
-        fields = (*JOB_FIELDS, "name", "source", "sha256", "row_count", "problem_count", "split")
+        fields = (
+            *JOB_FIELDS, "name", "source", "version", "sha256", "row_count", "problem_count", "warning_count", "split",
+            "profile", "revision", "archived_at",
+        )  # fmt: skip
         read_only_fields = fields
 
 
@@ -25,12 +29,16 @@ class RowProblemSerializer(serializers.ModelSerializer[RowProblem]):
 
     class Meta:
         model = RowProblem
-        fields = ("line_number", "column", "value", "code", "reason")
+        fields = ("line_number", "column", "value", "code", "severity", "reason")
         read_only_fields = fields
 
 
 class IngestSerializer(serializers.Serializer[None]):
     """Where to fetch a table from, or the table itself."""
 
-    uri = serializers.CharField(required=False, max_length=500, help_text="A file in the inbox folder.")
-    file = serializers.FileField(required=False, help_text="A CSV file in UTF-8, headings in the first line.")
+    uri = serializers.CharField(
+        required=False, max_length=1000, help_text="gs://bucket/object, https://… or a file in the inbox."
+    )
+    file = serializers.FileField(
+        required=False, help_text="A CSV file in UTF-8, headings in the first line; gzip is welcome."
+    )

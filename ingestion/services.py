@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 
 import numpy as np
 from django.conf import settings
+from django.core.exceptions import ValidationError
 from django.core.files.uploadedfile import UploadedFile
 from django.db import IntegrityError, InterfaceError, OperationalError, transaction
 from django.db.models.functions import Now
@@ -20,7 +21,7 @@ from psycopg2 import errorcodes
 
 from ingestion import split, transports
 from ingestion.loading import Loader, fields_of, hold_out, required_of
-from ingestion.models import ONCE, TERMS, Dataset, Source
+from ingestion.models import ONCE, TERMS, Dataset, Source, Terms
 from ingestion.passenger import GROUP, LABEL
 from ingestion.table import Chunk, TableError, read
 from ingestion.transports import Found
@@ -48,12 +49,15 @@ class Refused(TitanicError):
     code = "refused"
 
 
-def queue_ingest(*, uri: str, is_operator: bool = False) -> Dataset:
-    """A queued ingest of what is at the address; of a prefix, its newest object."""
+def queue_ingest(*, uri: str, is_operator: bool = False, **terms: Any) -> Dataset:
+    """A queued ingest of what is at the address, on the given terms; of a prefix, its newest object."""
     transports.check(uri, is_operator=is_operator)
     if "://" not in uri:
         uri = transports.look(uri, is_operator=is_operator)[-1].uri
-    return Dataset.objects.create(uri=uri, name=_name_of(uri), is_operated=is_operator)
+    dataset = Dataset(uri=uri, name=_name_of(uri), is_operated=is_operator, **terms)
+    _check_terms(dataset)
+    dataset.save()
+    return dataset
 
 
 def queue_upload(*, file: "UploadedFile[Any]") -> Dataset:
@@ -76,8 +80,8 @@ def queue_source(source: Source) -> Dataset:
 def queue_changed(source: Source) -> Iterator[Dataset]:
     """Queued ingests of what is new at a source, oldest first, each queued when the one before is done with.
 
-    A version of an object is taken once: what costs is one call for metadata. A version that the contract refused is not
-    tried again on the same terms.
+    A version of an object is taken once: what it costs is one call for metadata. A version that the contract refused is
+    not tried again on the same terms.
     """
     for found in _looked_at(source):
         draft = _draft(source, found)
@@ -115,6 +119,14 @@ def _looked_at(source: Source) -> list[Found]:
         Source.objects.filter(pk=source.pk).update(checked_at=Now(), error=error)
 
 
+def _check_terms(dataset: Dataset) -> None:
+    for field in Terms._meta.local_fields:
+        try:
+            field.run_validators(getattr(dataset, field.name))
+        except ValidationError as error:
+            raise TitanicError(" ".join(error.messages), field=field.name) from error
+
+
 def _draft(source: Source, found: Found) -> Dataset:
     terms = {name: getattr(source, name) for name in TERMS}
     name = _name_of(found.uri) or source.name
@@ -125,7 +137,7 @@ def _is_known(draft: Dataset) -> bool:
     there = _same_object(draft)
     same_version = there.filter(version=draft.version) if draft.version else there.none()
     done = same_version.succeeded() | same_version.filter(is_refused=True)
-    return done.exists() or there.filter(state__in=OPEN, is_repeat=False).exists()
+    return bool(done.exists() or there.filter(state__in=OPEN, is_repeat=False).exists())
 
 
 def _has_saved(draft: Dataset) -> bool:
@@ -171,7 +183,11 @@ def _fetch(dataset: Dataset, file: IO[bytes]) -> None:
 
 
 def _refuse_if_unchanged(dataset: Dataset) -> None:
-    if dataset.source and not dataset.is_repeat and _same_object(dataset).succeeded().filter(sha256=dataset.sha256).exists():
+    if (
+        dataset.source
+        and not dataset.is_repeat
+        and _same_object(dataset).succeeded().filter(sha256=dataset.sha256).exists()
+    ):
         raise _unchanged(dataset)
 
 
@@ -241,11 +257,11 @@ def _reason_to_refuse(dataset: Dataset, loader: Loader) -> str:
         return message % {"bad": loader.problem_count, "all": row_count, "share": share}
     if row_count < FEWEST_ROWS_FOR_A_SHARE:
         return ""
-    for name, share in loader.profile.missing_shares().items():
+    for name, missing in loader.profile.missing_shares().items():
         # A column that can be worked out may be missing altogether.
-        if share > dataset.largest_missing_share and name in required_of(dataset):
+        if missing > dataset.largest_missing_share and name in required_of(dataset):
             message = _("%(share)s of the column %(name)s is missing, more than the allowed share of %(most)s.")
-            return message % {"share": f"{share:.0%}", "name": name, "most": f"{dataset.largest_missing_share:.0%}"}
+            return message % {"share": f"{missing:.0%}", "name": name, "most": f"{dataset.largest_missing_share:.0%}"}
     return ""
 
 

@@ -1,7 +1,7 @@
 """The contract over a table: what is certainly good is taken column by column, all else row by row by the contract.
 
-The sieve only knows values in their plainest form ("22", not "+2.2e1"). It passes a row only when `check_row` would pass
-it with the same values, and hands every other row to `check_row`: one contract, a million rows in seconds.
+The sieve only knows values in their plainest form ("22", not "+2.2e1"). It passes a row only when `check_row` would
+pass it with the same values, and hands every other row to `check_row`: one contract, a million rows in seconds.
 """
 
 from collections.abc import Sequence

@@ -36,7 +36,9 @@ def save(source: Source, *, every: timedelta | None, is_enabled: bool) -> None:
     schedule.enabled = is_enabled
     if every is not None:
         seconds = int(every.total_seconds())
-        schedule.interval, _made = IntervalSchedule.objects.get_or_create(every=seconds, period=IntervalSchedule.SECONDS)
+        schedule.interval, _made = IntervalSchedule.objects.get_or_create(
+            every=seconds, period=IntervalSchedule.SECONDS
+        )
         schedule.crontab = schedule.solar = schedule.clocked = None
         schedule.expire_seconds = seconds
     schedule.save()

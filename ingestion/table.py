@@ -1,7 +1,7 @@
 """Reading a CSV table: its bytes, its header, its rows in blocks. Pure: a file in, frames of cells out.
 
-A block is cut and judged by the places of its quotes, separators and line ends, with numpy; only what has the right shape
-is handed to polars. So a row with a cell too many has a line number, and a quote that never closes a sentence.
+A block is cut and judged by the places of its quotes, separators and line ends, with numpy; only what has the right
+shape is handed to polars. So a row with a cell too many has a line number, and a quote that never closes a sentence.
 """
 
 import csv

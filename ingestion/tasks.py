@@ -1,6 +1,6 @@
 """Celery's doors into ingestion."""
 
-from ingestion import services
+from ingestion import retention, services
 from ingestion.models import Dataset
 from titanic_site.lib.tasks import job_task
 
@@ -9,3 +9,9 @@ from titanic_site.lib.tasks import job_task
 def ingest(*, dataset_id: int) -> None:
     """Load one dataset."""
     services.ingest(Dataset.objects.get(pk=dataset_id))
+
+
+@job_task(queue="default")
+def archive_old() -> None:
+    """Drop the rows that each source's rule lets go."""
+    retention.archive_old()

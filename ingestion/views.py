@@ -1,72 +1,186 @@
 """The pages of ingestion."""
 
 import csv
+from typing import Any
 
+from django.contrib import messages
 from django.http import HttpRequest, HttpResponse
-from django.shortcuts import get_object_or_404, render
+from django.shortcuts import get_object_or_404, redirect, render
 from django.utils.translation import gettext as _
-from django.views.decorators.http import require_POST, require_safe
+from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
-from ingestion import services, sources
+from ingestion import mending, retention, services, sources
+from ingestion.forms import AddressForm, MendedForm, RowForm, SourceForm, UploadForm
+from ingestion.models import Dataset, RefusedRow, RowProblem, Source
+from ingestion.passenger import LABELS
 from ingestion.transports import local
-from ingestion.forms import AddressForm, UploadForm
-from ingestion.models import Dataset, RowProblem
+from titanic_site.lib.errors import Invalid
 from titanic_site.lib.pages import page
 from titanic_site.lib.spreadsheets import safe
 from titanic_site.lib.views import started
 
 _PROBLEMS_A_PAGE = 100
+_REASONS_SHOWN = 5
 #: A key with so many digits fits no column.
 _TOO_MANY_DIGITS = 19
 
 
 @require_safe
 def datasets(request: HttpRequest) -> HttpResponse:
-    """Every dataset, and the ways to a new one."""
+    """Every dataset, the sources they come from, and the ways to a new one."""
     return _list(request, AddressForm(), UploadForm())
 
 
 @require_POST
 def ingest(request: HttpRequest) -> HttpResponse:
-    """Load the configured source, a file of the inbox, or an upload."""
+    """Load the default source, something by its address, or an upload."""
     if "file" in request.FILES:
         upload = UploadForm(request.POST, request.FILES)
         if not upload.is_valid():
             return _list(request, AddressForm(), upload, status=400)
         dataset = services.queue_upload(file=upload.cleaned_data["file"])
-    else:
-        address = AddressForm({"uri": request.POST.get("uri") or sources.default().uri})
+    elif "uri" in request.POST:
+        address = AddressForm(request.POST)
         if not address.is_valid():
             return _list(request, address, UploadForm(), status=400)
         dataset = services.queue_ingest(uri=address.cleaned_data["uri"])
+    else:
+        dataset = services.queue_source(sources.default())
     return started(request, dataset, _("The ingest has begun."))
+
+
+@require_http_methods(["GET", "HEAD", "POST"])
+def edit_source(request: HttpRequest, pk: int | None = None) -> HttpResponse:
+    """A new source, or a change to one."""
+    source = get_object_or_404(Source.objects.select_related("schedule__interval"), pk=pk) if pk else None
+    form = SourceForm(request.POST or None, instance=source)
+    if request.method == "POST" and form.is_valid():
+        kept = form.keep()
+        messages.success(request, _("%(source)s is saved.") % {"source": kept})
+        return redirect("datasets")
+    return render(request, "source_edit.html", {"form": form, "source": source}, status=400 if form.errors else 200)
+
+
+@require_POST
+def ingest_source(request: HttpRequest, pk: int) -> HttpResponse:
+    """Load what is at a source now."""
+    return started(request, services.queue_source(get_object_or_404(Source, pk=pk)), _("The ingest has begun."))
+
+
+@require_POST
+def remove_source(request: HttpRequest, pk: int) -> HttpResponse:
+    """Forget a source; what came from it stays."""
+    source = get_object_or_404(Source, pk=pk)
+    sources.remove(source)
+    messages.success(request, _("%(source)s is removed; its datasets stay.") % {"source": source})
+    return redirect("datasets")
 
 
 @require_safe
 def dataset(request: HttpRequest, pk: int) -> HttpResponse:
-    """One dataset, its problems, and what was made of it."""
+    """One dataset: what it looks like, its problems, where it comes from and what was made of it."""
+    found = get_object_or_404(Dataset.objects.select_related("source"), pk=pk)
+    return _detail(request, found, MendedForm())
+
+
+@require_safe
+def problems_csv(request: HttpRequest, pk: int) -> HttpResponse:
+    """All problems with their reasons."""
     found = get_object_or_404(Dataset, pk=pk)
+    response = _csv(f"dataset-{found.pk}-problems.csv")
+    writer = csv.writer(response)
+    writer.writerow([_("line"), _("column"), _("value"), _("severity"), _("reason")])
+    for problem in found.problems.iterator():
+        cells = [problem.line_number, problem.column, problem.value, problem.severity, problem.reason]
+        writer.writerow(safe(cells))
+    return response
+
+
+@require_safe
+def refused_csv(request: HttpRequest, pk: int) -> HttpResponse:
+    """The rows that are still refused, to be mended and sent back."""
+    found = get_object_or_404(Dataset, pk=pk)
+    response = _csv(f"dataset-{found.pk}-refused.csv")
+    writer = csv.writer(response)
+    for row in mending.refused_rows(found):
+        writer.writerow(safe(row))
+    return response
+
+
+@require_POST
+def mend(request: HttpRequest, pk: int) -> HttpResponse:
+    """Admit the rows of a mended file."""
+    found = get_object_or_404(Dataset, pk=pk)
+    form = MendedForm(request.POST, request.FILES)
+    if not form.is_valid():
+        return _detail(request, found, form, status=400)
+    result = mending.admit_file(found, form.cleaned_data["file"])
+    if result.admitted_count:
+        messages.success(request, _("%(count)s rows admitted.") % {"count": result.admitted_count})
+    if result.refused:
+        text = _("%(count)s rows are still refused.") % {"count": len(result.refused)}
+        reasons = [f"{line}: {reason}" for line, reason in list(result.refused.items())[:_REASONS_SHOWN]]
+        messages.error(request, " ".join([text, *reasons]))
+    return redirect(found)
+
+
+@require_http_methods(["GET", "HEAD", "POST"])
+def refused_row(request: HttpRequest, pk: int, line: int) -> HttpResponse:
+    """One refused row: what is wrong with it, and a form to mend it."""
+    row = get_object_or_404(RefusedRow.objects.select_related("dataset"), dataset=pk, line_number=line)
+    form = RowForm(request.POST or None, dataset=row.dataset, initial=mending.cells_of(row))
+    if request.method == "POST" and form.is_valid():
+        try:
+            mending.admit(row, form.cleaned_data)
+        except Invalid as invalid:
+            for name, said in invalid.errors.items():
+                for _code, text in said:
+                    form.add_error(name, text)
+        else:
+            messages.success(request, _("Line %(line)s is admitted.") % {"line": line})
+            return redirect(row.dataset)
+    problems = row.dataset.problems.filter(line_number=line)
+    context = {"row": row, "job": row.dataset, "form": form, "problems": problems}
+    return render(request, "refused_row.html", context, status=400 if form.errors else 200)
+
+
+@require_POST
+def archive(request: HttpRequest, pk: int) -> HttpResponse:
+    """Drop a dataset's rows and keep what it was."""
+    found = get_object_or_404(Dataset, pk=pk)
+    retention.archive(found)
+    messages.success(request, _("The rows are gone; profile and lineage stay."))
+    return redirect(found)
+
+
+def _detail(request: HttpRequest, found: Dataset, mended: MendedForm, *, status: int = 200) -> HttpResponse:
     problems, following = _problems(found, after=request.GET.get("after", ""))
     context = {
         "job": found,
         "problems": problems,
         "following": following,
+        "mended": mended,
+        "profile": _profile(found),
+        "is_archivable": Dataset.objects.archivable().filter(pk=found.pk).exists(),
         "batches": found.feature_batches.order_by("-pk").prefetch_related("training_runs__version"),
     }
-    return render(request, "dataset_detail.html", context)
+    return render(request, "dataset_detail.html", context, status=status)
 
 
-@require_safe
-def problems_csv(request: HttpRequest, pk: int) -> HttpResponse:
-    """All refused rows with their reasons."""
-    found = get_object_or_404(Dataset, pk=pk)
-    response = HttpResponse(content_type="text/csv; charset=utf-8")
-    response["Content-Disposition"] = f'attachment; filename="dataset-{found.pk}-problems.csv"'
-    writer = csv.writer(response)
-    writer.writerow([_("line"), _("column"), _("value"), _("reason")])
-    for problem in found.problems.iterator():
-        writer.writerow(safe([problem.line_number, problem.column, problem.value, problem.reason]))
-    return response
+def _profile(dataset: Dataset) -> list[dict[str, Any]]:
+    """Column by column: the profile, and that of the dataset before."""
+    previous = dataset.previous if dataset.profile else None
+    before = previous.profile if previous and previous.profile else {}
+    return [
+        {"name": name, "label": LABELS.get(name, name), "now": found, "before": before.get(name), "of": previous}
+        for name, found in _in_order(dataset.profile or {})
+    ]
+
+
+def _in_order(profile: dict[str, Any]) -> list[tuple[str, Any]]:
+    """The passenger's fields first: JSON keeps no order."""
+    order = {name: place for place, name in enumerate(LABELS)}
+    return sorted(profile.items(), key=lambda item: order.get(item[0], -1))
 
 
 def _problems(dataset: Dataset, *, after: str) -> tuple[list[RowProblem], int | None]:
@@ -81,6 +195,16 @@ def _problems(dataset: Dataset, *, after: str) -> tuple[list[RowProblem], int | 
 
 def _list(request: HttpRequest, address: AddressForm, upload: UploadForm, *, status: int = 200) -> HttpResponse:
     context = {
-        "page": page(Dataset.objects.all(), request), "address": address, "upload": upload, "inbox": local.inbox(),
-    }  # fmt: skip
+        "page": page(Dataset.objects.select_related("source"), request),
+        "sources": Source.objects.select_related("schedule__interval", "schedule__crontab"),
+        "address": address,
+        "upload": upload,
+        "inbox": local.inbox(),
+    }
     return render(request, "dataset_list.html", context, status=status)
+
+
+def _csv(name: str) -> HttpResponse:
+    response = HttpResponse(content_type="text/csv; charset=utf-8")
+    response["Content-Disposition"] = f'attachment; filename="{name}"'
+    return response

@@ -16,6 +16,7 @@ from django.utils.translation import gettext as _
 from features import legacy
 from ingestion import contract, passenger
 from ingestion.passenger import FIELD_NAMES, FIELDS
+from ingestion.refusals import by_field
 from predictions import log, scorer
 from predictions.metrics import PREDICTIONS, SCORING_SECONDS
 from predictions.models import Door, ScoringJob, new_id
@@ -42,7 +43,7 @@ class Answer:
 def predict(raw: Mapping[str, Any]) -> Answer:
     """Check one passenger as the API sends it, answer and log; raises Invalid with every refused field."""
     values, refusals = contract.check_row(FIELDS, raw, rules=passenger.RULES)
-    _refuse(_messages(refusals))
+    _refuse(by_field(refusals))
     return answer([values], door=Door.API)[0]
 
 
@@ -55,7 +56,7 @@ def predict_batch(instances: Sequence[Mapping[str, Any]]) -> list[Answer]:
     for index, raw in enumerate(instances):
         values, refusals = contract.check_row(FIELDS, raw, rules=passenger.RULES)
         checked.append(values)
-        errors.update(_messages(refusals, prefix=f"instances.{index}."))
+        errors.update(by_field(refusals, prefix=f"instances.{index}."))
     _refuse(errors)
     return answer(checked, door=Door.BATCH) if checked else []
 
@@ -65,12 +66,12 @@ def predict_from_form(form: Mapping[str, str]) -> Answer:
     if not legacy.is_legacy(form):
         known = {name: text for name, text in form.items() if name in FIELD_NAMES}
         values, refusals = contract.check_row(FIELDS, known, rules=passenger.RULES, is_text=True)
-        _refuse(_messages(refusals))
+        _refuse(by_field(refusals))
         return answer([values], door=Door.FORM)[0]
     translated, refusals = legacy.translate(form)
-    _refuse(_messages(refusals))
+    _refuse(by_field(refusals))
     values, refusals = contract.check_row(FIELDS, translated, rules=passenger.RULES)
-    _refuse(_messages(legacy.rename(refusals)))
+    _refuse(by_field(legacy.rename(refusals)))
     return answer([values], door=Door.FORM)[0]
 
 
@@ -111,14 +112,6 @@ def _entry(given: Answer, asked: Passenger, *, door: Door) -> log.Entry:
         given.id, given.model_version, given.probability, given.threshold, given.survived,
         door.value, None, given.created_at, tuple(asked[name] for name in FIELD_NAMES),
     )  # fmt: skip
-
-
-def _messages(refusals: Sequence[contract.Refusal], *, prefix: str = "") -> dict[str, list[tuple[str, str]]]:
-    found: dict[str, list[tuple[str, str]]] = {}
-    for refusal in refusals:
-        message = _(refusal.message) % dict(refusal.params)
-        found.setdefault(prefix + refusal.field, []).append((refusal.code, message))
-    return found
 
 
 def _refuse(errors: Mapping[str, list[tuple[str, str]]]) -> None:

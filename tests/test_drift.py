@@ -95,7 +95,7 @@ class TestCheck:
 
         assert check.drifted
         assert check.features.get(name="Sex").drifted
-        assert check.reference_size == 1048
+        assert check.reference_size == champion.feature_batch.dataset.split["train"]
 
     def test_the_reference_is_what_the_champion_learned_from(self, champion: ModelVersion) -> None:
         assert len(services._reference(champion)) == champion.feature_batch.dataset.split["train"]

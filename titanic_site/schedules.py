@@ -38,6 +38,7 @@ def defaults() -> list[Schedule]:
         Schedule("Train anew", "titanic_site.tasks.retrain", timedelta(days=7), "training"),
         Schedule("Drain the prediction log", "predictions.tasks.drain", timedelta(seconds=1), "fast"),
         Schedule("Check drift", "monitoring.tasks.scheduled_check", timedelta(hours=1), "default"),
+        Schedule("Archive old datasets", "ingestion.tasks.archive_old", timedelta(days=1), "default"),
         Schedule("Sweep stale jobs", "titanic_site.tasks.sweep", timedelta(seconds=15), "fast"),
         *canaries,
     ]

@@ -75,7 +75,12 @@ TEMPLATES = [
                 "django.contrib.auth.context_processors.auth",
                 "django.contrib.messages.context_processors.messages",
             ],
-            "builtins": ["django.templatetags.i18n", "django.templatetags.static", "titanic_site.templatetags.titanic"],
+            "builtins": [
+                "django.templatetags.i18n",
+                "django.templatetags.static",
+                "titanic_site.templatetags.titanic",
+                "titanic_site.templatetags.profile",
+            ],
         },
     }
 ]

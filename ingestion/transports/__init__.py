@@ -1,8 +1,8 @@
 """How a table gets here: one module for each kind of address, with the same three functions.
 
 `check` says without a network whether an address may be used at all, `look` what is there by one call for metadata, and
-`fetch` brings the whole of it. All raise SourceError, a sentence. An operator, at the shell or in the admin, may name any
-file and any database; pages and API may name what is meant for them.
+`fetch` brings the whole of it. All raise SourceError, a sentence. An operator, at the shell or in the admin, may name
+any file and any database; pages and API may name what is meant for them.
 """
 
 from typing import IO, Protocol

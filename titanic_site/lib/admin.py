@@ -30,8 +30,8 @@ class JobAdmin(ReadOnlyAdmin):
     """A kind of job."""
 
     list_display: tuple[str, ...] = ("__str__", "state", "progress", "error", "created_at", "finished_at")
-    list_filter = ("state",)
-    actions = ("start_again", "cancel")
+    list_filter: tuple[Any, ...] = ("state",)
+    actions: tuple[str, ...] = ("start_again", "cancel")
 
     @admin.action(description=gettext_lazy("Start again"))
     def start_again(self, request: HttpRequest, queryset: QuerySet[Job]) -> None:

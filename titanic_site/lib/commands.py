@@ -1,15 +1,36 @@
 """How every command ends: one sentence, and an exit code that tells."""
 
 from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
 from django.db import OperationalError
 from django.utils.translation import gettext as _
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
 from titanic_site.lib.errors import TitanicError
-from titanic_site.lib.jobs import Cancelled, NotClaimed
+from titanic_site.lib.jobs import Cancelled, Job, NotClaimed
 from titanic_site.lib.redis import RedisAway
+
+
+@contextmanager
+def watched(job: Job, *, is_shown: bool) -> Iterator[None]:
+    """A bar with share, rows, rate and time left while the body works on the job."""
+    columns = (TextColumn(str(job)), BarColumn(), TaskProgressColumn(), TextColumn("{task.fields[rows]}"),
+               TimeRemainingColumn())  # fmt: skip
+    with Progress(*columns, console=Console(stderr=True), transient=True, disable=not is_shown) as bar:
+        task = bar.add_task("", total=1.0, rows="")
+
+        def show(done: float, count: int | None) -> None:
+            rate = (count or 0) / max(bar.tasks[0].elapsed or 0, 0.001)
+            rows = _("%(rows)s rows, %(rate)s a second") % {"rows": f"{count or 0:,}", "rate": f"{rate:,.0f}"}
+            bar.update(task, completed=done, rows=rows if count else "")
+
+        job.on_report = show
+        yield
 
 
 class StepCommand(BaseCommand, ABC):

@@ -4,7 +4,6 @@ import csv
 import io
 from collections.abc import Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import suppress
 from typing import Self
 
 from django.db import connection
@@ -39,8 +38,6 @@ class Copier:
         return self
 
     def __exit__(self, *exc: object) -> None:
-        with suppress(Exception) if any(exc) else suppress():
-            self.wait()
         self._thread.shutdown()
 
     def copy(self, table: str, columns: Sequence[str], piece: bytes, *, never_null: Sequence[str] = ()) -> None:

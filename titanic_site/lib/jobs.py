@@ -5,7 +5,7 @@ import os
 import socket
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
 from functools import partial
@@ -88,6 +88,8 @@ class Job(models.Model):
     kind: ClassVar[Any]
     _lease: "_Lease"
     _is_concluded = False
+    #: Told of each report, for whoever watches in this very process.
+    on_report: Callable[[float, int | None], None] | None = None
 
     state = models.CharField(gettext_lazy("state"), max_length=9, choices=State, default=State.QUEUED, editable=False)
     error = models.TextField(gettext_lazy("error"), blank=True, editable=False)
@@ -173,6 +175,8 @@ class Job(models.Model):
         if self._lease.is_lost:
             raise Cancelled
         self._lease.done, self._lease.count = min(max(done, 0.0), 1.0), count
+        if self.on_report:
+            self.on_report(done, count)
 
     def hold(self) -> None:
         """Keep the row locked until the transaction's end, or raise Cancelled: what is committed is wanted."""

@@ -16,5 +16,14 @@ def safe(row: Iterable[object]) -> list[str]:
     return [_safe("" if cell is None else str(cell)) for cell in row]
 
 
+def as_written(cell: str) -> str:
+    """A cell that comes back from a spreadsheet, without the quote that `safe` put before it.
+
+    >>> as_written("'=1+1"), as_written("'tween decks")
+    ('=1+1', "'tween decks")
+    """
+    return cell[1:] if cell[:1] == "'" and _safe(cell[1:]) == cell else cell
+
+
 def _safe(cell: str) -> str:
     return f"'{cell}" if cell.startswith(_STARTS_FORMULA) and not _NUMBER.fullmatch(cell) else cell

@@ -1,13 +1,13 @@
 """What templates say the same way everywhere."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import timedelta
 from typing import Any
 
 from django import template
 from django.template import Context
 from django.urls import reverse
-from django.utils.html import format_html
+from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
 
@@ -18,6 +18,7 @@ register = template.Library()
 
 register.filter("kind", kind_of)
 
+_PLOT = 10
 #: Seconds of a unit, its name, and the seconds and name of the unit below.
 _UNITS = ((86_400, "d", 3_600, "h"), (3_600, "h", 60, "min"), (60, "min", 1, "s"))
 
@@ -52,6 +53,27 @@ def poll(context: Context, element_id: str, is_open: bool) -> SafeString:  # noq
         return SafeString("")
     attributes = 'hx-get="{}" hx-trigger="every 2s" hx-select="#{}" hx-swap="outerHTML"'
     return format_html(attributes, request.get_full_path(), element_id)
+
+
+@register.filter
+def grouped(number: float | None) -> str:
+    """A count with its thousands apart.
+
+    >>> grouped(1000000), grouped(0)
+    ('1,000,000', '0')
+    """
+    return "–" if number is None else f"{number:,.0f}"
+
+
+@register.simple_tag
+def histogram(counts: Sequence[float]) -> SafeString:
+    """A small plot of counts in bins of one width."""
+    most = max(counts, default=0) or 1
+    heights = [round(_PLOT * count / most, 2) for count in counts]
+    bars = [(place, _PLOT - height, height) for place, height in enumerate(heights)]
+    rects = format_html_join("", '<rect x="{}" y="{}" width="0.9" height="{}" />', bars)
+    template = '<svg class="plot" viewBox="0 0 {} {}" preserveAspectRatio="none" aria-hidden="true">{}</svg>'
+    return format_html(template, len(counts), _PLOT, rects)
 
 
 @register.filter

@@ -1,22 +1,44 @@
 """python manage.py ingest URI"""
 
+import sys
 from typing import Any
 
 from django.core.management.base import CommandParser
 from django.utils.translation import gettext as _
 
 from ingestion import services
-from titanic_site.lib.commands import StepCommand
+from ingestion.models import Terms
+from titanic_site.lib.commands import StepCommand, watched
 
 
 class Command(StepCommand):
-    help = "Load a passenger table from a file."
+    help = "Load a passenger table from a file, a bucket, an https address or a database."
 
     def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument("uri", help="path of a CSV file")
+        parser.add_argument("uri", help="a path, gs://bucket/object, https://… or postgresql://…/database#table")
+        parser.add_argument("--no-label", action="store_true", help="the table does not say what happened")
+        parser.add_argument(
+            "--heading",
+            action="append",
+            default=[],
+            metavar="COLUMN=HEADING",
+            help="where a column is called otherwise",
+        )
+        parser.add_argument(
+            "--largest-problem-share",
+            type=float,
+            default=Terms._meta.get_field("largest_problem_share").default,
+            help="above this share of refused rows (0 to 1) the whole table is refused",
+        )
 
     def step(self, **options: Any) -> str:
-        dataset = services.queue_ingest(uri=options["uri"], is_operator=True)
-        services.ingest(dataset)
+        terms = {
+            "has_label": not options["no_label"],
+            "headings": dict(pair.partition("=")[::2] for pair in options["heading"]),
+            "largest_problem_share": options["largest_problem_share"],
+        }
+        dataset = services.queue_ingest(uri=options["uri"], is_operator=True, **terms)
+        with watched(dataset, is_shown=sys.stderr.isatty()):
+            services.ingest(dataset)
         counts = {"dataset": dataset, "rows": dataset.row_count, "problems": dataset.problem_count}
         return _("%(dataset)s: %(rows)s passengers loaded, %(problems)s rows refused.") % counts
