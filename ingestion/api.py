@@ -15,6 +15,7 @@ from ingestion.models import Dataset, RowProblem
 from ingestion.serializers import DatasetSerializer, IngestSerializer, RowProblemSerializer
 from titanic_site.lib.api import accepted, checked
 from titanic_site.lib.errors import Invalid
+from titanic_site.lib.pagination import InOrder
 from titanic_site.lib.parsers import JSONParser
 
 
@@ -49,6 +50,7 @@ class DatasetProblems(generics.ListAPIView[RowProblem]):
     """The rows that were refused, with reasons."""
 
     serializer_class = RowProblemSerializer
+    pagination_class = InOrder
 
     def get_queryset(self) -> Any:
         dataset = generics.get_object_or_404(Dataset, pk=self.kwargs["pk"])

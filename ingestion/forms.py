@@ -6,13 +6,12 @@ from typing import Any
 from django import forms
 from django.core.exceptions import ValidationError
 from django.db import models
-from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
 from ingestion import sources, transports
 from ingestion.loading import fields_of
 from ingestion.models import TERMS, Dataset, Source
-from ingestion.passenger import KEY, LABELS
+from ingestion.passenger import LABELS
 
 
 class AddressForm(forms.Form):
@@ -76,6 +75,7 @@ class SourceForm(forms.ModelForm):  # type: ignore[type-arg]
         super().__init__(*args, **kwargs)
         self.fields["uri"].widget = forms.TextInput()
         self.fields["headings"].required = False
+        self.fields["headings"].widget.attrs["rows"] = 3
         source = self.instance
         if source.pk:
             self.initial["is_enabled"] = source.is_enabled
@@ -126,7 +126,7 @@ class RowForm(forms.Form):
     def __init__(self, *args: Any, dataset: Dataset, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         for field in fields_of(dataset):
-            label = LABELS.get(field.name) or (_("Passenger") if field.name == KEY else _("Survived"))
+            label = LABELS[field.name]
             self.fields[field.name] = forms.CharField(label=label, required=False, strip=False, max_length=10_000)
 
 

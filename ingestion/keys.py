@@ -35,6 +35,7 @@ class SeenKeys:
 
     def _add(self, run: NDArray[np.uint64]) -> None:
         while self._runs and len(self._runs[-1]) <= len(run):
-            run = np.sort(np.concatenate((self._runs.pop(), run)))
+            run = np.concatenate((self._runs.pop(), run))
+            run.sort()
         if len(run):
             self._runs.append(run)

@@ -11,12 +11,13 @@ from ingestion.keys import SeenKeys
 from ingestion.models import Dataset
 from ingestion.passenger import FIELD_NAMES, FIELDS, GROUP, KEY, KEY_FIELD, LABEL, LABEL_FIELD, RULES, WORKED_OUT
 from ingestion.profile import Profile
-from ingestion.split import group_codes, holdout
+from ingestion.split import Holdout, buckets_of
 from ingestion.table import Chunk
 from titanic_site.lib.copying import Copier
 
 _LINE = "line_number"
-_COLUMNS = ("dataset_id", _LINE, KEY, LABEL, "is_holdout", "revision", *FIELD_NAMES)
+_LINE_BITS = 32
+_COLUMNS = ("id", "dataset_id", _LINE, KEY, LABEL, "is_holdout", "revision", *FIELD_NAMES)
 _DUPLICATE = contract.Refusal(
     KEY, "duplicate", contract.gettext_noop("This passenger is in the table already: remove one, or correct the id.")
 )
@@ -38,7 +39,8 @@ def hold_out(chunks: Iterable[Chunk]) -> NDArray[np.bool_]:
     That pass costs less than writing a fifth of the rows in Postgres a second time. Rows that the contract will refuse
     are among them, and take part in nothing else.
     """
-    labels, groups = [], []
+    holdout = Holdout()
+    buckets: list[NDArray[np.int32]] = []
     for chunk in chunks:
         group = pl.col(GROUP).str.strip_chars()
         read = chunk.cells.with_columns(pl.Series(_LINE, chunk.lines)).select(
@@ -46,9 +48,10 @@ def hold_out(chunks: Iterable[Chunk]) -> NDArray[np.bool_]:
             # Who is in no group stands alone.
             pl.when(group == "").then(pl.format("line {}", _LINE)).otherwise(group).cast(pl.Binary).alias(GROUP),
         )
-        labels.append(read[LABEL].to_numpy())
-        groups.append(group_codes(read[GROUP].to_list()))
-    return holdout(np.concatenate(labels), np.concatenate(groups)) if labels else np.empty(0, dtype=bool)
+        buckets.append(buckets_of(read[GROUP].to_list()))
+        holdout.count(read[LABEL].to_numpy(), buckets[-1])
+    is_held = holdout.draw()
+    return np.concatenate([is_held[some] for some in buckets]) if buckets else np.empty(0, dtype=bool)
 
 
 class Loader:
@@ -99,6 +102,8 @@ class Loader:
         self.profile.add(rows)
         whole = rows.with_columns(
             pl.lit(self.dataset.pk).alias("dataset_id"),
+            # Out of the sequence's way, which would cost a third of the time.
+            pl.Series("id", chunk.lines[places] + (self.dataset.pk << _LINE_BITS)),
             pl.Series(_LINE, chunk.lines[places]),
             pl.Series("is_holdout", is_holdout),
             pl.lit(0).alias("revision"),

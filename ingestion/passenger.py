@@ -173,7 +173,11 @@ RULES = (
 FIELDS = contract.fields_of(PassengerFields)
 FIELD_NAMES = tuple(field.name for field in FIELDS)
 #: What people call them.
-LABELS = {column.name: column.verbose_name for column in PassengerFields._meta.local_fields}
+LABELS = {
+    KEY: _("Passenger"),
+    LABEL: _("Survived"),
+    **{column.name: column.verbose_name for column in PassengerFields._meta.local_fields},
+}
 
 KEY_FIELD = contract.Field(KEY, "text", is_required=True, is_nullable=False, max_length=40)
 LABEL_FIELD = contract.Field(LABEL, "choice", is_required=True, is_nullable=False, choices=(0, 1))

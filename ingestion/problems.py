@@ -32,6 +32,7 @@ def keep(dataset: Dataset, chunk: Chunk, problems: Sequence[Problem], *, copier:
         copier.copy(RefusedRow._meta.db_table, _REFUSED_COLUMNS, csv_of(cells))
     said = [(chunk.lines[each.row], each.value, each.refusal, each.severity) for each in problems]
     said += [(line, "", Refusal("", "ragged", RAGGED), "error") for line in chunk.ragged]
+    said.sort(key=lambda each: each[0])
     if said:
         rows_of_problems = csv_of(_problem_row(dataset, *each) for each in said)
         copier.copy(RowProblem._meta.db_table, _PROBLEM_COLUMNS, rows_of_problems, never_null=('"column"', "value"))

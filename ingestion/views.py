@@ -172,7 +172,7 @@ def _profile(dataset: Dataset) -> list[dict[str, Any]]:
     previous = dataset.previous if dataset.profile else None
     before = previous.profile if previous and previous.profile else {}
     return [
-        {"name": name, "label": LABELS.get(name, name), "now": found, "before": before.get(name), "of": previous}
+        {"name": name, "label": LABELS[name], "now": found, "before": before.get(name), "of": previous}
         for name, found in _in_order(dataset.profile or {})
     ]
 
@@ -180,7 +180,7 @@ def _profile(dataset: Dataset) -> list[dict[str, Any]]:
 def _in_order(profile: dict[str, Any]) -> list[tuple[str, Any]]:
     """The passenger's fields first: JSON keeps no order."""
     order = {name: place for place, name in enumerate(LABELS)}
-    return sorted(profile.items(), key=lambda item: order.get(item[0], -1))
+    return sorted(profile.items(), key=lambda item: order[item[0]])
 
 
 def _problems(dataset: Dataset, *, after: str) -> tuple[list[RowProblem], int | None]:

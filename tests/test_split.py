@@ -2,18 +2,24 @@
 
 import numpy as np
 
-from ingestion.split import group_codes, holdout
+from ingestion.split import Holdout, buckets_of
 
 
 def people(count: int) -> tuple[np.ndarray, np.ndarray]:
     rng = np.random.default_rng(0)
-    return rng.random(count) < 0.4, group_codes(b"ticket %d" % number for number in rng.integers(0, count // 2, count))
+    return rng.random(count) < 0.4, buckets_of(b"ticket %d" % number for number in rng.integers(0, count // 2, count))
+
+
+def held_out(labels: np.ndarray, buckets: np.ndarray, *, seed: int = 1) -> np.ndarray:
+    holdout = Holdout()
+    holdout.count(labels, buckets)
+    return holdout.draw(share=0.2, seed=seed)[buckets]
 
 
 def test_nobody_is_parted_from_those_on_the_same_ticket() -> None:
     labels, tickets = people(2000)
 
-    held = holdout(labels, tickets, share=0.2, seed=1)
+    held = held_out(labels, tickets)
 
     inside = {ticket for ticket, is_held in zip(tickets, held, strict=True) if is_held}
     outside = {ticket for ticket, is_held in zip(tickets, held, strict=True) if not is_held}
@@ -23,7 +29,7 @@ def test_nobody_is_parted_from_those_on_the_same_ticket() -> None:
 def test_it_is_stratified() -> None:
     labels, tickets = people(2000)
 
-    held = holdout(labels, tickets, share=0.2, seed=1)
+    held = held_out(labels, tickets)
 
     assert abs(held.mean() - 0.2) < 0.01
     assert abs(labels[held].mean() - labels[~held].mean()) < 0.02
@@ -33,8 +39,8 @@ def test_old_s9_the_order_of_the_rows_does_not_matter() -> None:
     labels, tickets = people(500)
     order = np.random.default_rng(3).permutation(500)
 
-    held = holdout(labels, tickets, share=0.2, seed=1)
-    shuffled = holdout(labels[order], tickets[order], share=0.2, seed=1)
+    held = held_out(labels, tickets)
+    shuffled = held_out(labels[order], tickets[order])
 
     assert (held[order] == shuffled).all()
 
@@ -42,4 +48,4 @@ def test_old_s9_the_order_of_the_rows_does_not_matter() -> None:
 def test_another_seed_holds_out_others() -> None:
     labels, tickets = people(500)
 
-    assert (holdout(labels, tickets, share=0.2, seed=1) != holdout(labels, tickets, share=0.2, seed=2)).any()
+    assert (held_out(labels, tickets) != held_out(labels, tickets, seed=2)).any()

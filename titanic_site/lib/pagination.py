@@ -10,3 +10,9 @@ class NewestFirst(CursorPagination):
     page_size_query_param = "page_size"
     max_page_size = 1000
     ordering = "-pk"
+
+
+class InOrder(NewestFirst):
+    """As they were written."""
+
+    ordering = "pk"
