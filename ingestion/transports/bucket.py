@@ -3,6 +3,7 @@
 Credentials are the environment's: a service account's file, workload identity, or none for an emulator.
 """
 
+import os
 import re
 from base64 import b64encode
 from collections.abc import Iterator
@@ -46,22 +47,22 @@ def fetch(found: Found, into: IO[bytes], *, report: Report, is_operator: bool) -
     """Download the generation that was found as it is stored, and compare its checksum."""
     bucket, name = _parts(found.uri)
     generation = int(found.version.removeprefix(_GENERATION)) if found.version else None
-    sink = _Summed(into, report, uri=found.uri)
     with _explained(found.uri), closing(_client()) as client:
         blobs = _named(client, bucket, name, generation)
         if not blobs:
             raise _gone(found.uri)
-        version, crc32c = f"{_GENERATION}{blobs[0].generation}", blobs[0].crc32c
-        refuse_too_large(blobs[0].size, uri=found.uri)
-        _download(blobs[0], sink)
-        if sink.crc32c() != crc32c:
+        there = blobs[0]
+        refuse_too_large(there.size, uri=found.uri)
+        sink = _Summed(into, report, uri=found.uri)
+        _download(there, sink)
+        if sink.crc32c() != there.crc32c:
             sink.restart()
-            _download(blobs[0], sink)
-    if sink.crc32c() != crc32c:
+            _download(there, sink)
+    if sink.crc32c() != there.crc32c:
         message = _("%(uri)s arrived damaged twice: its checksum differs. Start again, or upload the object anew.")
         raise SourceError(message % {"uri": found.uri})
     sink.finish()
-    return version
+    return f"{_GENERATION}{there.generation}"
 
 
 class _Summed(Sink):
@@ -102,13 +103,21 @@ def _parts(uri: str) -> tuple[str, str]:
 def _client() -> Any:
     from google.cloud import storage
 
+    # The client would ask for the bucket's own metadata in a thread, for traces that nobody collects.
+    os.environ.setdefault("DISABLE_GCS_PYTHON_CLIENT_OTEL_BUCKET_METADATA", "true")
     return storage.Client(project=None)
 
 
 def _listed(client: Any, bucket: str, prefix: str) -> list[Any]:
+    from google.api_core.exceptions import NotFound
+
     blobs = client.list_blobs(bucket, prefix=prefix, retry=_retry(), timeout=network.TIMEOUT)
-    # A name that ends with a slash is the console's idea of a folder.
-    return sorted((blob for blob in blobs if not blob.name.endswith("/")), key=lambda blob: (blob.updated, blob.name))
+    try:
+        # A name that ends with a slash is the console's idea of a folder.
+        files = [blob for blob in blobs if not blob.name.endswith("/")]
+    except NotFound:
+        return []
+    return sorted(files, key=lambda blob: (blob.updated, blob.name))
 
 
 def _named(client: Any, bucket: str, name: str, generation: int | None = None) -> list[Any]:
@@ -116,7 +125,9 @@ def _named(client: Any, bucket: str, name: str, generation: int | None = None) -
     return [] if blob is None else [blob]
 
 
-def _download(blob: Any, sink: Sink) -> None:
+def _download(there: Any, sink: Sink) -> None:
+    # A blob of its own: what is read changes what it knows of itself.
+    blob = there.bucket.blob(there.name, generation=there.generation)
     blob.download_to_file(sink, raw_download=True, checksum=None, retry=_retry(sink), timeout=network.TIMEOUT)
 
 

@@ -14,16 +14,18 @@ def why(error: BaseException) -> str:
     """The reason of a failed call as a clause without a full stop."""
     import requests
     import urllib3
+    from urllib3.util.ssl_match_hostname import CertificateError
 
-    for cause in _causes(error):
-        if isinstance(cause, socket.gaierror):
-            return _("there is no server of this name")
-        if isinstance(cause, ssl.SSLCertVerificationError):
-            return _("its certificate is not valid")
-        if isinstance(cause, ConnectionRefusedError):
-            return _("no server answers there")
-        if isinstance(cause, (TimeoutError, requests.Timeout, urllib3.exceptions.TimeoutError)):
-            return _("it does not answer in time")
+    causes = list(_causes(error))
+    for kinds, reason in (
+        (socket.gaierror, _("there is no server of this name")),
+        ((ssl.SSLCertVerificationError, CertificateError), _("its certificate is not valid")),
+        (ssl.SSLError, _("it does not speak TLS as it should")),
+        (ConnectionRefusedError, _("no server answers there")),
+        ((TimeoutError, requests.Timeout, urllib3.exceptions.TimeoutError), _("it does not answer in time")),
+    ):
+        if any(isinstance(cause, kinds) for cause in causes):
+            return reason
     return _("the connection broke off")
 
 

@@ -16,7 +16,6 @@ from urllib.parse import urljoin, urlsplit
 import requests
 import urllib3
 from django.utils.translation import gettext as _
-from requests_hardened import Config, Manager  # type: ignore[import-untyped]
 from requests_hardened.ip_filter import InvalidIPAddress  # type: ignore[import-untyped]
 from requests_hardened.ip_filter_adapter import IPFilterAdapter  # type: ignore[import-untyped]
 
@@ -99,7 +98,7 @@ class _Download:
             if not self._continues(response, start):
                 self._etag, start = "", 0
                 self._sink.restart()
-            _refuse_status(self._uri, response)
+                _refuse_status(self._uri, response)
             etag = response.headers.get("ETag", "")
             self._etag = etag if etag.startswith('"') else ""
             self._save(response, start)
@@ -145,8 +144,8 @@ class _PublicOnly(IPFilterAdapter):  # type: ignore[misc]
 
 
 def _session() -> requests.Session:
-    config = Config(default_timeout=network.TIMEOUT, never_redirect=True, ip_filter_enable=True)
-    session: requests.Session = Manager(config).get_session()
+    session = requests.Session()
+    session.adapters.clear()
     session.mount("https://", _PublicOnly(is_https_proto=True, allow_loopback=bool(EXEMPT)))
     # A proxy of the environment would resolve names itself, out of the filter's sight.
     session.trust_env = False
@@ -161,7 +160,11 @@ def _asked(
     """The answer at the end of the redirects, each of which is checked like the first address."""
     for _hop in range(MOST_REDIRECTS + 1):
         with _explained(uri):
-            response = session.request(method, uri, headers=headers, stream=True, timeout=network.TIMEOUT)
+            request = session.prepare_request(requests.Request(method, uri, headers=headers))
+            # Not by the session, which reads the whole body of a redirect, however long.
+            response = session.get_adapter(uri).send(
+                request, stream=True, timeout=network.TIMEOUT, verify=session.verify
+            )
         if not response.is_redirect:
             return response
         response.close()
@@ -176,7 +179,7 @@ def _asked(
 
 def _refuse_status(uri: str, response: requests.Response) -> None:
     status = response.status_code
-    if status == HTTPStatus.OK or (status == HTTPStatus.PARTIAL_CONTENT and "Range" in response.request.headers):
+    if status == HTTPStatus.OK:
         return
     if status in (HTTPStatus.NOT_FOUND, HTTPStatus.GONE):
         raise SourceError(_("There is nothing at %(uri)s. Check the address.") % {"uri": uri})
