@@ -7,6 +7,7 @@ import socket
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
+from time import monotonic, sleep
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
@@ -14,11 +15,13 @@ import google_crc32c
 import pytest
 import trustme
 from django.conf import settings
+from django.db import connection
 from gcp_storage_emulator.server import create_server
 from google.cloud import storage
+from psycopg2 import extensions
 
 from ingestion import transports
-from ingestion.transports import Found, SourceError, bucket, local, network, sink, web
+from ingestion.transports import Found, SourceError, bucket, local, network, postgres, sink, web
 from tests.servers import Answer, Server, drip, hang, hang_after, reply, serving
 
 BODY = b"PassengerId,Name\n" + b"1,Elisabeth\n" * 20_000
@@ -617,6 +620,11 @@ class TestWeb:
             f"{at(host).uri} cannot be fetched: it does not answer in time. Check the address and the network."
         )
 
+    def test_a_length_that_is_no_number_is_not_believed(self, host: Server) -> None:
+        host.answers = [reply(200, BODY, Content_Length="9" * 5000)]
+
+        assert transports.look(at(host).uri)[0].byte_count is None
+
     def test_slow_drops_arrive(self, host: Server) -> None:
         host.answers = [drip(b"a,b\n1,2\n", seconds=0.01)]
 
@@ -672,7 +680,9 @@ class TestWeb:
         assert message == "The server redirects more than 5 times. Give the final address."
         assert len(host.asked) == 6
 
-    @pytest.mark.parametrize("target", ["http://example.org/a.csv", "file:///etc/passwd", "gopher://example.org"])
+    @pytest.mark.parametrize(
+        "target", ["http://example.org/a.csv", "file:///etc/passwd", "gopher://example.org", "https://[::1/"]
+    )
     def test_a_redirect_away_from_https_is_refused(self, host: Server, target: str) -> None:
         host.answers = [reply(302, Location=target)]
 
@@ -776,3 +786,225 @@ class TestWeb:
         assert refusal(lambda: transports.check(uri)) == (
             "Take user and password out of the address: they are not kept safe there."
         )
+
+
+@pytest.fixture
+def database(transactional_db: None) -> Iterator[str]:
+    """The address of the test's own database as a source, a table with awkward names and values in it."""
+    with connection.cursor() as cursor:
+        cursor.execute('CREATE SCHEMA "White Star"; CREATE TABLE "White Star"."a.b" (id int, "Name" text)')
+        cursor.execute("""CREATE TABLE crew AS SELECT 1 AS id, 'Ann, "año"' AS name UNION ALL SELECT 2, NULL""")
+    given = extensions.parse_dsn(connection.connection.dsn)
+    yield f"postgresql://{given['user']}@/{given['dbname']}?host={given['host']}&port={given.get('port', 5432)}"
+    with connection.cursor() as cursor:
+        cursor.execute('DROP SCHEMA "White Star" CASCADE; DROP TABLE crew')
+
+
+@pytest.fixture
+def stranger(database: str) -> Iterator[str]:
+    """The address with a user who has to know a password, and may read nothing."""
+    with connection.cursor() as cursor:
+        cursor.execute("CREATE ROLE stranger LOGIN PASSWORD 'right%'")
+        cursor.execute("SHOW hba_file")
+        rules = Path(cursor.fetchone()[0])
+        before = rules.read_text()
+        rules.write_text(f"local all stranger scram-sha-256\n{before}")
+        cursor.execute("SELECT pg_reload_conf()")
+    yield database.replace(f"//{database.partition('//')[2].partition('@')[0]}@", "//stranger:%s@")
+    rules.write_text(before)
+    with connection.cursor() as cursor:
+        cursor.execute("DROP ROLE stranger; SELECT pg_reload_conf()")
+
+
+def _open_connections() -> int:
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT count(*) FROM pg_stat_activity WHERE application_name = 'titanic-mlops'")
+        return int(cursor.fetchone()[0])
+
+
+def asked(uri: str) -> bytes:
+    """What an operator's look and fetch of a database bring."""
+    (found,) = transports.look(uri, is_operator=True)
+    return fetched(found, is_operator=True)[1]
+
+
+class TestPostgres:
+    """Another database: here the test's own."""
+
+    def test_it_works(self, database: str) -> None:
+        uri = f"{database}#crew"
+        (found,) = transports.look(uri, is_operator=True)
+
+        version, content, reports = fetched(found, is_operator=True)
+
+        assert found == Found(uri, "", None)
+        assert (version, content) == ("", 'id,name\n1,"Ann, ""año"""\n2,\n'.encode())
+        assert reports[-1] == len(content)
+
+    @pytest.mark.parametrize(
+        "query",
+        [
+            "public.crew",
+            "SELECT * FROM crew",
+            "with a as (select * from crew) select * from a ;",
+            "SELECT id, name FROM crew -- all of it",
+            "SELECT * FROM crew WHERE name IS NULL OR name LIKE '%a%'",
+        ],
+    )
+    def test_a_table_or_a_query_may_be_asked(self, database: str, query: str) -> None:
+        assert asked(f"{database}#{query}").startswith(b"id,name\n1,")
+
+    def test_a_name_is_split_on_the_first_dot_and_quoted(self, database: str) -> None:
+        with connection.cursor() as cursor:
+            cursor.execute('ALTER SCHEMA "White Star" RENAME TO "White-Star"')
+            content = asked(f"{database}#White-Star.a.b")
+            cursor.execute('ALTER SCHEMA "White-Star" RENAME TO "White Star"')
+
+        assert content == b"id,Name\n"
+
+    def test_pages_and_api_may_name_no_database(self, database: str) -> None:
+        for action in (
+            lambda: transports.check(f"{database}#crew"),
+            lambda: transports.look(f"{database}#crew"),
+            lambda: fetched(Found(f"{database}#crew", "", None)),
+        ):
+            assert refusal(action) == (
+                "A database is named in the admin or at the shell only: its address carries a password."
+            )
+
+    def test_the_configured_source_may_be_a_database(self, database: str, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(settings, "ENV", _with_source(f"{database}#crew"))
+
+        assert fetched(transports.look(f"{database}#crew")[0])[1].startswith(b"id,name\n")
+
+    @pytest.mark.parametrize(
+        "query",
+        [
+            "", " ", "DROP TABLE crew", "UPDATE crew SET id = 3", "crew; DROP TABLE crew", "SELECT 1; DROP TABLE crew",
+            "SELECT 1;; ", 'crew"', "SELECT%20*", "a\0b", "SELECT '\0'", "COPY crew TO PROGRAM 'id'",
+        ],
+    )  # fmt: skip
+    def test_what_is_neither_table_nor_query_is_refused(self, query: str) -> None:
+        message = refusal(lambda: transports.check(f"postgresql://ann:secret@db/ship#{query}", is_operator=True))
+
+        assert message == (
+            "Name one table, or one SELECT without a semicolon, behind the #, as in "
+            "postgresql://user:password@host/database#schema.table."
+        )
+
+    @pytest.mark.parametrize(
+        "query",
+        [
+            "WITH gone AS (DELETE FROM crew RETURNING *) SELECT * FROM gone",
+            "SELECT * INTO other FROM crew",
+            "SELECT 1) TO PROGRAM 'id' --",
+            "SELECT 1) AS a, (SELECT 2",
+            "SELECT setval('ingestion_dataset_id_seq', 1)",
+            "SELECT set_config('transaction_read_only', 'off', true)",
+            "SELECT nothing FROM crew",
+        ],
+    )
+    def test_what_would_change_something_is_refused_by_the_database(self, database: str, query: str) -> None:
+        uri = f"{database}#{query}"
+
+        message = refusal(lambda: fetched(Found(uri, "", None), is_operator=True))
+
+        assert " refuses the query: " in message
+        assert message.endswith(". Correct it.")
+        assert asked(f"{database}#SELECT count(*) FROM crew") == b"count\n2\n"
+
+    def test_a_missing_table_is_said_at_the_look(self, database: str) -> None:
+        message = refusal(lambda: transports.look(f"{database}#public.none", is_operator=True))
+
+        assert 'has no such table: relation "public.none" does not exist. Check schema and name.' in message
+
+    def test_the_right_password_opens(self, stranger: str) -> None:
+        assert asked(stranger.replace("%s", "right%25") + "#SELECT 1 AS one") == b"one\n1\n"
+
+    def test_a_wrong_password_is_said_and_not_shown(self, stranger: str) -> None:
+        message = refusal(lambda: asked(stranger.replace("%s", "wrong") + "#crew"))
+
+        assert 'does not let us in: password authentication failed for user "stranger".' in message
+        assert "wrong" not in message
+
+    def test_a_lack_of_rights_is_said(self, stranger: str) -> None:
+        message = refusal(lambda: asked(stranger.replace("%s", "right%25") + "#crew"))
+
+        assert message.endswith("does not show this to its user: permission denied for table crew. Grant SELECT.")
+
+    def test_a_password_that_is_part_of_the_reason_is_hidden(self, stranger: str) -> None:
+        message = refusal(lambda: asked(stranger.replace("%s", "right%25") + "#SELECT 'right%'::int"))
+
+        assert "right%" not in message
+
+    def test_a_missing_database_is_said(self, database: str) -> None:
+        uri = database.replace(f"/{connection.settings_dict['NAME']}?", "/none?") + "#crew"
+
+        message = refusal(lambda: asked(uri))
+
+        assert 'does not let us in: database "none" does not exist. Check user, password and database name.' in message
+
+    def test_a_server_that_is_away_is_said(self) -> None:
+        with socket.create_server(("127.0.0.1", 0)) as free:
+            port = free.getsockname()[1]
+
+        message = refusal(lambda: asked(f"postgresql://ann:secret@127.0.0.1:{port}/ship#crew"))
+
+        assert message.startswith("The database 127.0.0.1/ship cannot be reached: ")
+        assert message.endswith(". Check host and port.")
+        assert "secret" not in message
+
+    def test_a_hung_server_ends(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(postgres, "CONNECT_SECONDS", 2)
+        with socket.create_server(("127.0.0.1", 0)) as silent:
+            message = refusal(lambda: asked(f"postgresql://127.0.0.1:{silent.getsockname()[1]}/ship#crew"))
+
+        assert "timeout expired. Check host and port." in message
+
+    def test_a_query_without_end_is_given_up(self, database: str, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(postgres, "STATEMENT_SECONDS", 0.1)
+
+        message = refusal(lambda: fetched(Found(f"{database}#SELECT pg_sleep(30)", "", None), is_operator=True))
+
+        assert message.endswith("took too long: canceling statement due to statement timeout. Ask for less.")
+
+    def test_a_connection_that_breaks_off_is_said(self, database: str) -> None:
+        uri = f"{database}#SELECT pg_terminate_backend(pg_backend_pid())"
+
+        message = refusal(lambda: fetched(Found(uri, "", None), is_operator=True))
+
+        assert " broke off: " in message
+        assert message.endswith(". Try again.")
+
+    @pytest.mark.parametrize(
+        "place",
+        [
+            "postgresql://ann:sec/ret@db/ship", "postgresql://ann:secret@[db/ship", "postgresql://ann:secret@db:x/ship",
+            "postgresql://ann:secret@db/ship?secret=1", "postgresql://ann:sec%zzret@db/ship", "POSTGRESQL://a:secret@db/ship",
+        ],
+    )  # fmt: skip
+    def test_an_address_that_cannot_be_read_shows_nothing_of_its_password(self, place: str) -> None:
+        message = refusal(lambda: transports.check(f"{place}#crew", is_operator=True))
+
+        assert message == (
+            "The database's address cannot be read: write it as postgresql://user:password@host:5432/database#table, "
+            "special characters percent-encoded."
+        )
+
+    def test_a_cancel_goes_through_and_leaves_no_connection(self, database: str) -> None:
+        found = Found(f"{database}#SELECT generate_series(1, 1000000)", "", None)
+
+        with pytest.raises(Cancelled):
+            transports.fetch(found, io.BytesIO(), report=cancel, is_operator=True)
+
+        deadline = monotonic() + 5
+        while _open_connections() and monotonic() < deadline:
+            sleep(0.01)
+        assert _open_connections() == 0
+
+    def test_what_is_too_large_is_refused(self, database: str, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(settings, "LARGEST_SOURCE", 2048, raising=False)
+
+        message = refusal(lambda: asked(f"{database}#SELECT generate_series(1, 1000000)"))
+
+        assert message.endswith(" is larger than 2.0\xa0KB. Split it into smaller tables.")

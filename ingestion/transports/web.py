@@ -33,6 +33,7 @@ EXEMPT: frozenset[str] = frozenset()
 # requests-hardened lets IPv4-compatible (::127.0.0.1) and site-local (fec0::) addresses pass.
 _PUBLIC_IPV6 = IPv6Network("2000::/3")
 _LONGEST_VERSION = 300
+_LONGEST_LENGTH = 20
 
 
 class _Transient(SourceError):
@@ -168,13 +169,22 @@ def _asked(
         if not response.is_redirect:
             return response
         response.close()
-        uri = urljoin(uri, response.headers["Location"])
-        if urlsplit(uri).scheme != "https":
-            message = _("The server redirects to an address that is not https. Give the final https:// address.")
-            raise SourceError(message)
-        check(uri, is_operator=False)
+        uri = _redirected(uri, response.headers["Location"])
     message = _("The server redirects more than %(most)s times. Give the final address.")
     raise SourceError(message % {"most": MOST_REDIRECTS})
+
+
+def _redirected(uri: str, location: str) -> str:
+    try:
+        target = urljoin(uri, location)
+        is_https = urlsplit(target).scheme == "https"
+    except ValueError:
+        is_https = False
+    if not is_https:
+        message = _("The server redirects to an address that is not https. Give the final https:// address.")
+        raise SourceError(message)
+    check(target, is_operator=False)
+    return target
 
 
 def _refuse_status(uri: str, response: requests.Response) -> None:
@@ -207,7 +217,7 @@ def _version(response: requests.Response) -> str:
 
 def _length(response: requests.Response) -> int | None:
     length = response.headers.get("Content-Length", "")
-    return int(length) if length.isascii() and length.isdecimal() else None
+    return int(length) if length.isascii() and length.isdecimal() and len(length) < _LONGEST_LENGTH else None
 
 
 @contextmanager
