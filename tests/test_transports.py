@@ -443,8 +443,19 @@ class TestBucket:
         message = refusal(lambda: transports.look("gs://ship/a.csv"))
 
         assert message.startswith("There are no usable Google Cloud credentials: ")
-        assert message.endswith(". Correct GOOGLE_APPLICATION_CREDENTIALS.")
+        assert message.endswith(". Set GOOGLE_APPLICATION_CREDENTIALS.")
         assert str(file) in message
+
+    def test_missing_credentials_are_said(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        for name in ("STORAGE_EMULATOR_HOST", "GOOGLE_APPLICATION_CREDENTIALS"):
+            monkeypatch.delenv(name, raising=False)
+        monkeypatch.setenv("CLOUDSDK_CONFIG", str(tmp_path))
+        monkeypatch.setenv("NO_GCE_CHECK", "true")
+
+        assert refusal(lambda: transports.look("gs://ship/a.csv")) == (
+            "There are no usable Google Cloud credentials: Your default credentials were not found. "
+            "Set GOOGLE_APPLICATION_CREDENTIALS."
+        )
 
     def test_what_is_too_large_is_not_fetched(self, google: Server, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(settings, "LARGEST_SOURCE", 2048, raising=False)
@@ -535,6 +546,18 @@ class TestWeb:
         assert (version, content, reports[-1]) == ('"one"', BODY, len(BODY))
         headers = host.asked[-1][2]
         assert (headers["Range"], headers["If-Range"]) == (f"bytes={HALF}-", '"one"')
+
+    def test_it_resumes_after_a_passing_fault_too(self, host: Server) -> None:
+        broken = reply(200, BODY[:HALF], length=len(BODY), ETag='"one"')
+        host.answers = [broken, reply(503), part_from(HALF)]
+
+        assert fetched(at(host))[:2] == ('"one"', BODY)
+
+    def test_a_part_of_another_version_is_not_taken(self, host: Server) -> None:
+        broken = reply(200, b"x" * HALF, length=len(BODY), ETag='"one"')
+        host.answers = [broken, part_from(HALF, ETag='"two"'), reply(200, BODY, ETag='"two"')]
+
+        assert fetched(at(host))[:2] == ('"two"', BODY)
 
     def test_it_starts_over_when_the_range_is_ignored(self, host: Server) -> None:
         host.answers = [reply(200, b"x" * HALF, length=len(BODY), ETag='"one"'), reply(200, BODY, ETag='"two"')]
@@ -773,7 +796,17 @@ class TestWeb:
         }
 
     @pytest.mark.parametrize(
-        "uri", ["https://", "https:///a.csv", "https://host:x/", "https://[::1/", "https://a..b/", "https://a\\@b/"]
+        "uri",
+        [
+            "https://",
+            "https:///a.csv",
+            "https://host:x/",
+            "https://[::1/",
+            "https://a..b/",
+            "https://a..b:8443/",
+            "https://a:0/",
+            "https://a\\@b/",
+        ],
     )
     def test_what_is_no_address_is_refused(self, uri: str) -> None:
         assert refusal(lambda: transports.check(uri)) == f"“{uri}” is no https address: give https://host/path."

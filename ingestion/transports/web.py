@@ -32,6 +32,8 @@ MOST_REDIRECTS = 5
 EXEMPT: frozenset[str] = frozenset()
 # requests-hardened lets IPv4-compatible (::127.0.0.1) and site-local (fec0::) addresses pass.
 _PUBLIC_IPV6 = IPv6Network("2000::/3")
+_NO_SUCH_PART = {HTTPStatus.PARTIAL_CONTENT, HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE}
+_PASSING = _NO_SUCH_PART | {HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_MANY_REQUESTS}
 _LONGEST_VERSION = 300
 _LONGEST_LENGTH = 20
 
@@ -45,7 +47,7 @@ def check(uri: str, *, is_operator: bool) -> None:
     try:
         parts = urlsplit(uri)
         # Reading the port checks it; so does encoding the name.
-        is_address = bool(parts.hostname and (parts.port or parts.hostname.encode("idna")))
+        is_address = parts.port != 0 and bool((parts.hostname or "").encode("idna"))
     except ValueError:
         is_address = False
     if not is_address or not uri.isprintable() or "\\" in uri:
@@ -89,6 +91,7 @@ class _Download:
         self._uri = uri
         self._sink = sink
         self._etag = ""
+        self._version = ""
         self._ends_at = time.monotonic() + LONGEST_SECONDS
 
     def go_on(self) -> str:
@@ -97,17 +100,25 @@ class _Download:
         headers = {"Range": f"bytes={start}-", "If-Range": self._etag} if start else {}
         with _asked(self._session, "GET", self._uri, headers) as response:
             if not self._continues(response, start):
-                self._etag, start = "", 0
-                self._sink.restart()
-                _refuse_status(self._uri, response)
-            etag = response.headers.get("ETag", "")
-            self._etag = etag if etag.startswith('"') else ""
+                start = 0
+                self._start_over(response)
             self._save(response, start)
-            return _version(response)
+            return self._version
 
     def _continues(self, response: requests.Response, start: int) -> bool:
-        is_part = response.status_code == HTTPStatus.PARTIAL_CONTENT
-        return is_part and start > 0 and response.headers.get("Content-Range", "").startswith(f"bytes {start}-")
+        is_part = response.status_code == HTTPStatus.PARTIAL_CONTENT and start > 0
+        is_same = response.headers.get("ETag", self._etag) == self._etag
+        return is_part and is_same and response.headers.get("Content-Range", "").startswith(f"bytes {start}-")
+
+    def _start_over(self, response: requests.Response) -> None:
+        if response.status_code in _NO_SUCH_PART:
+            self._etag = ""
+        _refuse_status(self._uri, response)
+        etag = response.headers.get("ETag", "")
+        # A weak one does not promise the same bytes.
+        self._etag = etag if etag.startswith('"') else ""
+        self._version = _version(response)
+        self._sink.restart()
 
     def _save(self, response: requests.Response, start: int) -> None:
         length = _length(response)
@@ -136,12 +147,12 @@ class _PublicOnly(IPFilterAdapter):  # type: ignore[misc]
 
     def build_connection_pool_key_attributes(self, *args: Any, **kwargs: Any) -> tuple[dict[str, Any], dict[str, Any]]:
         """Called with the answer of DNS in hand, before each connection."""
-        place, settings = super().build_connection_pool_key_attributes(*args, **kwargs)
+        place, options = super().build_connection_pool_key_attributes(*args, **kwargs)
         address = ip_address(place["host"].strip("[]"))
         is_public = address.is_global and (address.version == 4 or address in _PUBLIC_IPV6)  # noqa: PLR2004
         if not is_public and str(address) not in EXEMPT:
             raise InvalidIPAddress(address)
-        return place, settings
+        return place, options
 
 
 def _session() -> requests.Session:
@@ -199,14 +210,6 @@ def _refuse_status(uri: str, response: requests.Response) -> None:
     message = _("The server answers %(status)s for %(uri)s. Try again later.")
     is_passing = status >= HTTPStatus.INTERNAL_SERVER_ERROR or status in _PASSING
     raise (_Transient if is_passing else SourceError)(message % {"uri": uri, "status": status})
-
-
-_PASSING = {
-    HTTPStatus.PARTIAL_CONTENT,
-    HTTPStatus.REQUEST_TIMEOUT,
-    HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE,
-    HTTPStatus.TOO_MANY_REQUESTS,
-}
 
 
 def _version(response: requests.Response) -> str:
