@@ -16,8 +16,8 @@ from urllib.parse import urljoin, urlsplit
 import requests
 import urllib3
 from django.utils.translation import gettext as _
-from requests_hardened.ip_filter import InvalidIPAddress  # type: ignore[import-untyped]
-from requests_hardened.ip_filter_adapter import IPFilterAdapter  # type: ignore[import-untyped]
+from requests_hardened.ip_filter import InvalidIPAddress
+from requests_hardened.ip_filter_adapter import IPFilterAdapter
 
 from ingestion.transports import network
 from ingestion.transports.errors import SourceError
