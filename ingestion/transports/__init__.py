@@ -1,13 +1,13 @@
 """How a table gets here: one module for each kind of address, with the same three functions.
 
-`check` says without a network whether an address may be used at all, `look` what is there by one call for metadata, and
-`fetch` brings the whole of it. All raise SourceError, a sentence. An operator, at the shell or in the admin, may name
-any file and any database; pages and API may name what is meant for them.
+An operator, at the shell or in the admin, may name any file and any database; pages and API may name a file of the
+inbox, the sample, the configured SOURCE_URI, gs:// and https://.
 """
 
+import re
 from typing import IO, Protocol
-from urllib.parse import urlsplit
 
+from django.conf import settings
 from django.utils.translation import gettext as _
 
 from ingestion.transports import bucket, local, postgres, web
@@ -17,39 +17,41 @@ from ingestion.transports.found import Found, Report
 __all__ = ["Found", "Report", "SourceError", "check", "fetch", "look", "shown"]
 
 
-class Transport(Protocol):
+class _Transport(Protocol):
     """What a kind of address can do."""
 
-    def check(self, uri: str, *, is_operator: bool) -> None:
-        """Raise SourceError when this address may not be used."""
+    def check(self, uri: str, *, is_operator: bool) -> None: ...
 
-    def look(self, uri: str, *, is_operator: bool) -> list[Found]:
-        """What is there, oldest change first."""
+    def look(self, uri: str, *, is_operator: bool) -> list[Found]: ...
 
-    def fetch(self, found: Found, into: IO[bytes], *, report: Report, is_operator: bool) -> str:
-        """Write all of it into the file and return the version that was really fetched."""
+    def fetch(self, found: Found, into: IO[bytes], *, report: Report, is_operator: bool) -> str: ...
 
 
-_TRANSPORTS: dict[str, Transport] = {
-    "": local, "gs": bucket, "https": web, "postgresql": postgres, "postgres": postgres,
-}  # fmt: skip
+_TRANSPORTS: dict[str, _Transport] = {
+    "": local,
+    "gs": bucket,
+    "https": web,
+    "postgres": postgres,
+    "postgresql": postgres,
+}
+# Behind a user's name, all up to the last @ unless it is a port: a password that was never encoded is hidden, too.
+_PASSWORD = re.compile(r"^([a-z0-9+.-]+://[^:/?#@]*):(?!\d+[/?#])[^#]*@", re.IGNORECASE)
+_PASSWORD_PARAMETER = re.compile(r"([?&](?:ssl)?password=)[^&#]*", re.IGNORECASE)
 
 
-def check(uri: str, *, is_operator: bool) -> None:
-    """Raise SourceError when this address may not be used."""
-    _of(uri).check(uri, is_operator=is_operator)
+def check(uri: str, *, is_operator: bool = False) -> None:
+    """Raise SourceError when this address may not be used at all; asks no network."""
+    _of(uri).check(uri, is_operator=_is_trusted(uri, is_operator))
 
 
-def look(uri: str, *, is_operator: bool) -> list[Found]:
+def look(uri: str, *, is_operator: bool = False) -> list[Found]:
     """What is at the address, from metadata alone, oldest change first; raises SourceError when nothing is."""
-    check(uri, is_operator=is_operator)
-    return _of(uri).look(uri, is_operator=is_operator)
+    return _of(uri).look(uri, is_operator=_is_trusted(uri, is_operator))
 
 
-def fetch(found: Found, into: IO[bytes], *, report: Report, is_operator: bool) -> str:
-    """Write the whole object into the file and return the version that was really fetched."""
-    check(found.uri, is_operator=is_operator)
-    return _of(found.uri).fetch(found, into, report=report, is_operator=is_operator)
+def fetch(found: Found, into: IO[bytes], *, report: Report, is_operator: bool = False) -> str:
+    """Write the whole object into the empty file and return the version that was really fetched."""
+    return _of(found.uri).fetch(found, into, report=report, is_operator=_is_trusted(found.uri, is_operator))
 
 
 def shown(uri: str) -> str:
@@ -58,20 +60,20 @@ def shown(uri: str) -> str:
     >>> shown("postgresql://ann:secret@db:5432/ship#passengers")
     'postgresql://ann@db:5432/ship#passengers'
     """
-    try:
-        parts = urlsplit(uri)
-    except ValueError:
-        return uri
-    if parts.password is None:
-        return uri
-    place = parts.netloc.rpartition("@")[2]
-    return parts._replace(netloc=f"{parts.username}@{place}").geturl()
+    return _PASSWORD_PARAMETER.sub(r"\1…", _PASSWORD.sub(r"\1@", uri))
 
 
-def _of(uri: str) -> Transport:
+def _is_trusted(uri: str, is_operator: bool) -> bool:  # noqa: FBT001
+    # Who sets SOURCE_URI sits at the shell.
+    return is_operator or uri == settings.ENV.source_uri
+
+
+def _of(uri: str) -> _Transport:
     scheme, separator, _rest = uri.partition("://")
-    transport = _TRANSPORTS.get(scheme.lower() if separator else "")
-    if transport is None:
+    scheme = scheme.lower() if separator else ""
+    if scheme == "file":
+        raise SourceError(_("Name a file by its path alone, without file://."))
+    if scheme not in _TRANSPORTS:
         message = _("“%(uri)s” is no address this system reads: give gs://…, https://…, or a file in the inbox.")
-        raise SourceError(message % {"uri": shown(uri)}, field="uri")
-    return transport
+        raise SourceError(message % {"uri": shown(uri)})
+    return _TRANSPORTS[scheme]

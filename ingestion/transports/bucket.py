@@ -3,125 +3,198 @@
 Credentials are the environment's: a service account's file, workload identity, or none for an emulator.
 """
 
-import io
+import os
+import re
+from base64 import b64encode
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
+from time import monotonic
 from typing import IO, Any
 
 from django.utils.translation import gettext as _
 
+from ingestion.transports import network
 from ingestion.transports.errors import SourceError
 from ingestion.transports.found import Found, Report
+from ingestion.transports.sink import Sink, refuse_too_large
 
-#: How long a call, with all its retries, may take.
+#: How long is tried without one byte moving.
 DEADLINE_SECONDS = 60.0
-_TIMEOUT = (10.0, 30.0)
 _GENERATION = "generation "
+_ADDRESS = re.compile(r"gs://(?P<bucket>[a-z0-9][a-z0-9._-]+[a-z0-9])/(?P<name>[^\0\r\n]*)", re.IGNORECASE)
 
 
 def check(uri: str, *, is_operator: bool) -> None:
     """Refuse what names no object."""
-    bucket, name = _parts(uri)
-    if not bucket or not name or name.endswith("/") or "*" in name[:-1] or "\0" in uri:
-        message = _("“%(uri)s” names no object: give gs://bucket/object, or gs://bucket/prefix* for all that begin so.")
-        raise SourceError(message % {"uri": uri}, field="uri")
+    _bucket, name = _parts(uri)
+    if not name or name.endswith("/") or "*" in name[:-1]:
+        raise _unreadable(uri)
 
 
 def look(uri: str, *, is_operator: bool) -> list[Found]:
-    """The object, or every object whose name begins with the prefix, by generation: one call."""
+    """The object, or every object whose name begins with the prefix, by one call for metadata."""
+    check(uri, is_operator=is_operator)
     bucket, name = _parts(uri)
-    with _explained(uri):
-        if name.endswith("*"):
-            listed = _client().list_blobs(bucket, prefix=name[:-1], retry=_retry(), timeout=_TIMEOUT)
-            blobs = sorted((blob for blob in listed if not blob.name.endswith("/")), key=lambda blob: blob.updated)
-        else:
-            blob = _client().bucket(bucket).get_blob(name, retry=_retry(), timeout=_TIMEOUT)
-            blobs = [blob] if blob else []
+    with _explained(uri), closing(_client()) as client:
+        blobs = _listed(client, bucket, name[:-1]) if name.endswith("*") else _named(client, bucket, name)
     if not blobs:
-        raise SourceError(_("There is no object at %(uri)s. Check bucket and name.") % {"uri": uri}, field="uri")
+        message = _("There is no object at %(uri)s, or no such bucket. Check bucket and name.")
+        raise SourceError(message % {"uri": uri})
     return [Found(f"gs://{bucket}/{blob.name}", f"{_GENERATION}{blob.generation}", blob.size) for blob in blobs]
 
 
 def fetch(found: Found, into: IO[bytes], *, report: Report, is_operator: bool) -> str:
-    """Download that generation as it is stored; the client resumes, and compares the crc32c."""
-    from google.cloud.storage.exceptions import DataCorruption
-
+    """Download the generation that was found as it is stored, and compare its checksum."""
     bucket, name = _parts(found.uri)
     generation = int(found.version.removeprefix(_GENERATION)) if found.version else None
-    with _explained(found.uri):
-        blob = _client().bucket(bucket).blob(name, generation=generation)
-        sink: Any = _Reporting(into, report)
-        for is_last in (False, True):
-            try:
-                blob.download_to_file(sink, raw_download=True, checksum="crc32c", retry=_retry(), timeout=_TIMEOUT)
-                break
-            except DataCorruption:
-                if is_last:
-                    raise
-                into.seek(0)
-                into.truncate()
-    return f"{_GENERATION}{blob.generation or generation}"
+    with _explained(found.uri), closing(_client()) as client:
+        blobs = _named(client, bucket, name, generation)
+        if not blobs:
+            raise _gone(found.uri)
+        there = blobs[0]
+        refuse_too_large(there.size, uri=found.uri)
+        sink = _Summed(into, report, uri=found.uri)
+        _download(there, sink)
+        if not sink.is_whole(there.crc32c):
+            sink.restart()
+            _download(there, sink)
+    if not sink.is_whole(there.crc32c):
+        message = _("%(uri)s arrived damaged twice: its checksum differs. Start again, or upload the object anew.")
+        raise SourceError(message % {"uri": found.uri})
+    sink.finish()
+    return f"{_GENERATION}{there.generation}"
+
+
+class _Summed(Sink):
+    """Knows the checksum of what was written: the client leaves it out after a transfer that was resumed."""
+
+    def __init__(self, file: IO[bytes], report: Report, *, uri: str) -> None:
+        super().__init__(file, report, uri=uri)
+        self._checksum = self._new_checksum()
+
+    @staticmethod
+    def _new_checksum() -> Any:
+        from google_crc32c import Checksum
+
+        return Checksum()  # type: ignore[no-untyped-call]
+
+    def write(self, block: bytes) -> int:
+        """Append the block."""
+        self._checksum.update(block)
+        return super().write(block)
+
+    def restart(self) -> None:
+        """Forget what was written."""
+        super().restart()
+        self._checksum = self._new_checksum()
+
+    def is_whole(self, crc32c: str | None) -> bool:
+        """Whether this is the checksum, in Google's spelling; some emulators tell none."""
+        return crc32c is None or crc32c == b64encode(self._checksum.digest()).decode()
 
 
 def _parts(uri: str) -> tuple[str, str]:
-    bucket, _slash, name = uri.partition("://")[2].partition("/")
-    return bucket, name
+    address = _ADDRESS.fullmatch(uri)
+    if address is None:
+        raise _unreadable(uri)
+    return address["bucket"], address["name"]
 
 
 def _client() -> Any:
     from google.cloud import storage
 
+    # The client would ask for the bucket's own metadata in a thread, for traces that nobody collects.
+    os.environ.setdefault("DISABLE_GCS_PYTHON_CLIENT_OTEL_BUCKET_METADATA", "true")
     return storage.Client(project=None)
 
 
-def _retry() -> Any:
+def _listed(client: Any, bucket: str, prefix: str) -> list[Any]:
+    from google.api_core.exceptions import NotFound
+
+    blobs = client.list_blobs(bucket, prefix=prefix, retry=_retry(), timeout=network.TIMEOUT)
+    try:
+        # A name that ends with a slash is the console's idea of a folder.
+        files = [blob for blob in blobs if not blob.name.endswith("/")]
+    except NotFound:
+        return []
+    return sorted(files, key=lambda blob: (blob.updated, blob.name))
+
+
+def _named(client: Any, bucket: str, name: str, generation: int | None = None) -> list[Any]:
+    blob = client.bucket(bucket).get_blob(name, generation=generation, retry=_retry(), timeout=network.TIMEOUT)
+    return [] if blob is None else [blob]
+
+
+def _download(there: Any, sink: Sink) -> None:
+    # A blob of its own: what is read changes what it knows of itself.
+    blob = there.bucket.blob(there.name, generation=there.generation)
+    blob.download_to_file(sink, raw_download=True, checksum=None, retry=_retry(sink), timeout=network.TIMEOUT)
+
+
+def _retry(sink: Sink | None = None) -> Any:
+    """The client's own retry; a download counts from the last byte that came, however long it takes as a whole."""
     from google.cloud.storage.retry import DEFAULT_RETRY
 
-    return DEFAULT_RETRY.with_timeout(DEADLINE_SECONDS)
-
-
-class _Reporting(io.RawIOBase):
-    """Writes into a file and tells how far it is."""
-
-    def __init__(self, file: IO[bytes], report: Report) -> None:
-        self._file = file
-        self._report = report
-
-    def writable(self) -> bool:
-        return True
-
-    def write(self, block: Any) -> int:
-        written = self._file.write(block)
-        self._report(self._file.tell())
-        return written
+    if sink is None:
+        return DEFAULT_RETRY.with_timeout(DEADLINE_SECONDS)
+    is_transient = DEFAULT_RETRY._predicate
+    return DEFAULT_RETRY.with_timeout(None).with_predicate(
+        lambda error: is_transient(error) and monotonic() - sink.moved_at < DEADLINE_SECONDS
+    )
 
 
 @contextmanager
 def _explained(uri: str) -> Iterator[None]:
     """Turn the client's errors into one sentence."""
     import requests
-    from google.api_core import exceptions as api
-    from google.auth import exceptions as auth
-    from google.cloud.storage.exceptions import DataCorruption, InvalidResponse
+    import urllib3
+    from google.api_core.exceptions import GoogleAPIError
+    from google.auth.exceptions import GoogleAuthError
 
     try:
         yield
-    except api.NotFound as error:
-        message = _("There is no object at %(uri)s any more, or no such bucket. Check bucket and name.")
-        raise SourceError(message % {"uri": uri}, field="uri") from error
-    except (api.Forbidden, api.Unauthorized) as error:
-        message = _("Google refuses to show %(uri)s to these credentials. Grant them “Storage Object Viewer”.")
-        raise SourceError(message % {"uri": uri}, field="uri") from error
-    except (auth.GoogleAuthError, ValueError) as error:
-        message = _("There are no usable Google credentials (%(reason)s). Set GOOGLE_APPLICATION_CREDENTIALS.")
-        raise SourceError(message % {"reason": _first_line(error)}, field="uri") from error
-    except DataCorruption as error:
-        message = _("%(uri)s arrived damaged twice: its checksum is another. Start again.")
-        raise SourceError(message % {"uri": uri}, field="uri") from error
-    except (api.GoogleAPIError, InvalidResponse, requests.RequestException, ConnectionError) as error:
-        message = _("%(uri)s cannot be reached (%(reason)s). Check the network and start again.")
-        raise SourceError(message % {"uri": uri, "reason": _first_line(error)}, field="uri") from error
+    except GoogleAPIError as error:
+        raise _refusal(uri, error) from error
+    except GoogleAuthError as error:
+        raise _credentials(uri, error) from error
+    except (requests.RequestException, urllib3.exceptions.HTTPError, ConnectionError) as error:
+        raise _unreachable(uri, error) from error
 
 
-def _first_line(error: BaseException) -> str:
-    return str(error).strip().partition("\n")[0][:200].rstrip(".") or type(error).__name__
+def _refusal(uri: str, error: Exception) -> SourceError:
+    from google.api_core import exceptions as api
+
+    answer = error.cause if isinstance(error, api.RetryError) else error
+    if not isinstance(answer, api.GoogleAPICallError):
+        return _unreachable(uri, error)
+    if isinstance(answer, api.NotFound):
+        return _gone(uri)
+    if isinstance(answer, (api.Forbidden, api.Unauthorized)):
+        message = _("Google Cloud does not show %(uri)s to these credentials. Grant them “Storage Object Viewer”.")
+        return SourceError(message % {"uri": uri})
+    message = _("Google Cloud Storage answers %(status)s for %(uri)s. Try again later.")
+    return SourceError(message % {"uri": uri, "status": int(answer.code or 0)})
+
+
+def _credentials(uri: str, error: Exception) -> SourceError:
+    from google.auth.exceptions import TransportError
+
+    if isinstance(error, TransportError):
+        return _unreachable(uri, error)
+    message = _("There are no usable Google Cloud credentials: %(reason)s. Set GOOGLE_APPLICATION_CREDENTIALS.")
+    reason = str(error.args[0] if error.args else error).partition("\n")[0].partition(". ")[0][:200].rstrip(".")
+    return SourceError(message % {"reason": reason})
+
+
+def _unreachable(uri: str, error: BaseException) -> SourceError:
+    message = _("%(uri)s cannot be reached: %(reason)s. Check the network and try again.")
+    return SourceError(message % {"uri": uri, "reason": network.why(error)})
+
+
+def _gone(uri: str) -> SourceError:
+    return SourceError(_("%(uri)s was removed or replaced meanwhile. It is taken at the next look.") % {"uri": uri})
+
+
+def _unreadable(uri: str) -> SourceError:
+    message = _("“%(uri)s” names no object: give gs://bucket/object, or gs://bucket/prefix* for all that begin so.")
+    return SourceError(message % {"uri": ascii(uri)[1:-1] if not uri.isprintable() else uri})

@@ -3,7 +3,6 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
-BLOCK_BYTES = 1024 * 1024
 #: Takes the bytes fetched so far; may raise to stop the transfer.
 Report = Callable[[int], None]
 

@@ -1,93 +1,138 @@
 """A table or a query of another PostgreSQL database, as CSV. Operators only: the address carries a password."""
 
 import re
-from collections.abc import Callable
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from typing import IO, Any
-from urllib.parse import unquote, urlsplit
 
 import psycopg2
 from django.utils.translation import gettext as _
-from psycopg2 import sql
+from psycopg2 import errors, extensions, sql
 
 from ingestion.transports.errors import SourceError
 from ingestion.transports.found import Found, Report
+from ingestion.transports.sink import Sink
 
 CONNECT_SECONDS = 10
 STATEMENT_SECONDS = 3600
-_TABLE = re.compile(r"\w+(\.\w+)?")
-_QUERY = re.compile(r"(select|with)\s", re.IGNORECASE)
+_TABLE = re.compile(r"[\w$-]+(\.[\w$.-]+)?")
+_QUERY = re.compile(r"(select|with)\s[^;]+", re.IGNORECASE)
+# A server that vanishes is noticed after a minute.
+_KEEPALIVES: dict[str, Any] = {"keepalives": 1, "keepalives_idle": 30, "keepalives_interval": 10, "keepalives_count": 3}
 
 
 def check(uri: str, *, is_operator: bool) -> None:
     """Refuse all but an operator's address with one table or one query behind the #."""
     if not is_operator:
-        message = _("A database can only be named in the admin or at the shell, as its address carries a password.")
-        raise SourceError(message, field="uri")
-    asked = _asked(uri)
-    is_query = _QUERY.match(asked) and ";" not in asked
-    if "\0" in uri or not (_TABLE.fullmatch(asked) or is_query):
-        message = _(
-            "Name one table or one SELECT without a semicolon behind the #, as in "
-            "postgresql://user:password@host/database#schema.table."
-        )
-        raise SourceError(message, field="uri")
+        raise SourceError(_("A database is named in the admin or at the shell only: its address carries a password."))
+    place, _hash, asked = uri.partition("#")
+    _parameters(place)
+    _query(asked)
 
 
 def look(uri: str, *, is_operator: bool) -> list[Found]:
-    """The table; a database tells no version, so that its content has to decide."""
+    """The table or query, planned but not run; a database tells no version."""
+    check(uri, is_operator=is_operator)
+    place, _hash, asked = uri.partition("#")
+    with _cursor(place) as cursor:
+        cursor.execute(sql.SQL("EXPLAIN SELECT * FROM (\n{}\n) AS asked").format(_query(asked)))
     return [Found(uri, "", None)]
 
 
 def fetch(found: Found, into: IO[bytes], *, report: Report, is_operator: bool) -> str:
-    """COPY the table or the query's rows, of one moment, into the file."""
-    place, _hash, _asked_for = found.uri.partition("#")
-    try:
-        database = psycopg2.connect(place, connect_timeout=CONNECT_SECONDS, application_name="titanic-mlops")
-    except psycopg2.Error as error:
-        raise _explained(error) from error
-    try:
-        database.set_session(isolation_level="REPEATABLE READ", readonly=True)
-        with database.cursor() as cursor:
-            cursor.execute("SET statement_timeout = %s", [STATEMENT_SECONDS * 1000])
-            query = _query(_asked(found.uri))
-            # What stands here is a query in parentheses, and cannot lead out of those that COPY puts around it.
-            cursor.execute(sql.SQL("EXPLAIN SELECT * FROM (\n{}\n) AS asked").format(query))
-            statement = sql.SQL("COPY (\n{}\n) TO STDOUT WITH (FORMAT csv, HEADER)").format(query)
-            cursor.copy_expert(statement, _Reporting(into, report))
-    except psycopg2.Error as error:
-        raise _explained(error) from error
-    finally:
-        database.close()
+    """COPY the rows of one moment into the file."""
+    check(found.uri, is_operator=is_operator)
+    place, _hash, asked = found.uri.partition("#")
+    sink = Sink(into, report, uri=_shown(_parameters(place)))
+    with _cursor(place) as cursor:
+        cursor.copy_expert(sql.SQL("COPY (\n{}\n) TO STDOUT (FORMAT csv, HEADER)").format(_query(asked)), sink)
+    sink.finish()
     return ""
 
 
-def _asked(uri: str) -> str:
-    try:
-        return unquote(urlsplit(uri).fragment).strip()
-    except ValueError:
-        return ""
-
-
 def _query(asked: str) -> sql.Composable:
+    """The one query, or all of the one table; raises SourceError when it is neither."""
+    asked = asked.strip().removesuffix(";").rstrip()
     if _TABLE.fullmatch(asked):
-        return sql.SQL("SELECT * FROM {}").format(sql.Identifier(*asked.split(".")))
-    return sql.SQL(asked)
+        return sql.SQL("SELECT * FROM {}").format(sql.Identifier(*asked.split(".", 1)))
+    if _QUERY.fullmatch(asked) and "\0" not in asked:
+        return sql.SQL(asked)
+    message = _(
+        "Name one table, or one SELECT without a semicolon, behind the #, as in "
+        "postgresql://user:password@host/database#schema.table."
+    )
+    raise SourceError(message)
 
 
-class _Reporting:
-    """Writes into a file and tells how far it is."""
+def _parameters(place: str) -> dict[str, str]:
+    """What the address says; never quoted in a message, as a wrong address may show half of its password."""
+    try:
+        parameters = dict(extensions.parse_dsn(place))
+        ports = [int(port) for port in parameters.get("port", "").split(",") if port]
+    except (psycopg2.Error, ValueError):
+        ports = [-1]
+    if min(ports, default=1) < 1:
+        message = _(
+            "The database's address cannot be read: write it as postgresql://user:password@host:5432/database#table, "
+            "special characters percent-encoded."
+        )
+        raise SourceError(message)
+    return parameters
 
-    def __init__(self, file: IO[bytes], report: Report) -> None:
-        self._file = file
-        self._report: Callable[[int], None] = report
 
-    def write(self, block: bytes) -> Any:
-        """Called by the driver for each row."""
-        self._file.write(block)
-        self._report(self._file.tell())
+def _shown(parameters: dict[str, str]) -> str:
+    return f"{parameters.get('host', 'localhost')}/{parameters.get('dbname', '')}"
 
 
-def _explained(error: psycopg2.Error) -> SourceError:
-    reason = str(error).strip().partition("\n")[0][:300].rstrip(".")
-    message = _("The database cannot be read: %(reason)s. Check the address and the rights of its user.")
-    return SourceError(message % {"reason": reason}, field="uri")
+@contextmanager
+def _cursor(place: str) -> Iterator[Any]:
+    """A cursor in a transaction that sees one moment and can change nothing."""
+    parameters = _parameters(place)
+    try:
+        database = psycopg2.connect(
+            place,
+            connect_timeout=CONNECT_SECONDS,
+            client_encoding="UTF8",
+            application_name="titanic-mlops",
+            **_KEEPALIVES,
+        )
+    except psycopg2.Error as error:
+        raise _no_entry(error, parameters) from error
+    with closing(database):
+        try:
+            database.set_session(isolation_level="REPEATABLE READ", readonly=True)
+            with database.cursor() as cursor:
+                cursor.execute("SET LOCAL statement_timeout = %s", [STATEMENT_SECONDS * 1000])
+                yield cursor
+        except psycopg2.Error as error:
+            raise _refusal(error, parameters) from error
+
+
+def _no_entry(error: psycopg2.Error, parameters: dict[str, str]) -> SourceError:
+    # libpq tells no code here: what the server itself says carries this word in every language.
+    if "FATAL" in str(error):
+        message = _("The database %(place)s does not let us in: %(reason)s. Check user, password and database name.")
+    else:
+        message = _("The database %(place)s cannot be reached: %(reason)s. Check host and port.")
+    return SourceError(message % {"place": _shown(parameters), "reason": _reason(error, parameters)})
+
+
+def _refusal(error: psycopg2.Error, parameters: dict[str, str]) -> SourceError:
+    if isinstance(error, errors.UndefinedTable):
+        message = _("The database %(place)s has no such table: %(reason)s. Check schema and name.")
+    elif isinstance(error, errors.InsufficientPrivilege):
+        message = _("The database %(place)s does not show this to its user: %(reason)s. Grant SELECT.")
+    elif isinstance(error, errors.QueryCanceled):
+        message = _("The database %(place)s took too long: %(reason)s. Ask for less.")
+    elif error.pgcode is None:
+        message = _("The connection to the database %(place)s broke off: %(reason)s. Try again.")
+    else:
+        message = _("The database %(place)s refuses the query: %(reason)s. Correct it.")
+    return SourceError(message % {"place": _shown(parameters), "reason": _reason(error, parameters)})
+
+
+def _reason(error: psycopg2.Error, parameters: dict[str, str]) -> str:
+    said = error.diag.message_primary or str(error)
+    reason = said.strip().partition("\n")[0].rpartition("FATAL:")[2].strip()[:300].rstrip(".")
+    password = parameters.get("password")
+    return reason.replace(password, "…") if password else reason

@@ -1,34 +1,44 @@
 """Files behind https.
 
-The address is somebody's input, so it may lead nowhere but into the open internet: not to this machine, not into its
+The address is somebody's input, so it may lead nowhere but into the open internet: not to this machine nor into its
 network, neither by name nor by redirect. requests-hardened resolves a name once and connects to that very address.
 """
 
+import os
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from http import HTTPStatus
+from ipaddress import IPv6Network, ip_address
 from typing import IO, Any
 from urllib.parse import urljoin, urlsplit
 
+import requests
+import urllib3
 from django.utils.translation import gettext as _
+from requests_hardened.ip_filter import InvalidIPAddress
+from requests_hardened.ip_filter_adapter import IPFilterAdapter
 
+from ingestion.transports import network
 from ingestion.transports.errors import SourceError
-from ingestion.transports.found import BLOCK_BYTES, Found, Report
+from ingestion.transports.found import Found, Report
+from ingestion.transports.sink import BLOCK_BYTES, Sink, refuse_too_large
 
-TRIES = 4
-BACK_OFF_SECONDS = 1.0
-TIMEOUT = (10.0, 30.0)
-LARGEST_BYTES = 16 * 1024**3
+#: Seconds before a second, a third and a fourth try.
+PAUSES = (1.0, 2.0, 4.0)
+LONGEST_SECONDS = 3600.0
 MOST_REDIRECTS = 5
-#: Only tests, with a server of their own, allow the loopback and another authority.
-ALLOWS_LOOPBACK = False
-AUTHORITIES: bool | str = True
-_REDIRECTS = {301, 302, 303, 307, 308}
-_WITHOUT_HEAD = {HTTPStatus.METHOD_NOT_ALLOWED, HTTPStatus.NOT_IMPLEMENTED}
+#: Addresses that may be reached although they are not public; for the tests' own server alone.
+EXEMPT: frozenset[str] = frozenset()
+# requests-hardened lets IPv4-compatible (::127.0.0.1) and site-local (fec0::) addresses pass.
+_PUBLIC_IPV6 = IPv6Network("2000::/3")
+_NO_SUCH_PART = {HTTPStatus.PARTIAL_CONTENT, HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE}
+_PASSING = _NO_SUCH_PART | {HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_MANY_REQUESTS}
+_LONGEST_VERSION = 300
+_LONGEST_LENGTH = 20
 
 
-class _BrokenOff(Exception):
+class _Transient(SourceError):
     """A transfer that may go better the next time."""
 
 
@@ -36,146 +46,199 @@ def check(uri: str, *, is_operator: bool) -> None:
     """Refuse what is no https address, or carries a password."""
     try:
         parts = urlsplit(uri)
-        is_plain = bool(parts.hostname) and parts.username is None and (parts.port is None or parts.port > 0)
+        # Reading the port checks it; so does encoding the name.
+        is_address = parts.port != 0 and bool((parts.hostname or "").encode("idna"))
     except ValueError:
-        is_plain = False
-    if not is_plain or not uri.isprintable() or " " in uri:
-        message = _("“%(uri)s” is no plain https address: give https://host/path, without a user or a password.")
-        raise SourceError(message % {"uri": "".join(filter(str.isprintable, uri))}, field="uri")
+        is_address = False
+    if not is_address or not uri.isprintable() or "\\" in uri:
+        message = _("“%(uri)s” is no https address: give https://host/path.")
+        raise SourceError(message % {"uri": ascii(uri)[1:-1] if not uri.isprintable() else uri})
+    if "@" in parts.netloc:
+        raise SourceError(_("Take user and password out of the address: they are not kept safe there."))
 
 
 def look(uri: str, *, is_operator: bool) -> list[Found]:
     """The file, by its ETag or its time of change."""
-    with _session() as session, _explained(uri):
+    check(uri, is_operator=is_operator)
+    with _session() as session:
         response = _asked(session, "HEAD", uri)
-        if response.status_code in _WITHOUT_HEAD:
+        if response.status_code >= HTTPStatus.BAD_REQUEST:
+            # Some servers know no HEAD, and a signed address is good for GET alone.
+            response.close()
             response = _asked(session, "GET", uri)
         with response:
             _refuse_status(uri, response)
-            size = response.headers.get("Content-Length", "")
-            return [Found(uri, _version(response), int(size) if size.isdecimal() else None)]
+            return [Found(uri, _version(response), _length(response))]
 
 
 def fetch(found: Found, into: IO[bytes], *, report: Report, is_operator: bool) -> str:
     """Download the file; a transfer that breaks off resumes where the server can, or starts over."""
-    version = ""
+    check(found.uri, is_operator=is_operator)
     with _session() as session:
-        for attempt in range(TRIES):
-            try:
-                with _explained(found.uri, can_retry=attempt + 1 < TRIES):
-                    response = _resumed(session, found.uri, into, version)
-                    with response:
-                        version = _version(response)
-                        _save(found.uri, response, into, report)
-                    return version
-            except _BrokenOff:
-                time.sleep(BACK_OFF_SECONDS * 2**attempt)
-    raise AssertionError
+        download = _Download(session, found.uri, Sink(into, report, uri=found.uri))
+        for pause in PAUSES:
+            with suppress(_Transient):
+                return download.go_on()
+            time.sleep(pause)
+        return download.go_on()
 
 
-def _resumed(session: Any, uri: str, into: IO[bytes], version: str) -> Any:
-    """An answer that goes on where the file ends, or one from the beginning into an emptied file."""
-    offset = into.tell()
-    headers = {"Range": f"bytes={offset}-", "If-Range": version} if offset and version.startswith('"') else {}
-    response = _asked(session, "GET", uri, headers)
-    starts_there = response.headers.get("Content-Range", "").startswith(f"bytes {offset}-")
-    if response.status_code == HTTPStatus.PARTIAL_CONTENT and starts_there:
-        return response
-    if response.status_code == HTTPStatus.OK:
-        into.seek(0)
-        into.truncate()
-        return response
-    with response:
-        _refuse_status(uri, response)
-    raise _BrokenOff
+class _Download:
+    """One file on its way, in one try or several."""
+
+    def __init__(self, session: requests.Session, uri: str, sink: Sink) -> None:
+        self._session = session
+        self._uri = uri
+        self._sink = sink
+        self._etag = ""
+        self._version = ""
+        self._ends_at = time.monotonic() + LONGEST_SECONDS
+
+    def go_on(self) -> str:
+        """Fetch what is missing and return the version; raises _Transient when it breaks off again."""
+        start = self._sink.byte_count if self._etag else 0
+        headers = {"Range": f"bytes={start}-", "If-Range": self._etag} if start else {}
+        with _asked(self._session, "GET", self._uri, headers) as response:
+            if not self._continues(response, start):
+                start = 0
+                self._start_over(response)
+            self._save(response, start)
+            return self._version
+
+    def _continues(self, response: requests.Response, start: int) -> bool:
+        is_part = response.status_code == HTTPStatus.PARTIAL_CONTENT and start > 0
+        is_same = response.headers.get("ETag", self._etag) == self._etag
+        return is_part and is_same and response.headers.get("Content-Range", "").startswith(f"bytes {start}-")
+
+    def _start_over(self, response: requests.Response) -> None:
+        if response.status_code in _NO_SUCH_PART:
+            self._etag = ""
+        _refuse_status(self._uri, response)
+        etag = response.headers.get("ETag", "")
+        # A weak one does not promise the same bytes.
+        self._etag = etag if etag.startswith('"') else ""
+        self._version = _version(response)
+        self._sink.restart()
+
+    def _save(self, response: requests.Response, start: int) -> None:
+        length = _length(response)
+        refuse_too_large(start + (length or 0), uri=self._uri)
+        for block in _blocks(self._uri, response):
+            self._sink.write(block)
+            if time.monotonic() > self._ends_at:
+                raise SourceError(_("%(uri)s comes too slowly. Fetch it by hand and upload it.") % {"uri": self._uri})
+        if length is not None and self._sink.byte_count != start + length:
+            raise _broken_off(self._uri)
+        self._sink.finish()
 
 
-def _save(uri: str, response: Any, into: IO[bytes], report: Report) -> None:
-    # Bytes as they are stored: a table that is compressed says so itself.
-    for block in response.raw.stream(BLOCK_BYTES, decode_content=False):
-        into.write(block)
-        report(into.tell())
-        if into.tell() > LARGEST_BYTES:
-            message = _("%(uri)s is larger than %(most)s GB. Split it.")
-            raise SourceError(message % {"uri": uri, "most": LARGEST_BYTES // 1024**3}, field="uri")
+def _blocks(uri: str, response: requests.Response) -> Iterator[bytes]:
+    """What has come, as it comes: as it is stored, so that a packed table stays packed."""
+    while True:
+        with _explained(uri):
+            block = response.raw.read1(BLOCK_BYTES, decode_content=False)
+        if not block:
+            return
+        yield block
 
 
-def _session() -> Any:
-    from requests_hardened import Config, Manager
+class _PublicOnly(IPFilterAdapter):  # type: ignore[misc]
+    """Connects to public addresses alone."""
 
-    config = Config(
-        default_timeout=TIMEOUT, never_redirect=False, ip_filter_enable=True,
-        ip_filter_allow_loopback_ips=ALLOWS_LOOPBACK, user_agent_override="titanic-mlops",
-    )  # fmt: skip
-    session = Manager(config).get_session()
+    def build_connection_pool_key_attributes(self, *args: Any, **kwargs: Any) -> tuple[dict[str, Any], dict[str, Any]]:
+        """Called with the answer of DNS in hand, before each connection."""
+        place, options = super().build_connection_pool_key_attributes(*args, **kwargs)
+        address = ip_address(place["host"].strip("[]"))
+        is_public = address.is_global and (address.version == 4 or address in _PUBLIC_IPV6)  # noqa: PLR2004
+        if not is_public and str(address) not in EXEMPT:
+            raise InvalidIPAddress(address)
+        return place, options
+
+
+def _session() -> requests.Session:
+    session = requests.Session()
+    session.adapters.clear()
+    session.mount("https://", _PublicOnly(is_https_proto=True, allow_loopback=bool(EXEMPT)))
     # A proxy of the environment would resolve names itself, out of the filter's sight.
     session.trust_env = False
-    session.verify = AUTHORITIES
+    session.verify = os.environ.get("REQUESTS_CA_BUNDLE") or True
+    session.headers.update({"Accept-Encoding": "identity", "User-Agent": "titanic-mlops"})
     return session
 
 
-def _asked(session: Any, method: str, uri: str, headers: dict[str, str] | None = None) -> Any:
-    """The last answer of a chain of redirects, each of them checked like the first address."""
+def _asked(
+    session: requests.Session, method: str, uri: str, headers: dict[str, str] | None = None
+) -> requests.Response:
+    """The answer at the end of the redirects, each of which is checked like the first address."""
     for _hop in range(MOST_REDIRECTS + 1):
-        response = session.request(
-            method, uri, headers={"Accept-Encoding": "identity", **(headers or {})},
-            stream=True, allow_redirects=False, timeout=TIMEOUT,
-        )  # fmt: skip
-        if response.status_code not in _REDIRECTS or "Location" not in response.headers:
+        with _explained(uri):
+            request = session.prepare_request(requests.Request(method, uri, headers=headers))
+            # Not by the session, which reads the whole body of a redirect, however long.
+            response = session.get_adapter(uri).send(
+                request, stream=True, timeout=network.TIMEOUT, verify=session.verify
+            )
+        if not response.is_redirect:
             return response
         response.close()
-        uri = urljoin(uri, response.headers["Location"])
-        if urlsplit(uri).scheme != "https":
-            message = _("The server redirects to %(uri)s, which is not https. Give the final https address.")
-            raise SourceError(message % {"uri": uri[:200]}, field="uri")
-        check(uri, is_operator=False)
+        uri = _redirected(uri, response.headers["Location"])
     message = _("The server redirects more than %(most)s times. Give the final address.")
-    raise SourceError(message % {"most": MOST_REDIRECTS}, field="uri")
+    raise SourceError(message % {"most": MOST_REDIRECTS})
 
 
-def _version(response: Any) -> str:
-    return str(response.headers.get("ETag") or response.headers.get("Last-Modified") or "")[:300]
+def _redirected(uri: str, location: str) -> str:
+    try:
+        target = urljoin(uri, location)
+        is_https = urlsplit(target).scheme == "https"
+    except ValueError:
+        is_https = False
+    if not is_https:
+        message = _("The server redirects to an address that is not https. Give the final https:// address.")
+        raise SourceError(message)
+    check(target, is_operator=False)
+    return target
 
 
-def _refuse_status(uri: str, response: Any) -> None:
+def _refuse_status(uri: str, response: requests.Response) -> None:
     status = response.status_code
-    if status == HTTPStatus.TOO_MANY_REQUESTS or status >= HTTPStatus.INTERNAL_SERVER_ERROR:
-        raise _BrokenOff(status)
-    if status >= HTTPStatus.BAD_REQUEST:
-        message = _("%(uri)s cannot be fetched: the server answers %(status)s %(reason)s. Check the address.")
-        reason = "".join(filter(str.isprintable, response.reason or ""))[:100]
-        raise SourceError(message % {"uri": uri, "status": status, "reason": reason}, field="uri")
+    if status == HTTPStatus.OK:
+        return
+    if status in (HTTPStatus.NOT_FOUND, HTTPStatus.GONE):
+        raise SourceError(_("There is nothing at %(uri)s. Check the address.") % {"uri": uri})
+    if status in (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN):
+        message = _("The server does not show %(uri)s to this system. Give an address that needs no login, or upload.")
+        raise SourceError(message % {"uri": uri})
+    message = _("The server answers %(status)s for %(uri)s. Try again later.")
+    is_passing = status >= HTTPStatus.INTERNAL_SERVER_ERROR or status in _PASSING
+    raise (_Transient if is_passing else SourceError)(message % {"uri": uri, "status": status})
+
+
+def _version(response: requests.Response) -> str:
+    changed_at = response.headers.get("Last-Modified", "")
+    version = response.headers.get("ETag") or (f"Last-Modified {changed_at}" if changed_at else "")
+    return version[:_LONGEST_VERSION]
+
+
+def _length(response: requests.Response) -> int | None:
+    length = response.headers.get("Content-Length", "")
+    return int(length) if length.isascii() and length.isdecimal() and len(length) < _LONGEST_LENGTH else None
 
 
 @contextmanager
-def _explained(uri: str, *, can_retry: bool = False) -> Iterator[None]:
-    """Turn the client's errors into one sentence, or into another try."""
-    import requests
-    import urllib3
-    from requests_hardened.ip_filter import InvalidIPAddress
-
+def _explained(uri: str) -> Iterator[None]:
+    """Turn the client's errors into one sentence."""
     try:
         yield
     except InvalidIPAddress as error:
         message = _("%(uri)s leads to a private or local address, which is not fetched. Use the inbox or an upload.")
-        raise SourceError(message % {"uri": uri}, field="uri") from error
+        raise SourceError(message % {"uri": uri}) from error
     except requests.exceptions.SSLError as error:
-        message = _("The certificate of %(uri)s is not valid. Check the address.")
-        raise SourceError(message % {"uri": uri}, field="uri") from error
-    except requests.exceptions.InvalidURL as error:
-        raise SourceError(_("“%(uri)s” is no address.") % {"uri": uri}, field="uri") from error
-    except (_BrokenOff, requests.RequestException, urllib3.exceptions.HTTPError, OSError) as error:
-        if isinstance(error, OSError) and not isinstance(error, (requests.RequestException, ConnectionError)):
-            raise
-        if can_retry:
-            raise _BrokenOff from error
+        message = _("There is no secure connection to %(uri)s: %(reason)s. Check the address.")
+        raise SourceError(message % {"uri": uri, "reason": network.why(error)}) from error
+    except (requests.RequestException, urllib3.exceptions.HTTPError, OSError, UnicodeError) as error:
         message = _("%(uri)s cannot be fetched: %(reason)s. Check the address and the network.")
-        raise SourceError(message % {"uri": uri, "reason": _reason(error)}, field="uri") from error
+        raise _Transient(message % {"uri": uri, "reason": network.why(error)}) from error
 
 
-def _reason(error: BaseException) -> str:
-    if isinstance(error, _BrokenOff):
-        return _("the server answers %(status)s") % {"status": error.args[0] if error.args else "?"}
-    name = type(error).__name__
-    reasons = {"ConnectTimeout": _("no answer in time"), "ReadTimeout": _("no answer in time")}
-    return reasons.get(name, _("the connection fails or breaks off"))
+def _broken_off(uri: str) -> _Transient:
+    message = _("%(uri)s cannot be fetched: %(reason)s. Check the address and the network.")
+    return _Transient(message % {"uri": uri, "reason": _("the connection broke off")})

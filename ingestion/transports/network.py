@@ -1,0 +1,36 @@
+"""What all calls over HTTP share: how long they wait, and why they fail, in words."""
+
+import socket
+import ssl
+from collections.abc import Iterator
+
+from django.utils.translation import gettext as _
+
+#: Seconds to connect, and between two pieces of an answer.
+TIMEOUT = (10.0, 30.0)
+
+
+def why(error: BaseException) -> str:
+    """The reason of a failed call as a clause without a full stop."""
+    import requests
+    import urllib3
+    from urllib3.util.ssl_match_hostname import CertificateError
+
+    causes = list(_causes(error))
+    for kinds, reason in (
+        (socket.gaierror, _("there is no server of this name")),
+        ((ssl.SSLCertVerificationError, CertificateError), _("its certificate is not valid")),
+        (ssl.SSLError, _("it does not speak TLS as it should")),
+        (ConnectionRefusedError, _("no server answers there")),
+        ((TimeoutError, requests.Timeout, urllib3.exceptions.TimeoutError), _("it does not answer in time")),
+    ):
+        if any(isinstance(cause, kinds) for cause in causes):
+            return reason
+    return _("the connection broke off")
+
+
+def _causes(error: BaseException) -> Iterator[BaseException]:
+    cause: BaseException | None = error
+    while cause is not None:
+        yield cause
+        cause = cause.__cause__ or cause.__context__
