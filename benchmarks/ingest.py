@@ -26,8 +26,8 @@ DROP TABLE IF EXISTS equal;
 CREATE TABLE equal (LIKE ingestion_passenger INCLUDING CONSTRAINTS INCLUDING INDEXES);
 DROP SEQUENCE IF EXISTS lines;
 CREATE SEQUENCE lines CACHE 10000;
-ALTER TABLE equal ALTER id SET DEFAULT 0, ALTER dataset_id SET DEFAULT 1, ALTER line_number SET DEFAULT nextval('lines'),
-    ALTER is_holdout SET DEFAULT false, ALTER revision SET DEFAULT 0;
+ALTER TABLE equal ALTER id SET DEFAULT 0, ALTER dataset_id SET DEFAULT 1, ALTER revision SET DEFAULT 0,
+    ALTER line_number SET DEFAULT nextval('lines'), ALTER is_holdout SET DEFAULT false;
 """
 #: The columns of the file and nothing else: the least that psql could do.
 BARE_TABLE = f"DROP TABLE IF EXISTS bare; CREATE TABLE bare AS SELECT {COLUMNS} FROM ingestion_passenger LIMIT 0"

@@ -54,9 +54,11 @@ class Terms(models.Model):
     )
     largest_missing_share = models.FloatField(
         gettext_lazy("largest share of missing values"),
-        default=0.95,
+        default=1,
         validators=SHARE,
-        help_text=gettext_lazy("A column with a larger share (0 to 1) of unknown values refuses the whole table."),
+        help_text=gettext_lazy(
+            "A column with a larger share (0 to 1) of unknown values refuses the whole table; 1 never does."
+        ),
     )
     refuses_warnings = models.BooleanField(
         gettext_lazy("refuse unlikely rows"),

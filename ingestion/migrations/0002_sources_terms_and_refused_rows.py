@@ -69,7 +69,7 @@ class Migration(migrations.Migration):
         migrations.AddField(
             model_name='dataset',
             name='largest_missing_share',
-            field=models.FloatField(default=0.95, help_text='A column with a larger share (0 to 1) of unknown values refuses the whole table.', validators=[django.core.validators.MinValueValidator(0), django.core.validators.MaxValueValidator(1)], verbose_name='largest share of missing values'),
+            field=models.FloatField(default=1, help_text='A column with a larger share (0 to 1) of unknown values refuses the whole table; 1 never does.', validators=[django.core.validators.MinValueValidator(0), django.core.validators.MaxValueValidator(1)], verbose_name='largest share of missing values'),
         ),
         migrations.AddField(
             model_name='dataset',
@@ -129,7 +129,7 @@ class Migration(migrations.Migration):
         migrations.AddField(
             model_name='source',
             name='largest_missing_share',
-            field=models.FloatField(default=0.95, help_text='A column with a larger share (0 to 1) of unknown values refuses the whole table.', validators=[django.core.validators.MinValueValidator(0), django.core.validators.MaxValueValidator(1)], verbose_name='largest share of missing values'),
+            field=models.FloatField(default=1, help_text='A column with a larger share (0 to 1) of unknown values refuses the whole table; 1 never does.', validators=[django.core.validators.MinValueValidator(0), django.core.validators.MaxValueValidator(1)], verbose_name='largest share of missing values'),
         ),
         migrations.AddField(
             model_name='source',

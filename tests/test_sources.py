@@ -1,0 +1,201 @@
+"""Sources: looked at on schedule, each version of an object loaded once, all the way to the gate's verdict."""
+
+import json
+import socket
+import threading
+from collections.abc import Iterator
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from django.db import connection
+from gcp_storage_emulator.server import create_server
+from google.cloud import storage
+
+from features.models import FeatureBatch
+from ingestion import services, sources
+from ingestion.models import Dataset, Source
+from tests.people import ELISABETH, HEADER, JAMES, OWEN, csv_line, table
+from titanic_site import pipeline
+from titanic_site.celery import app
+from titanic_site.lib.errors import TitanicError
+from titanic_site.lib.jobs import State
+from training.models import ModelVersion
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+@pytest.fixture
+def bucket(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+    """A bucket in the emulator, as Google's own client sees it."""
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    with create_server("127.0.0.1", port, in_memory=True, default_bucket="ship"):
+        monkeypatch.setenv("STORAGE_EMULATOR_HOST", f"http://127.0.0.1:{port}")
+        client = storage.Client(project="test")
+        yield client.bucket("ship")
+        client.close()
+
+
+def source(uri: str, **terms: Any) -> Source:
+    made = Source(name="test", uri=uri, **{"has_label": False, **terms})
+    sources.save(made, every=timedelta(hours=1), is_enabled=True)
+    return made
+
+
+def run_schedule(made: Source) -> None:
+    """What the clock sends, done by the task that it names."""
+    app.loader.import_default_modules()
+    assert made.schedule is not None
+    app.tasks[made.schedule.task](**json.loads(made.schedule.kwargs))
+
+
+def row_counts() -> list[int | None]:
+    return list(Dataset.objects.order_by("pk").values_list("row_count", flat=True))
+
+
+def test_each_generation_of_an_object_is_loaded_once(bucket: Any) -> None:
+    made = source("gs://ship/people.csv")
+    bucket.blob("people.csv").upload_from_string(table(OWEN))
+
+    run_schedule(made)
+    run_schedule(made)
+    first = row_counts()
+    bucket.blob("people.csv").upload_from_string(table(OWEN, JAMES))
+    run_schedule(made)
+    run_schedule(made)
+
+    assert first == [1]
+    assert row_counts() == [1, 2]
+    assert Dataset.objects.latest().version != Dataset.objects.earliest().version
+    assert Dataset.objects.succeeded().count() == 2
+
+
+def test_an_unchanged_object_costs_one_call(bucket: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    made = source("gs://ship/people.csv")
+    bucket.blob("people.csv").upload_from_string(table(OWEN))
+    run_schedule(made)
+    calls = []
+    send = storage._http.Connection.api_request
+    monkeypatch.setattr(
+        storage._http.Connection, "api_request", lambda self, **call: calls.append(call) or send(self, **call)
+    )
+
+    run_schedule(made)
+
+    assert len(calls) == 1
+    assert row_counts() == [1]
+
+
+def test_the_same_bytes_under_a_new_generation_make_no_second_dataset(bucket: Any) -> None:
+    made = source("gs://ship/people.csv")
+    for _ in range(2):
+        bucket.blob("people.csv").upload_from_string(table(OWEN))
+        run_schedule(made)
+
+    assert row_counts() == [1]
+
+
+def test_of_a_prefix_every_object_is_loaded(bucket: Any) -> None:
+    made = source("gs://ship/2026/*")
+    bucket.blob("2026/a.csv").upload_from_string(table(OWEN))
+    bucket.blob("2026/b.csv").upload_from_string(table(OWEN, JAMES))
+    bucket.blob("elsewhere.csv").upload_from_string(table(ELISABETH))
+
+    run_schedule(made)
+
+    assert row_counts() == [1, 2]
+    assert list(Dataset.objects.order_by("pk").values_list("name", flat=True)) == ["a.csv", "b.csv"]
+
+
+def test_a_new_table_on_schedule_leads_to_a_verdict_without_a_hand(bucket: Any, sample: str) -> None:
+    made = source("gs://ship/titanic.csv", has_label=True)
+    bucket.blob("titanic.csv").upload_from_string(sample)
+
+    run_schedule(made)
+
+    version = ModelVersion.objects.get()
+    assert FeatureBatch.objects.get(is_current=True).dataset.source == made
+    assert version.feature_batch.dataset.row_count == 1309
+    assert version.gate is not None
+    assert version.stage == "champion"
+
+
+def test_a_table_that_the_contract_refused_is_not_fetched_again_on_the_same_terms(bucket: Any) -> None:
+    made = source("gs://ship/people.csv")
+    bucket.blob("people.csv").upload_from_string(table({**OWEN, "age": -1}))
+    run_schedule(made)
+    run_schedule(made)
+    refused = Dataset.objects.count()
+
+    bucket.blob("people.csv").upload_from_string(table({**OWEN, "age": -1}, JAMES))
+    made.largest_problem_share = 0.5
+    sources.save(made, every=None, is_enabled=True)
+    run_schedule(made)
+
+    assert refused == 1
+    assert [dataset.state for dataset in Dataset.objects.order_by("pk")] == [State.FAILED, State.SUCCEEDED]
+
+
+def test_what_cannot_be_seen_stands_on_the_source(bucket: Any) -> None:
+    made = source("gs://ship/nowhere.csv")
+
+    with pytest.raises(TitanicError):
+        run_schedule(made)
+
+    made.refresh_from_db()
+    assert "nowhere.csv" in made.error
+    assert made.checked_at is not None
+    assert not Dataset.objects.exists()
+
+
+def test_of_two_workers_on_one_source_one_wins(bucket: Any) -> None:
+    made = source("gs://ship/people.csv")
+    lines = [csv_line(number, OWEN) for number in range(1, 5000)]
+    bucket.blob("people.csv").upload_from_string("\n".join([HEADER, *lines, ""]))
+    barrier = threading.Barrier(2)
+
+    def work() -> None:
+        barrier.wait()
+        pipeline.fetch(Source.objects.get(pk=made.pk))
+        connection.close()
+
+    workers = [threading.Thread(target=work) for _ in range(2)]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join(60)
+
+    assert row_counts() == [4999]
+    assert Dataset.objects.get().state == State.SUCCEEDED
+
+
+def test_a_column_may_have_another_heading(bucket: Any) -> None:
+    made = source("gs://ship/people.csv", headings={"pclass": "Ticket class", "sex": "gender"})
+    text = table(OWEN).replace("Pclass", "Ticket Class").replace("Sex", "Gender")
+    bucket.blob("people.csv").upload_from_string(text)
+
+    run_schedule(made)
+
+    assert row_counts() == [1]
+
+
+def test_one_that_is_loaded_by_hand_is_loaded_again() -> None:
+    made = sources.default()
+    for _ in range(2):
+        services.ingest(services.queue_source(made))
+
+    assert row_counts() == [1309, 1309]
+    assert list(services.queue_changed(made)) == []
+
+
+def test_a_source_goes_with_its_schedule_and_leaves_its_datasets() -> None:
+    made = sources.default()
+    services.ingest(services.queue_source(made))
+    schedule = made.schedule
+    assert schedule is not None
+
+    sources.remove(made)
+
+    assert not type(schedule).objects.filter(pk=schedule.pk).exists()
+    assert Dataset.objects.get().source is None
