@@ -29,8 +29,10 @@ def default() -> Source:
 
 @transaction.atomic
 def save(source: Source, *, every: timedelta | None, is_enabled: bool) -> None:
-    """Keep the source and its schedule; without an interval, the schedule stays as a person edited it."""
+    """Keep the source and its schedule; without an interval, a schedule stays as a person edited it."""
     source.save()
+    if source.schedule is None:
+        every = every or DEFAULT_EVERY
     schedule = source.schedule or PeriodicTask(task=_TASK, queue=_QUEUE, kwargs=json.dumps({"source_id": source.pk}))
     schedule.name = _("Fetch new data: %(source)s") % {"source": source}
     schedule.enabled = is_enabled
