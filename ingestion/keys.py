@@ -4,12 +4,16 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+# One byte says for each of so many shares of the hashes whether any key has fallen into it: few keys need a search.
+_SLOT_BITS = 24
+
 
 class SeenKeys:
-    """Keys by their 64-bit hash, as sorted runs of growing length (a log-structured merge)."""
+    """Keys by their 64-bit hash, as sorted runs of growing length (a log-structured merge) behind a filter."""
 
     def __init__(self) -> None:
         self._runs: list[NDArray[np.uint64]] = []
+        self._is_taken = np.zeros(1 << _SLOT_BITS, dtype=bool)
 
     def is_new(self, keys: pl.Series) -> NDArray[np.bool_]:
         """Which of n keys are here for the first time, shape (n,); from now on they are all seen.
@@ -21,21 +25,20 @@ class SeenKeys:
         ([True, True, False], [True, False])
         """
         hashes = keys.hash().to_numpy()
-        # In order, so that each run is gone through once.
-        order = np.argsort(hashes, kind="stable")
-        ordered = hashes[order]
-        is_new = np.concatenate(([True], ordered[1:] != ordered[:-1]))[: len(ordered)]
+        new = keys.is_first_distinct().to_numpy().copy()
+        slots = hashes >> np.uint64(64 - _SLOT_BITS)
+        suspects = np.flatnonzero(self._is_taken[slots])
+        self._is_taken[slots] = True
         for run in self._runs:
-            places = np.minimum(np.searchsorted(run, ordered), len(run) - 1)
-            is_new &= run[places] != ordered
-        self._add(ordered[is_new])
-        new = np.empty(len(hashes), dtype=bool)
-        new[order] = is_new
+            places = np.minimum(np.searchsorted(run, hashes[suspects]), len(run) - 1)
+            new[suspects[run[places] == hashes[suspects]]] = False
+        self._add(np.sort(hashes[new]))
         return new
 
     def _add(self, run: NDArray[np.uint64]) -> None:
         while self._runs and len(self._runs[-1]) <= len(run):
             run = np.concatenate((self._runs.pop(), run))
-            run.sort()
+            # Stable sorting goes along the two sorted halves.
+            run.sort(kind="stable")
         if len(run):
             self._runs.append(run)

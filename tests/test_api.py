@@ -264,3 +264,15 @@ class _redis_away:  # noqa: N801
     def __exit__(self, *_: object) -> None:
         self._patch.undo()
         redis.client.cache_clear()
+
+
+@pytest.mark.parametrize("method", ["get", "post", "delete"])
+def test_an_address_that_is_none_is_refused_in_json(api: APIClient, method: str) -> None:
+    response = getattr(api, method)("/api/v1/nothing/")
+
+    assert response.status_code == 404
+    assert response.json()["errors"][0]["code"] == "not_found"
+
+
+def test_an_address_that_only_lacks_its_slash_is_redirected(api: APIClient) -> None:
+    assert api.get("/api/v1/models").status_code == 301

@@ -3,10 +3,11 @@
 from typing import Any
 
 from csp.decorators import csp_update
-from django.urls import include, path
+from django.urls import include, path, re_path
 from drf_spectacular.utils import extend_schema
 from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerSplitView
 from rest_framework import serializers
+from rest_framework.exceptions import NotFound
 from rest_framework.permissions import AllowAny
 from rest_framework.request import Request
 from rest_framework.response import Response
@@ -65,6 +66,15 @@ class RunList(APIView):
         return Response({"next": following, "previous": None, "results": RunSerializer(jobs, many=True).data})
 
 
+class Unknown(APIView):
+    """Every address that is none, in the API's own shape."""
+
+    schema = None
+
+    def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
+        raise NotFound
+
+
 # Swagger UI writes style attributes.
 _own_styles = csp_update({"style-src": ["'self'", "'unsafe-inline'"]})
 _open: dict[str, Any] = {"permission_classes": [AllowAny], "url_name": "api_schema"}
@@ -74,4 +84,6 @@ urlpatterns = [
     path("runs/", RunList.as_view()),
     path("schema/", SpectacularAPIView.as_view(permission_classes=[AllowAny]), name="api_schema"),
     path("docs/", _own_styles(SpectacularSwaggerSplitView.as_view(**_open)), name="api_docs"),
+    # With the slash alone: an address that only lacks it is redirected.
+    re_path(r"^.*/$", Unknown.as_view()),
 ]

@@ -2,6 +2,8 @@
 
 import os
 
+from django_guid.integrations import CeleryIntegration
+
 from titanic_site import env as environment
 from titanic_site.logging import configuration
 
@@ -187,6 +189,8 @@ DJANGO_GUID = {
     "GUID_HEADER_NAME": "X-Request-ID",
     "VALIDATE_GUID": True,
     "UUID_LENGTH": 32,
+    # A job's log lines carry the id of the request that asked for it.
+    "INTEGRATIONS": [CeleryIntegration(use_django_logging=True)],
 }
 LOGGING = configuration(HOME / "logs", log_format=ENV.log_format)
 
