@@ -15,6 +15,9 @@ from titanic_site import schedules
 from titanic_site.lib.jobs import Job, State, kinds
 from training.models import ModelVersion, StageChange
 
+# The theme has its own ways with variables.
+pytestmark = pytest.mark.ignore_template_errors
+
 OURS = ("titanic_site", "ingestion", "features", "training", "predictions", "monitoring")
 
 

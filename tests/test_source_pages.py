@@ -93,6 +93,7 @@ def test_a_name_is_there_once(client: Client, inbox: Path) -> None:
     assert "already exists" in response.content.decode()
 
 
+@pytest.mark.ignore_template_errors  # the theme has its own ways
 def test_a_password_is_neither_shown_nor_lost(client: Client, admin_client: Client) -> None:
     made = Source(name="test", uri=DATABASE)
     sources.save(made, every=None, is_enabled=False)
@@ -105,6 +106,7 @@ def test_a_password_is_neither_shown_nor_lost(client: Client, admin_client: Clie
     assert "secret" not in admin_client.get("/admin/ingestion/source/").content.decode()
 
 
+@pytest.mark.ignore_template_errors  # the theme has its own ways
 def test_the_admin_names_any_address(admin_client: Client) -> None:
     response = admin_client.post("/admin/ingestion/source/add/", form(uri=DATABASE))
 
@@ -112,6 +114,7 @@ def test_the_admin_names_any_address(admin_client: Client) -> None:
     assert Source.objects.get().schedule is not None
 
 
+@pytest.mark.ignore_template_errors  # the theme has its own ways
 def test_the_admin_removes_the_schedule_with_the_source(admin_client: Client, inbox: Path) -> None:
     made = sources.default()
     schedule = made.schedule
