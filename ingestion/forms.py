@@ -9,7 +9,6 @@ from django.db import models
 from django.utils.translation import gettext_lazy
 
 from ingestion import sources, transports
-from ingestion.loading import fields_of
 from ingestion.models import TERMS, Dataset, Source
 from ingestion.passenger import LABELS
 
@@ -125,7 +124,7 @@ class RowForm(forms.Form):
 
     def __init__(self, *args: Any, dataset: Dataset, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        for field in fields_of(dataset):
+        for field in dataset.table_fields:
             label = LABELS[field.name]
             self.fields[field.name] = forms.CharField(label=label, required=False, strip=False, max_length=10_000)
 

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from ingestion import contract, partitions, problems, sieve
 from ingestion.keys import SeenKeys
 from ingestion.models import Dataset
-from ingestion.passenger import FIELD_NAMES, FIELDS, GROUP, KEY, KEY_FIELD, LABEL, LABEL_FIELD, RULES, WORKED_OUT
+from ingestion.passenger import FIELD_NAMES, GROUP, KEY, LABEL, RULES
 from ingestion.profile import Profile
 from ingestion.split import Holdout, buckets_of
 from ingestion.table import Chunk
@@ -21,16 +21,6 @@ _COLUMNS = ("id", "dataset_id", _LINE, KEY, LABEL, "is_holdout", "revision", *FI
 _DUPLICATE = contract.Refusal(
     KEY, "duplicate", contract.gettext_noop("This passenger is in the table already: remove one, or correct the id.")
 )
-
-
-def fields_of(dataset: Dataset) -> tuple[contract.Field, ...]:
-    """The columns that mean something in the dataset's table."""
-    return (KEY_FIELD, *FIELDS, *((LABEL_FIELD,) if dataset.has_label else ()))
-
-
-def required_of(dataset: Dataset) -> list[str]:
-    """The columns that its table must have; without a passenger id, the line number is one."""
-    return [field.name for field in fields_of(dataset) if field.name not in (KEY, *WORKED_OUT)]
 
 
 def hold_out(chunks: Iterable[Chunk]) -> NDArray[np.bool_]:
@@ -59,7 +49,7 @@ class Loader:
 
     def __init__(self, dataset: Dataset, *, held: NDArray[np.bool_] | None, copier: Copier) -> None:
         self.dataset = dataset
-        self.fields = fields_of(dataset)
+        self.fields = dataset.table_fields
         self.row_count = self.problem_count = self.warning_count = self.holdout_count = 0
         self.profile = Profile(self.fields)
         self._copier = copier

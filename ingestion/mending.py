@@ -9,7 +9,6 @@ from django.utils import timezone
 from django.utils.translation import gettext as _
 
 from ingestion import contract
-from ingestion.loading import fields_of
 from ingestion.models import Dataset, Passenger, RefusedRow
 from ingestion.passenger import GROUP, KEY, LABEL, RULES
 from ingestion.refusals import by_field
@@ -35,7 +34,8 @@ def cells_of(row: RefusedRow) -> dict[str, str]:
     there = {column_name(heading): cell for heading, cell in row.cells.items()}
     headings = row.dataset.headings
     return {
-        field.name: there.get(column_name(headings.get(field.name, field.name)), "") for field in fields_of(row.dataset)
+        field.name: there.get(column_name(headings.get(field.name, field.name)), "")
+        for field in row.dataset.table_fields
     }
 
 
@@ -78,7 +78,7 @@ def admit_file(dataset: Dataset, file: IO[bytes]) -> Mended:
 
 def refused_rows(dataset: Dataset) -> Iterator[list[object]]:
     """A header and the rows that are still refused, with their line numbers: the table that `admit_file` takes."""
-    names = [field.name for field in fields_of(dataset)]
+    names = [field.name for field in dataset.table_fields]
     yield [LINE, *names]
     for row in dataset.refused_rows.filter(mended_at=None).select_related("dataset").iterator():
         cells = cells_of(row)
@@ -86,7 +86,7 @@ def refused_rows(dataset: Dataset) -> Iterator[list[object]]:
 
 
 def _mended_rows(dataset: Dataset, file: IO[bytes]) -> list[tuple[str, dict[str, str]]]:
-    names = [field.name for field in fields_of(dataset)]
+    names = [field.name for field in dataset.table_fields]
     try:
         return [
             (row[LINE], {name: as_written(row.get(name, "")) for name in names})
@@ -109,7 +109,7 @@ def _open_for_mending(dataset: Dataset) -> Dataset:
 def _admit(dataset: Dataset, row: RefusedRow, cells: Mapping[str, str]) -> Passenger:
     line = row.line_number
     given = {**cells, KEY: cells.get(KEY, "").strip() or str(line - 1)}
-    values, refusals = contract.check_row(fields_of(dataset), given, rules=RULES, is_text=True)
+    values, refusals = contract.check_row(dataset.table_fields, given, rules=RULES, is_text=True)
     if refusals:
         raise Invalid(by_field(refusals))
     label = values.pop(LABEL, None)

@@ -12,7 +12,8 @@ from django.utils.translation import gettext_lazy
 from django_celery_beat.models import PeriodicTask
 
 from ingestion import transports
-from ingestion.passenger import FIELD_NAMES, KEY, LABEL, PassengerFields
+from ingestion.contract import Field
+from ingestion.passenger import FIELD_NAMES, FIELDS, KEY, KEY_FIELD, LABEL, LABEL_FIELD, WORKED_OUT, PassengerFields
 from titanic_site.lib.jobs import OPEN, Job, JobQuerySet, State
 
 #: The stages, in the registry's words, of models that stand on their dataset.
@@ -215,6 +216,16 @@ class Dataset(Terms, Job):
     def address(self) -> str:
         """Where it came from, as people may see it."""
         return transports.shown(self.uri)
+
+    @property
+    def table_fields(self) -> tuple[Field, ...]:
+        """The columns that mean something in its table."""
+        return (KEY_FIELD, *FIELDS, *((LABEL_FIELD,) if self.has_label else ()))
+
+    @property
+    def required_columns(self) -> list[str]:
+        """Those that its table must have; without a passenger id, the line number is one."""
+        return [field.name for field in self.table_fields if field.name not in (KEY, *WORKED_OUT)]
 
     @property
     def previous(self) -> "Dataset | None":

@@ -6,7 +6,7 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import PurePath
-from typing import IO, Any
+from typing import IO, TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 import numpy as np
@@ -20,7 +20,6 @@ from numpy.typing import NDArray
 from psycopg2 import errorcodes
 
 from ingestion import split, transports
-from ingestion.loading import Loader, fields_of, hold_out, required_of
 from ingestion.models import ONCE, TERMS, Dataset, Source, Terms
 from ingestion.passenger import GROUP, LABEL
 from ingestion.table import Chunk, TableError, read
@@ -29,6 +28,9 @@ from titanic_site.lib.ahead import ahead
 from titanic_site.lib.copying import Copier
 from titanic_site.lib.errors import Conflict, TitanicError, TooLarge, Unavailable
 from titanic_site.lib.jobs import OPEN
+
+if TYPE_CHECKING:
+    from ingestion.loading import Loader
 
 #: A share of fewer rows says nothing.
 FEWEST_ROWS_FOR_A_SHARE = 100
@@ -199,6 +201,9 @@ def _unchanged(dataset: Dataset) -> Unchanged:
 
 
 def _load(dataset: Dataset, file: IO[bytes]) -> None:
+    # Columns are a worker's tool: a second to import, and the web does without.
+    from ingestion.loading import Loader
+
     held = _hold_out(dataset, file)
     with transaction.atomic(), Copier() as copier:
         loader = Loader(dataset, held=held, copier=copier)
@@ -224,6 +229,8 @@ def _load(dataset: Dataset, file: IO[bytes]) -> None:
 
 
 def _hold_out(dataset: Dataset, file: IO[bytes]) -> NDArray[np.bool_] | None:
+    from ingestion.loading import hold_out
+
     if not dataset.has_label:
         return None
     needed = (LABEL, GROUP)
@@ -234,17 +241,17 @@ def _hold_out(dataset: Dataset, file: IO[bytes]) -> NDArray[np.bool_] | None:
 
 
 def _chunks(dataset: Dataset, file: IO[bytes]) -> Iterator[Chunk]:
-    known = [field.name for field in fields_of(dataset)]
-    return ahead(read(file, known=known, required=required_of(dataset), headings=dataset.headings))
+    known = [field.name for field in dataset.table_fields]
+    return ahead(read(file, known=known, required=dataset.required_columns, headings=dataset.headings))
 
 
-def _split(loader: Loader) -> dict[str, Any]:
+def _split(loader: "Loader") -> dict[str, Any]:
     method = f"stratified, grouped by {GROUP}"
     train = loader.row_count - loader.holdout_count
     return {"method": method, "seed": split.SEED, "train": train, "holdout": loader.holdout_count}
 
 
-def _reason_to_refuse(dataset: Dataset, loader: Loader) -> str:
+def _reason_to_refuse(dataset: Dataset, loader: "Loader") -> str:
     """Why the table is refused whole, or nothing."""
     row_count = loader.row_count + loader.problem_count
     if not row_count:
@@ -259,7 +266,7 @@ def _reason_to_refuse(dataset: Dataset, loader: Loader) -> str:
         return ""
     for name, missing in loader.profile.missing_shares().items():
         # A column that can be worked out may be missing altogether.
-        if missing > dataset.largest_missing_share and name in required_of(dataset):
+        if missing > dataset.largest_missing_share and name in dataset.required_columns:
             message = _("%(share)s of the column %(name)s is missing, more than the allowed share of %(most)s.")
             return message % {"share": f"{missing:.0%}", "name": name, "most": f"{dataset.largest_missing_share:.0%}"}
     return ""

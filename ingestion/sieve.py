@@ -4,6 +4,7 @@ The sieve only knows values in their plainest form ("22", not "+2.2e1"). It pass
 pass it with the same values, and hands every other row to `check_row`: one contract, a million rows in seconds.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -86,11 +87,11 @@ def _is_plain(rule: Field) -> pl.Expr:
     cell = pl.col(rule.name)
     if rule.is_integer:
         number = cell.cast(pl.Int64, strict=False)
-        fits = number.is_in(rule.choices) if rule.choices else number.is_between(rule.minimum, rule.maximum)
+        fits = number.is_in(rule.choices) if rule.choices else _is_within(number, rule)
         good = cell.str.contains(_PLAIN_INTEGER) & fits
     elif rule.kind == "number":
         number = cell.cast(pl.Float64, strict=False)
-        good = cell.str.contains(_PLAIN_NUMBER) & number.is_between(rule.minimum, rule.maximum)
+        good = cell.str.contains(_PLAIN_NUMBER) & _is_within(number, rule)
     elif rule.choices:
         good = cell.is_in(rule.choices)
     else:
@@ -99,6 +100,11 @@ def _is_plain(rule: Field) -> pl.Expr:
             good &= cell.str.len_chars() <= rule.max_length
     good = good.fill_null(value=False)
     return (good & (cell != "")) if rule.is_required else (good | (cell == ""))
+
+
+def _is_within(number: pl.Expr, rule: Field) -> pl.Expr:
+    low, high = rule.minimum, rule.maximum
+    return number.is_between(-math.inf if low is None else low, math.inf if high is None else high)
 
 
 def _dtype(rule: Field) -> Any:
