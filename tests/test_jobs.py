@@ -205,3 +205,12 @@ def _until(holds: object) -> None:
 def _has_heard(job: Dataset) -> bool:
     job.report(0.1)
     return False
+
+
+def test_ctrl_c_cancels_it(transactional_db: None) -> None:
+    job = Dataset.objects.create(uri="x", name="x")
+
+    with pytest.raises(KeyboardInterrupt), job.running():
+        raise KeyboardInterrupt
+
+    assert job.state == State.CANCELLED

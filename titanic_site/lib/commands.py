@@ -45,7 +45,7 @@ class StepCommand(BaseCommand, ABC):
             return self.step(**options)
         except TitanicError as error:
             raise CommandError(error.message) from error
-        except (Cancelled, NotClaimed) as error:
+        except (Cancelled, NotClaimed, KeyboardInterrupt) as error:
             raise CommandError(_("The run was cancelled.")) from error
         except (OperationalError, *RedisAway) as error:
             raise CommandError(_("A service is away: %(error)s") % {"error": str(error).strip()}) from error

@@ -142,6 +142,9 @@ class Job(models.Model):
             except Cancelled:
                 logger.info("%s cancelled", self.task_id)
                 raise
+            except KeyboardInterrupt:
+                self._finish(State.CANCELLED)
+                raise
             except TitanicError as error:
                 self._finish(State.FAILED, error=error.message)
                 raise
