@@ -6,6 +6,7 @@ from typing import Any
 from celery import shared_task
 from django.conf import settings
 
+from titanic_site.lib.errors import TitanicError
 from titanic_site.lib.jobs import Cancelled, NotClaimed
 
 
@@ -24,5 +25,5 @@ def job_task(*, queue: str, is_short: bool = True) -> Callable[[Callable[..., No
         acks_late=is_short,
         reject_on_worker_lost=is_short,
         # Expected ends of a job, written on its row: no traceback in the log.
-        throws=(NotClaimed, Cancelled),
+        throws=(NotClaimed, Cancelled, TitanicError),
     )
