@@ -13,20 +13,21 @@ from ingestion.models import Dataset, Passenger, RefusedRow
 from ingestion.passenger import GROUP, KEY, LABEL, RULES
 from ingestion.refusals import by_field
 from ingestion.split import SHARE
-from ingestion.table import TableError, column_name, read
+from ingestion.table import RAGGED, TableError, column_name, read
 from titanic_site.lib.errors import Conflict, Invalid, TitanicError
 from titanic_site.lib.spreadsheets import as_written
 
 #: The heading of the line number in the file that a person downloads, mends and sends back.
 LINE = "line"
 _CHECKSUMS = 1 << 32
+_LONGEST_LINE_NUMBER, _LONGEST_SHOWN = 9, 20
 
 
 class Mended(NamedTuple):
     """What became of the rows of a mended file: how many were admitted, and why each of the others was not."""
 
     admitted_count: int
-    refused: dict[int, str]
+    refused: dict[str, str]
 
 
 def cells_of(row: RefusedRow) -> dict[str, str]:
@@ -51,26 +52,24 @@ def admit(row: RefusedRow, cells: Mapping[str, str]) -> Passenger:
 
 def admit_file(dataset: Dataset, file: IO[bytes]) -> Mended:
     """Admit the rows of a mended file by their line numbers; those that are still wrong stay refused."""
-    admitted_count, refused = 0, {}
+    admitted_count = 0
+    refused: dict[str, str] = {}
     with transaction.atomic():
         found = _open_for_mending(dataset)
         found.revision += 1
         open_rows = {row.line_number: row for row in found.refused_rows.filter(mended_at=None)}
         for number, cells in _mended_rows(found, file):
-            line = int(number) if number.strip().isdecimal() else -1
-            row = open_rows.pop(line, None)
-            if row is None:
-                refused[line] = _("Line %(line)s of the table was not refused, or is mended already.") % {
-                    "line": number
-                }
-                continue
-            try:
-                _admit(found, row, cells)
-                admitted_count += 1
-            except Invalid as invalid:
-                refused[line] = "; ".join(
-                    f"{name}: {text}" for name, said in invalid.errors.items() for _code, text in said
-                )
+            row = open_rows.pop(_line_of(number), None)
+            if cells is None:
+                refused[number] = _(RAGGED)
+            elif row is None:
+                refused[number] = _("This line of the table was not refused, or is mended already.")
+            else:
+                try:
+                    _admit(found, row, cells)
+                    admitted_count += 1
+                except Invalid as invalid:
+                    refused[number] = invalid.in_words()
         if admitted_count:
             _save_counts(found)
     return Mended(admitted_count, refused)
@@ -85,16 +84,26 @@ def refused_rows(dataset: Dataset) -> Iterator[list[object]]:
         yield [row.line_number, *(cells[name] for name in names)]
 
 
-def _mended_rows(dataset: Dataset, file: IO[bytes]) -> list[tuple[str, dict[str, str]]]:
+def _line_of(number: str) -> int:
+    """The line that a cell names, or one that there is not."""
+    return int(number) if len(number) <= _LONGEST_LINE_NUMBER and number.isdecimal() else -1
+
+
+def _mended_rows(dataset: Dataset, file: IO[bytes]) -> Iterator[tuple[str, dict[str, str] | None]]:
+    """Line numbers as they are written, and the cells by column; None where there are too many or too few."""
     names = [field.name for field in dataset.table_fields]
     try:
-        return [
-            (row[LINE], {name: as_written(row.get(name, "")) for name in names})
-            for chunk in read(file, known=[LINE, *names], required=[LINE])
-            for row in chunk.cells.iter_rows(named=True)
-        ]
+        for chunk in read(file, known=[LINE, *names], required=[LINE]):
+            for row in chunk.cells.iter_rows(named=True):
+                yield _shortened(row[LINE]), {name: as_written(row.get(name, "")) for name in names}
+            for cells in chunk.ragged.values():
+                yield _shortened("".join(cells[chunk.places[LINE] :][:1])), None
     except TableError as error:
         raise TitanicError(_(error.message) % error.params, field="file") from error
+
+
+def _shortened(number: str) -> str:
+    return number.strip()[:_LONGEST_SHOWN]
 
 
 def _open_for_mending(dataset: Dataset) -> Dataset:

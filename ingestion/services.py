@@ -1,6 +1,5 @@
 """Fetching a table, checking it, loading it."""
 
-import errno
 import hashlib
 import tempfile
 from collections.abc import Iterator
@@ -17,7 +16,6 @@ from django.db import IntegrityError, InterfaceError, OperationalError, transact
 from django.db.models.functions import Now
 from django.utils.translation import gettext as _
 from numpy.typing import NDArray
-from psycopg2 import errorcodes
 
 from ingestion import split, transports
 from ingestion.models import ONCE, TERMS, Dataset, Source, Terms
@@ -26,7 +24,7 @@ from ingestion.table import Chunk, TableError, read
 from ingestion.transports import Found
 from titanic_site.lib.ahead import ahead
 from titanic_site.lib.copying import Copier
-from titanic_site.lib.errors import Conflict, TitanicError, TooLarge, Unavailable
+from titanic_site.lib.errors import Conflict, TitanicError, TooLarge, as_refusal
 from titanic_site.lib.jobs import OPEN
 
 if TYPE_CHECKING:
@@ -106,7 +104,7 @@ def ingest(dataset: Dataset) -> None:
             # Of two workers with the same content, the other was first.
             raise _unchanged(dataset) from error
         except (OSError, OperationalError, InterfaceError) as error:
-            raise _explained(error) from error
+            raise as_refusal(error) or error from error
 
 
 def _looked_at(source: Source) -> list[Found]:
@@ -281,16 +279,6 @@ def _refuse(dataset: Dataset, reason: str) -> None:
     dataset.is_refused = True
     dataset.save(update_fields=["is_refused"])
     raise Refused(reason)
-
-
-def _explained(error: Exception) -> Exception:
-    """What a person can mend, as one sentence; the rest as it is."""
-    cause = error.__cause__
-    if getattr(error, "errno", None) == errno.ENOSPC or getattr(cause, "pgcode", None) == errorcodes.DISK_FULL:
-        return Unavailable(_("The disk is full. Nothing was loaded: make room and start again."))
-    if isinstance(error, (OperationalError, InterfaceError)):
-        return Unavailable(_("The database went away. Nothing was loaded: start again when it is back."))
-    return error
 
 
 def _name_of(uri: str) -> str:

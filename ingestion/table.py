@@ -4,7 +4,6 @@ A block is cut and judged by the places of its quotes, separators and line ends,
 shape is handed to polars. So a row with a cell too many has a line number, and a quote that never closes a sentence.
 """
 
-import csv
 import gzip
 import io
 import re
@@ -23,7 +22,6 @@ if TYPE_CHECKING:
 
 BLOCK_BYTES = 2 * 1024**2
 LONGEST_ROW = 1024**2
-csv.field_size_limit(LONGEST_ROW)
 #: A compressed table may not grow beyond this, nor by more than the factor: real tables stay far below both.
 LARGEST_TABLE = 16 * 1024**3
 LARGEST_EXPANSION = 200
@@ -181,7 +179,11 @@ def _header(first: bytes) -> list[str]:
         raise TableError(gettext_noop("The first line is empty: it must name the columns, separated by commas."))
     if b"\0" in first:
         raise TableError(gettext_noop("The file is UTF-16 or no text at all. Save it as UTF-8."))
-    header = next(csv.reader([_decoded(first, 0)]))
+    if len(first) > LONGEST_ROW:
+        raise TableError(_UNCLOSED, line=1)
+    header = _cells(_decoded(first, 0).removesuffix("\n"))
+    if any("\r" in heading for heading in header):
+        raise TableError(gettext_noop("The lines end with a carriage return alone. Save the table with line feeds."))
     if len(header) == 1 and (other := re.search(r"[;\t|]", header[0])):
         message = gettext_noop("The columns are separated by “%(other)s”. Save the table with commas.")
         raise TableError(message, other={"\t": "TAB"}.get(other[0], other[0]))
@@ -210,12 +212,30 @@ def _chunk(block: bytes, line: int, header: list[str], places: dict[str, int], *
     is_blank = (ends == starts) | ((ends == starts + 1) & (raw[starts] == _RETURN))
     is_whole = (widths == len(header)) & ~is_blank
     ragged = {
-        int(lines[row]): next(csv.reader([block[starts[row] : ends[row]].decode()]))
+        int(lines[row]): _cells(block[starts[row] : ends[row]].decode())
         for row in np.flatnonzero(~is_whole & ~is_blank)
     }
     whole = block if is_whole.all() else raw[np.repeat(is_whole, ends - starts + 1)].tobytes()
     read_places = sorted(places.values()) if known_only else range(len(header))
     return Chunk(header, _frame(whole, len(header), read_places), places, lines[is_whole], ragged)
+
+
+def _cells(record: str) -> list[str]:
+    """The cells of one record whose quotes are known to be sound.
+
+    >>> _cells('1,"Ellen ""Nellie"" O",,x')
+    ['1', 'Ellen "Nellie" O', '', 'x']
+    """
+    cells: list[str] = []
+    parts: list[str] = []
+    is_open = False
+    for part in record.removesuffix("\r").split(","):
+        parts.append(part)
+        is_open ^= part.count('"') % 2 == 1
+        if not is_open:
+            cells.append(",".join(parts))
+            parts = []
+    return [cell[1:-1].replace('""', '"') if cell.startswith('"') else cell for cell in cells]
 
 
 def _refuse_stray_quotes(raw: NDArray[np.uint8], quotes: Places, newlines: Places, line: int) -> None:

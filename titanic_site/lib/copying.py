@@ -18,7 +18,8 @@ def copy_rows(table: str, columns: Sequence[str], rows: Iterable[Iterable[object
 def csv_of(rows: Iterable[Iterable[object]]) -> bytes:
     """Rows as the CSV that COPY reads."""
     text = io.StringIO()
-    csv.writer(text, lineterminator="\n").writerows(rows)
+    # With both in the line's end, a cell with either is quoted.
+    csv.writer(text, lineterminator="\r\n").writerows(rows)
     return text.getvalue().encode()
 
 

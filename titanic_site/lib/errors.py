@@ -1,5 +1,6 @@
 """The errors people see: one family, one JSON shape, one page."""
 
+import errno
 import logging
 from collections.abc import Mapping
 from http import HTTPStatus
@@ -7,9 +8,11 @@ from typing import Any
 
 from django.db import InterfaceError, OperationalError
 from django.utils.translation import gettext as _
+from psycopg2 import errorcodes
 
 from titanic_site.lib.redis import RedisAway
 
+_NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
 logger = logging.getLogger(__name__)
 
 
@@ -55,11 +58,18 @@ class Invalid(TitanicError):
         super().__init__(_("Some fields need correcting."))
         self.errors = errors
 
+    def in_words(self) -> str:
+        """All of it in one line."""
+        return "; ".join(f"{field}: {text}" for field, said in self.errors.items() for _code, text in said)
+
 
 def as_refusal(error: Exception) -> TitanicError | None:
     """The error as one of ours: a service that is away is Unavailable; what is nobody's to mend is None."""
     if isinstance(error, TitanicError):
         return error
+    if getattr(error, "errno", None) in _NO_ROOM or getattr(error.__cause__, "pgcode", None) == errorcodes.DISK_FULL:
+        logger.error("the disk is full: %s", error)
+        return Unavailable(_("The disk is full. Make room and try again."))
     if isinstance(error, (OperationalError, InterfaceError, *RedisAway)):
         logger.warning("a service is away: %s", error)
         return Unavailable(_("A service is away for the moment. Try again in a few seconds."))
