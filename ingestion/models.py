@@ -138,9 +138,15 @@ class DatasetQuerySet(JobQuerySet["Dataset"]):
         return self.succeeded().filter(archived_at__isnull=True)
 
     def archivable(self) -> Self:
-        """Those on whose rows nothing living stands: no model in use or on trial, and not the current features."""
-        living = Q(feature_batches__training_runs__version__stage__in=LIVING_STAGES)
-        return self.with_rows().exclude(living).exclude(feature_batches__is_current=True)
+        """Those on whose rows nothing living stands: no model in use or on trial, no current features, no open run."""
+        batches = "feature_batches__"
+        living = (
+            Q(**{f"{batches}training_runs__version__stage__in": LIVING_STAGES})
+            | Q(**{f"{batches}is_current": True})
+            | Q(**{f"{batches}state__in": OPEN})
+            | Q(**{f"{batches}training_runs__state__in": OPEN})
+        )
+        return self.with_rows().exclude(pk__in=self.filter(living).values("pk"))
 
     def labelled(self) -> Self:
         """Those a model can learn from."""

@@ -104,7 +104,10 @@ def ingest(dataset: Dataset) -> None:
             # Of two workers with the same content, the other was first.
             raise _unchanged(dataset) from error
         except (OSError, OperationalError, InterfaceError) as error:
-            raise as_refusal(error) or error from error
+            refusal = as_refusal(error)
+            if refusal is None:
+                raise
+            raise refusal from error
 
 
 def _looked_at(source: Source) -> list[Found]:
@@ -231,8 +234,8 @@ def _hold_out(dataset: Dataset, file: IO[bytes]) -> NDArray[np.bool_] | None:
 
     if not dataset.has_label:
         return None
-    needed = (LABEL, GROUP)
-    held = hold_out(ahead(read(file, known=needed, required=needed, headings=dataset.headings, known_only=True)))
+    needed = {"known": (LABEL, GROUP), "required": dataset.required_columns, "headings": dataset.headings}
+    held = hold_out(ahead(read(file, **needed, known_only=True)))
     dataset.report(_share_of(_LOAD, 0))
     file.seek(0)
     return held

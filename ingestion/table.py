@@ -274,7 +274,7 @@ def _places(
     """Where each known column stands."""
     names = [column_name(heading) for heading in header]
     places: dict[str, int] = {}
-    for name in known:
+    for name in dict.fromkeys((*known, *required)):
         heading = headings.get(name, name)
         found = [place for place, there in enumerate(names) if there == column_name(heading)]
         if len(found) > 1:
@@ -287,4 +287,4 @@ def _places(
             "The table has no column %(missing)s. The first line must name the columns, separated by commas."
         )
         raise TableError(message, missing=", ".join(missing))
-    return places
+    return {name: place for name, place in places.items() if name in known}

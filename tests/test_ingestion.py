@@ -1,19 +1,22 @@
 """Ingest: what is loaded, what is kept aside, what is refused whole."""
 
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import pytest
 from django.conf import settings
+from django.db import connection
 
 from ingestion import services, sources, transports
+from ingestion.loading import Loader
 from ingestion.models import Dataset, Passenger, RowProblem
 from ingestion.passenger import KEY
 from ingestion.transports import local
 from tests.people import CAST, ELISABETH, HEADER, JAMES, OWEN, csv_line, table
 from titanic_site.lib.errors import TitanicError
-from titanic_site.lib.jobs import State
+from titanic_site.lib.jobs import Cancelled, State
 
 Load = Callable[..., Dataset]
 
@@ -104,6 +107,7 @@ def test_a_formula_is_stored_as_it_is(load: Load) -> None:
         ("", "The file is empty."),
         (HEADER + "\n", "The table has a header and no rows."),
         (table(OWEN).replace(",Age", ",Years"), "The table has no column age."),
+        (table(OWEN).replace(",Age", ",Years").replace("Ticket", "Paper"), "The table has no column age, ticket."),
         (table(OWEN).replace(",Age", ",Fare"), "The column fare is there twice."),
         (table(OWEN).replace(",", ";"), "The columns are separated by “;”."),
         (table(OWEN).encode("utf-16"), "The file is UTF-16."),
@@ -216,3 +220,41 @@ def test_the_command_says_what_it_did(
     call_command("ingest", str(sample_path))
 
     assert "1309 passengers loaded, 0 rows refused" in capsys.readouterr().out
+
+
+def test_a_load_that_is_cancelled_leaves_nothing(load: Load, sample: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    take = Loader.load
+
+    def cancel(self: Loader, chunk: Any) -> None:
+        take(self, chunk)
+        # Somebody presses the button, on another connection.
+        with ThreadPoolExecutor() as other:
+            other.submit(lambda: (Dataset.objects.latest().cancel(), connection.close())).result()
+
+    monkeypatch.setattr(Loader, "load", cancel)
+
+    with pytest.raises(Cancelled):
+        load(sample)
+
+    assert Passenger.objects.count() == 0
+    assert Dataset.objects.latest().state == State.CANCELLED
+
+
+def test_unlikely_rows_are_loaded_with_a_warning_or_refused(load: Load) -> None:
+    child = {**OWEN, "age": 4, "parch": 3, "name": "Braund, Master. Owen Harris"}
+
+    warned = load(table(child, ELISABETH))
+    refused = load(table(child, ELISABETH), refuses_warnings=True, largest_problem_share=0.5)
+
+    assert (warned.row_count, warned.problem_count, warned.warning_count) == (2, 0, 1)
+    assert set(warned.problems.values_list("column", "severity")) == {("age", "warning"), ("parch", "warning")}
+    assert (refused.row_count, refused.problem_count, refused.warning_count) == (1, 1, 0)
+
+
+def test_a_column_that_is_mostly_missing_refuses_the_table(load: Load) -> None:
+    people = [{**OWEN, "age": None}] * 120
+
+    with pytest.raises(TitanicError, match=r"100% of the column \w+ is missing"):
+        load(table(*people), largest_missing_share=0.9)
+
+    assert Passenger.objects.count() == 0

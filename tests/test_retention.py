@@ -88,3 +88,10 @@ def test_without_a_rule_everything_stays(load: Callable[..., Dataset]) -> None:
 
     assert retention.archive_old() == []
     assert Passenger.objects.count() == 1
+
+
+def test_a_build_that_waits_keeps_its_rows(three: list[Dataset]) -> None:
+    features.services.queue_build(dataset=three[0])
+
+    with pytest.raises(Conflict, match="stays"):
+        retention.archive(three[0])
