@@ -70,7 +70,7 @@ def check_columns(
     stripped = cells.select(pl.col(rule.name).str.strip_chars() for rule in fields)
     is_plain = stripped.select(pl.all_horizontal(_is_plain(rule) for rule in fields)).to_series()
     certain = stripped.with_row_index(ROW).filter(is_plain).select(pl.col(ROW).cast(pl.Int64), *map(_typed, fields))
-    suspects, problems = _one_by_one(fields, cells.with_row_index(ROW).filter(~is_plain), rules)
+    suspects, problems = _one_by_one(fields, cells.with_row_index(ROW).filter(~is_plain))
     frame = (pl.concat([certain, suspects]) if suspects.height else certain).sort(ROW)
     parts = frame.select(ROW, *_parts(rules))
     for rule in rules:
@@ -119,9 +119,7 @@ def _typed(rule: Field) -> pl.Expr:
     return value if rule.default is None else value.fill_null(rule.default)
 
 
-def _one_by_one(
-    fields: Sequence[Field], cells: pl.DataFrame, rules: Sequence[Rule]
-) -> tuple[pl.DataFrame, list[Problem]]:
+def _one_by_one(fields: Sequence[Field], cells: pl.DataFrame) -> tuple[pl.DataFrame, list[Problem]]:
     """The rows that the sieve does not know for good, each by the contract itself."""
     good: list[dict[str, Any]] = []
     problems: list[Problem] = []
