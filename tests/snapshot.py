@@ -8,6 +8,7 @@ from django.apps import apps
 from django.core.management.color import no_style
 from django.db import connection
 
+from ingestion.models import Passenger
 from titanic_site.lib import redis
 
 
@@ -17,6 +18,7 @@ class Snapshot:
 
     rows: dict[str, str]
     keys: dict[bytes, bytes]
+    partitions: dict[str, str]
 
     @classmethod
     def take(cls) -> Self:
@@ -27,12 +29,20 @@ class Snapshot:
                 text = io.StringIO()
                 cursor.copy_expert(f'COPY (SELECT * FROM "{table}") TO STDOUT', text)
                 rows[table] = text.getvalue()
+            cursor.execute(
+                "SELECT oid::regclass::text, pg_get_expr(relpartbound, oid) FROM pg_class"
+                " WHERE oid IN (SELECT inhrelid FROM pg_inherits WHERE inhparent = %s::regclass)",
+                [Passenger._meta.db_table],
+            )
+            partitions = dict(cursor.fetchall())
         client = redis.client()
-        return cls(rows, {key: client.dump(key) for key in client.keys("features:*")})
+        return cls(rows, {key: client.dump(key) for key in client.keys("features:*")}, partitions)
 
     def restore(self) -> None:
         """Put it back into an emptied database, and into Redis."""
         with connection.cursor() as cursor:
+            for name, bound in self.partitions.items():
+                cursor.execute(f"CREATE TABLE IF NOT EXISTS {name} PARTITION OF {Passenger._meta.db_table} {bound}")
             cursor.execute("SET session_replication_role = replica")
             for table in self.rows:
                 cursor.execute(f'TRUNCATE "{table}" CASCADE')

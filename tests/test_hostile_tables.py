@@ -78,6 +78,17 @@ def new_source(uri: object) -> Source:
 
 
 @pytest.fixture(autouse=True)
+def _no_partitions(transactional_db: None) -> None:
+    """None of those that other tests' rows were flushed from."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT inhrelid::regclass FROM pg_inherits WHERE inhparent = %s::regclass", [Passenger._meta.db_table]
+        )
+        for (name,) in cursor.fetchall():
+            cursor.execute(f"DROP TABLE {name}")
+
+
+@pytest.fixture(autouse=True)
 def _no_partitions_left(transactional_db: None) -> Iterator[None]:
     """Emptied tables of earlier tests would be emptied again after each later one."""
     yield
