@@ -23,6 +23,9 @@ SEX = {"male": 0.0, "female": 1.0}
 EMBARKED = {"C": 0.0, "Q": 1.0, "S": 2.0}
 TITLE = {"Mr": 0.0, "Miss": 1.0, "Mrs": 2.0, "Master": 3.0, "Rare": 4.0}
 
+#: Years at which the slices begin.
+GROWN_UP, ELDER = 16, 40
+
 FloatArray = NDArray[np.float64]
 Matrix = NDArray[np.float32]
 
@@ -50,6 +53,24 @@ def derive(columns: Mapping[str, NDArray[Any]]) -> Matrix:
     matrix[:, 9] = pclass * fare
     matrix[:, 10] = age * fare
     return matrix
+
+
+def slices(matrix: Matrix) -> dict[str, NDArray[np.bool_]]:
+    """Groups that a model should serve alike, by name: which of n rows belong to each, shape (n,).
+
+    >>> allen = np.array([[29, 211.5, 1, 1, 2, 1, 1, 1, 1, 211.5, 6133.5]], dtype=np.float32)
+    >>> [name for name, members in slices(allen).items() if members.all()]
+    ['Sex: female', 'Pclass: 1', 'Age: 16 to 39']
+    """
+    age, pclass, sex = matrix[:, 0], matrix[:, 2], matrix[:, 3]
+    return {
+        **{f"Sex: {name}": sex == code for name, code in SEX.items()},
+        **{f"Pclass: {number}": pclass == number for number in (1, 2, 3)},
+        "Age: under 16": age < GROWN_UP,
+        "Age: 16 to 39": (age >= GROWN_UP) & (age < ELDER),
+        "Age: 40 and over": age >= ELDER,
+        "Age: unknown": np.isnan(age),
+    }
 
 
 def _codes(codes: Mapping[str, float], values: Any) -> list[float]:

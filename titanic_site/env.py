@@ -48,6 +48,7 @@ class Environment:
     source_uri: str
     artifact_bucket: str
     dask_scheduler: str
+    auto_promote: bool
     drift_backend: str
     alert_webhook_url: str
     email: dict[str, Any]
@@ -96,6 +97,7 @@ def _environment(env: Env) -> Environment:
         source_uri=_text(env, "SOURCE_URI", str(BASE_DIR / "ingestion/sample/titanic.csv")),
         artifact_bucket=_text(env, "ARTIFACT_BUCKET"),
         dask_scheduler=_text(env, "DASK_SCHEDULER"),
+        auto_promote=_flag(env, "AUTO_PROMOTE", default=True),
         drift_backend=_one_of(env, "DRIFT_BACKEND", ("alibi", "scipy")),
         alert_webhook_url=_text(env, "ALERT_WEBHOOK_URL"),
         email=_email(_text(env, "EMAIL_URL", "console:")),

@@ -147,6 +147,11 @@ CELERY_BEAT_SCHEDULER = "titanic_site.beat.SoleScheduler"
 CELERY_BEAT_MAX_LOOP_INTERVAL = 5
 #: Queue -> hard time limit in seconds of its tasks; the soft limit is nine tenths of it.
 QUEUES = {"fast": 60, "default": 900, "scoring": 3600, "training": 3600}
+#: What one training may take, all its processes together; below the queue's own limits, which give no reason.
+LONGEST_TRAINING_SECONDS = 0.8 * QUEUES["training"]
+LARGEST_TRAINING_BYTES = 4 * 2**30
+#: Whether a version that passes the gate takes charge by itself.
+AUTO_PROMOTE = ENV.auto_promote
 CELERY_BROKER_TRANSPORT_OPTIONS = {
     # Redis hands a running task out again after this: keep it above the longest hard limit.
     "visibility_timeout": 2 * max(QUEUES.values()),

@@ -1,5 +1,7 @@
 """Training and the registry in the admin."""
 
+from collections.abc import Callable
+
 from django.contrib import admin, messages
 from django.db.models import QuerySet
 from django.http import HttpRequest
@@ -8,8 +10,9 @@ from django.utils.translation import gettext_lazy
 
 from titanic_site.lib.admin import JobAdmin, ReadOnlyAdmin
 from titanic_site.lib.errors import TitanicError
-from training import registry
-from training.models import ModelVersion, StageChange, TrainingRun
+from titanic_site.lib.jobs import enqueue
+from training import registry, services
+from training.models import ModelVersion, Reproduction, StageChange, TrainingRun
 
 
 @admin.register(TrainingRun)
@@ -24,21 +27,50 @@ class ModelVersionAdmin(ReadOnlyAdmin):
     list_display = ("__str__", "stage", "run", "sha256", "created_at")
     list_filter = ("stage",)
     list_select_related = ("run",)
-    actions = ("promote",)
+    actions = ("promote", "challenge", "retire", "reproduce")
 
     @admin.action(description=gettext_lazy("Put in charge"))
     def promote(self, request: HttpRequest, queryset: QuerySet[ModelVersion]) -> None:
         """One version, into the champion's place."""
+        self._move(request, queryset, registry.promote)
+
+    @admin.action(description=gettext_lazy("Let it score in the shadow"))
+    def challenge(self, request: HttpRequest, queryset: QuerySet[ModelVersion]) -> None:
+        """One version, beside the champion."""
+        self._move(request, queryset, registry.challenge)
+
+    @admin.action(description=gettext_lazy("Retire"))
+    def retire(self, request: HttpRequest, queryset: QuerySet[ModelVersion]) -> None:
+        """One version, out of the running."""
+        self._move(request, queryset, registry.retire)
+
+    @admin.action(description=gettext_lazy("Make it again and compare"))
+    def reproduce(self, request: HttpRequest, queryset: QuerySet[ModelVersion]) -> None:
+        """A run for each version."""
+        for version in queryset:
+            enqueue(services.queue_reproduction(version=version))
+        self.message_user(request, _("%(count)s runs have begun.") % {"count": queryset.count()})
+
+    def _move(self, request: HttpRequest, queryset: QuerySet[ModelVersion], move: Callable[..., None]) -> None:
         if queryset.count() != 1:
             self.message_user(request, _("Choose one version."), messages.ERROR)
             return
         version = queryset.get()
         try:
-            registry.promote(version, by=request.user, reason="From the admin.")  # type: ignore[arg-type]
+            move(version, by=request.user, reason=_("From the admin."))
         except TitanicError as error:
             self.message_user(request, error.message, messages.ERROR)
         else:
-            self.message_user(request, _("%(version)s is in charge.") % {"version": version})
+            told = {"version": version, "stage": version.get_stage_display()}
+            self.message_user(request, _("%(version)s: %(stage)s.") % told)
+
+
+@admin.register(Reproduction)
+class ReproductionAdmin(JobAdmin):
+    """Reproductions."""
+
+    list_display = ("__str__", "state", "is_equal", "error", "created_at")
+    list_select_related = ("version",)
 
 
 @admin.register(StageChange)

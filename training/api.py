@@ -17,8 +17,16 @@ from titanic_site.lib.api import accepted, checked
 from titanic_site.lib.errors import Conflict
 from training import registry, services
 from training.downloads import artifact_response
-from training.models import ModelVersion, TrainingRun
-from training.serializers import ModelVersionSerializer, PromotionRequest, TrainingRequest, TrainingRunSerializer
+from training.models import ModelVersion, Reproduction, TrainingRun
+from training.serializers import (
+    ModelVersionSerializer,
+    MomentRequest,
+    ReignSerializer,
+    ReproductionSerializer,
+    StageRequest,
+    TrainingRequest,
+    TrainingRunSerializer,
+)  # fmt: skip
 
 
 class ModelList(generics.ListAPIView[ModelVersion]):
@@ -36,23 +44,80 @@ class ModelDetail(generics.RetrieveAPIView[ModelVersion]):
     lookup_field = "version"
 
 
-class Promotion(APIView):
+class _StageChange(APIView):
+    """Another stage for a version."""
+
+    @extend_schema(request=StageRequest, responses=ModelVersionSerializer)
+    def post(self, request: Request, version: int) -> Response:
+        asked = checked(StageRequest, request)
+        found = _version(version)
+        self.change(found, by=_user(request), reason=asked["reason"])
+        return Response(ModelVersionSerializer(found).data)
+
+    def change(self, version: ModelVersion, *, by: Any, reason: str) -> None:
+        raise NotImplementedError
+
+
+class Promotion(_StageChange):
     """Put a version in charge."""
 
-    @extend_schema(request=PromotionRequest, responses=ModelVersionSerializer)
-    def post(self, request: Request, version: int) -> Response:
-        asked = checked(PromotionRequest, request)
-        found = generics.get_object_or_404(ModelVersion, version=version)
-        registry.promote(found, by=_user(request), reason=asked["reason"])
-        return Response(ModelVersionSerializer(found).data)
+    change = staticmethod(registry.promote)
+
+
+class Challenge(_StageChange):
+    """Let a version score in the shadow."""
+
+    change = staticmethod(registry.challenge)
+
+
+class Retirement(_StageChange):
+    """Take a version out of the running."""
+
+    change = staticmethod(registry.retire)
 
 
 class Rollback(APIView):
     """Put the champion before this one in charge again."""
 
-    @extend_schema(request=None, responses=ModelVersionSerializer)
+    @extend_schema(request=StageRequest, responses=ModelVersionSerializer)
     def post(self, request: Request) -> Response:
-        return Response(ModelVersionSerializer(registry.rollback(by=_user(request))).data)
+        asked = checked(StageRequest, request)
+        return Response(ModelVersionSerializer(registry.rollback(by=_user(request), reason=asked["reason"])).data)
+
+
+class Reigns(APIView):
+    """Who was in charge when, the present one first; `?at=` a moment gives the one of then."""
+
+    @extend_schema(parameters=[MomentRequest], responses=ReignSerializer(many=True))
+    def get(self, request: Request) -> Response:
+        asked = MomentRequest(data=request.query_params)
+        asked.is_valid(raise_exception=True)
+        moment = asked.validated_data.get("at")
+        found = registry.reigns() if moment is None else [registry.champion_at(moment)]
+        told: Any = [reign for reign in found if reign is not None]
+        return Response(ReignSerializer(told, many=True).data)
+
+
+class Reproductions(generics.ListAPIView[Reproduction]):
+    """Attempts to make a version again, newest first; POST starts one."""
+
+    queryset: Any = Reproduction.objects.select_related("version")
+    serializer_class = ReproductionSerializer
+
+    def get_queryset(self) -> Any:
+        return super().get_queryset().filter(version__version=self.kwargs["version"])
+
+    @extend_schema(request=None, responses={202: ReproductionSerializer})
+    def post(self, request: Request, version: int) -> Response:
+        found = services.queue_reproduction(version=_version(version))
+        return accepted(found, ReproductionSerializer, request=request)
+
+
+class ReproductionDetail(generics.RetrieveAPIView[Reproduction]):
+    """One attempt."""
+
+    queryset: Any = Reproduction.objects.select_related("version")
+    serializer_class = ReproductionSerializer
 
 
 class ModelArtifact(APIView):
@@ -75,9 +140,9 @@ class TrainingRunList(generics.ListAPIView[TrainingRun]):
 
     @extend_schema(request=TrainingRequest, responses={202: TrainingRunSerializer})
     def post(self, request: Request) -> Response:
-        asked = checked(TrainingRequest, request)
-        batch = _batch(asked.get("feature_batch"))
-        return accepted(services.queue_run(batch=batch), TrainingRunSerializer, request=request)
+        asked = dict(checked(TrainingRequest, request))
+        batch = _batch(asked.pop("feature_batch", None))
+        return accepted(services.queue_run(batch=batch, **asked), TrainingRunSerializer, request=request)
 
 
 class TrainingRunDetail(generics.RetrieveAPIView[TrainingRun]):
@@ -96,6 +161,10 @@ def _batch(pk: int | None) -> FeatureBatch:
     return current
 
 
+def _version(version: int) -> ModelVersion:
+    return generics.get_object_or_404(ModelVersion.objects.with_history(), version=version)
+
+
 def _user(request: Request) -> Any:
     return request.user if request.user.is_authenticated else None
 
@@ -103,8 +172,13 @@ def _user(request: Request) -> Any:
 urlpatterns = [
     path("models/", ModelList.as_view()),
     path("models/rollback/", Rollback.as_view()),
+    path("models/reigns/", Reigns.as_view()),
     path("models/<int:version>/", ModelDetail.as_view()),
     path("models/<int:version>/promote/", Promotion.as_view()),
+    path("models/<int:version>/challenge/", Challenge.as_view()),
+    path("models/<int:version>/retire/", Retirement.as_view()),
+    path("models/<int:version>/reproductions/", Reproductions.as_view()),
+    path("reproductions/<int:pk>/", ReproductionDetail.as_view()),
     path("models/<int:version>/artifact/", ModelArtifact.as_view()),
     path("training-runs/", TrainingRunList.as_view()),
     path("training-runs/<int:pk>/", TrainingRunDetail.as_view()),

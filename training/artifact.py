@@ -19,7 +19,12 @@ LARGEST_BYTES = 64 * 1024**2
 _TOLERANCE = 1e-6
 _DOMAINS = frozenset({"", "ai.onnx.ml"})
 #: What our exporter writes; anything else in a file was not written by it.
-_OPERATORS = frozenset({"ArrayFeatureExtractor", "Concat", "Imputer", "TreeEnsembleClassifier"})
+_OPERATORS = frozenset(
+    {
+        "Add", "ArrayFeatureExtractor", "Cast", "Concat", "Div", "Exp", "Gather", "Imputer", "LinearClassifier", "Mul",
+        "Normalizer", "OneHotEncoder", "Reshape", "Scaler", "Sub", "Sum", "TreeEnsembleClassifier",
+    }
+)  # fmt: skip
 
 
 # onnxruntime's errors share no base but Exception.

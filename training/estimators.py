@@ -1,36 +1,108 @@
 """The estimators: each one scikit-learn Pipeline in which everything that learns lives."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
+from scipy.stats import loguniform, randint, uniform
+from sklearn.base import BaseEstimator
 from sklearn.compose import ColumnTransformer
-from sklearn.ensemble import RandomForestClassifier
+from sklearn.ensemble import HistGradientBoostingClassifier, RandomForestClassifier
 from sklearn.impute import SimpleImputer
-from sklearn.pipeline import Pipeline
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import Pipeline, make_pipeline
+from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
 from features.definition import FEATURES, NOMINAL
 
-#: Chosen by repeated cross-validation grouped by ticket (benchmarks/forest_parameters.py).
-FOREST: Mapping[str, Any] = {"n_estimators": 200, "max_depth": 5, "min_samples_leaf": 2, "max_features": 0.5}
-ALGORITHMS: Mapping[str, Mapping[str, Any]] = {"random_forest": FOREST}
+
+@dataclass(frozen=True)
+class Algorithm:
+    """How to make a pipeline, what it is made with when nothing is searched, and where to search."""
+
+    make: Callable[..., Pipeline]
+    defaults: Mapping[str, Any]
+    space: Mapping[str, Any]
+    #: What a halving search gives more of to fewer candidates, from the least to the most.
+    resource: str
+    least: int
+    most: int
+    #: Models that fit a likelihood are calibrated by it; a forest's shares of votes may not be.
+    may_need_calibration: bool = False
 
 
-def build(algorithm: str, *, seed: int) -> Pipeline:
+def build(algorithm: str, *, seed: int, parameters: Mapping[str, Any] | None = None) -> Pipeline:
     """An unfitted pipeline over the feature matrix, (n, 11) with NaN for unknown; raises ValueError by name."""
     if algorithm not in ALGORITHMS:
         raise ValueError(f"no algorithm called {algorithm!r}: choose one of {', '.join(ALGORITHMS)}")
-    forest = RandomForestClassifier(random_state=seed, n_jobs=1, **ALGORITHMS[algorithm])
+    kind = ALGORITHMS[algorithm]
+    return kind.make(random_state=seed, **(kind.defaults if parameters is None else parameters))
+
+
+def _forest(**parameters: Any) -> Pipeline:
     # No scaler: a forest does not see it, and its rounding puts values beside ONNX thresholds (measured: off by 0.008).
-    return Pipeline([("impute", _imputer()), ("forest", forest)])
-
-
-def _imputer() -> ColumnTransformer:
-    nominal = [FEATURES.index(name) for name in NOMINAL]
-    ordered = [place for place in range(len(FEATURES)) if place not in nominal]
-    return ColumnTransformer(
-        [
-            # A column without a single known value stays, as zeros: the matrix keeps its shape.
-            ("median", SimpleImputer(strategy="median", keep_empty_features=True), ordered),
-            ("mode", SimpleImputer(strategy="most_frequent", keep_empty_features=True), nominal),
-        ]
+    return _pipeline(
+        _each(SimpleImputer(strategy="median", keep_empty_features=True), _most_frequent()),
+        RandomForestClassifier(n_jobs=1, **parameters),
     )
+
+
+def _boosting(**parameters: Any) -> Pipeline:
+    # No imputer: its trees learn on which side the unknown belong.
+    return Pipeline([("model", HistGradientBoostingClassifier(early_stopping=False, **parameters))])
+
+
+def _logistic(**parameters: Any) -> Pipeline:
+    numbers = make_pipeline(SimpleImputer(strategy="median", keep_empty_features=True), StandardScaler())
+    codes = make_pipeline(_most_frequent(), OneHotEncoder(handle_unknown="ignore"))
+    return _pipeline(_each(numbers, codes), LogisticRegression(**parameters))
+
+
+def _pipeline(prepare: BaseEstimator, model: BaseEstimator) -> Pipeline:
+    return Pipeline([("prepare", prepare), ("model", model)])
+
+
+def _each(ordered: BaseEstimator, nominal: BaseEstimator) -> ColumnTransformer:
+    codes = [FEATURES.index(name) for name in NOMINAL]
+    numbers = [place for place in range(len(FEATURES)) if place not in codes]
+    return ColumnTransformer([("ordered", ordered, numbers), ("nominal", nominal, codes)])
+
+
+def _most_frequent() -> SimpleImputer:
+    # A column without a single known value stays, as zeros: the matrix keeps its shape.
+    return SimpleImputer(strategy="most_frequent", keep_empty_features=True)
+
+
+#: Defaults and spaces were chosen by repeated cross-validation grouped by ticket (docs/decisions/0007-search.md).
+ALGORITHMS: Mapping[str, Algorithm] = {
+    "random_forest": Algorithm(
+        make=_forest,
+        defaults={"n_estimators": 100, "max_depth": 5, "min_samples_leaf": 2, "max_features": 0.5},
+        space={"max_depth": randint(3, 13), "min_samples_leaf": randint(1, 13), "max_features": uniform(0.2, 0.6)},
+        resource="n_estimators",
+        least=11,
+        most=100,
+        may_need_calibration=True,
+    ),
+    "gradient_boosting": Algorithm(
+        make=_boosting,
+        defaults={"max_iter": 150, "learning_rate": 0.03, "max_leaf_nodes": 6, "l2_regularization": 5.0},
+        space={
+            "learning_rate": loguniform(0.01, 0.1),
+            "max_leaf_nodes": randint(3, 17),
+            "min_samples_leaf": randint(10, 41),
+            "l2_regularization": loguniform(0.1, 20),
+        },
+        resource="max_iter",
+        least=30,
+        most=270,
+    ),
+    "logistic_regression": Algorithm(
+        make=_logistic,
+        defaults={"C": 0.3, "max_iter": 1000},
+        space={"C": loguniform(0.003, 30)},
+        resource="max_iter",
+        least=111,
+        most=1000,
+    ),
+}

@@ -1,7 +1,8 @@
 """What a model learns from and is judged by, as arrays in one order."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -9,14 +10,40 @@ from numpy.typing import NDArray
 from features.definition import Matrix
 
 Labels = NDArray[np.bool_]
+Groups = NDArray[np.int64]
+Probabilities = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
 class Examples:
-    """Features (n, 11), labels, groups and hold-out flags of n rows, and what the baseline says of each."""
+    """Features (n, 11), labels, group numbers and hold-out flags of n rows, and what the baseline says of each."""
 
     matrix: Matrix
     labels: Labels
-    groups: Sequence[str]
+    groups: Groups
     is_holdout: Labels
     baseline: Labels
+
+    def only(self, rows: Labels | NDArray[np.intp]) -> Self:
+        """Some of the rows, chosen by flags or by number."""
+        return type(self)(**{item.name: getattr(self, item.name)[rows] for item in fields(self)})
+
+    @property
+    def learned(self) -> Self:
+        """The rows that a model may learn from."""
+        return self.only(~self.is_holdout)
+
+    @property
+    def held_out(self) -> Self:
+        """The rows that no model learns from."""
+        return self.only(self.is_holdout)
+
+    def save(self, path: Path) -> None:
+        """Write them to an .npz file."""
+        np.savez(path, **{item.name: getattr(self, item.name) for item in fields(self)})
+
+    @classmethod
+    def load(cls, path: Path) -> Self:
+        """Read what `save` wrote."""
+        with np.load(path, allow_pickle=False) as arrays:
+            return cls(**{item.name: arrays[item.name] for item in fields(cls)})

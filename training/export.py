@@ -1,10 +1,16 @@
 """A fitted pipeline as files: ONNX to serve, a pickle for notebooks."""
 
 import pickle
+from typing import Any
 
 import numpy as np
-from skl2onnx import to_onnx
-from sklearn.pipeline import Pipeline
+import onnx
+import onnx.utils
+from skl2onnx import to_onnx, update_registered_converter
+from skl2onnx._supported_operators import sklearn_operator_name_map
+from skl2onnx.common._registration import get_converter, get_shape_calculator
+from sklearn.base import BaseEstimator
+from sklearn.ensemble import HistGradientBoostingClassifier
 
 from features.definition import FEATURES, Matrix
 from training.artifact import INPUT, OUTPUT, Artifact, GoldenRow
@@ -13,37 +19,51 @@ _TOLERANCE = 1e-6
 _GOLDEN_ROWS = 16
 # The graph's own name is a random one unless given, and would change the file's checksum.
 _GRAPH_NAME = "titanic"
+_PROBABILITIES = "probabilities"
+_OPSETS = {"": 18, "ai.onnx.ml": 3}
+_ROWS_TO_VERIFY = 20_000
+_ROWS_WITHOUT_A_FEATURE = 500
 
 
 class ExportError(ValueError):
     """The exported graph does not answer as the pipeline does."""
 
 
-def to_graph(pipeline: Pipeline) -> bytes:
-    """The pipeline as a serialised ONNX graph with one output, the probabilities of both classes."""
+def to_graph(pipeline: BaseEstimator) -> bytes:
+    """The pipeline as a serialised ONNX graph with one output, the probabilities of both classes: shape (n, 2).
+
+    The same pipeline gives the same bytes, in every process: what the converter orders by chance is put in order.
+    """
     sample = np.zeros((1, len(FEATURES)), dtype=np.float32)
-    graph = to_onnx(
+    whole = to_onnx(
         pipeline,
         sample,
         name=_GRAPH_NAME,
         options={id(pipeline): {"zipmap": False, "output_class_labels": False}},
-        target_opset={"": 18, "ai.onnx.ml": 3},
+        target_opset=_OPSETS,
     )
-    graph.graph.input[0].name, before = INPUT, graph.graph.input[0].name
-    for node in graph.graph.node:
+    whole.graph.input[0].name, before = INPUT, whole.graph.input[0].name
+    for node in whole.graph.node:
         node.input[:] = [INPUT if name == before else name for name in node.input]
-        node.output[:] = [OUTPUT if name == "probabilities" else name for name in node.output]
-    del graph.graph.output[0]
-    graph.graph.output[0].name = OUTPUT
-    return bytes(graph.SerializeToString())
+        node.output[:] = [OUTPUT if name == _PROBABILITIES else name for name in node.output]
+    whole.graph.output[1].name = OUTPUT
+    # Without what only the labels need.
+    graph = onnx.utils.Extractor(whole).extract_model([INPUT], [OUTPUT])
+    for node in graph.graph.node:
+        attributes = sorted(node.attribute, key=lambda attribute: attribute.name)
+        del node.attribute[:]
+        node.attribute.extend(attributes)
+    del graph.opset_import[:]
+    graph.opset_import.extend(onnx.helper.make_opsetid(domain, version) for domain, version in _OPSETS.items())
+    return bytes(graph.SerializeToString(deterministic=True))
 
 
-def to_pickle(pipeline: Pipeline) -> bytes:
+def to_pickle(pipeline: BaseEstimator) -> bytes:
     """The pipeline for people's notebooks; nothing in the running system reads it."""
     return pickle.dumps(pipeline, protocol=5)
 
 
-def golden_rows(pipeline: Pipeline, matrix: Matrix) -> list[GoldenRow]:
+def golden_rows(pipeline: BaseEstimator, matrix: Matrix) -> list[GoldenRow]:
     """Rows with the pipeline's own answers: real ones, then each feature missing in turn, then all of them."""
     places = np.linspace(0, len(matrix) - 1, _GOLDEN_ROWS).astype(int)
     rows = matrix[places].copy()
@@ -57,10 +77,61 @@ def golden_rows(pipeline: Pipeline, matrix: Matrix) -> list[GoldenRow]:
     ]
 
 
-def verify(graph: bytes, pipeline: Pipeline, matrix: Matrix, *, golden: list[GoldenRow]) -> Artifact:
-    """Load the graph as a server would and compare it with the pipeline on `matrix`; raises ExportError."""
+def verify(graph: bytes, pipeline: BaseEstimator, matrix: Matrix, *, golden: list[GoldenRow]) -> Artifact:
+    """Load the graph as a server would and compare it with the pipeline; raises ExportError.
+
+    On rows of `matrix`, shape (n, 11), and on some of them with every feature missing in turn.
+    """
     artifact = Artifact.load(graph, golden=golden)
+    matrix = _with_each_missing(matrix[:_ROWS_TO_VERIFY])
     gap = float(np.abs(artifact.score(matrix) - pipeline.predict_proba(matrix)[:, 1]).max())
     if gap > _TOLERANCE:
         raise ExportError(f"the ONNX graph is off by {gap:.2g} on {len(matrix)} rows, more than {_TOLERANCE:g}")
     return artifact
+
+
+def _with_each_missing(matrix: Matrix) -> Matrix:
+    some = matrix[:_ROWS_WITHOUT_A_FEATURE]
+    without = np.repeat(some[None], len(FEATURES), axis=0)
+    for place in range(len(FEATURES)):
+        without[place, :, place] = np.nan
+    return np.concatenate([matrix, *without])
+
+
+class _PlainNumbers:
+    """A converter's container that writes booleans as the integers that ONNX wants: protobuf 7 refuses them."""
+
+    def __init__(self, container: Any) -> None:
+        self._container = container
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._container, name)
+
+    def add_node(self, *arguments: Any, **attributes: Any) -> Any:
+        plain = {
+            name: [int(item) if isinstance(item, bool | np.bool_) else item for item in value]
+            if isinstance(value, list)
+            else value
+            for name, value in attributes.items()
+        }
+        return self._container.add_node(*arguments, **plain)
+
+
+def _mend_boosting() -> None:
+    alias = sklearn_operator_name_map[HistGradientBoostingClassifier]
+    convert = get_converter(alias)
+
+    def converter(scope: Any, operator: Any, container: Any) -> None:
+        convert(scope, operator, _PlainNumbers(container))
+
+    update_registered_converter(
+        HistGradientBoostingClassifier,
+        alias,
+        get_shape_calculator(alias),
+        converter,
+        overwrite=True,
+        options={name: [True, False] for name in ("zipmap", "output_class_labels", "nocl", "raw_scores")},
+    )
+
+
+_mend_boosting()

@@ -3,6 +3,7 @@
 from typing import ClassVar, Self
 
 from django.conf import settings
+from django.core.validators import MaxValueValidator
 from django.db import models
 from django.db.models import Q
 from django.urls import reverse
@@ -10,7 +11,17 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
 from features.models import FeatureBatch
+from ingestion.models import Dataset
 from titanic_site.lib.jobs import Job, JobQuerySet
+from training.recipe import CANDIDATES, LARGEST_SEED, MOST_CANDIDATES, Recipe
+
+
+class Algorithm(models.TextChoices):
+    """What can be trained."""
+
+    RANDOM_FOREST = "random_forest", gettext_lazy("Random forest")
+    GRADIENT_BOOSTING = "gradient_boosting", gettext_lazy("Gradient boosting")
+    LOGISTIC_REGRESSION = "logistic_regression", gettext_lazy("Logistic regression")
 
 
 class TrainingRun(Job):
@@ -19,7 +30,7 @@ class TrainingRun(Job):
     task_name = "training.tasks.train"
     task_argument = "run_id"
     queue = "training"
-    inputs = ("feature_batch", "algorithm", "seed")
+    inputs = ("feature_batch", "algorithm", "seed", "candidates")
     kind: ClassVar = gettext_lazy("Train")
 
     feature_batch = models.ForeignKey(
@@ -28,8 +39,18 @@ class TrainingRun(Job):
         on_delete=models.PROTECT,
         related_name="training_runs",
     )
-    algorithm = models.CharField(gettext_lazy("algorithm"), max_length=40, default="random_forest")
-    seed = models.PositiveIntegerField(gettext_lazy("seed"), default=42)
+    algorithm = models.CharField(
+        gettext_lazy("algorithm"), max_length=40, choices=Algorithm, default=Algorithm.RANDOM_FOREST
+    )
+    seed = models.PositiveIntegerField(gettext_lazy("seed"), default=42, validators=[MaxValueValidator(LARGEST_SEED)])
+    candidates = models.PositiveIntegerField(
+        gettext_lazy("candidates"),
+        default=CANDIDATES,
+        validators=[MaxValueValidator(MOST_CANDIDATES)],
+        help_text=gettext_lazy("How many sets of hyper-parameters are tried; 0 takes the algorithm's own."),
+    )
+    # How the search stands while it runs: tried, of, best.
+    search = models.JSONField(null=True, editable=False)
 
     objects = JobQuerySet["TrainingRun"].as_manager()
 
@@ -42,6 +63,11 @@ class TrainingRun(Job):
 
     def get_absolute_url(self) -> str:
         return reverse("training_run", args=[self.pk])
+
+    @property
+    def recipe(self) -> Recipe:
+        """What was asked for."""
+        return Recipe(self.algorithm, self.seed, self.candidates)
 
 
 class Stage(models.TextChoices):
@@ -63,6 +89,14 @@ class ModelVersionQuerySet(models.QuerySet["ModelVersion"]):
     def with_history(self) -> Self:
         """With run, batch and dataset, for pages that show where a model comes from."""
         return self.select_related("run__feature_batch__dataset")
+
+    def judged_on(self, dataset: Dataset) -> Self:
+        """Those that the gate has compared on the hold-out of a table with this content."""
+        return self.filter(run__feature_batch__dataset__sha256=dataset.sha256, gate__isnull=False)
+
+    def challengers(self) -> Self:
+        """Those that score in the shadow."""
+        return self.filter(stage=Stage.CHALLENGER)
 
 
 class ModelVersion(models.Model):
@@ -120,6 +154,8 @@ class StageChange(models.Model):
         settings.AUTH_USER_MODEL, verbose_name=gettext_lazy("by"), null=True, on_delete=models.SET_NULL
     )
     reason = models.CharField(gettext_lazy("reason"), max_length=300, blank=True)
+    # A way back does not count as a new reign: the next one goes on from there.
+    is_rollback = models.BooleanField(gettext_lazy("rolled back"), default=False)
     at = models.DateTimeField(gettext_lazy("at"), auto_now_add=True)
 
     class Meta:
@@ -129,3 +165,32 @@ class StageChange(models.Model):
 
     def __str__(self) -> str:
         return f"{self.version}: {self.before} → {self.after}"
+
+
+class Reproduction(Job):
+    """A version made again from what is written down of it, and compared with what is kept."""
+
+    task_name = "training.tasks.reproduce"
+    task_argument = "reproduction_id"
+    queue = "training"
+    inputs = ("version",)
+    kind: ClassVar = gettext_lazy("Reproduce")
+
+    version = models.ForeignKey(
+        ModelVersion, verbose_name=gettext_lazy("version"), on_delete=models.PROTECT, related_name="reproductions"
+    )
+    is_equal = models.BooleanField(gettext_lazy("equal"), null=True, editable=False)
+    sha256 = models.CharField(gettext_lazy("SHA-256 of the ONNX file"), max_length=64, blank=True, editable=False)
+    differences = models.JSONField(gettext_lazy("differences"), default=list, editable=False)
+
+    objects = JobQuerySet["Reproduction"].as_manager()
+
+    class Meta(Job.Meta):
+        verbose_name = gettext_lazy("reproduction")
+        verbose_name_plural = gettext_lazy("reproductions")
+
+    def __str__(self) -> str:
+        return _("Reproduction %(id)s of %(version)s") % {"id": self.pk, "version": self.version}
+
+    def get_absolute_url(self) -> str:
+        return reverse("reproduction", args=[self.pk])

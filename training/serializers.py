@@ -3,7 +3,9 @@
 from rest_framework import serializers
 
 from titanic_site.lib.serializers import JOB_FIELDS
-from training.models import ModelVersion, TrainingRun
+from training.models import Algorithm, ModelVersion, Reproduction, TrainingRun
+from training.recipe import CANDIDATES, LARGEST_SEED, MOST_CANDIDATES
+from training.registry import Reign
 
 
 class ModelVersionSerializer(serializers.ModelSerializer[ModelVersion]):
@@ -27,20 +29,52 @@ class TrainingRunSerializer(serializers.ModelSerializer[TrainingRun]):
     """A training and, once it has succeeded, its version."""
 
     version = serializers.IntegerField(source="version.version", read_only=True, allow_null=True, default=None)
+    search = serializers.DictField(read_only=True, allow_null=True)
 
     class Meta:
         model = TrainingRun
-        fields = (*JOB_FIELDS, "feature_batch", "algorithm", "seed", "version")
+        fields = (*JOB_FIELDS, "feature_batch", "algorithm", "seed", "candidates", "search", "version")
         read_only_fields = fields
 
 
 class TrainingRequest(serializers.Serializer[None]):
-    """What to train from; without a batch, the current one."""
+    """What to train, and from what; without a batch, the current one."""
 
     feature_batch = serializers.IntegerField(required=False, min_value=1, max_value=2**53)
+    algorithm = serializers.ChoiceField(choices=Algorithm.choices, default=Algorithm.RANDOM_FOREST)
+    seed = serializers.IntegerField(default=42, min_value=0, max_value=LARGEST_SEED)
+    candidates = serializers.IntegerField(default=CANDIDATES, min_value=0, max_value=MOST_CANDIDATES)
 
 
-class PromotionRequest(serializers.Serializer[None]):
+class StageRequest(serializers.Serializer[None]):
     """Why."""
 
     reason = serializers.CharField(required=False, allow_blank=True, max_length=300, default="")
+
+
+class MomentRequest(serializers.Serializer[None]):
+    """A moment of the past."""
+
+    at = serializers.DateTimeField(required=False)
+
+
+class ReignSerializer(serializers.Serializer[Reign]):
+    """Which version was in charge from when to when, who put it there and why."""
+
+    version = serializers.IntegerField(source="version.version")
+    since = serializers.DateTimeField()
+    until = serializers.DateTimeField(allow_null=True)
+    by = serializers.CharField(allow_null=True)
+    reason = serializers.CharField()
+
+
+class ReproductionSerializer(serializers.ModelSerializer[Reproduction]):
+    """An attempt to make a version again, and what came of it."""
+
+    version = serializers.IntegerField(source="version.version", read_only=True)
+    differences = serializers.ListField(child=serializers.DictField(), read_only=True)
+
+    class Meta:
+        model = Reproduction
+        fields = (*JOB_FIELDS, "version", "is_equal", "sha256", "differences")
+        read_only_fields = fields

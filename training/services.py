@@ -1,14 +1,13 @@
-"""Training a version from a feature batch."""
+"""Training a version from a feature batch, and making one again."""
 
 import platform
 import subprocess
-from dataclasses import dataclass
-from importlib.metadata import version
-from typing import TYPE_CHECKING, Any
+import time
+from importlib.metadata import version as version_of
+from typing import Any
 
 import numpy as np
 from django.conf import settings
-from django.db import transaction
 from django.utils.translation import gettext as _
 
 import features.services
@@ -17,117 +16,141 @@ from features.models import FeatureBatch
 from ingestion.passenger import BASELINE, GROUP, LABEL
 from titanic_site.lib import files
 from titanic_site.lib.errors import Conflict, TitanicError
-from titanic_site.lib.jobs import State
-from training import registry
+from titanic_site.lib.jobs import Job, State
+from training import apart, registry
+from training.artifact import ArtifactError
 from training.examples import Examples
-from training.models import ModelVersion, TrainingRun
+from training.models import ModelVersion, Reproduction, TrainingRun
+from training.recipe import CANDIDATES, Made, Progress, Recipe
 
-if TYPE_CHECKING:
-    from sklearn.pipeline import Pipeline
-
-THRESHOLD = 0.5
-_LIBRARIES = ("numpy", "onnx", "onnxruntime", "scikit-learn", "scipy", "skl2onnx")
+_LIBRARIES = ("joblib", "numpy", "onnx", "onnxruntime", "scikit-learn", "scipy", "skl2onnx")
+_FEWEST_ROWS = 10
 
 
-@dataclass(frozen=True)
-class Trained:
-    """A fitted pipeline with its figures."""
-
-    pipeline: "Pipeline"
-    parameters: dict[str, Any]
-    metrics: dict[str, Any]
-
-
-def queue_run(*, batch: FeatureBatch, algorithm: str = "random_forest", seed: int = 42) -> TrainingRun:
+def queue_run(
+    *, batch: FeatureBatch, algorithm: str = "random_forest", seed: int = 42, candidates: int = CANDIDATES
+) -> TrainingRun:
     """A queued training from a finished, labelled batch."""
     if batch.state != State.SUCCEEDED:
         raise Conflict(_("%(batch)s is not built: build it first.") % {"batch": batch})
     if not batch.dataset.has_label:
         raise Conflict(_("%(dataset)s does not say who survived: ingest one that does.") % {"dataset": batch.dataset})
-    return TrainingRun.objects.create(feature_batch=batch, algorithm=algorithm, seed=seed)
+    return TrainingRun.objects.create(feature_batch=batch, algorithm=algorithm, seed=seed, candidates=candidates)
 
 
 def train(run: TrainingRun) -> None:
-    """Fit, measure, export and register a candidate; the gate then says whether it takes charge."""
+    """Fit, measure, export, judge and register a version; it takes charge when the gate finds it at least as good."""
     with run.running():
+        started = time.monotonic()
         examples = examples_of(run.feature_batch)
-        trained = _fit(run, examples)
-        candidate = _register(run, examples, trained)
-        holdout = examples.is_holdout
-        registry.judge(candidate, matrix=examples.matrix[holdout], labels=examples.labels[holdout])
+        made = _fit(run, run.recipe, examples, watch=lambda progress: _note(run, progress))
+        version = _version(run, made, seconds=time.monotonic() - started)
+        try:
+            registry.admit(version, held=examples.held_out)
+        except ArtifactError as error:
+            raise TitanicError(_("The model that was made must not serve: %(reason)s.") % {"reason": error}) from error
+
+
+def queue_reproduction(*, version: ModelVersion) -> Reproduction:
+    """A queued attempt to make a version again."""
+    return Reproduction.objects.create(version=version)
+
+
+def reproduce(reproduction: Reproduction) -> None:
+    """Make the version again from its batch and recipe, and write down whether the file is equal, or what differs."""
+    with reproduction.running():
+        version = reproduction.version
+        recipe = Recipe(
+            version.parameters["algorithm"], version.parameters["seed"], version.metrics["search"]["candidates"]
+        )
+        made = _fit(reproduction, recipe, examples_of(version.feature_batch), watch=lambda _progress: None)
+        reproduction.sha256 = files.sha256_of(made.graph)
+        reproduction.is_equal = reproduction.sha256 == version.sha256
+        reproduction.differences = differences(version, made)
+        reproduction.save(update_fields=["sha256", "is_equal", "differences"])
+
+
+def differences(version: ModelVersion, made: Made) -> list[dict[str, Any]]:
+    """What a version's record says otherwise than a model made just now: data, code, machine, parameters, figures."""
+    now = {**_made_with(version.feature_batch), **made.parameters, "threshold": made.threshold}
+    then = {**version.made_with, **version.parameters, "threshold": version.threshold}
+    for name in ("log_loss", "accuracy"):
+        now[f"cross-validation {name}"] = made.metrics["cross_validation"][name]["mean"]
+        then[f"cross-validation {name}"] = version.metrics["cross_validation"][name]["mean"]
+    return [
+        {"name": name, "then": then.get(name), "now": value} for name, value in now.items() if then.get(name) != value
+    ]
 
 
 def examples_of(batch: FeatureBatch) -> Examples:
     """The batch with what Postgres knows of its rows; raises TitanicError where nothing can be learned from it."""
     rows = batch.passengers.values_list(LABEL, GROUP, "is_holdout", "line_number", BASELINE[0])
     labels, groups, is_holdout, lines, baseline = zip(*rows, strict=True)
+    # Who has no ticket number travels alone.
+    travelling = [group or f"line {line}" for group, line in zip(groups, lines, strict=True)]
     examples = Examples(
         matrix=features.services.matrix(batch),
         labels=np.array(labels, dtype=bool),
-        # Who has no ticket number travels alone.
-        groups=[group or f"line {line}" for group, line in zip(groups, lines, strict=True)],
+        groups=np.unique(travelling, return_inverse=True)[1].astype(np.int64),
         is_holdout=np.array(is_holdout, dtype=bool),
         baseline=np.array([value == BASELINE[1] for value in baseline]),
     )
-    for part in (examples.labels[examples.is_holdout], examples.labels[~examples.is_holdout]):
-        if len(set(part.tolist())) < 2 or len(part) < 10:  # noqa: PLR2004  too few for any figure
+    for part in (examples.held_out, examples.learned):
+        if len(set(part.labels.tolist())) < 2 or len(part.labels) < _FEWEST_ROWS:  # noqa: PLR2004  both labels
             raise TitanicError(_("The dataset is too small, or everybody in it had one fate: load more passengers."))
     return examples
 
 
-def _fit(run: TrainingRun, examples: Examples) -> Trained:
-    # scikit-learn takes a second and 100 MB, and this module is imported by the web.
-    from training import estimators, evaluation
+def _fit(job: Job, recipe: Recipe, examples: Examples, *, watch: Any) -> Made:
+    def report(progress: Progress) -> None:
+        job.report(0.98 * progress.done)
+        watch(progress)
 
-    def make() -> "Pipeline":
-        return estimators.build(run.algorithm, seed=run.seed)
+    limits = apart.Limits(settings.LONGEST_TRAINING_SECONDS, settings.LARGEST_TRAINING_BYTES)
+    try:
+        return apart.fit(recipe, examples, limits=limits, report=report, dask_scheduler=settings.ENV.dask_scheduler)
+    except apart.TrainingError as error:
+        raise TitanicError(_("The training came to nothing: %(reason)s.") % {"reason": error}) from error
 
-    train, holdout = ~examples.is_holdout, examples.is_holdout
-    validation = evaluation.cross_validate(
-        make, examples, threshold=THRESHOLD, seed=run.seed, report=lambda done: run.report(0.95 * done)
+
+def _note(run: TrainingRun, progress: Progress) -> None:
+    """Write down how the search stands, when it stands otherwise than before."""
+    standing = progress.standing
+    if standing is None or (run.search and run.search["tried"] == standing.tried):
+        return
+    best = {"log_loss": standing.best.log_loss, "parameters": standing.best.parameters}
+    run.search = {"tried": standing.tried, "of": standing.of, "best": best}
+    run.save(update_fields=["search"])
+
+
+def _version(run: TrainingRun, made: Made, *, seconds: float) -> ModelVersion:
+    """The version, not yet registered, with its files complete."""
+    return ModelVersion(
+        run=run,
+        threshold=made.threshold,
+        metrics=made.metrics,
+        parameters={"algorithm": run.algorithm, "seed": run.seed, **made.parameters},
+        made_with={**_made_with(run.feature_batch), "seconds": round(seconds, 1)},
+        definition_version=VERSION,
+        onnx_file=files.keep(made.graph, suffix=".onnx"),
+        pkl_file=files.keep(made.pickle, suffix=".pkl"),
+        sha256=files.sha256_of(made.graph),
+        byte_count=len(made.graph),
+        golden_rows=made.golden,
     )
-    pipeline = make().fit(examples.matrix[train], examples.labels[train])
-    probabilities = pipeline.predict_proba(examples.matrix[holdout])[:, 1]
-    figures = evaluation.figures(examples.labels[holdout], probabilities, threshold=THRESHOLD)
-    metrics = {
-        "cross_validation": {**validation, "grouped_by": GROUP},
-        "hold_out": {"rows": int(holdout.sum()), **figures},
-        "baseline": {"accuracy": float((examples.baseline == examples.labels).mean())},
+
+
+def _made_with(batch: FeatureBatch) -> dict[str, str]:
+    """What a training stands on: data, code, libraries, machine."""
+    return {
+        "dataset sha256": batch.dataset.sha256,
+        "batch checksum": batch.checksum,
+        "definition": VERSION,
+        "commit": _commit(),
+        "python": platform.python_version(),
+        "machine": f"{platform.system()} {platform.machine()}",
+        **{name: version_of(name) for name in _LIBRARIES},
     }
-    return Trained(pipeline, dict(estimators.ALGORITHMS[run.algorithm]), metrics)
-
-
-def _register(run: TrainingRun, examples: Examples, trained: Trained) -> ModelVersion:
-    """Write the files, whole and checked, and only then the row that points at them."""
-    from training import export
-
-    graph = export.to_graph(trained.pipeline)
-    golden = export.golden_rows(trained.pipeline, examples.matrix)
-    artifact = export.verify(graph, trained.pipeline, examples.matrix, golden=golden)
-    onnx_file = files.keep(graph, suffix=".onnx")
-    pkl_file = files.keep(export.to_pickle(trained.pipeline), suffix=".pkl")
-    with transaction.atomic():
-        run.hold()
-        return ModelVersion.objects.create(
-            version=registry.next_version(),
-            run=run,
-            threshold=THRESHOLD,
-            metrics=trained.metrics,
-            parameters={"algorithm": run.algorithm, "seed": run.seed, **trained.parameters},
-            made_with=_made_with(),
-            definition_version=VERSION,
-            onnx_file=onnx_file,
-            pkl_file=pkl_file,
-            sha256=artifact.sha256,
-            byte_count=len(graph),
-            golden_rows=golden,
-        )
-
-
-def _made_with() -> dict[str, str]:
-    """What the training stood on: code, libraries, machine."""
-    libraries = {name: version(name) for name in _LIBRARIES}
-    return {"commit": _commit(), "python": platform.python_version(), "machine": platform.machine(), **libraries}
 
 
 def _commit() -> str:

@@ -8,8 +8,13 @@ urlpatterns = [
     path("models/", views.models, name="models"),
     path("models/train/", views.train, name="train"),
     path("models/rollback/", views.rollback, name="rollback"),
+    path("models/reigns/", views.reigns, name="reigns"),
     path("models/<int:version>/", views.model, name="model"),
     path("models/<int:version>/promote/", views.promote, name="promote"),
+    path("models/<int:version>/challenge/", views.challenge, name="challenge"),
+    path("models/<int:version>/retire/", views.retire, name="retire"),
+    path("models/<int:version>/reproduce/", views.reproduce, name="reproduce"),
     path("models/<int:version>/artifact/", views.artifact, name="model_artifact"),
+    path("runs/reproduce/<int:pk>/", views.reproduction, name="reproduction"),
     path("runs/train/<int:pk>/", views.run, name="training_run"),
 ]

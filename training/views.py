@@ -1,12 +1,14 @@
 """The pages of training and the registry."""
 
+from collections.abc import Callable
+from http import HTTPStatus
 from typing import Any
 
 from django.contrib import messages
 from django.http import FileResponse, HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.utils.translation import gettext as _
-from django.views.decorators.http import require_POST, require_safe
+from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
 from features.models import FeatureBatch
 from titanic_site.lib.errors import Conflict
@@ -14,7 +16,8 @@ from titanic_site.lib.pages import page
 from titanic_site.lib.views import started
 from training import registry, services
 from training.downloads import artifact_response
-from training.models import ModelVersion, StageChange, TrainingRun
+from training.forms import MomentForm, TrainingForm
+from training.models import ModelVersion, Reproduction, StageChange, TrainingRun
 
 
 @require_safe
@@ -45,30 +48,76 @@ def run(request: HttpRequest, pk: int) -> HttpResponse:
     return render(request, "run_detail.html", {"job": found, "version": ModelVersion.objects.filter(run=found).first()})
 
 
-@require_POST
+@require_http_methods(["GET", "HEAD", "POST"])
 def train(request: HttpRequest) -> HttpResponse:
-    """Train from the current batch."""
+    """Train from the current batch; what the form leaves out is as usual."""
     batch = FeatureBatch.objects.current().first()
     if batch is None:
         raise Conflict(_("There is no feature batch yet: build one first."))
-    return started(request, services.queue_run(batch=batch), _("The training has begun."))
+    if request.method != "POST":
+        return render(request, "train.html", {"form": TrainingForm(), "batch": batch})
+    form = TrainingForm({**TrainingForm.usual(), **request.POST.dict()})
+    if not form.is_valid():
+        return render(request, "train.html", {"form": form, "batch": batch}, status=HTTPStatus.BAD_REQUEST)
+    return started(request, services.queue_run(batch=batch, **form.cleaned_data), _("The training has begun."))
 
 
 @require_POST
 def promote(request: HttpRequest, version: int) -> HttpResponse:
     """Put a version in charge."""
-    found = get_object_or_404(ModelVersion, version=version)
-    registry.promote(found, by=_user(request), reason=request.POST.get("reason", "")[:300])
-    messages.success(request, _("%(version)s is in charge now.") % {"version": found})
-    return redirect(found)
+    return _moved(request, version, registry.promote, _("%(version)s is in charge now."))
+
+
+@require_POST
+def challenge(request: HttpRequest, version: int) -> HttpResponse:
+    """Let a version score in the shadow."""
+    return _moved(request, version, registry.challenge, _("%(version)s scores in the shadow now."))
+
+
+@require_POST
+def retire(request: HttpRequest, version: int) -> HttpResponse:
+    """Take a version out of the running."""
+    return _moved(request, version, registry.retire, _("%(version)s is retired."))
 
 
 @require_POST
 def rollback(request: HttpRequest) -> HttpResponse:
     """Put the champion before this one in charge again."""
-    version = registry.rollback(by=_user(request))
+    version = registry.rollback(by=_user(request), reason=request.POST.get("reason", ""))
     messages.success(request, _("%(version)s is in charge again.") % {"version": version})
     return redirect(version)
+
+
+@require_safe
+def reigns(request: HttpRequest) -> HttpResponse:
+    """Who was in charge when; a moment of the past can be asked for."""
+    form = MomentForm(request.GET or None)
+    moment = form.cleaned_data["at"] if form.is_valid() else None
+    context = {"reigns": registry.reigns(), "form": form, "moment": moment}
+    if moment:
+        context["then"] = registry.champion_at(moment)
+    return render(request, "reign_list.html", context)
+
+
+@require_POST
+def reproduce(request: HttpRequest, version: int) -> HttpResponse:
+    """Make a version again and compare."""
+    found = get_object_or_404(ModelVersion, version=version)
+    return started(request, services.queue_reproduction(version=found), _("The version is being made again."))
+
+
+@require_safe
+def reproduction(request: HttpRequest, pk: int) -> HttpResponse:
+    """One attempt to make a version again."""
+    found = get_object_or_404(Reproduction.objects.select_related("version"), pk=pk)
+    return render(request, "reproduction_detail.html", {"job": found})
+
+
+def _moved(request: HttpRequest, version: int, move: Callable[..., None], text: str) -> HttpResponse:
+    found = get_object_or_404(ModelVersion, version=version)
+    move(found, by=_user(request), reason=request.POST.get("reason", ""))
+    messages.success(request, text % {"version": found})
+    return redirect(found)
 
 
 def _user(request: HttpRequest) -> Any:

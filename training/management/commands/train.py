@@ -1,15 +1,17 @@
-"""python manage.py train [--batch N] [--algorithm NAME] [--seed N]"""
+"""python manage.py train [--batch N] [--algorithm NAME] [--seed N] [--candidates N]"""
 
+import sys
 from typing import Any
 
 from django.core.management.base import CommandParser
 from django.utils.translation import gettext as _
 
 from features.models import FeatureBatch
-from titanic_site.lib.commands import StepCommand
+from titanic_site.lib.commands import StepCommand, watched
 from titanic_site.lib.errors import TitanicError
 from training import services
-from training.models import ModelVersion
+from training.models import Algorithm, ModelVersion
+from training.recipe import CANDIDATES
 
 
 class Command(StepCommand):
@@ -17,16 +19,21 @@ class Command(StepCommand):
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("--batch", type=int, help="number of the feature batch; the current one when left out")
-        parser.add_argument("--algorithm", default="random_forest", choices=["random_forest"])
+        parser.add_argument("--algorithm", default=Algorithm.RANDOM_FOREST, choices=Algorithm.values)
         parser.add_argument("--seed", type=int, default=42)
+        parser.add_argument(
+            "--candidates", type=int, default=CANDIDATES, help="sets of hyper-parameters to try; 0 tries none"
+        )
 
     def step(self, **options: Any) -> str:
         batches = FeatureBatch.objects.succeeded()
         batch = (batches.filter(pk=options["batch"]) if options["batch"] else batches.current()).first()
         if batch is None:
             raise TitanicError(_("There is no such feature batch: build one first."))
-        run = services.queue_run(batch=batch, algorithm=options["algorithm"], seed=options["seed"])
-        services.train(run)
+        asked = {name: options[name] for name in ("algorithm", "seed", "candidates")}
+        run = services.queue_run(batch=batch, **asked)
+        with watched(run, is_shown=sys.stderr.isatty()):
+            services.train(run)
         version = ModelVersion.objects.get(run=run)
         figures = version.metrics["cross_validation"]
         message = _("%(version)s (%(stage)s): accuracy %(accuracy).3f, ROC AUC %(auc).3f, Brier score %(brier).3f.")

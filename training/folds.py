@@ -1,0 +1,43 @@
+"""Cross-validation's folds: stratified, repeated, and no group on both sides."""
+
+from collections.abc import Iterable
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
+
+from training.examples import Examples, Labels
+
+FOLDS = 5
+
+Split = tuple[NDArray[np.intp], NDArray[np.intp]]
+
+
+class TooFew(ValueError):
+    """There are too few rows or groups of one label to learn and to judge."""
+
+
+def grouped(examples: Examples, *, seed: int, count: int = FOLDS) -> list[Split]:
+    """(train, test) pairs of row numbers that keep each group whole; raises TooFew."""
+    _check(examples.labels)
+    folds = StratifiedGroupKFold(count, shuffle=True, random_state=seed)
+    splits = list(folds.split(examples.matrix, examples.labels, examples.groups))
+    _check_each(examples.labels, splits)
+    return splits
+
+
+def ungrouped(examples: Examples, *, seed: int) -> list[Split]:
+    """The same without regard to groups: members of one family on both sides make a model look better than it is."""
+    _check(examples.labels)
+    folds = StratifiedKFold(FOLDS, shuffle=True, random_state=seed)
+    return list(folds.split(examples.matrix, examples.labels))
+
+
+def _check(labels: Labels) -> None:
+    if min(labels.sum(), (~labels).sum()) < FOLDS:
+        raise TooFew(f"of each label there must be at least {FOLDS} rows to learn from")
+
+
+def _check_each(labels: Labels, splits: Iterable[Split]) -> None:
+    if any(len(set(labels[rows].tolist())) < 2 for split in splits for rows in split):  # noqa: PLR2004  both labels
+        raise TooFew("the rows fall into too few groups: some fold would have one label only")

@@ -1,0 +1,31 @@
+"""Training's forms: what to train, and a moment of the past."""
+
+from typing import Any
+
+from django import forms
+from django.utils.translation import gettext_lazy
+
+from training.models import TrainingRun
+
+
+class TrainingForm(forms.ModelForm):  # type: ignore[type-arg]
+    """What is trained, with which seed and how long a search; what is left out is as usual."""
+
+    class Meta:
+        model = TrainingRun
+        fields = ("algorithm", "seed", "candidates")
+
+    @classmethod
+    def usual(cls) -> dict[str, Any]:
+        """The values of a training that nobody said anything about."""
+        run = TrainingRun()
+        return {name: getattr(run, name) for name in cls.base_fields}
+
+
+class MomentForm(forms.Form):
+    """A moment of the past, in UTC."""
+
+    at = forms.DateTimeField(
+        label=gettext_lazy("Who was in charge at (UTC)"),
+        widget=forms.DateTimeInput(attrs={"type": "datetime-local"}, format="%Y-%m-%dT%H:%M"),
+    )

@@ -1,0 +1,35 @@
+"""What the commands about one version have in common."""
+
+from typing import Any
+
+from django.core.management.base import CommandParser
+from django.utils.translation import gettext as _
+
+from titanic_site.lib.commands import StepCommand
+from titanic_site.lib.errors import TitanicError
+from training.models import ModelVersion
+
+
+class VersionCommand(StepCommand):
+    """A step for the version whose number is given."""
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument("version", type=int)
+
+    def step(self, **options: Any) -> str:
+        version = ModelVersion.objects.with_history().filter(version=options["version"]).first()
+        if version is None:
+            raise TitanicError(_("There is no model %(version)s.") % {"version": options["version"]})
+        return self.about(version, **options)
+
+    def about(self, version: ModelVersion, **options: Any) -> str:
+        """Do it and say what came of it."""
+        raise NotImplementedError
+
+
+class StageCommand(VersionCommand):
+    """Another stage for the version, and why."""
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        super().add_arguments(parser)
+        parser.add_argument("--reason", default="", help="why, for the audit")

@@ -1,0 +1,26 @@
+"""python manage.py reproduce N"""
+
+import sys
+from typing import Any
+
+from django.utils.translation import gettext as _
+
+from titanic_site.lib.commands import watched
+from titanic_site.lib.errors import TitanicError
+from training import services
+from training.management.commands._version import VersionCommand
+from training.models import ModelVersion
+
+
+class Command(VersionCommand):
+    help = "Make a version again from its record, and say whether the file is the same or what differs."
+
+    def about(self, version: ModelVersion, **options: Any) -> str:
+        attempt = services.queue_reproduction(version=version)
+        with watched(attempt, is_shown=sys.stderr.isatty()):
+            services.reproduce(attempt)
+        found = "; ".join(f"{item['name']}: {item['then']} → {item['now']}" for item in attempt.differences)
+        told = {"version": version, "sha256": attempt.sha256, "differences": found or _("nothing that is written down")}
+        if not attempt.is_equal:
+            raise TitanicError(_("%(version)s came out otherwise. What differs: %(differences)s.") % told)
+        return _("%(version)s came out equal to the last bit, sha256 %(sha256)s. Otherwise: %(differences)s.") % told

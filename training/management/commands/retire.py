@@ -1,0 +1,17 @@
+"""python manage.py retire N [--reason TEXT]"""
+
+from typing import Any
+
+from django.utils.translation import gettext as _
+
+from training import registry
+from training.management.commands._version import StageCommand
+from training.models import ModelVersion
+
+
+class Command(StageCommand):
+    help = "Take a model version out of the running."
+
+    def about(self, version: ModelVersion, **options: Any) -> str:
+        registry.retire(version, by=None, reason=options["reason"])
+        return _("%(version)s is retired.") % {"version": version}

@@ -1,0 +1,105 @@
+"""The search for hyper-parameters: successive halving, which gives the better candidates more and drops the rest.
+
+Source: Li et al., Hyperband, JMLR 18 (2018); why this one: docs/decisions/0007-search.md.
+"""
+
+import math
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import joblib
+import numpy as np
+from sklearn.experimental import enable_halving_search_cv  # noqa: F401  the next import needs it
+from sklearn.model_selection import HalvingRandomSearchCV
+
+from training import estimators, folds
+from training.estimators import Algorithm
+from training.examples import Examples
+from training.recipe import Standing, Trial
+
+REPEATS = 2
+#: Of so many candidates one goes on, with so many times more of the resource.
+FACTOR = 3
+# The name of a hyper-parameter begins with the pipeline's last step.
+_STEP = "model__"
+# So many fits on each core between two reports: few enough to watch, so many that no core waits for long.
+_FITS_BETWEEN_REPORTS = 24
+
+
+def search(
+    algorithm: str, examples: Examples, *, seed: int, candidates: int, report: Callable[[Standing], None]
+) -> list[Trial]:
+    """Candidates, the best first, by log loss over repeated grouped folds; the same seed gives the same list."""
+    kind = estimators.ALGORITHMS[algorithm]
+    halving = _Halving(
+        estimators.build(algorithm, seed=seed, parameters={}),
+        {_STEP + name: values for name, values in kind.space.items()},
+        n_candidates=candidates,
+        factor=FACTOR,
+        resource=_STEP + kind.resource,
+        min_resources=kind.least,
+        max_resources=kind.most,
+        scoring="neg_log_loss",
+        cv=[split for repeat in range(REPEATS) for split in folds.grouped(examples, seed=seed + repeat)],
+        refit=False,
+        return_train_score=False,
+        error_score="raise",
+        random_state=seed,
+    )
+    planned = _planned(kind, candidates)
+    halving.report = lambda results: report(
+        Standing(len(results["params"]), planned, _trials(results, resource=kind.resource)[0])
+    )
+    halving.fit(examples.matrix, examples.labels)
+    return _trials(halving.cv_results_, resource=kind.resource)
+
+
+class _Halving(HalvingRandomSearchCV):  # type: ignore[misc]  # scikit-learn is untyped
+    """Tells in the middle of a round how far it is."""
+
+    report: Callable[[dict[str, Any]], None]
+
+    def __getstate__(self) -> dict[str, Any]:
+        # It travels to the workers with each fit, and who watches stays here.
+        return {name: value for name, value in super().__getstate__().items() if name != "report"}
+
+    def _run_search(self, evaluate_candidates: Callable[..., dict[str, Any]], *, callback_ctx: Any) -> None:
+        def evaluate_in_parts(
+            candidates: Sequence[dict[str, Any]], cv: Any, more_results: dict[str, list[Any]], **_: Any
+        ) -> dict[str, Any]:
+            results: dict[str, Any] = {}
+            step = max(1, _FITS_BETWEEN_REPORTS * joblib.effective_n_jobs() // self.n_splits_)
+            for start in range(0, len(candidates), step):
+                part = slice(start, start + step)
+                more = {name: values[part] for name, values in more_results.items()}
+                results = evaluate_candidates(candidates[part], cv, more_results=more)
+                self.report(results)
+            return results
+
+        super()._run_search(evaluate_in_parts, callback_ctx=callback_ctx)
+
+
+def _planned(kind: Algorithm, candidates: int) -> int:
+    """How many candidates are tried in all rounds together.
+
+    >>> _planned(estimators.ALGORITHMS["random_forest"], 27)
+    39
+    """
+    rounds = 1 + min(int(math.log(candidates, FACTOR) + 1e-9), int(math.log(kind.most // kind.least, FACTOR) + 1e-9))
+    planned = 0
+    for _ in range(rounds):
+        planned += candidates
+        candidates = -(-candidates // FACTOR)
+    return planned
+
+
+def _trials(results: dict[str, Any], *, resource: str) -> list[Trial]:
+    """Each candidate once, as of its last round: those of later rounds first, and of a round the best first."""
+    found: dict[str, tuple[int, Trial]] = {}
+    columns = (results[name] for name in ("params", "iter", "mean_test_score", "std_test_score"))
+    for given, round_, score, spread in zip(*columns, strict=True):
+        # numpy's numbers are not JSON's.
+        parameters = {name.removeprefix(_STEP): np.asarray(value).item() for name, value in given.items()}
+        candidate = repr({name: value for name, value in parameters.items() if name != resource})
+        found[candidate] = (round_, Trial(parameters, -float(score), float(spread)))
+    return [trial for _, trial in sorted(found.values(), key=lambda item: (-item[0], item[1].log_loss))]
