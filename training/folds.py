@@ -20,6 +20,8 @@ class TooFew(ValueError):
 def grouped(examples: Examples, *, seed: int, count: int = FOLDS) -> list[Split]:
     """(train, test) pairs of row numbers that keep each group whole; raises TooFew."""
     _check(examples.labels)
+    if len(np.unique(examples.groups)) < count:
+        raise TooFew("the rows fall into too few groups to keep each whole")
     folds = StratifiedGroupKFold(count, shuffle=True, random_state=seed)
     splits = list(folds.split(examples.matrix, examples.labels, examples.groups))
     _check_each(examples.labels, splits)

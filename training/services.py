@@ -128,7 +128,7 @@ def _version(run: TrainingRun, made: Made, *, seconds: float) -> ModelVersion:
     return ModelVersion(
         run=run,
         threshold=made.threshold,
-        metrics=made.metrics,
+        metrics={**made.metrics, "cross_validation": {**made.metrics["cross_validation"], "grouped_by": GROUP}},
         parameters={"algorithm": run.algorithm, "seed": run.seed, **made.parameters},
         made_with={**_made_with(run.feature_batch), "seconds": round(seconds, 1)},
         definition_version=VERSION,
