@@ -18,6 +18,11 @@ def batch(champion: ModelVersion) -> FeatureBatch:
     return champion.feature_batch
 
 
+def cut_off(key: str) -> None:
+    """Take the last four bytes off a value."""
+    redis.client().set(key, redis.client().get(key)[:-4])
+
+
 def test_it_works(batch: FeatureBatch) -> None:
     matrix = store.matrix(batch.pk)
 
@@ -54,9 +59,7 @@ def test_a_passenger_who_is_not_there_has_a_name_for_it(batch: FeatureBatch) -> 
 
 
 def test_a_truncated_value_is_no_wrong_number(batch: FeatureBatch) -> None:
-    key = f"features:{batch.pk}:chunk:0"
-    redis.client().setrange(key, 0, b"")
-    redis.client().set(key, (redis.client().get(key) or b"")[:-4])
+    cut_off(f"{store.meta(batch.pk).place}:chunk:0")
 
     with pytest.raises(store.CorruptBatch):
         store.matrix(batch.pk)
@@ -104,7 +107,7 @@ def test_a_new_batch_takes_over_in_one_step(batch: FeatureBatch) -> None:
 
 def test_a_build_that_fails_leaves_the_current_one(batch: FeatureBatch, monkeypatch: pytest.MonkeyPatch) -> None:
     newer = services.queue_build(dataset=batch.dataset)
-    monkeypatch.setattr(store.Writer, "close", lambda _: 1 / 0)
+    monkeypatch.setattr(store.Writer, "finish", lambda _: 1 / 0)
 
     with pytest.raises(ZeroDivisionError):
         services.build(newer)
@@ -115,11 +118,17 @@ def test_a_build_that_fails_leaves_the_current_one(batch: FeatureBatch, monkeypa
 
 
 def test_old_t26_readers_never_see_half_a_batch(batch: FeatureBatch) -> None:
-    writer = store.Writer(batch.pk, row_count=1309)
-    writer.add(["1"], np.zeros((1, 11), dtype=np.float32))
+    before = store.matrix(batch.pk)
+    for number in (batch.pk, batch.pk + 1):
+        writer = store.Writer(number)
+        writer.add(["1"], np.zeros((1, 11), dtype=np.float32))
+        writer.finish()
 
+    assert store.matrix(batch.pk).tobytes() == before.tobytes()
     with pytest.raises(store.MissingBatch):
-        store.matrix(batch.pk)
+        store.matrix(batch.pk + 1)
+    with pytest.raises(store.MissingBatch):
+        store.rows(batch.pk + 1, ["1"])
 
 
 def test_without_a_batch_it_says_what_to_do(transactional_db: None) -> None:
