@@ -146,6 +146,8 @@ def publish(batch_id: int, meta: Meta) -> None:
         if before is not None:
             _expire(pipeline, sorted(set(_keys_before(batch_id, before)) - {*meta.keys, _meta_key(batch_id)}))
         pipeline.execute()
+    # What was there before may be what was wrong.
+    _seen.metas[batch_id] = meta
 
 
 def _keys_before(batch_id: int, text: bytes) -> list[str]:
