@@ -14,8 +14,6 @@ FEATURES = (
     "Age", "Fare", "Pclass", "Sex", "Embarked", "Familysize",
     "Isalone", "HasCabin", "Title", "Pclass_Fare", "Age_Fare",
 )  # fmt: skip
-#: Features whose numbers are codes without an order.
-NOMINAL = ("Sex", "Embarked", "Title")
 #: Features that are products or indicators of others: what shifts them shifts those first.
 DERIVED = ("Isalone", "Pclass_Fare", "Age_Fare")
 
@@ -25,6 +23,9 @@ TITLE = {"Mr": 0.0, "Miss": 1.0, "Mrs": 2.0, "Master": 3.0, "Rare": 4.0}
 
 #: Years at which the slices begin.
 GROWN_UP, ELDER = 16, 40
+#: Features whose numbers are codes without an order, and what the codes stand for.
+CODES: Mapping[str, Mapping[str, float]] = {"Sex": SEX, "Embarked": EMBARKED, "Title": TITLE}
+NOMINAL = tuple(CODES)
 
 FloatArray = NDArray[np.float64]
 Matrix = NDArray[np.float32]

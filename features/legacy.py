@@ -6,12 +6,11 @@ from typing import Any
 
 import numpy as np
 
-from features.definition import EMBARKED, FEATURES, SEX, TITLE, derive
+from features.definition import CODES, FEATURES, derive
 from ingestion.contract import Field, Refusal, Refused, gettext_noop, parse
 
-#: Old field -> our field and the codes the old form sent.
+#: Old field -> our field.
 _DIRECT = {"Age": "age", "Fare": "fare", "Pclass": "pclass", "Sex": "sex", "Embarked": "embarked", "Title": "title"}
-_CODES: Mapping[str, Mapping[str, float]] = {"Sex": SEX, "Embarked": EMBARKED, "Title": TITLE}
 _MOST_SIBLINGS = 20
 _LARGEST_FAMILY = 2 * _MOST_SIBLINGS + 1
 #: A posted product may have been rounded to two digits on its way.
@@ -33,7 +32,7 @@ def translate(form: Mapping[str, str]) -> tuple[dict[str, Any], list[Refusal]]:
     if refusals:
         return {}, refusals
     row: dict[str, Any] = {ours: posted[old] for old, ours in _DIRECT.items()}
-    for old, codes in _CODES.items():
+    for old, codes in CODES.items():
         row[_DIRECT[old]], refused = _decode(old, posted[old], codes)
         refusals += refused
     relatives = (posted["Familysize"] or 1) - 1
@@ -53,7 +52,7 @@ def rename(refusals: Iterable[Refusal]) -> list[Refusal]:
 def _rule(name: str) -> Field:
     if name in ("Isalone", "HasCabin"):
         return Field(name, "choice", is_required=False, is_nullable=True, choices=(0, 1))
-    if name in _CODES or name == "Pclass":
+    if name in CODES or name == "Pclass":
         return Field(name, "integer", is_required=False, is_nullable=True)
     if name == "Familysize":
         return Field(name, "integer", is_required=False, is_nullable=True, minimum=1, maximum=_LARGEST_FAMILY)

@@ -1,5 +1,6 @@
 """Which features were made of what."""
 
+from collections.abc import Collection
 from typing import ClassVar, Self
 
 from django.db import models
@@ -9,7 +10,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
 from ingestion.models import Dataset, Passenger, PassengerQuerySet
-from titanic_site.lib.jobs import Job, JobQuerySet
+from titanic_site.lib.jobs import OPEN, Job, JobQuerySet
 
 
 class FeatureBatchQuerySet(JobQuerySet["FeatureBatch"]):
@@ -18,6 +19,16 @@ class FeatureBatchQuerySet(JobQuerySet["FeatureBatch"]):
     def current(self) -> Self:
         """The one batch that readers get when they name none."""
         return self.filter(is_current=True)
+
+    def with_profile(self) -> Self:
+        """Those that can be compared."""
+        return self.succeeded().filter(profile__isnull=False)
+
+    def expendable(self, *, in_use: Collection[int], kept_count: int) -> Self:
+        """Those in Redis that nobody needs there: not current, not in use, not among the newest."""
+        newest = self.succeeded().order_by("-pk").values_list("pk", flat=True)[:kept_count]
+        kept = {*in_use, *newest}
+        return self.filter(expired_at__isnull=True, is_current=False).exclude(pk__in=kept).exclude(state__in=OPEN)
 
 
 class FeatureBatch(Job):
@@ -37,6 +48,9 @@ class FeatureBatch(Job):
     row_count = models.PositiveIntegerField(gettext_lazy("rows"), null=True, editable=False)
     checksum = models.CharField(gettext_lazy("checksum"), max_length=64, blank=True, editable=False)
     is_current = models.BooleanField(gettext_lazy("current"), default=False, editable=False)
+    profile = models.JSONField(gettext_lazy("profile"), null=True, editable=False)
+    # Expired from Redis; whoever reads it has it rebuilt.
+    expired_at = models.DateTimeField(gettext_lazy("expired"), null=True, editable=False)
 
     objects = FeatureBatchQuerySet.as_manager()
 
@@ -59,3 +73,8 @@ class FeatureBatch(Job):
     def passengers(self) -> PassengerQuerySet:
         """Whose features it holds, in its order."""
         return Passenger.objects.of(self.dataset, revision=self.dataset_revision)
+
+    @property
+    def previous(self) -> "FeatureBatch | None":
+        """The batch before this one that a person would compare it with."""
+        return FeatureBatch.objects.with_profile().filter(pk__lt=self.pk).first()

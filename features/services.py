@@ -1,20 +1,33 @@
 """Making features of a dataset, and making them again when Redis has lost them."""
 
+import itertools
 import logging
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import TypeVar
 
-from django.db import transaction
+import numpy as np
+from django.db import connection, transaction
 from django.utils.translation import gettext as _
+from numpy.typing import NDArray
 
 from features import store
 from features.definition import FEATURES, VERSION, Matrix, derive
 from features.models import FeatureBatch
-from ingestion.columns import chunks
+from features.profile import FeatureProfile, Labels
+from ingestion.columns import CHUNK_ROWS, chunks
 from ingestion.models import Dataset
-from ingestion.passenger import KEY
+from ingestion.passenger import KEY, LABEL
 from titanic_site.lib.errors import Conflict, TitanicError
 from titanic_site.lib.jobs import State
 
 logger = logging.getLogger(__name__)
+
+#: The first half of the advisory locks here; the second is the batch's number, or zero for the pointer.
+_LOCK = 4_104_002
+_POINTER = 0
+
+T = TypeVar("T")
 
 
 def queue_build(*, dataset: Dataset) -> FeatureBatch:
@@ -31,68 +44,140 @@ def build(batch: FeatureBatch) -> None:
     with batch.running():
         batch.dataset_revision = batch.dataset.revision
         row_count = batch.passengers.count()
-        meta = _write(batch, row_count=row_count)
+        profile = FeatureProfile()
+        labels = _labels(batch) if batch.dataset.has_label else itertools.repeat(None)
+        writer, done = store.Writer(batch.pk), 0
+        for (ids, matrix), happened in zip(_derived(batch), labels, strict=False):
+            writer.add(ids, matrix)
+            profile.add(matrix, happened)
+            done += len(ids)
+            batch.report(done / max(row_count, 1), count=done)
+        meta = writer.finish()
+        store.publish(batch.pk, meta)
         with transaction.atomic():
+            _lock(_POINTER)
             batch.hold()
             FeatureBatch.objects.current().update(is_current=False)
             batch.definition_version, batch.row_count, batch.checksum = VERSION, meta.row_count, meta.checksum
-            batch.is_current = True
-            batch.save(update_fields=["dataset_revision", "definition_version", "row_count", "checksum", "is_current"])
-        store.switch(batch.pk)
+            batch.is_current, batch.profile = True, profile.result()
+            kept = ["dataset_revision", "definition_version", "row_count", "checksum", "is_current", "profile"]
+            batch.save(update_fields=kept)
+            batch.conclude()
+        _point()
 
 
 def matrix(batch: FeatureBatch) -> Matrix:
     """The batch's features in the dataset's order, shape (n, 11); a batch that Redis has lost is rebuilt first."""
+    return _read(batch, lambda: store.matrix(batch.pk))
+
+
+def rows(batch: FeatureBatch, passenger_ids: Sequence[str]) -> Matrix:
+    """Some passengers' features in one round trip, shape (n, 11); raises MissingPassenger."""
+    return _read(batch, lambda: store.rows(batch.pk, passenger_ids))
+
+
+def sample(batch: FeatureBatch, *, count: int, seed: int, among: NDArray[np.int64] | None = None) -> Matrix:
+    """Up to `count` of the batch's rows, or of the rows at the places `among`; the same seed draws the same."""
+    return _read(batch, lambda: store.sample(batch.pk, count=count, seed=seed, among=among))
+
+
+def of_passengers(passenger_ids: Sequence[str]) -> Matrix:
+    """Some passengers' features in the current batch in one round trip, shape (n, 11); raises MissingPassenger."""
     try:
-        return store.matrix(batch.pk)
-    except (store.MissingBatch, store.CorruptBatch):
-        restore(batch)
-        return store.matrix(batch.pk)
-
-
-def of_passenger(passenger_id: str) -> dict[str, float | None]:
-    """One passenger's features in the current batch, by name; unknown is None. Raises MissingPassenger."""
-    row = store.rows(_current_id(), [passenger_id])[0].tolist()
-    return {name: None if value != value else value for name, value in zip(FEATURES, row, strict=True)}
-
-
-def restore(batch: FeatureBatch) -> None:
-    """Write a batch that Redis has lost again, from Postgres, and arrive at the same checksum."""
-    logger.warning("%s is not in Redis: rebuilding it", batch)
-    if batch.dataset.archived_at:
-        message = _("%(batch)s is gone and cannot be rebuilt: the rows of %(dataset)s are archived. Build a new batch.")
-        raise Conflict(message % {"batch": batch, "dataset": batch.dataset})
-    meta = _write(batch, row_count=batch.row_count or 0)
-    if meta.checksum != batch.checksum:
-        store.delete(batch.pk)
-        message = _("%(batch)s cannot be rebuilt: its rows or the definition have changed. Build a new batch.")
-        raise TitanicError(message % {"batch": batch})
-
-
-def _current_id() -> int:
-    try:
-        current = store.current()
-        store.meta(current)
+        return store.current_rows(passenger_ids)
     except (store.MissingBatch, store.CorruptBatch):
         batch = FeatureBatch.objects.current().first()
         if batch is None:
             raise Conflict(_("There is no feature batch yet: build one first.")) from None
         restore(batch)
-        store.switch(batch.pk)
-        return batch.pk
-    return current
+        _point()
+        return store.current_rows(passenger_ids)
 
 
-def _write(batch: FeatureBatch, *, row_count: int) -> store.Meta:
-    """Write all features of the batch's passengers and read them back."""
-    writer = store.Writer(batch.pk, row_count=row_count)
-    done = 0
-    for ids, columns in chunks(batch.passengers, key=KEY):
-        writer.add(ids, derive(columns))
-        done += len(ids)
-        if batch.state == State.RUNNING:
-            batch.report(done / max(row_count, 1), count=done)
-    meta = writer.close()
-    if len(store.matrix(batch.pk)) != row_count:
-        raise store.CorruptBatch(f"batch {batch.pk} came back with another number of rows")
-    return meta
+def of_passenger(passenger_id: str) -> dict[str, float | None]:
+    """One passenger's features in the current batch, by name; unknown is None. Raises MissingPassenger."""
+    row = of_passengers([passenger_id])[0].tolist()
+    return {name: None if value != value else value for name, value in zip(FEATURES, row, strict=True)}
+
+
+def heal() -> None:
+    """Bring Redis to what Postgres says: the current batch is there, whole, and is the one that readers get."""
+    batch = FeatureBatch.objects.current().first()
+    if batch is None:
+        return
+    if not store.is_there(batch.pk, checksum=batch.checksum):
+        restore(batch)
+    _point()
+
+
+def restore(batch: FeatureBatch) -> None:
+    """Write a batch that Redis has lost again, from Postgres, and arrive at the same checksum; one at a time."""
+    with _alone_with(batch):
+        if _is_sound(batch):
+            return
+        logger.warning("%s is not in Redis: rebuilding it", batch)
+        if batch.dataset.archived_at:
+            message = _(
+                "%(batch)s is gone and cannot be rebuilt: the rows of %(dataset)s are archived. Build a new one."
+            )
+            raise Conflict(message % {"batch": batch, "dataset": batch.dataset})
+        writer = store.Writer(batch.pk)
+        for ids, derived in _derived(batch):
+            writer.add(ids, derived)
+        meta = writer.finish()
+        if meta.checksum != batch.checksum:
+            message = _("%(batch)s cannot be rebuilt: its rows or the definition have changed. Build a new batch.")
+            raise TitanicError(message % {"batch": batch})
+        store.publish(batch.pk, meta)
+        FeatureBatch.objects.filter(pk=batch.pk).update(expired_at=None)
+
+
+def _read(batch: FeatureBatch, read: Callable[[], T]) -> T:
+    try:
+        return read()
+    except (store.MissingBatch, store.CorruptBatch):
+        restore(batch)
+        return read()
+
+
+def _is_sound(batch: FeatureBatch) -> bool:
+    """Whether somebody else has written it by now; read in full, because a wrong byte may be why we are here."""
+    try:
+        found = store.meta(batch.pk)
+        store.verify(found)
+    except (store.MissingBatch, store.CorruptBatch):
+        return False
+    return found.checksum == batch.checksum
+
+
+def _derived(batch: FeatureBatch) -> Iterator[tuple[list[str], Matrix]]:
+    return ((ids, derive(columns)) for ids, columns in chunks(batch.passengers, key=KEY))
+
+
+def _labels(batch: FeatureBatch) -> Iterator[Labels]:
+    """What happened to the same passengers, in the same chunks."""
+    found = batch.passengers.values_list(LABEL, flat=True).iterator(chunk_size=CHUNK_ROWS)
+    while some := list(itertools.islice(found, CHUNK_ROWS)):
+        yield np.array(some, dtype=np.float64)
+
+
+def _point() -> None:
+    """Let the pointer in Redis follow Postgres, whichever of several builders comes last."""
+    with transaction.atomic():
+        _lock(_POINTER)
+        batch = FeatureBatch.objects.current().first()
+        if batch is not None:
+            store.switch(batch.pk)
+
+
+@contextmanager
+def _alone_with(batch: FeatureBatch) -> Iterator[None]:
+    """One healer at a time: those who wait find the work done."""
+    with transaction.atomic():
+        _lock(batch.pk % 2**31)
+        yield
+
+
+def _lock(number: int) -> None:
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_advisory_xact_lock(%s, %s)", [_LOCK, number])

@@ -9,3 +9,9 @@ from titanic_site.lib.tasks import job_task
 def build(*, batch_id: int) -> None:
     """Build one feature batch."""
     services.build(FeatureBatch.objects.get(pk=batch_id))
+
+
+@job_task(queue="default")
+def heal() -> None:
+    """Rebuild what Redis has lost of the current batch."""
+    services.heal()

@@ -1,5 +1,7 @@
 """The pages of the features."""
 
+from typing import Any
+
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, render
 from django.utils.translation import gettext as _
@@ -8,7 +10,9 @@ from django.views.decorators.http import require_POST, require_safe
 from features import services
 from features.definition import FEATURES, VERSION
 from features.models import FeatureBatch
+from features.profile import in_words
 from ingestion.models import Dataset
+from ingestion.passenger import LABEL, LABELS
 from titanic_site.lib.errors import Conflict
 from titanic_site.lib.pages import page
 from titanic_site.lib.views import started
@@ -18,14 +22,34 @@ from titanic_site.lib.views import started
 def batches(request: HttpRequest) -> HttpResponse:
     """Every batch, and the definition they were made by."""
     found = page(FeatureBatch.objects.select_related("dataset"), request)
-    return render(request, "batch_list.html", {"page": found, "features": FEATURES, "version": VERSION})
+    context = {"page": found, "features": FEATURES, "version": VERSION}
+    return render(request, "batch_list.html", context | _profile(FeatureBatch.objects.current().first()))
 
 
 @require_safe
 def batch(request: HttpRequest, pk: int) -> HttpResponse:
     """One batch and the trainings from it."""
     found = get_object_or_404(FeatureBatch.objects.select_related("dataset"), pk=pk)
-    return render(request, "batch_detail.html", {"job": found, "runs": found.training_runs.select_related("version")})
+    runs = found.training_runs.select_related("version")
+    return render(request, "batch_detail.html", {"job": found, "runs": runs, **_profile(found)})
+
+
+def _profile(batch: FeatureBatch | None) -> dict[str, Any]:
+    """Feature by feature: what a batch looks like, and what the one before did."""
+    now = (batch and batch.profile) or {}
+    previous = batch.previous if batch and now else None
+    before = (previous and previous.profile) or {}
+    profile = [
+        {
+            "name": name,
+            "now": in_words(name, now[name]),
+            "before": in_words(name, before[name]) if name in before else None,
+            "of": previous,
+        }
+        for name in FEATURES
+        if name in now
+    ]
+    return {"profile": profile, "label": LABELS[LABEL]}
 
 
 @require_POST

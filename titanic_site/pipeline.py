@@ -2,6 +2,7 @@
 
 import logging
 
+import features.retention
 import features.services
 import training.services
 from features.models import FeatureBatch
@@ -9,7 +10,7 @@ from ingestion import services, sources
 from ingestion.models import Dataset, Source
 from titanic_site.lib.errors import TitanicError
 from titanic_site.lib.jobs import Cancelled, Job, NotClaimed
-from training.models import ModelVersion
+from training.models import ModelVersion, Stage
 
 logger = logging.getLogger(__name__)
 
@@ -59,6 +60,12 @@ def next_step() -> Job:
     return training.services.queue_run(batch=batch)
 
 
+def expire_features() -> list[FeatureBatch]:
+    """Let feature batches go from Redis that no model in use or on trial stands on."""
+    in_use = ModelVersion.objects.filter(stage__in=(Stage.CHAMPION, Stage.CHALLENGER))
+    return features.retention.expire_old(in_use=in_use.values_list("run__feature_batch", flat=True))
+
+
 def _dataset() -> Dataset:
     found = Dataset.objects.labelled().first()
     if found is not None:
@@ -74,6 +81,7 @@ def _batch_of(dataset: Dataset) -> FeatureBatch:
         return found
     batch = features.services.queue_build(dataset=dataset)
     features.services.build(batch)
+    expire_features()
     return batch
 
 

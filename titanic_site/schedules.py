@@ -39,6 +39,8 @@ def defaults() -> list[Schedule]:
         Schedule("Drain the prediction log", "predictions.tasks.drain", timedelta(seconds=1), "fast"),
         Schedule("Check drift", "monitoring.tasks.scheduled_check", timedelta(hours=1), "default"),
         Schedule("Archive old datasets", "ingestion.tasks.archive_old", timedelta(days=1), "default"),
+        Schedule("Heal the feature store", "features.tasks.heal", timedelta(minutes=1), "default"),
+        Schedule("Expire old features", "titanic_site.tasks.expire_features", timedelta(hours=1), "default"),
         Schedule("Sweep stale jobs", "titanic_site.tasks.sweep", timedelta(seconds=15), "fast"),
         *canaries,
     ]

@@ -111,6 +111,8 @@ STORAGES = {
     "staticfiles": {"BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"},
 }
 LARGEST_UPLOAD = 2 * 1024**3
+#: So many of the newest feature batches stay in Redis, beside the current one and those that models in use stand on.
+FEATURE_BATCHES_KEPT = 5
 DATA_UPLOAD_MAX_MEMORY_SIZE = 10 * 1024**2
 FILE_UPLOAD_MAX_MEMORY_SIZE = 1024**2
 

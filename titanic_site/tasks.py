@@ -25,6 +25,12 @@ def retrain() -> None:
     pipeline.retrain()
 
 
+@job_task(queue="default")
+def expire_features() -> None:
+    """Let old feature batches go from Redis."""
+    pipeline.expire_features()
+
+
 @job_task(queue="fast")
 def sweep() -> None:
     """Close what dead workers left, send again what nobody took."""

@@ -27,6 +27,13 @@ def distinct(column: dict[str, Any]) -> str:
 
 
 @register.simple_tag
+def correlation(column: dict[str, Any]) -> str:
+    """How much a column says of the label."""
+    found = column.get("correlation")
+    return "–" if found is None else f"{found:.2f}"
+
+
+@register.simple_tag
 def quantiles(column: dict[str, Any]) -> str:
     """Least, median and most of a numeric column."""
     found = column.get("quantiles")

@@ -1,0 +1,101 @@
+"""What a batch's features look like, and how much each says of the label; chunk by chunk, in bounded memory."""
+
+from collections import defaultdict
+from collections.abc import Mapping
+from math import sqrt
+from typing import Any
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from features.definition import CODES, FEATURES, NOMINAL, Matrix
+from ingestion.contract import Field
+from ingestion.profile import Profile
+
+Labels = NDArray[np.float64]
+
+
+class FeatureProfile:
+    """Takes a batch's rows, chunk by chunk."""
+
+    def __init__(self) -> None:
+        self._profile = Profile([Field(name, "number", is_required=False, is_nullable=True) for name in FEATURES])
+        self._relations = {name: _ByCode() if name in NOMINAL else _ByLine() for name in FEATURES}
+
+    def add(self, matrix: Matrix, labels: Labels | None) -> None:
+        """Count rows in, shape (n, 11), with what happened, shape (n,); None where the table does not say."""
+        self._profile.add(pl.DataFrame(matrix, schema=list(FEATURES)).fill_nan(None))
+        if labels is None:
+            return
+        for place, relation in enumerate(self._relations.values()):
+            is_known = ~np.isnan(matrix[:, place])
+            relation.add(matrix[is_known, place].astype(np.float64), labels[is_known])
+
+    def result(self) -> dict[str, Any]:
+        """By feature: what a dataset's profile has, and `correlation` (None where there is none to tell)."""
+        found = self._profile.result()
+        return {name: {**found[name], "correlation": relation.value} for name, relation in self._relations.items()}
+
+
+def in_words(name: str, column: Mapping[str, Any]) -> dict[str, Any]:
+    """A feature's profile with its codes by name: what a person reads. A code without a name stays a number.
+
+    >>> sex = {"top": [[0.0, 5], [1.0, 3], [7.0, 1]], "quantiles": [0.0, 0.0, 0.0, 1.0, 7.0], "histogram": [5, 3, 1]}
+    >>> in_words("Sex", sex)
+    {'top': [['male', 5], ['female', 3], [7.0, 1]], 'histogram': [5, 3]}
+    """
+    if name not in CODES:
+        return dict(column)
+    words = {code: word for word, code in CODES[name].items()}
+    counts = dict(column["top"])
+    # A code has no median, and a bar of its own.
+    plain = {key: value for key, value in column.items() if key not in ("quantiles", "mean")}
+    return {
+        **plain,
+        "top": [[words.get(value, value), count] for value, count in column["top"]],
+        "histogram": [counts.get(code, 0) for code in words],
+    }
+
+
+class _ByLine:
+    """Pearson's r, of sums that are taken about the first value so that large numbers lose no digits."""
+
+    def __init__(self) -> None:
+        self._origin: float | None = None
+        self._sums: NDArray[np.float64] = np.zeros(6)
+
+    def add(self, values: NDArray[np.float64], labels: Labels) -> None:
+        if self._origin is None:
+            self._origin = float(values[0]) if len(values) else None
+        x = values - (self._origin or 0.0)
+        self._sums += [len(x), x.sum(), labels.sum(), x @ x, labels @ labels, x @ labels]
+
+    @property
+    def value(self) -> float | None:
+        count, x, y, xx, yy, xy = self._sums.tolist()
+        spread = (count * xx - x * x) * (count * yy - y * y)
+        return (count * xy - x * y) / sqrt(spread) if spread > 0 else None
+
+
+class _ByCode:
+    """The correlation ratio of codes without an order: 0 where each has the same share of the label, 1 at most."""
+
+    def __init__(self) -> None:
+        self._counts: dict[float, float] = defaultdict(float)
+        self._labels: dict[float, float] = defaultdict(float)
+
+    def add(self, values: NDArray[np.float64], labels: Labels) -> None:
+        for code in np.unique(values).tolist():
+            is_code = values == code
+            self._counts[code] += float(is_code.sum())
+            self._labels[code] += float(labels[is_code].sum())
+
+    @property
+    def value(self) -> float | None:
+        count, happened = sum(self._counts.values()), sum(self._labels.values())
+        total = happened * (count - happened)
+        if total <= 0 or len(self._counts) < 2:  # noqa: PLR2004  one code tells nothing apart
+            return None
+        between = sum(self._labels[code] ** 2 / n for code, n in self._counts.items()) * count - happened**2
+        return sqrt(max(between / total, 0.0))

@@ -1,0 +1,102 @@
+"""The pages of the features: what a batch looks like, and how it differs from the one before."""
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+from django.test import Client
+
+from features import services
+from features.definition import FEATURES
+from features.models import FeatureBatch
+from features.profile import FeatureProfile
+from ingestion.models import Dataset, Passenger
+from ingestion.passenger import LABEL
+from tests.people import CAST, table
+from training.models import ModelVersion
+
+
+@pytest.fixture
+def batch(champion: ModelVersion) -> FeatureBatch:
+    return champion.feature_batch
+
+
+def test_the_current_batch_shows_its_features(batch: FeatureBatch, client: Client) -> None:
+    page = client.get("/features/").content.decode()
+
+    assert all(f"<code>{name}</code>" in page for name in FEATURES)
+    assert "20.1%" in page
+    assert "female" in page
+    assert "Southampton" not in page
+    assert page.count('class="plot"') == len(FEATURES)
+
+
+def test_a_batch_is_compared_with_the_one_before(batch: FeatureBatch, client: Client) -> None:
+    Passenger.objects.of(batch.dataset).update(age=None)
+    newer = services.queue_build(dataset=batch.dataset)
+    services.build(newer)
+
+    page = client.get(newer.get_absolute_url()).content.decode()
+
+    assert str(batch) in page
+    assert "100.0%" in page
+    assert "<small>20.1%</small>" in page
+
+
+def test_without_a_profile_there_is_none_to_show(batch: FeatureBatch, client: Client) -> None:
+    FeatureBatch.objects.update(profile=None)
+
+    for url in ("/features/", batch.get_absolute_url()):
+        page = client.get(url)
+        assert page.status_code == 200
+        assert 'id="profile"' not in page.content.decode()
+
+
+def test_the_profile_says_what_numpy_says(batch: FeatureBatch) -> None:
+    matrix = services.matrix(batch).astype(np.float64)
+    labels = np.array(batch.passengers.values_list(LABEL, flat=True), dtype=np.float64)
+    assert batch.profile is not None
+
+    for place, name in enumerate(("Age", "Fare", "Pclass")):
+        column, found = matrix[:, place], batch.profile[name]
+        known = ~np.isnan(column)
+        assert found["missing"] == (~known).sum()
+        assert found["quantiles"][0] == column[known].min()
+        assert found["mean"] == pytest.approx(column[known].mean())
+        assert found["correlation"] == pytest.approx(np.corrcoef(column[known], labels[known])[0, 1])
+    # Of two codes the correlation ratio is Pearson's r without its sign.
+    sex = matrix[:, FEATURES.index("Sex")]
+    assert batch.profile["Sex"]["correlation"] == pytest.approx(np.corrcoef(sex, labels)[0, 1])
+
+
+def test_in_chunks_the_profile_is_the_same(batch: FeatureBatch) -> None:
+    matrix = services.matrix(batch)
+    labels = np.array(batch.passengers.values_list(LABEL, flat=True), dtype=np.float64)
+    profile = FeatureProfile()
+    for rows, happened in zip(np.array_split(matrix, 13), np.array_split(labels, 13), strict=True):
+        profile.add(rows, happened)
+
+    for name, found in profile.result().items():
+        assert batch.profile is not None
+        assert found["correlation"] == pytest.approx(batch.profile[name]["correlation"])
+        assert found["top"] == batch.profile[name]["top"]
+
+
+def test_without_a_label_there_is_no_correlation(load: Callable[..., Dataset], client: Client) -> None:
+    dataset = load(table(*CAST), has_label=False)
+    batch = services.queue_build(dataset=dataset)
+
+    services.build(batch)
+
+    assert batch.profile is not None
+    assert {found["correlation"] for found in batch.profile.values()} == {None}
+    assert client.get(batch.get_absolute_url()).status_code == 200
+
+
+def test_where_everybody_had_one_fate_nothing_correlates(load: Callable[..., Dataset]) -> None:
+    batch = services.queue_build(dataset=load(table(*CAST)))
+
+    services.build(batch)
+
+    assert batch.profile is not None
+    assert {found["correlation"] for found in batch.profile.values()} == {None}

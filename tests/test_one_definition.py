@@ -1,0 +1,150 @@
+"""One definition: whoever asks, and at whichever door, the same passenger has the same features and the same answer."""
+
+import csv
+import io
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import pytest
+from django.core.files.uploadedfile import SimpleUploadedFile
+from django.test import Client
+from hypothesis import HealthCheck, assume, given, settings
+from hypothesis import strategies as some
+from rest_framework.test import APIClient
+
+import features.services
+from features.definition import FEATURES
+from ingestion import contract
+from ingestion.models import Dataset, Passenger
+from ingestion.passenger import FIELD_NAMES, FIELDS, KEY, LABEL, RULES
+from predictions import scorer, scoring
+from predictions import services as predictions
+from predictions.models import Prediction
+from training.models import ModelVersion
+
+#: By passenger: the features in their order, exactly, and the probability.
+Answers = list[tuple[str, str]]
+Row = Mapping[str, contract.Value]
+
+#: A sender's text: no control characters, which the contract refuses, and no end of line, which is the file's.
+TEXT = some.text(some.characters(exclude_categories=("Cc", "Cs")), max_size=40)
+NAMES = some.sampled_from(
+    ["Allen, Miss. Elisabeth Walton", "Braund, Mr. Owen Harris", "X, Mlle. Y", "X, the Countess. of (Y)", "X, Dr. Y",
+     "O'Brien, Master. “Ünïcode”", 'Quote, Mrs. "Y", Z', "=1+1", "nobody"]
+)  # fmt: skip
+
+
+def values_of(field: contract.Field) -> some.SearchStrategy[Any]:
+    """What a sender may put into a field."""
+    if field.choices:
+        known: some.SearchStrategy[Any] = some.sampled_from(field.choices)
+    elif field.is_integer:
+        known = some.integers(int(field.minimum or 0), int(field.maximum or 100))
+    elif field.is_numeric:
+        known = some.floats(field.minimum, field.maximum)
+    else:
+        known = NAMES | TEXT.map(lambda text: text[: field.max_length])
+    return known if field.is_required else some.none() | known
+
+
+SENT = some.fixed_dictionaries({field.name: values_of(field) for field in FIELDS})
+
+
+def exact(matrix: Sequence[float | None]) -> str:
+    """Floats to their last bit; unknown is None."""
+    return repr([None if value is None or value != value else float(value) for value in matrix])
+
+
+def through_the_contract(sent: Mapping[str, Any]) -> Row:
+    values, refusals = contract.check_row(FIELDS, sent, rules=RULES)
+    assume(not refusals)
+    return values
+
+
+def table(passengers: Sequence[Row]) -> bytes:
+    """A file of them, with a key and a label."""
+    text = io.StringIO()
+    writer = csv.writer(text)
+    writer.writerow([KEY, LABEL, *FIELD_NAMES])
+    for number, row in enumerate(passengers, start=1):
+        writer.writerow([number, number % 2, *("" if row[name] is None else row[name] for name in FIELD_NAMES)])
+    return text.getvalue().encode()
+
+
+def by_store(dataset: Dataset) -> Answers:
+    batch = features.services.queue_build(dataset=dataset)
+    features.services.build(batch)
+    ids = list(Passenger.objects.of(dataset).values_list("passenger_id", flat=True))
+    found = features.services.rows(batch, ids)
+    assert found.tobytes() == features.services.matrix(batch).tobytes()
+    probabilities = scorer.current().artifact.score(found)
+    return [(exact(row), repr(float(answer))) for row, answer in zip(found.tolist(), probabilities, strict=True)]
+
+
+def by_batch_api(api: APIClient, passengers: Sequence[Row]) -> Answers:
+    response = api.post("/api/v1/predictions/batch/", {"instances": passengers}, format="json")
+    assert response.status_code == 200, response.content
+    return [_answer(found) for found in response.json()["predictions"]]
+
+
+def by_single_api(api: APIClient, passengers: Sequence[Row]) -> Answers:
+    responses = [api.post("/api/v1/predictions/", row, format="json") for row in passengers]
+    assert {response.status_code for response in responses} <= {201}
+    return [_answer(response.json()) for response in responses]
+
+
+def by_form(client: Client, passengers: Sequence[Row]) -> Answers:
+    answers = []
+    for row in passengers:
+        posted = {name: "" if value is None else value for name, value in row.items()}
+        answer = client.post("/predict", posted).context["answer"]
+        answers.append((exact(list(answer.features.values())), repr(answer.probability)))
+    return answers
+
+
+def by_file(passengers: Sequence[Row]) -> Answers:
+    file = SimpleUploadedFile("x.csv", table(passengers))
+    job = predictions.queue_scoring(file=file, by=None)
+    scoring.score(job)
+    job.refresh_from_db()
+    assert job.problem_count == 0
+    with job.results.open("rt") as results:
+        probabilities = [row["probability"] for row in csv.DictReader(io.StringIO(results.read()))]
+    logged = Prediction.objects.filter(scoring_job_id=job.pk).order_by("pk")
+    kept = [{name: getattr(row, name) for name in FIELD_NAMES} for row in logged]
+    derived = [exact(list(scorer.features_of_passenger(row).values())) for row in kept]
+    return list(zip(derived, probabilities, strict=True))
+
+
+def _answer(found: Mapping[str, Any]) -> tuple[str, str]:
+    assert tuple(found["features"]) == FEATURES
+    return exact(list(found["features"].values())), repr(found["probability"])
+
+
+@settings(max_examples=15, suppress_health_check=[*HealthCheck])
+@given(people=some.lists(SENT, min_size=1, max_size=8))
+def test_generated_passengers_are_the_same_at_every_door(
+    champion: ModelVersion, api: APIClient, client: Client, load: Callable[..., Dataset], people: list[dict[str, Any]]
+) -> None:
+    passengers = [through_the_contract(sent) for sent in people]
+
+    expected = by_batch_api(api, passengers)
+
+    assert by_single_api(api, passengers) == expected
+    assert by_form(client, passengers) == expected
+    assert by_file(passengers) == expected
+    assert by_store(load(table(passengers))) == expected
+
+
+@pytest.mark.timeout(300)
+def test_the_real_passengers_are_the_same_at_every_door(champion: ModelVersion, api: APIClient, client: Client) -> None:
+    dataset = champion.feature_batch.dataset
+    passengers = list(Passenger.objects.of(dataset).values(*FIELD_NAMES))
+
+    expected = by_batch_api(api, passengers)
+
+    assert len(expected) == 1309
+    assert by_store(dataset) == expected
+    assert by_file(passengers) == expected
+    assert by_single_api(api, passengers) == expected
+    assert by_form(client, passengers) == expected
