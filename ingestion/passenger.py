@@ -196,3 +196,25 @@ def describe(passenger: Any) -> str:
         return str(passenger.name)
     known = (passenger.get_sex_display(), passenger.get_pclass_display(), passenger.age)
     return ", ".join(str(part) for part in known if part is not None)
+
+
+#: What a model card says of this table: what is asked, what for, what not for, what it means, where it ends.
+SUBJECT = _("Who of the passengers of the Titanic survived the night of 14 April 1912, from what was known before.")
+USES = (
+    _("Learning and teaching how a model is trained, judged, served and watched."),
+    _("Trying this system out before carrying it over to a table of one's own."),
+)
+MISUSES = (
+    _("Deciding anything about living people: insurance, rescue, travel."),
+    _("Statements about causes: that women survived more often is in the list, why they did is not."),
+)
+ETHICS = (
+    _("The passengers were real people, and most of them died; the public list has their names."),
+    _("The model repeats the order of 1912, by sex, class and fare. It describes who was saved and justifies nothing."),
+    _("Sex is known only as the list records it, and title follows from sex and marriage."),
+)
+LIMITS = (
+    _("One voyage: nothing here says anything about another ship or another year."),
+    _("The crew, about 900 people, is not in the list."),
+    _("Age is unknown for one passenger in five, the cabin for three in four, and more often for those who died."),
+)

@@ -12,26 +12,59 @@ from django.views.decorators.http import require_http_methods, require_POST, req
 
 from features.models import FeatureBatch
 from titanic_site.lib.errors import Conflict
-from titanic_site.lib.pages import page
 from titanic_site.lib.views import started
-from training import registry, services
+from training import card, charts, comparison, registry, services
 from training.downloads import artifact_response
 from training.forms import MomentForm, TrainingForm
 from training.models import ModelVersion, Reproduction, StageChange, TrainingRun
+from training.report import Report
 
 
 @require_safe
 def models(request: HttpRequest) -> HttpResponse:
-    """Every version."""
-    return render(request, "model_list.html", {"page": page(ModelVersion.objects.with_history(), request)})
+    """Every version, sorted as asked, and those that were chosen side by side."""
+    chosen = comparison.chosen(request.GET)
+    context = {
+        "page": comparison.listing(request.GET),
+        "columns": comparison.columns(request.GET),
+        "chosen": chosen,
+        "compared": comparison.compare(chosen) if len(chosen) > 1 else None,
+        "sort": request.GET.get("sort", ""),
+        "most_chosen": comparison.MOST_CHOSEN,
+    }
+    return render(request, "model_list.html", context)
 
 
 @require_safe
 def model(request: HttpRequest, version: int) -> HttpResponse:
     """One version: figures, verdict, parameters, where it comes from."""
     found = get_object_or_404(ModelVersion.objects.with_history(), version=version)
-    changes = StageChange.objects.filter(version=found).select_related("by")
-    return render(request, "model_detail.html", {"model": found, "changes": changes})
+    report = Report.of(found)
+    context = {
+        "model": found,
+        "changes": StageChange.objects.filter(version=found).select_related("by"),
+        "report": report,
+        "curves": charts.of_version(report),
+        "importance": charts.importance(report),
+        "threshold": charts.threshold(report),
+    }
+    return render(request, "model_detail.html", context)
+
+
+@require_safe
+def model_card(request: HttpRequest, version: int) -> HttpResponse:
+    """The version's card."""
+    found = get_object_or_404(ModelVersion.objects.with_history(), version=version)
+    return render(request, "model_card.html", {"model": found, "card": card.html(card.markdown(found))})
+
+
+@require_safe
+def model_card_file(request: HttpRequest, version: int) -> HttpResponse:
+    """The version's card as it is written."""
+    found = get_object_or_404(ModelVersion.objects.with_history(), version=version)
+    response = HttpResponse(card.markdown(found), content_type="text/markdown; charset=utf-8")
+    response["Content-Disposition"] = f'attachment; filename="model-{found.version}.md"'
+    return response
 
 
 @require_safe

@@ -116,6 +116,14 @@ def took(duration: timedelta | None) -> str:
 
 
 @register.filter
-def with_spread(found: dict[str, float]) -> str:
-    """A mean with its spread."""
-    return f"{found['mean']:.3f} ± {found['spread']:.3f}"
+def estimate(found: Any) -> str:
+    """A figure of a model, with its spread where it has one; a dash where there is none."""
+    if found is None:
+        return "–"
+    return decimals(found.value) + ("" if found.spread is None else f" ± {decimals(found.spread)}")
+
+
+@register.filter
+def bounds(found: Any) -> str:
+    """The interval of a figure, where it has one."""
+    return "" if found is None or found.low is None else f"{decimals(found.low)}–{decimals(found.high)}"

@@ -1,0 +1,56 @@
+"""Charts as records: a page shows one by including `_components/chart.html`, and `charts.js` draws it."""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+#: A curve has hundreds of points; the table beside it says the same with this many.
+ROWS = 12
+
+
+@dataclass(frozen=True)
+class Series:
+    """One line through points, or one bar for each name with its spread."""
+
+    label: str
+    x: Sequence[float]
+    y: Sequence[float | str]
+    spread: Sequence[float] = ()
+    is_guide: bool = False
+    is_marked: bool = False
+
+
+@dataclass(frozen=True)
+class Chart:
+    """A picture with its axes, and in words what it shows for those who do not see it."""
+
+    name: str
+    kind: Literal["lines", "bars"]
+    title: str
+    summary: str
+    x_label: str
+    y_label: str
+    series: Sequence[Series]
+    is_unit_square: bool = False
+
+    @property
+    def drawing(self) -> dict[str, Any]:
+        """What the script needs."""
+        return asdict(self)
+
+    @property
+    def table(self) -> list[tuple[str, float, float | str]]:
+        """The series in words, thinned; guides are not data."""
+        return [(line.label, x, y) for line in self.series if not line.is_guide for x, y in thinned(line)]
+
+
+def thinned(series: Series, *, rows: int = ROWS) -> list[tuple[float, float | str]]:
+    """Some of its points in equal steps, first and last among them; bars stay whole.
+
+    >>> thinned(Series("a", range(101), range(101)), rows=3)
+    [(0, 0), (50, 50), (100, 100)]
+    """
+    points = list(zip(series.x, series.y, strict=True))
+    if series.spread or len(points) <= rows:
+        return points
+    return [points[round(place * (len(points) - 1) / (rows - 1))] for place in range(rows)]

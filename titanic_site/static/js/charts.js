@@ -1,0 +1,85 @@
+// Turns each <figure data-chart> and the JSON within it into a chart, in the page's own colours and letters.
+const COLOURS = 6;
+const DASHES = [[], [8, 3], [3, 3], [10, 3, 3, 3], [14, 4], [2, 5]];
+
+const token = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
+const pixels = (name) => Number.parseFloat(token(name)) * Number.parseFloat(getComputedStyle(document.documentElement).fontSize);
+
+function line(series, place) {
+  const colour = series.is_guide ? token("--quiet") : token(`--chart-${(place % COLOURS) + 1}`);
+  return {
+    type: "scatter",
+    label: series.label,
+    data: series.x.map((x, index) => ({ x, y: series.y[index] })),
+    showLine: true,
+    borderColor: colour,
+    backgroundColor: colour,
+    borderWidth: series.is_guide ? 1 : 2,
+    borderDash: series.is_guide ? [2, 4] : DASHES[place % DASHES.length],
+    pointRadius: series.is_marked ? 3 : 0,
+    pointHitRadius: series.is_guide ? 0 : 8,
+    pointHoverRadius: series.is_guide ? 0 : 4,
+  };
+}
+
+function bars(series) {
+  const bar = { type: "bar", grouped: false, label: series.label };
+  const ends = series.x.map((x, index) => [x - series.spread[index], x + series.spread[index]]);
+  return [
+    { ...bar, data: ends, backgroundColor: token("--ink"), barThickness: 2, isWhisker: true },
+    { ...bar, data: series.x, backgroundColor: token("--chart-1"), barPercentage: 0.7 },
+  ];
+}
+
+function axis(title, { isUnit = false, isNames = false } = {}) {
+  const grid = { color: isNames ? "transparent" : token("--line") };
+  const limits = isUnit ? { min: 0, max: 1 } : {};
+  const ticks = { color: token("--quiet"), autoSkip: !isNames, maxRotation: 0 };
+  const text = { display: !isNames, text: title, color: token("--quiet") };
+  return { type: isNames ? "category" : "linear", title: text, grid, ticks, border: { color: token("--line-strong") }, ...limits };
+}
+
+function configuration(chart) {
+  const isBars = chart.kind === "bars";
+  const isUnit = chart.is_unit_square;
+  return {
+    type: isBars ? "bar" : "scatter",
+    data: {
+      labels: isBars ? chart.series[0].y : undefined,
+      datasets: isBars ? chart.series.flatMap(bars) : chart.series.map(line),
+    },
+    options: {
+      animation: false,
+      maintainAspectRatio: false,
+      indexAxis: isBars ? "y" : "x",
+      interaction: { mode: "nearest", intersect: false },
+      scales: { x: axis(chart.x_label, { isUnit }), y: axis(chart.y_label, { isUnit, isNames: isBars }) },
+      plugins: {
+        legend: {
+          display: !isBars,
+          position: "bottom",
+          labels: { color: token("--ink"), boxWidth: 24, boxHeight: 0 },
+        },
+        tooltip: { filter: (item) => !item.dataset.isWhisker },
+      },
+    },
+  };
+}
+
+function draw(figure) {
+  const canvas = figure.querySelector("canvas");
+  Chart.getChart(canvas)?.destroy();
+  new Chart(canvas, configuration(JSON.parse(figure.querySelector("script").textContent)));
+}
+
+function drawAll(element) {
+  Chart.defaults.font.family = token("--font");
+  Chart.defaults.font.size = pixels("--text-small");
+  for (const figure of element.querySelectorAll("[data-chart]")) {
+    draw(figure);
+  }
+}
+
+// A fragment that htmx brings later may hold charts too; the first load is of the whole page.
+document.addEventListener("htmx:load", ({ detail }) => drawAll(detail.elt));
+matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => drawAll(document));
