@@ -8,10 +8,13 @@ from django.db import DatabaseError, InterfaceError, connection
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.views.decorators.http import require_safe
 
-from predictions import scorer
+from predictions import log, scorer
 from titanic_site.lib import canary, redis
 from titanic_site.lib.errors import Unavailable
 from titanic_site.lib.redis import RedisAway
+
+#: The log is drained every second: what has waited for this long (seconds) waits for something that does not come.
+LONGEST_WAIT = 60
 
 
 def _database() -> str:
@@ -47,12 +50,23 @@ def _workers() -> str:
     return f"No worker answers for: {', '.join(silent)}" if silent else "ok"
 
 
+def _log() -> str:
+    try:
+        waited, count = log.longest_wait(), log.backlog()
+    except RedisAway as error:
+        return f"Redis does not answer: {_first_line(error)}"
+    if waited <= LONGEST_WAIT:
+        return "ok"
+    return f"The prediction log is stuck: {count} predictions wait for PostgreSQL, the oldest for {waited:.0f} seconds."
+
+
 def _first_line(error: Exception) -> str:
     return (str(error).splitlines() or [type(error).__name__])[0]
 
 
 CHECKS: dict[str, Callable[[], str]] = {
     "database": _database, "redis": _redis, "champion": _champion, "workers": _workers,
+    "prediction log": _log,
 }  # fmt: skip
 
 

@@ -1,8 +1,13 @@
 """Predictions in the admin."""
 
-from django.contrib import admin
+from django.contrib import admin, messages
+from django.db.models import QuerySet
+from django.http import HttpRequest
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy, ngettext
 
-from predictions.models import Prediction, ScoringJob
+from predictions import log
+from predictions.models import DeadLetter, Prediction, ScoringJob
 from titanic_site.lib.admin import JobAdmin, ReadOnlyAdmin
 
 
@@ -20,3 +25,30 @@ class ScoringJobAdmin(JobAdmin):
     """Scored files."""
 
     list_display = ("__str__", "name", "state", "row_count", "problem_count", "error", "created_at")
+
+
+@admin.register(DeadLetter)
+class DeadLetterAdmin(ReadOnlyAdmin):
+    """What the prediction log could not store."""
+
+    list_display = ("entry_id", "error", "attempts", "created_at")
+    fields = ("entry_id", "error", "attempts", "created_at", "content")
+    readonly_fields = ("content",)
+    actions = ("try_again",)
+
+    @admin.display(description=gettext_lazy("content"))
+    def content(self, letter: DeadLetter) -> str:
+        """The bytes, as Python writes them."""
+        return repr(bytes(letter.raw))
+
+    @admin.action(description=gettext_lazy("Try again"))
+    def try_again(self, request: HttpRequest, queryset: QuerySet[DeadLetter]) -> None:
+        """Store them now."""
+        stored = [log.retry(letter) for letter in queryset]
+        done, left = sum(stored), len(stored) - sum(stored)
+        if done:
+            message = ngettext("%(count)s prediction stored.", "%(count)s predictions stored.", done)
+            self.message_user(request, message % {"count": done})
+        if left:
+            text = _("%(count)s could not be stored: the column “error” says why.")
+            self.message_user(request, text % {"count": left}, messages.ERROR)

@@ -38,7 +38,11 @@ class PredictionList(generics.ListAPIView[Prediction]):
     serializer_class = PredictionSerializer
 
     def get_queryset(self) -> Any:
-        return Prediction.objects.filter(**_filters(self.request.query_params))
+        asked = _filters(self.request.query_params)
+        since, until = asked.pop("since", None), asked.pop("until", None)
+        found = Prediction.objects.filter(**asked)
+        found = found.since(since) if since else found
+        return found.until(until) if until else found
 
     @extend_schema(
         parameters=[
@@ -128,8 +132,8 @@ def _filters(query: Any) -> dict[str, Any]:
     readers = {
         "model": ("model_version", _number),
         "survived": ("survived", _flag),
-        "since": ("created_at__gte", _moment),
-        "until": ("created_at__lt", _moment),
+        "since": ("since", _moment),
+        "until": ("until", _moment),
     }
     found = {}
     for name, (lookup, read) in readers.items():

@@ -1,17 +1,20 @@
 """The prediction log: appended to a Redis stream at once, drained into Postgres, trimmed only when committed."""
 
 import logging
-from collections.abc import Iterable, Sequence
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 from uuid import UUID
 
 import msgspec
-from django.db import DatabaseError, InterfaceError, connection, transaction
+from django.db import DatabaseError, DataError, IntegrityError, InterfaceError, connection, transaction
 from django.utils.translation import gettext as _
+from redis.exceptions import ResponseError
 
 from ingestion.passenger import FIELD_NAMES
-from predictions.models import Prediction
+from predictions.models import DeadLetter, Prediction
 from titanic_site.lib import redis
 from titanic_site.lib.copying import copy_rows
 from titanic_site.lib.errors import Unavailable
@@ -21,9 +24,18 @@ logger = logging.getLogger(__name__)
 
 STREAM = "predictions:log"
 DRAIN_ROWS = 5_000
+#: How many entries may wait; what comes then goes straight into Postgres, or is refused when that is away too.
+LONGEST_BACKLOG = 1_000_000
+#: How often an entry may fail by its own fault before it is put aside.
+MOST_TRIES = 3
 #: One drainer at a time is enough; more would only repeat each other's work.
 _LOCK = 4_104_002
 _FIELD = b"p"
+_TRIES = "predictions:log:tries"
+#: What an entry can be blamed for. A service that is away, full or shutting down says something else.
+_OWN_FAULT = (DataError, IntegrityError, ValueError)
+# How far (milliseconds) before and after its own time a prediction can stand in the stream, by two clocks.
+_EARLIEST, _LATEST = 5_000, 60_000
 
 
 class Entry(msgspec.Struct, array_like=True):
@@ -55,12 +67,41 @@ _encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder(Entry).decode
 
 
+class Waiting(NamedTuple):
+    """An entry as it stands in the stream."""
+
+    entry_id: bytes
+    raw: bytes
+
+
+class _Level:
+    """Whether the stream is as long as it may get; looked at once a second, so that it costs a request nothing."""
+
+    def __init__(self) -> None:
+        self._is_full = False
+        self._looked_at = 0.0
+
+    def is_full(self) -> bool:
+        if time.monotonic() - self._looked_at > 1:
+            self._is_full = backlog() >= LONGEST_BACKLOG
+            self._looked_at = time.monotonic()
+        return self._is_full
+
+
+_level = _Level()
+
+
+class _Full(Exception):
+    """The stream takes no more."""
+
+
 def append(entries: Sequence[Entry]) -> None:
     """Log predictions durably, or raise Unavailable: what is not logged is not claimed."""
     try:
         _append_to_stream(entries)
-    except RedisAway as error:
-        logger.warning("Redis is away, logging %s predictions straight into Postgres: %s", len(entries), error)
+    # A Redis that answers with a refusal (its disk is full, say) is as good as none.
+    except (*RedisAway, ResponseError, _Full) as error:
+        logger.warning("The stream takes nothing, logging %s straight into Postgres: %s", len(entries), error)
         try:
             insert(entries)
         except (DatabaseError, InterfaceError) as away:
@@ -69,6 +110,8 @@ def append(entries: Sequence[Entry]) -> None:
 
 
 def _append_to_stream(entries: Sequence[Entry]) -> None:
+    if _level.is_full():
+        raise _Full(f"{LONGEST_BACKLOG} entries wait")
     if len(entries) == 1:
         redis.client().xadd(STREAM, {_FIELD: _encode(entries[0])})
         return
@@ -84,19 +127,33 @@ def backlog() -> int:
     return int(redis.client().xlen(STREAM))
 
 
+def longest_wait() -> float:
+    """For how many seconds the oldest entry has waited, by Redis' clock."""
+    oldest = redis.client().xrange(STREAM, count=1)
+    if not oldest:
+        return 0.0
+    seconds, microseconds = redis.client().time()
+    began = int(oldest[0][0].split(b"-")[0]) / 1000
+    return max(float(seconds + microseconds / 1e6) - began, 0.0)
+
+
 def drain() -> int:
     """Move what waits in the stream into Postgres and return how many entries that was.
 
-    At least once, and harmless twice: the row's id decides, and only what is committed leaves the stream.
+    At least once, and harmless twice: the row's id decides, and only what is committed leaves the stream. An entry that
+    fails by its own fault stays for the next drains, and is put aside as a dead letter when it has failed too often.
     """
-    moved = 0
-    while batch := redis.client().xrange(STREAM, count=DRAIN_ROWS):
+    moved, after = 0, b"-"
+    while found := redis.client().xrange(STREAM, min=after, count=DRAIN_ROWS):
+        batch = [Waiting(entry_id, _raw(fields)) for entry_id, fields in found]
         with transaction.atomic():
             if not _is_only_drainer():
                 break
-            _insert([_decode(fields[_FIELD]) for _id, fields in batch])
-        redis.client().xdel(STREAM, *[entry_id for entry_id, _fields in batch])
-        moved += len(batch)
+            done = _settle(batch)
+        if done:
+            redis.client().xdel(STREAM, *done)
+        moved += len(done)
+        after = b"(" + batch[-1].entry_id
     return moved
 
 
@@ -106,6 +163,18 @@ def insert(entries: Sequence[Entry]) -> None:
         _insert(entries)
 
 
+def retry(letter: DeadLetter) -> bool:
+    """Try once more to store what was put aside; the letter goes when it worked, and says why when it did not."""
+    failures = _land([Waiting(letter.entry_id.encode(), bytes(letter.raw))])
+    if not failures:
+        letter.delete()
+        return True
+    letter.error = str(*failures.values())
+    letter.attempts += 1
+    letter.save(update_fields=["error", "attempts"])
+    return False
+
+
 def find(prediction_id: UUID) -> Prediction | None:
     """A logged prediction, from Postgres or, in the seconds before the drain, from the stream."""
     found = Prediction.objects.filter(pk=prediction_id).first()
@@ -113,15 +182,32 @@ def find(prediction_id: UUID) -> Prediction | None:
 
 
 def _find_in_stream(prediction_id: UUID) -> Prediction | None:
+    # Most entries are seen to be others without being decoded.
+    wanted = str(prediction_id).encode()
     try:
-        waiting = redis.client().xrevrange(STREAM, count=DRAIN_ROWS)
+        candidates = [entry.raw for entry in _around(prediction_id) if wanted in entry.raw]
     except RedisAway:
         return None
-    for _id, fields in waiting:
-        entry = _decode(fields[_FIELD])
-        if entry.id == prediction_id:
-            return Prediction(**dict(zip(_COLUMNS, entry.row(), strict=True)))
+    for raw in candidates:
+        with suppress(msgspec.DecodeError):
+            entry = _decode(raw)
+            if entry.id == prediction_id:
+                return Prediction(**dict(zip(_COLUMNS, entry.row(), strict=False)))
     return None
+
+
+def _around(prediction_id: UUID) -> Iterator[Waiting]:
+    """What was appended when the prediction was made: a few thousand entries, however many wait."""
+    made_at = prediction_id.int >> 80
+    after: bytes | int = max(made_at - _EARLIEST, 0)
+    while found := redis.client().xrange(STREAM, min=after, max=made_at + _LATEST, count=DRAIN_ROWS):
+        yield from (Waiting(entry_id, _raw(fields)) for entry_id, fields in found)
+        after = b"(" + found[-1][0]
+
+
+def _raw(fields: Mapping[bytes, bytes]) -> bytes:
+    # What is none of ours is kept as it is, for whoever looks at the dead letter.
+    return fields[_FIELD] if _FIELD in fields else msgspec.msgpack.encode(fields)
 
 
 def _is_only_drainer() -> bool:
@@ -129,6 +215,55 @@ def _is_only_drainer() -> bool:
         cursor.execute("SELECT pg_try_advisory_xact_lock(%s)", [_LOCK])
         (is_ours,) = cursor.fetchone()
     return bool(is_ours)
+
+
+def _settle(batch: Sequence[Waiting]) -> list[bytes]:
+    """Store the batch, and put aside what failed too often; returns the entries that need not wait any longer."""
+    failures = _land(batch)
+    dead = {entry.entry_id for entry in batch if entry.entry_id in failures and _has_failed_enough(entry)}
+    letters = [
+        DeadLetter(
+            entry_id=entry.entry_id.decode(), raw=entry.raw, error=str(failures[entry.entry_id]), attempts=MOST_TRIES
+        )
+        for entry in batch
+        if entry.entry_id in dead
+    ]
+    DeadLetter.objects.bulk_create(letters, ignore_conflicts=True)
+    for letter in letters:
+        logger.error("entry %s of the prediction log was put aside: %s", letter.entry_id, letter.error)
+    return [entry.entry_id for entry in batch if entry.entry_id not in failures or entry.entry_id in dead]
+
+
+def _has_failed_enough(entry: Waiting) -> bool:
+    tries = int(redis.client().hincrby(_TRIES, entry.entry_id, 1))
+    if tries < MOST_TRIES:
+        return False
+    redis.client().hdel(_TRIES, entry.entry_id)
+    return True
+
+
+def _land(batch: Sequence[Waiting]) -> dict[bytes, Exception]:
+    """Store what can be stored, and return why each other entry could not be."""
+    readable: list[tuple[bytes, Entry]] = []
+    failures: dict[bytes, Exception] = {}
+    for entry_id, raw in batch:
+        try:
+            readable.append((entry_id, _decode(raw)))
+        except ValueError as error:
+            failures[entry_id] = error
+    return failures | _insert_apart(readable)
+
+
+def _insert_apart(entries: Sequence[tuple[bytes, Entry]]) -> dict[bytes, Exception]:
+    """Insert all at once, or by halves down to the entries that Postgres refuses; returns these."""
+    try:
+        insert([entry for _id, entry in entries])
+    except _OWN_FAULT as error:
+        if len(entries) == 1:
+            return {entries[0][0]: error}
+        middle = len(entries) // 2
+        return _insert_apart(entries[:middle]) | _insert_apart(entries[middle:])
+    return {}
 
 
 def _insert(entries: Iterable[Entry]) -> None:
@@ -139,3 +274,5 @@ def _insert(entries: Iterable[Entry]) -> None:
         cursor.execute(
             f"INSERT INTO {table} ({columns}) SELECT {columns} FROM drained ORDER BY id ON CONFLICT DO NOTHING"
         )
+        # Another batch may follow in this transaction.
+        cursor.execute("DROP TABLE drained")

@@ -1,5 +1,6 @@
 """What was asked, what was answered."""
 
+from datetime import datetime, timedelta
 from typing import ClassVar, Self
 from uuid import UUID
 
@@ -7,6 +8,7 @@ import uuid_utils.compat as uuids
 from django.conf import settings
 from django.db import models
 from django.urls import reverse
+from django.utils import timezone
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
@@ -17,6 +19,16 @@ from titanic_site.lib.jobs import Job, JobQuerySet
 def new_id() -> UUID:
     """A time-ordered UUID (version 7, RFC 9562): neighbours in time are neighbours in the index."""
     return uuids.uuid7()
+
+
+def lowest_id(moment: datetime) -> UUID:
+    """The least id that a prediction of this moment, or of a later one, can have.
+
+    >>> from datetime import UTC
+    >>> str(lowest_id(datetime(2026, 11, 1, tzinfo=UTC)))
+    '019f1b41-0000-0000-0000-000000000000'
+    """
+    return UUID(int=int(moment.timestamp() * 1000) << 80)
 
 
 class Door(models.TextChoices):
@@ -59,8 +71,20 @@ class ScoringJob(Job):
         return reverse("scoring_job", args=[self.pk])
 
 
+_CLOCK_SLACK = timedelta(minutes=1)
+
+
 class PredictionQuerySet(models.QuerySet["Prediction"]):
     """Predictions in the words of those who look back at them."""
+
+    def since(self, moment: datetime) -> Self:
+        """Asked at this moment or later."""
+        # The id is what partitions and indexes know; the two are taken a moment apart, at worst by two clocks.
+        return self.filter(id__gte=lowest_id(moment - _CLOCK_SLACK), created_at__gte=moment)
+
+    def until(self, moment: datetime) -> Self:
+        """Asked before this moment."""
+        return self.filter(id__lt=lowest_id(moment + _CLOCK_SLACK), created_at__lt=moment)
 
     def newest(self, count: int) -> Self:
         """The last `count`, newest first."""
@@ -77,7 +101,7 @@ class Prediction(PassengerFields):
     survived = models.BooleanField(gettext_lazy("survived"))
     source = models.CharField(gettext_lazy("door"), max_length=5, choices=Door)
     # No foreign keys: the log is written by COPY, and a row must never be lost because another was deleted.
-    scoring_job_id = models.BigIntegerField(gettext_lazy("scoring job"), null=True, db_index=True)
+    scoring_job_id = models.BigIntegerField(gettext_lazy("scoring job"), null=True)
     created_at = models.DateTimeField(gettext_lazy("created"))
 
     objects = PredictionQuerySet.as_manager()
@@ -86,6 +110,17 @@ class Prediction(PassengerFields):
         verbose_name = gettext_lazy("prediction")
         verbose_name_plural = gettext_lazy("predictions")
         ordering = ("-id",)
+        # Each filter of the history ends in the order of its pages: the first page of a rare kind is not looked for.
+        indexes = [
+            models.Index(fields=["model_version", "id"], name="prediction_by_model"),
+            models.Index(fields=["survived", "id"], name="prediction_by_answer"),
+            models.Index(fields=["source", "id"], name="prediction_by_door"),
+            models.Index(
+                fields=["scoring_job_id", "id"],
+                name="prediction_by_job",
+                condition=models.Q(scoring_job_id__isnull=False),
+            ),
+        ]
 
     def __str__(self) -> str:
         return str(self.id)
@@ -97,3 +132,21 @@ class Prediction(PassengerFields):
     def summary(self) -> str:
         """The passenger in a few words."""
         return describe(self)
+
+
+class DeadLetter(models.Model):
+    """An entry of the prediction log that could not be stored: kept whole, out of the others' way."""
+
+    entry_id = models.CharField(gettext_lazy("entry"), max_length=50, unique=True)
+    raw = models.BinaryField(gettext_lazy("content"))
+    error = models.TextField(gettext_lazy("error"))
+    attempts = models.PositiveIntegerField(gettext_lazy("attempts"))
+    created_at = models.DateTimeField(gettext_lazy("created"), default=timezone.now)
+
+    class Meta:
+        verbose_name = gettext_lazy("dead letter")
+        verbose_name_plural = gettext_lazy("dead letters")
+        ordering = ("-pk",)
+
+    def __str__(self) -> str:
+        return self.entry_id

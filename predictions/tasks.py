@@ -1,6 +1,6 @@
 """Celery's doors into predictions."""
 
-from predictions import log, scoring
+from predictions import log, partitions, scoring
 from predictions.models import ScoringJob
 from titanic_site.lib.tasks import job_task
 
@@ -15,3 +15,9 @@ def score(*, job_id: int) -> None:
 def drain() -> None:
     """Move the prediction stream into Postgres."""
     log.drain()
+
+
+@job_task(queue="default")
+def tend_log() -> None:
+    """Make the log's months to come, drop the old."""
+    partitions.tend()

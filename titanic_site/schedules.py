@@ -37,6 +37,7 @@ def defaults() -> list[Schedule]:
     return [
         Schedule("Train anew", "titanic_site.tasks.retrain", timedelta(days=7), "training"),
         Schedule("Drain the prediction log", "predictions.tasks.drain", timedelta(seconds=1), "fast"),
+        Schedule("Tend the prediction log's months", "predictions.tasks.tend_log", timedelta(days=1), "default"),
         Schedule("Check drift", "monitoring.tasks.scheduled_check", timedelta(hours=1), "default"),
         Schedule("Archive old datasets", "ingestion.tasks.archive_old", timedelta(days=1), "default"),
         Schedule("Heal the feature store", "features.tasks.heal", timedelta(minutes=1), "default"),

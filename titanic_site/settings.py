@@ -116,6 +116,9 @@ FEATURE_BATCHES_KEPT = 5
 DATA_UPLOAD_MAX_MEMORY_SIZE = 10 * 1024**2
 FILE_UPLOAD_MAX_MEMORY_SIZE = 1024**2
 
+#: How many whole months of predictions are kept beside the present one; None keeps all.
+PREDICTIONS_KEPT_MONTHS: int | None = None
+
 SESSION_COOKIE_HTTPONLY = True
 SESSION_COOKIE_SAMESITE = "Lax"
 X_FRAME_OPTIONS = "DENY"

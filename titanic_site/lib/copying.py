@@ -11,7 +11,7 @@ from django.db import connection
 
 def copy_rows(table: str, columns: Sequence[str], rows: Iterable[Iterable[object]]) -> None:
     """COPY rows of Python values into a table, None as NULL, within the caller's transaction."""
-    with connection.cursor() as cursor:
+    with connection.cursor() as cursor, connection.wrap_database_errors:
         cursor.copy_expert(_statement(table, columns), io.BytesIO(csv_of(rows)))
 
 

@@ -1,0 +1,400 @@
+"""The prediction log: nothing is lost, nothing counts twice, and what cannot be stored is in nobody's way."""
+
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from django.conf import settings
+from django.db import InterfaceError, OperationalError, connection
+from django.db.migrations.executor import MigrationExecutor
+from django.test import Client
+from django.utils import timezone
+from rest_framework.test import APIClient
+
+from monitoring import health
+from predictions import log, partitions
+from predictions.models import DeadLetter, Prediction, lowest_id, new_id
+from tests.people import NOBODY, OWEN
+from titanic_site.lib import redis
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+URL = "/api/v1/predictions/"
+
+
+def entry(moment: datetime | None = None, **changes: Any) -> log.Entry:
+    """A prediction about nobody in particular, made at the moment."""
+    moment = moment or timezone.now()
+    low = lowest_id(moment).int
+    values: dict[str, Any] = {
+        "id": type(new_id())(int=low | (new_id().int & ((1 << 80) - 1))),
+        "model_version": 1, "probability": 0.25, "threshold": 0.5, "survived": False, "source": "api",
+        "scoring_job_id": None, "created_at": moment,
+        "passenger": tuple(NOBODY.get(name, 0 if name in ("sibsp", "parch") else None) for name in log.FIELD_NAMES),
+    }  # fmt: skip
+    return log.Entry(**{**values, **changes})
+
+
+def partition_of(one: log.Entry) -> str:
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT tableoid::regclass::text FROM predictions_prediction WHERE id = %s", [one.id])
+        (name,) = cursor.fetchone()
+    return str(name)
+
+
+@pytest.fixture
+def months() -> Iterator[None]:
+    """The partitions as they were, whatever the test made or dropped."""
+    yield
+    Prediction.objects.all().delete()
+    before = timezone.now()
+    kept = {f"predictions_prediction_{partitions._later(partitions._month_of(before), n):%Y_%m}" for n in range(3)}
+    with connection.cursor() as cursor:
+        for name in set(partitions.names()) - kept:
+            cursor.execute(f"DROP TABLE {name}")
+    partitions.make_ahead()
+
+
+class TestMonths:
+    """Partitions by the time in the key."""
+
+    def test_a_prediction_lies_in_its_month(self) -> None:
+        one = entry()
+
+        log.insert([one])
+
+        assert partition_of(one) == f"predictions_prediction_{one.created_at:%Y_%m}"
+
+    def test_a_redelivery_at_midnight_lands_once(self, months: None) -> None:
+        midnight = datetime(2026, 12, 1, tzinfo=UTC)
+        partitions.make_ahead(midnight)
+        one = entry(midnight - timedelta(milliseconds=1))
+
+        log.insert([one])
+        log.insert([one, entry(midnight)])
+        log.insert([one])
+
+        assert Prediction.objects.count() == 2
+        assert partition_of(one) == "predictions_prediction_2026_11"
+
+    def test_a_row_of_a_month_nobody_made_waits_in_the_default_and_is_brought_home(self, months: None) -> None:
+        late, far = entry(datetime(2031, 3, 31, 23, 59, tzinfo=UTC)), entry(datetime(2040, 1, 1, tzinfo=UTC))
+        log.insert([late, far])
+        assert partition_of(late) == "predictions_prediction_default"
+
+        partitions.make_ahead(datetime(2031, 4, 2, tzinfo=UTC))
+        partitions.make_ahead(datetime(2031, 4, 2, tzinfo=UTC))
+
+        assert partition_of(late) == "predictions_prediction_2031_03"
+        assert partition_of(far) == "predictions_prediction_default"
+        assert {"predictions_prediction_2031_04", "predictions_prediction_2031_06"} <= set(partitions.names())
+
+    def test_months_older_than_what_is_kept_are_dropped_whole(self, months: None) -> None:
+        old, kept = entry(datetime(2031, 1, 31, tzinfo=UTC)), entry(datetime(2031, 2, 1, tzinfo=UTC))
+        now = datetime(2031, 4, 30, tzinfo=UTC)
+        log.insert([old, kept, entry(datetime(2021, 1, 1, tzinfo=UTC))])
+        partitions._make(datetime(2031, 1, 1, tzinfo=UTC))
+        partitions.make_ahead(now)
+
+        dropped = partitions.drop_old(keep=2, now=now)
+
+        assert "predictions_prediction_2031_01" in dropped
+        assert list(Prediction.objects.values_list("pk", flat=True)) == [kept.id]
+
+    def test_everything_is_kept_unless_somebody_says_how_much(self, months: None) -> None:
+        assert settings.PREDICTIONS_KEPT_MONTHS is None
+        partitions._make(datetime(2020, 1, 1, tzinfo=UTC))
+
+        partitions.tend()
+
+        assert "predictions_prediction_2020_01" in partitions.names()
+
+    def test_the_migration_moves_rows_there_and_back(self) -> None:
+        now = timezone.now()
+        log.insert([entry(now), entry(now - timedelta(days=200))])
+        before = list(Prediction.objects.order_by("id").values())
+        back, forth = [("predictions", "0002_handled_count")], [("predictions", _newest_migration())]
+
+        MigrationExecutor(connection).migrate(back)
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT relkind, (SELECT count(*) FROM predictions_prediction) FROM pg_class"
+                           " WHERE relname = 'predictions_prediction'")  # fmt: skip
+            flat = cursor.fetchone()
+        MigrationExecutor(connection).migrate(forth)
+
+        assert flat == ("r", 2)
+        assert list(Prediction.objects.order_by("id").values()) == before
+        assert not log.insert([entry(now)])
+
+
+def _newest_migration() -> str:
+    return max(key[1] for key in MigrationExecutor(connection).loader.graph.nodes if key[0] == "predictions")
+
+
+class TestHistory:
+    """Looking back costs what is shown, not what there is."""
+
+    @pytest.mark.parametrize(
+        ("asked", "index"),
+        [
+            ({}, "pkey"), ({"model_version": 7}, "model_version_id_idx"), ({"source": "form"}, "source_id_idx"),
+            ({"survived": True}, "survived_id_idx"), ({"scoring_job_id": 5}, "scoring_job_id_id_idx"),
+        ],
+    )  # fmt: skip
+    def test_each_filter_has_its_index(self, asked: dict[str, Any], index: str) -> None:
+        with connection.cursor() as cursor:
+            cursor.execute("SET enable_seqscan = off; SET enable_sort = off; SET enable_bitmapscan = off")
+        try:
+            plan = Prediction.objects.filter(**asked).newest(51).explain()
+        finally:
+            with connection.cursor() as cursor:
+                cursor.execute("RESET ALL")
+
+        assert index in plan, plan
+
+    def test_a_question_about_a_time_reads_that_months_partition_alone(self) -> None:
+        now = timezone.now()
+
+        plan = Prediction.objects.since(now - timedelta(seconds=1)).until(now + timedelta(seconds=1)).explain()
+
+        named = [name for name in partitions.names() if name in plan]
+        assert named == [f"predictions_prediction_{now:%Y_%m}"], plan
+
+    def test_the_api_filters_by_time(self, api: APIClient) -> None:
+        now = timezone.now()
+        old, young = entry(now - timedelta(hours=2)), entry(now)
+        log.insert([old, young])
+        between = {"since": (now - timedelta(hours=3)).isoformat(), "until": (now - timedelta(hours=1)).isoformat()}
+
+        found = api.get(URL, between).data["results"]
+
+        assert [row["id"] for row in found] == [str(old.id)]
+
+
+def test_it_works(api: APIClient, champion: Any) -> None:
+    answer = api.post(URL, OWEN, format="json").data
+
+    assert log.drain() == 1
+
+    assert Prediction.objects.get().probability == answer["probability"]
+
+
+class TestPoison:
+    """What cannot be stored is put aside whole, and blocks nobody."""
+
+    def test_it_is_put_aside_after_three_tries_and_blocks_nobody(self) -> None:
+        good = [entry() for _ in range(5)]
+        _wait(*good[:2], b"\xc1 no message", {b"other": b"field"}, *good[2:])
+        # Postgres' own refusals: a character no text may have, and a number too large.
+        _wait(entry(passenger=("x\0", *good[0].passenger[1:])), entry(model_version=2**40), entry(probability=None))
+
+        moved = [log.drain() for _ in range(4)]
+
+        assert moved == [5, 0, 5, 0]
+        assert set(Prediction.objects.values_list("pk", flat=True)) == {one.id for one in good}
+        assert DeadLetter.objects.count() == 5
+        assert DeadLetter.objects.filter(raw=b"\xc1 no message", attempts=3).exists()
+        assert all(letter.error for letter in DeadLetter.objects.all())
+        assert log.backlog() == 0
+        assert redis.client().hlen(log._TRIES) == 0
+
+    def test_the_good_ones_of_a_large_batch_are_found_by_halves(self) -> None:
+        good = [entry() for _ in range(600)]
+        _wait(*good[:77], entry(model_version=2**40), *good[77:])
+
+        assert log.drain() == 600
+
+        assert Prediction.objects.count() == 600
+
+    def test_a_dead_letter_delivered_again_is_one_letter(self) -> None:
+        letter = _dead_letter()
+        redis.client().delete(log.STREAM)
+        redis.client().xadd(log.STREAM, {log._FIELD: bytes(letter.raw)}, id=letter.entry_id)
+        redis.client().hset(log._TRIES, letter.entry_id, 2)
+
+        log.drain()
+
+        assert (DeadLetter.objects.count(), log.backlog()) == (1, 0)
+
+    def test_a_postgres_that_is_away_counts_as_no_try(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        _wait(entry())
+        port = connection.settings_dict["PORT"], connection.settings_dict["HOST"]
+        connection.close()
+        connection.settings_dict.update(PORT="1", HOST="127.0.0.1")
+        try:
+            for _ in range(5):
+                with pytest.raises(OperationalError):
+                    log.drain()
+        finally:
+            connection.close()
+            connection.settings_dict.update(PORT=port[0], HOST=port[1])
+
+        assert redis.client().hlen(log._TRIES) == 0
+        assert log.drain() == 1
+
+    def test_a_drainer_whose_connection_is_ended_loses_nothing_and_blames_nobody(self) -> None:
+        _wait(*[entry() for _ in range(50)])
+        with connection.cursor() as cursor:
+            cursor.execute("CREATE FUNCTION hang_up() RETURNS trigger LANGUAGE plpgsql AS"
+                           " $$ BEGIN PERFORM pg_terminate_backend(pg_backend_pid()); RETURN NEW; END $$;"
+                           "CREATE TRIGGER hang_up BEFORE INSERT ON predictions_prediction"
+                           " FOR EACH ROW EXECUTE FUNCTION hang_up()")  # fmt: skip
+        try:
+            with pytest.raises((OperationalError, InterfaceError)):
+                log.drain()
+        finally:
+            connection.close()
+            with connection.cursor() as cursor:
+                cursor.execute("DROP FUNCTION hang_up() CASCADE")
+
+        assert (log.backlog(), redis.client().hlen(log._TRIES)) == (50, 0)
+        assert log.drain() == 50
+        assert not DeadLetter.objects.exists()
+
+    @pytest.mark.ignore_template_errors  # the theme has its own ways
+    def test_a_person_reads_it_and_tries_again(self, admin_client: Client) -> None:
+        bad, mended = _dead_letter(), _dead_letter()
+        one = entry()
+        DeadLetter.objects.filter(pk=mended.pk).update(raw=log._encode(one))
+
+        page = admin_client.get(f"/admin/predictions/deadletter/{bad.pk}/change/")
+        done = admin_client.post(
+            "/admin/predictions/deadletter/",
+            {"action": "try_again", "_selected_action": [bad.pk, mended.pk]},
+            follow=True,
+        )
+
+        assert "no message" in page.text
+        assert "1 prediction stored." in done.text
+        assert Prediction.objects.get().pk == one.id
+        assert DeadLetter.objects.get().attempts == 4
+        assert admin_client.post("/admin/predictions/deadletter/add/").status_code == 403
+        assert admin_client.post(f"/admin/predictions/deadletter/{bad.pk}/delete/").status_code == 403
+
+
+class TestStream:
+    """What waits, where it is found, and how much may wait."""
+
+    @pytest.mark.parametrize(
+        "name", ["a\rb", "a\nb", "a\r\nb", 'a"\rb', "\\.", "x\n\\.\ny", "\\N", "NULL", "a\tb,c", "é😀"]
+    )
+    def test_a_name_comes_back_as_it_was_given(self, api: APIClient, champion: Any, name: str) -> None:
+        response = api.post(URL, {**OWEN, "name": name}, format="json")
+        assert response.status_code == 201, response.data
+
+        assert log.drain() == 1
+
+        assert Prediction.objects.get(pk=response.data["id"]).name == name
+
+    def test_a_prediction_is_found_among_many_that_wait(self) -> None:
+        early, wanted = entry(timezone.now() - timedelta(hours=1)), entry()
+        _wait(*[entry() for _ in range(log.DRAIN_ROWS)], wanted, b"\xc1" + str(wanted.id).encode())
+        _wait(entry(passenger=tuple(str(wanted.id) if value is None else value for value in early.passenger)))
+
+        found = log.find(wanted.id)
+
+        assert found is not None
+        assert (found.pk, found.probability) == (wanted.id, wanted.probability)
+        assert log.find(entry().id) is None
+
+    def test_several_drainers_at_once_move_each_entry_once(self) -> None:
+        entries = [entry() for _ in range(2_000)]
+        _wait(*entries)
+
+        with ThreadPoolExecutor(4) as threads:
+            for done in [threads.submit(_drain_in_a_thread) for _ in range(12)]:
+                done.result()
+        log.drain()
+
+        assert set(Prediction.objects.values_list("pk", flat=True)) == {one.id for one in entries}
+        assert (log.backlog(), DeadLetter.objects.count()) == (0, 0)
+
+    def test_a_stream_that_is_full_is_passed_by(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        _wait(entry())
+        _limit(monkeypatch, 1)
+        one = entry()
+
+        log.append([one])
+
+        assert log.backlog() == 1
+        assert Prediction.objects.get().pk == one.id
+
+    @pytest.mark.parametrize("way", ["full", "out of memory", "disk full"])
+    def test_with_both_away_it_says_so_and_claims_nothing(
+        self, api: APIClient, champion: Any, monkeypatch: pytest.MonkeyPatch, way: str
+    ) -> None:
+        refuse = {"full": lambda: _limit(monkeypatch, 0), "out of memory": _fill, "disk full": _misconfigure}[way]
+        with connection.cursor() as cursor:
+            cursor.execute("ALTER TABLE predictions_prediction ADD CONSTRAINT away CHECK (false) NOT VALID")
+        try:
+            refuse()
+            response = api.post(URL, OWEN, format="json")
+        finally:
+            redis.client().config_set("maxmemory", 0)
+            redis.client().config_set("min-replicas-to-write", 0)
+            with connection.cursor() as cursor:
+                cursor.execute("ALTER TABLE predictions_prediction DROP CONSTRAINT away")
+
+        assert response.status_code == 503, response.data
+        assert "cannot be recorded" in response.data["errors"][0]["detail"]
+        assert (log.backlog(), Prediction.objects.count()) == (0, 0)
+
+    @pytest.mark.parametrize("refuse", ["_fill", "_misconfigure"])
+    def test_a_redis_that_takes_nothing_is_passed_by(self, api: APIClient, champion: Any, refuse: str) -> None:
+        globals()[refuse]()
+        try:
+            alone = api.post(URL, OWEN, format="json")
+            together = api.post(f"{URL}batch/", {"instances": [OWEN, NOBODY]}, format="json")
+        finally:
+            redis.client().config_set("maxmemory", 0)
+            redis.client().config_set("min-replicas-to-write", 0)
+
+        assert (alone.status_code, together.status_code) == (201, 200)
+        assert (log.backlog(), Prediction.objects.count()) == (0, 3)
+
+    def test_what_waits_too_long_makes_the_site_unready_and_is_named(self) -> None:
+        assert health.CHECKS["prediction log"]() == "ok"
+        seconds, _ = redis.client().time()
+        redis.client().xadd(log.STREAM, {log._FIELD: log._encode(entry())}, id=(seconds - 75) * 1000)
+
+        said = health.CHECKS["prediction log"]()
+
+        assert said.startswith("The prediction log is stuck: 1 predictions wait for PostgreSQL, the oldest for 7")
+
+
+def _wait(*entries: Any) -> None:
+    """Put entries, bytes or whole messages into the stream."""
+    for one in entries:
+        message = one if isinstance(one, dict) else {log._FIELD: one if isinstance(one, bytes) else log._encode(one)}
+        redis.client().xadd(log.STREAM, message)
+
+
+def _dead_letter() -> DeadLetter:
+    _wait(b"\xc1 no message")
+    for _ in range(log.MOST_TRIES):
+        log.drain()
+    return DeadLetter.objects.latest("pk")
+
+
+def _drain_in_a_thread() -> None:
+    try:
+        log.drain()
+    finally:
+        connection.close()
+
+
+def _limit(monkeypatch: pytest.MonkeyPatch, count: int) -> None:
+    monkeypatch.setattr(log, "LONGEST_BACKLOG", count)
+    monkeypatch.setattr(log, "_level", log._Level())
+
+
+def _fill() -> None:
+    """A Valkey whose memory is used up."""
+    redis.client().config_set("maxmemory", 1)
+
+
+def _misconfigure() -> None:
+    """A Valkey that reads and does not write, as with a full disk."""
+    redis.client().config_set("min-replicas-to-write", 1)
