@@ -1,4 +1,1 @@
 """The pages of models: list, comparison, one version, its search."""
-
-
-
