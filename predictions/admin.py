@@ -7,7 +7,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
 
 from predictions import log
-from predictions.models import DeadLetter, Prediction, ScoringJob
+from predictions.models import DeadLetter, Prediction, ScoringJob, ShadowScore
 from titanic_site.lib.admin import JobAdmin, ReadOnlyAdmin
 
 
@@ -52,3 +52,11 @@ class DeadLetterAdmin(ReadOnlyAdmin):
         if left:
             text = _("%(count)s could not be stored: the column “error” says why.")
             self.message_user(request, text % {"count": left}, messages.ERROR)
+
+
+@admin.register(ShadowScore)
+class ShadowScoreAdmin(ReadOnlyAdmin):
+    """What challengers would have answered."""
+
+    list_display = ("prediction_id", "model_version", "probability", "survived", "created_at")
+    list_filter = ("model_version",)

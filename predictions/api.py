@@ -18,18 +18,20 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from ingestion.openapi import batch_schema, passenger_schema
-from predictions import log, services
+from predictions import log, services, shadow
 from predictions.downloads import results_response
 from predictions.models import Prediction, ScoringJob
 from predictions.serializers import (
+    AgreementSerializer,
     AnswerSerializer,
     BatchAnswerSerializer,
     PredictionSerializer,
     ScoringJobSerializer,
 )
 from titanic_site.lib.api import accepted, checked
-from titanic_site.lib.errors import Invalid
+from titanic_site.lib.errors import Conflict, Invalid
 from titanic_site.lib.uploads import UploadSerializer
+from training.models import ModelVersion
 
 
 class PredictionList(generics.ListAPIView[Prediction]):
@@ -90,6 +92,18 @@ class PredictionDetail(APIView):
         if found is None:
             raise NotFound
         return Response(PredictionSerializer(found).data)
+
+
+class ShadowComparison(APIView):
+    """A challenger beside what was answered, on the same predictions."""
+
+    @extend_schema(responses=AgreementSerializer)
+    def get(self, request: Request, version: int) -> Response:
+        found = generics.get_object_or_404(ModelVersion, version=version)
+        compared = shadow.comparison(found)
+        if compared is None:
+            raise Conflict(_("%(version)s has not scored in the shadow yet.") % {"version": found})
+        return Response(AgreementSerializer(compared.agreement).data)
 
 
 class ScoringJobList(generics.ListAPIView[ScoringJob]):
@@ -164,6 +178,7 @@ urlpatterns = [
     path("predictions/", PredictionList.as_view()),
     path("predictions/batch/", PredictionBatch.as_view()),
     path("predictions/<uuid:pk>/", PredictionDetail.as_view()),
+    path("shadow/<int:version>/", ShadowComparison.as_view()),
     path("scoring-jobs/", ScoringJobList.as_view()),
     path("scoring-jobs/<int:pk>/", ScoringJobDetail.as_view()),
     path("scoring-jobs/<int:pk>/results.csv", ScoringJobResults.as_view()),

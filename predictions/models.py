@@ -134,6 +134,27 @@ class Prediction(PassengerFields):
         return describe(self)
 
 
+class ShadowScore(models.Model):
+    """What a challenger would have answered to a logged prediction."""
+
+    model_version = models.PositiveIntegerField(gettext_lazy("model"))
+    # No foreign key, as in the log: partitions are dropped whole.
+    prediction_id = models.UUIDField(gettext_lazy("prediction"))
+    probability = models.FloatField(gettext_lazy("probability"))
+    survived = models.BooleanField(gettext_lazy("survived"))
+    created_at = models.DateTimeField(gettext_lazy("created"))
+
+    class Meta:
+        verbose_name = gettext_lazy("shadow score")
+        verbose_name_plural = gettext_lazy("shadow scores")
+        constraints = [
+            models.UniqueConstraint(fields=["model_version", "prediction_id"], name="one_shadow_score_by_model")
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.model_version}: {self.probability:.3f}"
+
+
 class DeadLetter(models.Model):
     """An entry of the prediction log that could not be stored: kept whole, out of the others' way."""
 

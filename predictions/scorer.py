@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from features.definition import FEATURES, Matrix, derive
 from ingestion.contract import Columns
 from ingestion.passenger import to_columns
+from predictions import refusals
 from titanic_site.lib.errors import Unavailable
 from training import registry
 from training.artifact import Artifact, ArtifactError
@@ -24,6 +25,8 @@ logger = logging.getLogger(__name__)
 
 #: How long (seconds) a process may answer with the champion before without having asked.
 RECHECK_SECONDS = 1.0
+#: After how long (seconds) a file that was refused is tried again: each time twice as long.
+FIRST_PAUSE, LONGEST_PAUSE = 2.0, 60.0
 
 
 class Scored(NamedTuple):
@@ -49,17 +52,27 @@ class Champion:
         return Scored(matrix, probabilities, probabilities >= self.threshold)
 
 
+class _Refusal(NamedTuple):
+    """A version in charge whose file must not serve, and when (monotonic seconds) it is tried again."""
+
+    version: int
+    reason: str
+    pause: float
+    again_at: float
+
+
 class _Seat:
     """Holds the champion, and looks once a second whether it is still in charge."""
 
     def __init__(self) -> None:
         self._champion: Champion | None = None
-        self._refused: int | None = None
+        self._refusal: _Refusal | None = None
         self._checked_at = -RECHECK_SECONDS
         self._lock = threading.Lock()
 
     def champion(self) -> Champion:
         """The champion; raises Unavailable when there is none that may serve."""
+        # While one thread looks, and loads, the others answer with the champion that is there.
         if time.monotonic() - self._checked_at > RECHECK_SECONDS and self._lock.acquire(
             blocking=self._champion is None
         ):
@@ -68,13 +81,19 @@ class _Seat:
             finally:
                 self._lock.release()
         if self._champion is None:
-            raise Unavailable(_("No model is in charge yet. Train one: python manage.py train."))
+            raise Unavailable(self._why_not())
         return self._champion
 
     def forget(self) -> None:
         """Start as a new process does: without a champion, to be looked up at the next request."""
-        self._champion = self._refused = None
+        self._champion = self._refusal = None
         self._checked_at = -RECHECK_SECONDS
+
+    def _why_not(self) -> str:
+        if self._refusal is None:
+            return _("No model is in charge yet. Train one: python manage.py train.")
+        told = {"version": self._refusal.version, "reason": self._refusal.reason}
+        return _("Model %(version)s is in charge, but its file must not serve: %(reason)s.") % told
 
     def _recheck(self) -> None:
         if time.monotonic() - self._checked_at <= RECHECK_SECONDS:
@@ -90,16 +109,31 @@ class _Seat:
 
     def _seat(self, version: ModelVersion | None) -> None:
         if version is None:
-            self._champion = None
-        elif version.version not in (self._refused, self._champion and self._champion.version):
-            try:
-                self._champion = Champion(version.version, version.threshold, registry.load(version))
-                self._refused = None
-                logger.info("model %s took charge", version.version)
-            except ArtifactError as error:
-                # Better the old champion than a file that is not what the registry says.
-                self._refused = version.version
-                logger.error("model %s must not serve: %s", version.version, error)  # noqa: TRY400
+            self._champion = self._refusal = None
+        elif self._champion is not None and self._champion.version == version.version:
+            self._refusal = None
+        elif self._is_due(version.version):
+            self._take_up(version)
+
+    def _is_due(self, version: int) -> bool:
+        refusal = self._refusal
+        return refusal is None or refusal.version != version or time.monotonic() >= refusal.again_at
+
+    def _take_up(self, version: ModelVersion) -> None:
+        try:
+            self._champion = Champion(version.version, version.threshold, registry.load(version))
+        except ArtifactError as error:
+            # Better the old champion than a file that is not what the registry says.
+            logger.error("model %s must not serve: %s", version.version, error)  # noqa: TRY400
+            pause = FIRST_PAUSE
+            if self._refusal is not None and self._refusal.version == version.version:
+                pause = min(2 * self._refusal.pause, LONGEST_PAUSE)
+            self._refusal = _Refusal(version.version, str(error), pause, time.monotonic() + pause)
+            refusals.note(version.version, str(error))
+        else:
+            logger.info("model %s took charge", version.version)
+            self._refusal = None
+            refusals.clear(version.version)
 
 
 _seat = _Seat()

@@ -8,6 +8,7 @@ from rest_framework import serializers
 from features.serializers import FeatureVector
 from ingestion.passenger import FIELD_NAMES
 from predictions import scorer
+from predictions.agreement import Agreement, Quality
 from predictions.models import Prediction, ScoringJob
 from titanic_site.lib.serializers import JOB_FIELDS
 
@@ -59,3 +60,31 @@ class ScoringJobSerializer(serializers.ModelSerializer[ScoringJob]):
         model = ScoringJob
         fields = (*JOB_FIELDS, "name", "row_count", "problem_count")
         read_only_fields = fields
+
+
+class QualitySerializer(serializers.Serializer[Quality]):
+    """How right a model was."""
+
+    accuracy = serializers.FloatField()
+    log_loss = serializers.FloatField()
+    brier = serializers.FloatField()
+
+
+class HistogramSerializer(serializers.Serializer[dict[str, list[float]]]):
+    """Counts between edges, of which there is one more."""
+
+    edges = serializers.ListField(child=serializers.FloatField())
+    counts = serializers.ListField(child=serializers.IntegerField())
+
+
+class AgreementSerializer(serializers.Serializer[Agreement]):
+    """Two models' answers to the same questions."""
+
+    count = serializers.IntegerField()
+    agreed = serializers.FloatField()
+    mean_difference = serializers.FloatField()
+    mean_distance = serializers.FloatField()
+    histogram = HistogramSerializer()
+    outcome_count = serializers.IntegerField()
+    logged = QualitySerializer(allow_null=True)
+    shadow = QualitySerializer(allow_null=True)

@@ -1,6 +1,6 @@
 """Celery's doors into predictions."""
 
-from predictions import log, partitions, scoring
+from predictions import log, partitions, scoring, shadow
 from predictions.models import ScoringJob
 from titanic_site.lib.tasks import job_task
 
@@ -21,3 +21,9 @@ def drain() -> None:
 def tend_log() -> None:
     """Make the log's months to come, drop the old."""
     partitions.tend()
+
+
+@job_task(queue="scoring")
+def score_in_the_shadow() -> None:
+    """Score for the challengers what was asked since the last time."""
+    shadow.score_all()

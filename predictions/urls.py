@@ -8,6 +8,7 @@ urlpatterns = [
     path("predict", views.predict, name="predict"),
     path("predictions/", views.predictions, name="predictions"),
     path("predictions/<uuid:pk>/", views.prediction, name="prediction"),
+    path("predictions/shadow/<int:version>/", views.shadow_comparison, name="shadow"),
     path("scoring/", views.scoring, name="scoring"),
     path("scoring/start/", views.score, name="score"),
     path("scoring/<int:pk>/", views.scoring_job, name="scoring_job"),

@@ -11,13 +11,14 @@ from django.views.decorators.http import require_POST, require_safe
 from django_htmx.http import reswap
 
 from ingestion.passenger import FIELD_NAMES, LABELS
-from predictions import log, scorer, services
+from predictions import log, scorer, services, shadow
 from predictions.downloads import results_response
 from predictions.forms import PassengerForm, ScoringForm
 from predictions.models import Door, Prediction, ScoringJob
 from titanic_site.lib.errors import Invalid
 from titanic_site.lib.pages import page
 from titanic_site.lib.views import started
+from training.models import ModelVersion
 
 
 @login_not_required
@@ -60,6 +61,14 @@ def prediction(request: HttpRequest, pk: UUID) -> HttpResponse:
         "features": scorer.features_of_passenger(passenger),
     }
     return render(request, "prediction_detail.html", context)
+
+
+@require_safe
+def shadow_comparison(request: HttpRequest, version: int) -> HttpResponse:
+    """A challenger beside what was answered; a fragment of the model's page, or a page of its own."""
+    found = get_object_or_404(ModelVersion, version=version)
+    template = "shadow_comparison.html" if request.htmx else "shadow.html"  # type: ignore[attr-defined]
+    return render(request, template, {"model": found, "comparison": shadow.comparison(found)})
 
 
 @require_safe

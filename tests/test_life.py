@@ -8,20 +8,24 @@ import socket
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import httpx
 import psutil
 import pytest
+import redis
 from django.conf import settings
 from playwright.sync_api import Page, sync_playwright
 
 from tests.people import CAST, ELISABETH, OWEN, table
+from titanic_site import embedded
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 
@@ -73,7 +77,7 @@ def running() -> Iterator[Running]:
             text=True,
         )
     try:
-        _until(lambda: "READY" in log.read_text() or process.poll() is not None, seconds=240)
+        _until(lambda: "READY" in log.read_text() or process.poll() is not None, seconds=290)
         assert "READY" in log.read_text(), log.read_text()[-4000:]
         token = json.loads((home / "credentials.json").read_text())["token"]
         url = f"http://127.0.0.1:{port}"
@@ -134,7 +138,7 @@ def test_a_worker_ingests_builds_trains_and_the_gate_judges(running: Running) ->
     loaded = running.finish(dataset.headers["Location"])
     batch = running.api.post("/api/v1/feature-batches/", json={"dataset": loaded["id"]})
     built = running.finish(batch.headers["Location"])
-    run = running.api.post("/api/v1/training-runs/", json={"feature_batch": built["id"]})
+    run = running.api.post("/api/v1/training-runs/", json={"feature_batch": built["id"], "candidates": 0})
     trained = running.wait(run.headers["Location"], lambda job: job["state"] not in ("queued", "running"), seconds=200)
 
     assert (loaded["state"], built["state"], trained["state"]) == ("succeeded",) * 3, trained
@@ -194,11 +198,78 @@ def test_a_training_that_loses_its_worker_is_closed_and_a_new_one_succeeds(runni
             process.kill()
 
     closed = running.wait(run.headers["Location"], lambda job: job["state"] == "failed", seconds=150)
-    again = running.api.post("/api/v1/training-runs/", json={})
-    trained = running.wait(again.headers["Location"], lambda job: job["state"] == "succeeded", seconds=150)
+    again = running.api.post("/api/v1/training-runs/", json={"candidates": 0})
+    trained = running.wait(again.headers["Location"], lambda job: job["state"] == "succeeded", seconds=200)
 
     assert "Start it again" in closed["error"]
     assert trained["version"]
+
+
+def test_promotion_and_rollback_under_load_fail_no_request_and_mix_no_answers(running: Running) -> None:
+    before = _champion(running)
+    asked = {"algorithm": "logistic_regression", "candidates": 0}
+    run = running.api.post("/api/v1/training-runs/", json=asked)
+    running.wait(run.headers["Location"], lambda job: job["state"] == "succeeded", seconds=200)
+    other = running.api.get(run.headers["Location"]).json()["version"]
+    if _champion(running) != before:
+        running.api.post(f"/api/v1/models/{before}/promote/", json={}).raise_for_status()
+
+    def change_champions() -> None:
+        for _ in range(5):
+            running.api.post(f"/api/v1/models/{other}/promote/", json={"reason": "under load"}).raise_for_status()
+            time.sleep(1.5)
+            running.api.post("/api/v1/models/rollback/", json={}).raise_for_status()
+            time.sleep(1.5)
+
+    answers = _ask_while(running, change_champions)
+
+    assert {answer.status_code for answer in answers} == {201}
+    said = {(answer.json()["model_version"], answer.json()["probability"]) for answer in answers}
+    assert {version for version, _probability in said} == {before, other}
+    assert len(said) == 2, said
+
+
+def test_an_emptied_redis_under_load_fails_no_request_and_heals_by_itself(running: Running) -> None:
+    valkey = redis.Redis.from_url(embedded.Layout(running.home).redis_url)
+    batch = next(
+        row for row in running.api.get("/api/v1/feature-batches/?page_size=100").json()["results"] if row["current"]
+    )
+
+    def empty() -> None:
+        valkey.flushall()
+        _until(lambda: bool(valkey.exists(f"features:{batch['id']}:meta")), seconds=120)
+
+    answers = _ask_while(running, empty)
+
+    assert {answer.status_code for answer in answers} == {201}
+    assert json.loads(valkey.get(f"features:{batch['id']}:meta"))["checksum"] == batch["checksum"]
+    assert running.api.get("/api/v1/features/1/").status_code == 200
+
+
+def _champion(running: Running) -> int:
+    (found,) = running.api.get("/api/v1/models/reigns/", params={"at": datetime.now(UTC).isoformat()}).json()
+    return int(found["version"])
+
+
+def _ask_while(running: Running, work: Callable[[], None]) -> list[httpx.Response]:
+    """Ask about one passenger, over and over in four threads, until the work is done."""
+    is_done, answers = threading.Event(), []
+
+    def ask() -> None:
+        with httpx.Client(base_url=running.url, headers=running.api.headers, timeout=30) as client:
+            while not is_done.is_set():
+                answers.append(client.post("/api/v1/predictions/", json=OWEN))
+
+    threads = [threading.Thread(target=ask) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    try:
+        work()
+    finally:
+        is_done.set()
+        for thread in threads:
+            thread.join()
+    return answers
 
 
 def _ask(page: Page, person: dict[str, Any], running: Running) -> float:

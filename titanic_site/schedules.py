@@ -38,6 +38,7 @@ def defaults() -> list[Schedule]:
         Schedule("Train anew", "titanic_site.tasks.retrain", timedelta(days=7), "training"),
         Schedule("Drain the prediction log", "predictions.tasks.drain", timedelta(seconds=1), "fast"),
         Schedule("Tend the prediction log's months", "predictions.tasks.tend_log", timedelta(days=1), "default"),
+        Schedule("Score in the shadow", "predictions.tasks.score_in_the_shadow", timedelta(seconds=15), "scoring"),
         Schedule("Check drift", "monitoring.tasks.scheduled_check", timedelta(hours=1), "default"),
         Schedule("Archive old datasets", "ingestion.tasks.archive_old", timedelta(days=1), "default"),
         Schedule("Heal the feature store", "features.tasks.heal", timedelta(minutes=1), "default"),

@@ -1,5 +1,6 @@
 """From examples to a model that is fitted, measured and exported: the whole of a training, without a database."""
 
+import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict
@@ -41,9 +42,10 @@ def fit(
 
     Everything is chosen on the learned rows by cross-validation; the hold-out is looked at once, when all is chosen.
     """
-    learned = examples.learned
+    learned, began = examples.learned, time.monotonic()
     with search_on or nullcontext():
         trials = _trials(recipe, learned, report=report)
+    searched = {"candidates": recipe.candidates, "seconds": round(time.monotonic() - began, 1)}
     parameters = trials[0].parameters if trials else dict(estimators.ALGORITHMS[recipe.algorithm].defaults)
     splits = [folds.grouped(learned, seed=recipe.seed + repeat) for repeat in range(evaluation.REPEATS)]
     make, begun, calibration = _choose_calibration(
@@ -56,7 +58,7 @@ def fit(
     pipeline = make(learned).fit(learned.matrix, learned.labels)
     report(Progress(0.82))
     metrics = {
-        "search": {"candidates": recipe.candidates, "trials": [asdict(trial) for trial in trials]},
+        "search": {**searched, "trials": [asdict(trial) for trial in trials]},
         "calibration": calibration,
         "threshold": chosen,
         **_measure(recipe, learned, make, found, threshold=threshold),
