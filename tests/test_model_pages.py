@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from django.contrib.staticfiles import finders
-from django.db import connection
+from django.db import connections
 from django.template import engines
 from django.template.loader import render_to_string
 from django.test import Client
@@ -341,15 +341,15 @@ def test_thinning_keeps_short_series_and_the_ends_of_long_ones() -> None:
 
 
 @pytest.fixture
-def page(live_server: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
-    # A thread of the server that kept its connection would be in the way when the database is dropped.
-    monkeypatch.setitem(connection.settings_dict, "CONN_MAX_AGE", 0)
+def page(live_server: Any) -> Any:
     if CHROMIUM is None:
         pytest.skip("no Chromium on this machine: browser tests are left out")
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu"])
         yield browser.new_page(base_url=live_server.url, viewport={"width": 390, "height": 800})
         browser.close()
+        # Playwright's loop makes Django open a second connection, in the way when the database is dropped.
+        connections.close_all()
 
 
 def is_drawn(page: Page) -> list[bool]:
