@@ -28,7 +28,8 @@ def metrics(*, better: float = 0.0) -> dict[str, Any]:
             **{name: {"mean": value + 0.02, "spread": 0.003} for name, value in NAMES.items()},
         },
         "hold_out": {
-            "rows": 261, **NAMES, "intervals": {name: [value - 0.05, value + 0.05] for name, value in NAMES.items()},
+            "rows": 261, **NAMES,
+            "intervals": {name: [max(0, value - 0.05), value + 0.05] for name, value in NAMES.items()},
             "confusion": {"true_negative": 140, "false_positive": 21, "false_negative": 30, "true_positive": 70},
         },
         "baseline": {"accuracy": 0.78},
@@ -54,12 +55,12 @@ def curves(bend: float) -> dict[str, Any]:
     return {
         "roc": {"x": x, "y": [1 - (1 - share) ** bend for share in x]},
         "precision_recall": {"x": x, "y": [1 - 0.6 * share**bend for share in x]},
-        "calibration": {"x": bins, "y": [0.9 * said + 0.04 for said in bins], "count": [100] * 10},
+        "calibration": {"x": bins, "y": [min(1, said ** (bend / 3)) for said in bins], "count": [100] * 10},
     }
 
 
 def _mean(value: float) -> dict[str, float]:
-    return {"mean": value, "spread": 0.0042, "low": value - 0.02, "high": value + 0.02}
+    return {"mean": value, "spread": 0.0042, "low": max(0, value - 0.02), "high": value + 0.02}
 
 
 def _slice(name: str, rows: int) -> dict[str, Any]:

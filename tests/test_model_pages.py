@@ -1,1 +1,398 @@
-"""The pages of models: list, comparison, one version, its search."""
+"""The pages of models: the sorted list, versions side by side, one version, the search while it runs."""
+
+import html
+import json
+import re
+from typing import Any
+
+import pytest
+from django.contrib.staticfiles import finders
+from django.db import connections
+from django.template import engines
+from django.template.loader import render_to_string
+from django.test import Client
+from playwright.sync_api import Page, sync_playwright
+
+from tests.model_figures import WORST, metrics
+from tests.test_life import CHROMIUM
+from titanic_site.lib.charts import Series, thinned
+from training.models import ModelVersion, Stage, TrainingRun
+from training.report import LEAST_ROWS, Report
+
+#: What a version has that was made before curves, intervals and slices were kept.
+OLD_FIGURES = ("accuracy", "roc_auc", "log_loss", "brier")
+HOSTILE = (
+    "?sort=rubbish", "?sort=--version", "?sort=metrics__x", "?sort=-", "?sort=%00", "?sort=run__pk", "?from=-1",
+    "?from=99999999999999999999", "?from=x", "?from=٣", "?compare=x", "?compare=-1", "?compare=%00",
+    "?compare=99999999999999999999&compare=1", "?compare=2147483648&compare=1", "?compare=1&compare=1&compare=77",
+    "?" + "compare=1&" * 500, "?compare=<script>alert(1)</script>", "?sort=<script>alert(1)</script>&compare=1",
+)  # fmt: skip
+
+
+def make(champion: ModelVersion, version: int, **fields: Any) -> ModelVersion:
+    """Another version of the champion's file."""
+    run = TrainingRun.objects.create(feature_batch=champion.feature_batch, seed=version)
+    kept = {field.name: getattr(champion, field.name) for field in ModelVersion._meta.fields if field.name != "id"}
+    return ModelVersion.objects.create(
+        **{**kept, "version": version, "run": run, "stage": Stage.CANDIDATE, "gate": None, **fields}
+    )
+
+
+@pytest.fixture
+def measured(champion: ModelVersion) -> ModelVersion:
+    champion.metrics = metrics()
+    champion.gate = {
+        "passed": True, "looks": 4,
+        "checks": [{"name": "no worse", "passed": False, "detail": "log loss 0.4460 against 0.4400"}],
+    }  # fmt: skip
+    champion.save()
+    return champion
+
+
+@pytest.fixture
+def old(champion: ModelVersion) -> ModelVersion:
+    """As the first release wrote it."""
+    numbers = dict.fromkeys(OLD_FIGURES, 0.8)
+    means = {name: {"mean": 0.8, "spread": 0.01} for name in OLD_FIGURES}
+    validation = {"folds": 5, "repeats": 5, "rows": 1048, "grouped_by": "ticket", **means}
+    return make(
+        champion,
+        9,
+        metrics={"cross_validation": validation, "hold_out": {"rows": 261, **numbers}, "baseline": {"accuracy": 0.78}},
+    )
+
+
+@pytest.fixture
+def client() -> Client:
+    return Client(raise_request_exception=False)
+
+
+@pytest.fixture(autouse=True)
+def _undefined_variables_fail(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Undefined(str):
+        __slots__ = ()
+
+        def __mod__(self, name: object) -> str:
+            pytest.fail(f"undefined variable in a template: {name}")
+
+    monkeypatch.setattr(engines["django"].engine, "string_if_invalid", Undefined("%s"))  # type: ignore[attr-defined]
+
+
+def words(response: Any) -> str:
+    """What a person reads."""
+    return " ".join(html.unescape(re.sub(r"<script.*?</script>|<[^>]+>", " ", response.text, flags=re.DOTALL)).split())
+
+
+def order(client: Client, query: str) -> list[int]:
+    return [row.model.version for row in client.get(f"/models/?{query}").context["page"].rows]
+
+
+class TestList:
+    """Versions, sorted by the server."""
+
+    @pytest.fixture(autouse=True)
+    def _versions(self, measured: ModelVersion) -> None:
+        make(measured, 2, metrics=metrics(better=0.02))
+        make(measured, 3, metrics=metrics(better=-0.02))
+        make(measured, 4, metrics={})
+
+    def test_the_newest_is_first(self, client: Client) -> None:
+        assert order(client, "") == [4, 3, 2, 1]
+
+    def test_it_sorts_by_every_column_both_ways(self, client: Client) -> None:
+        assert order(client, "sort=version") == [1, 2, 3, 4]
+        assert order(client, "sort=created") == [1, 2, 3, 4]
+        assert order(client, "sort=-accuracy") == [2, 1, 3, 4]
+        assert order(client, "sort=log_loss") == [3, 1, 2, 4]
+        assert order(client, "sort=-stage") == [1, 4, 3, 2]
+
+    def test_versions_without_a_figure_come_last_either_way(self, client: Client) -> None:
+        assert order(client, "sort=ece")[-1] == order(client, "sort=-ece")[-1] == 4
+
+    def test_the_heading_says_how_it_is_sorted_and_turns_it_round(self, client: Client) -> None:
+        page = client.get("/models/?sort=-accuracy&compare=2")
+
+        headings = {str(column.label): column for column in page.context["columns"]}
+        assert headings["Accuracy"].aria_sort == "descending"
+        assert headings["Accuracy"].query == "sort=accuracy&compare=2"
+        assert (headings["Log loss"].aria_sort, headings["Log loss"].query) == ("none", "sort=log_loss&compare=2")
+        assert page.text.count('aria-sort="descending"') == 1
+
+    def test_figures_are_by_cross_validation_with_their_spread(self, client: Client) -> None:
+        assert "0.832 ± 0.004" in words(client.get("/models/"))
+
+    @pytest.mark.parametrize("query", HOSTILE)
+    def test_a_strange_address_is_an_ordinary_page(self, client: Client, query: str) -> None:
+        page = client.get(f"/models/{query}")
+
+        assert page.status_code == 200
+        assert "<script>alert" not in page.text
+
+    def test_one_question_of_the_database_and_two_for_a_comparison(
+        self, client: Client, django_assert_num_queries: Any
+    ) -> None:
+        with django_assert_num_queries(1):
+            client.get("/models/?sort=-accuracy")
+        with django_assert_num_queries(2):
+            client.get("/models/?compare=1&compare=2&compare=3&compare=4")
+
+
+def test_long_lists_go_on_in_the_same_order(client: Client, measured: ModelVersion) -> None:
+    for version in range(2, 54):
+        make(measured, version, metrics=metrics(better=-version / 1000))
+
+    first = client.get("/models/?sort=-accuracy").context["page"]
+    second = client.get(f"/models/?{first.next_page}").context["page"]
+
+    assert [row.model.version for row in [*first.rows, *second.rows]] == list(range(1, 54))
+    assert not second.next_page
+    assert second.is_later_page
+
+
+def test_a_place_beyond_the_end_leads_back_to_the_top(client: Client, measured: ModelVersion) -> None:
+    page = client.get("/models/?from=500")
+
+    assert "To the top" in words(page)
+    assert "No model yet" not in words(page)
+
+
+class TestComparison:
+    """What sets versions apart."""
+
+    @pytest.fixture
+    def second(self, measured: ModelVersion) -> ModelVersion:
+        parameters = {**measured.parameters, "max_depth": 99, "new_one": True}
+        made_with = {**measured.made_with, "numpy": "0.0.1"}
+        return make(measured, 2, metrics=metrics(better=0.02), parameters=parameters, made_with=made_with)
+
+    def test_one_alone_is_asked_for_another(self, client: Client, second: ModelVersion) -> None:
+        page = client.get("/models/?compare=2")
+
+        assert page.context["compared"] is None
+        assert "at least two" in words(page)
+        assert "charts.js" not in page.text
+
+    def test_curves_figures_parameters_libraries_and_data_stand_side_by_side(
+        self, client: Client, second: ModelVersion
+    ) -> None:
+        compared = client.get("/models/?compare=2&compare=1").context["compared"]
+
+        assert [model.version for model in compared.versions] == [2, 1]
+        assert [chart.name for chart in compared.charts] == ["roc", "precision_recall", "calibration"]
+        assert [line.label for line in compared.charts[0].series] == ["Model 2", "Model 1", "Chance"]
+        differing = {str(fact.name) for fact in [*compared.parameters, *compared.libraries] if fact.differs}
+        assert differing == {"max_depth", "new_one", "numpy"}
+        assert not any(fact.differs for fact in compared.origins)
+        assert second.feature_batch.checksum in [fact.values[0] for fact in compared.origins]
+
+    def test_the_best_of_a_row_is_marked_whichever_way_is_better(self, client: Client, second: ModelVersion) -> None:
+        compared = client.get("/models/?compare=1&compare=2").context["compared"]
+
+        best = {str(row.label): [is_best for _found, is_best in row.cells] for row in compared.figures}
+        assert best["Accuracy"] == [False, True]
+        assert best["Log loss"] == [True, False]
+
+    def test_equal_ones_are_not_told_apart(self, client: Client, second: ModelVersion) -> None:
+        held = client.get("/models/?compare=1&compare=2").context["compared"].held_figures
+
+        assert not any(is_best for row in held for _found, is_best in row.cells)
+
+    def test_an_old_version_beside_a_new_one(self, client: Client, measured: ModelVersion, old: ModelVersion) -> None:
+        page = client.get("/models/?compare=1&compare=9")
+
+        assert page.status_code == 200
+        assert [line.label for line in page.context["compared"].charts[0].series] == ["Model 1", "Chance"]
+
+    def test_no_more_than_can_be_told_apart(self, client: Client, measured: ModelVersion) -> None:
+        for version in range(2, 9):
+            make(measured, version)
+
+        page = client.get("/models/?" + "&".join(f"compare={version}" for version in range(1, 9)))
+
+        assert len(page.context["compared"].versions) == page.context["most_chosen"] == 6
+
+
+class TestOne:
+    """A version's page."""
+
+    def test_it_says_how_good_it_is_and_how_sure_that_is(self, client: Client, measured: ModelVersion) -> None:
+        text = words(client.get("/models/1/"))
+
+        assert "0.812 ± 0.004 0.792–0.832" in text
+        assert "0.812 0.762–0.862 0.780" in text
+        assert "Ungrouped Optimistic" in text
+        assert "do not quote" in text
+
+    def test_the_gate_says_what_it_saw_and_how_often(self, client: Client, measured: ModelVersion) -> None:
+        text = words(client.get("/models/1/"))
+
+        assert "Failed no worse: log loss 0.4460 against 0.4400" in text
+        assert "hold-out of 261 passengers “better” can rarely be proved" in text
+        assert "looked at 4 times" in text
+
+    def test_confusion_threshold_features_slices_and_trials_are_there(
+        self, client: Client, measured: ModelVersion
+    ) -> None:
+        text = words(client.get("/models/1/"))
+
+        assert "Was no 140 21" in text
+        assert "Found of those who were yes 70.0%" in text
+        assert "no other is better by more than its spread" in text
+        assert f"{WORST} Worst" in text
+        assert "24 candidates in 61.4 s" in text
+        assert "14 more" in text
+        assert "Calibration chosen: sigmoid" in text
+
+    def test_the_pictures_are_data_in_the_page_and_tables_for_those_who_do_not_see(
+        self, client: Client, measured: ModelVersion
+    ) -> None:
+        page = client.get("/models/1/")
+
+        drawn = [
+            json.loads(found) for found in re.findall(r'<script type="application/json">(.*?)</script>', page.text)
+        ]
+        assert [chart["name"] for chart in drawn] == [
+            "roc",
+            "precision_recall",
+            "calibration",
+            "threshold",
+            "importance",
+        ]
+        assert page.text.count('<canvas role="img" aria-label="') == page.text.count("As a table") == 5
+
+    def test_an_old_version_shows_what_it_has_and_loads_no_charts(self, client: Client, old: ModelVersion) -> None:
+        page = client.get("/models/9/")
+
+        assert "0.800 ± 0.010" in words(page)
+        for missing in ("Curves", "Where it fails", "Search for parameters", "Optimistic", "At the threshold"):
+            assert missing not in words(page)
+        assert "charts.js" not in page.text
+
+    def test_one_without_any_figure_has_its_page(self, client: Client, champion: ModelVersion) -> None:
+        make(champion, 2, metrics={}, gate={"passed": False, "checks": []})
+
+        assert client.get("/models/2/").status_code == 200
+
+    def test_a_challenger_asks_for_its_shadow_and_others_do_not(self, client: Client, measured: ModelVersion) -> None:
+        make(measured, 2, stage=Stage.CHALLENGER)
+
+        assert 'hx-get="/predictions/shadow/2/"' in client.get("/models/2/").text
+        assert "/predictions/shadow/" not in client.get("/models/1/").text
+
+    def test_hostile_names_in_figures_stay_text(self, client: Client, measured: ModelVersion) -> None:
+        attack = "</script><img src=x onerror=alert(1)>"
+        measured.metrics["slices"]["cross_validation"][0]["slice"] = attack
+        measured.metrics["importance"][0]["feature"] = attack
+        measured.metrics["threshold"]["rule"] = attack
+        measured.save()
+
+        page = client.get("/models/1/")
+
+        assert page.status_code == 200
+        assert "<img src=x" not in page.text
+        assert html.escape(attack) in page.text
+
+    def test_two_questions_of_the_database(
+        self, client: Client, measured: ModelVersion, django_assert_num_queries: Any
+    ) -> None:
+        with django_assert_num_queries(2):
+            client.get("/models/1/")
+
+
+def test_few_passengers_are_never_the_worst_slice(measured: ModelVersion) -> None:
+    tiny = measured.metrics["slices"]["cross_validation"][0]
+    tiny.update(rows=LEAST_ROWS - 1, log_loss=9.9)
+
+    worst = Report.of(measured).worst_slices
+
+    assert tiny["slice"] not in [row.slice for row in worst]
+    assert WORST in [row.slice for row in worst]
+
+
+def test_a_training_shows_how_far_its_search_is() -> None:
+    search = {"tried": 12, "of": 24, "best": {"log_loss": 0.44612, "parameters": {"max_depth": 5, "leaf": 0.5}}}
+
+    text = render_to_string("run_detail_search.html", {"search": search})
+
+    assert 'value="12"' in text
+    assert "12 of 24 candidates tried" in text
+    assert "0.446 with" in " ".join(text.split())
+    assert "max_depth 5" in text
+
+
+def test_a_search_without_a_best_yet_says_only_how_far_it_is() -> None:
+    text = render_to_string("run_detail_search.html", {"search": {"tried": 0, "of": 24, "best": None}})
+
+    assert "0 of 24 candidates tried" in text
+    assert "Best log loss" not in text
+
+
+def test_a_run_without_a_search_has_its_page(client: Client, champion: ModelVersion) -> None:
+    assert "candidates tried" not in client.get(champion.run.get_absolute_url()).text
+
+
+def test_the_library_of_charts_comes_with_its_package() -> None:
+    assert "site-packages" in str(finders.find("unfold/js/chart/chart.js"))
+
+
+def test_thinning_keeps_short_series_and_the_ends_of_long_ones() -> None:
+    assert thinned(Series("a", [1, 2], [3, 4])) == [(1, 3), (2, 4)]
+    assert [x for x, _y in thinned(Series("a", range(500), range(500)))][::11] == [0, 499]
+
+
+@pytest.fixture
+def page(live_server: Any) -> Any:
+    if CHROMIUM is None:
+        pytest.skip("no Chromium on this machine: browser tests are left out")
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu"])
+        yield browser.new_page(base_url=live_server.url, viewport={"width": 390, "height": 800})
+        browser.close()
+        # Playwright's loop makes Django open a second connection, in the way when the database is dropped.
+        connections.close_all()
+
+
+def is_drawn(page: Page) -> list[bool]:
+    """Of each chart, whether anything is painted on its canvas."""
+    script = """() => [...document.querySelectorAll("canvas")].map((canvas) =>
+        canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height).data.some((value) => value > 0))"""
+    found: list[bool] = page.evaluate(script)
+    return found
+
+
+@pytest.mark.parametrize(("path", "charts"), [("/models/1/", 5), ("/models/?compare=1&compare=2", 3)])
+def test_a_browser_draws_them_under_our_policy_in_light_and_dark_on_a_telephone(
+    measured: ModelVersion, page: Page, path: str, charts: int
+) -> None:
+    make(measured, 2, metrics=metrics(better=0.02))
+    problems: list[str] = []
+    page.on("console", lambda message: problems.append(message.text))
+    page.on("pageerror", lambda error: problems.append(str(error)))
+
+    answer = page.goto(path)
+    page.wait_for_function(
+        "document.querySelectorAll('canvas').length && Chart.getChart(document.querySelector('canvas'))"
+    )
+    light = page.evaluate("Chart.getChart(document.querySelector('canvas')).data.datasets[0].borderColor")
+    page.emulate_media(color_scheme="dark")
+    page.wait_for_function(
+        "light => Chart.getChart(document.querySelector('canvas')).data.datasets[0].borderColor !== light", arg=light
+    )
+
+    assert answer is not None
+    assert "default-src 'self'" in answer.headers["content-security-policy"]
+    assert "unsafe" not in answer.headers["content-security-policy"]
+    assert is_drawn(page) == [True] * charts
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    assert problems == []
+
+
+def test_the_card_breaks_no_policy_either(measured: ModelVersion, page: Page) -> None:
+    problems: list[str] = []
+    page.on("console", lambda message: problems.append(message.text))
+
+    page.goto("/models/1/card/")
+
+    assert page.locator("h2").count() == 9
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    assert problems == []

@@ -42,7 +42,12 @@ def markdown(version: ModelVersion) -> str:
 def html(text: str) -> SafeString:
     """A card's Markdown as HTML; HTML within it is escaped and stays text."""
     parser = MarkdownIt("commonmark", {"html": False}).enable("table").disable("image")
-    return SafeString(parser.render(text))
+    tokens = parser.parse(text)
+    for token in tokens:
+        # The Content-Security-Policy lets no style attribute through.
+        if token.attrs.pop("style", None):
+            token.attrSet("class", "number")
+    return SafeString(parser.renderer.render(tokens, parser.options, {}))
 
 
 def plain(text: object) -> str:
@@ -93,7 +98,7 @@ def _features(report: Report) -> str:
     said = _("All are derived by one definition at training and at serving; what is unknown is imputed in the model.")
     head = [_("Feature"), _("Kind"), _("Rise of log loss when shuffled")]
     rows = [
-        [name, _("code") if name in NOMINAL else _("number"), _spread(importance.get(name))]
+        [plain(name), _("code") if name in NOMINAL else _("number"), _spread(importance.get(name))]
         for name in sorted(FEATURES, key=lambda name: -importance.get(name, {"mean": 0})["mean"])
     ]
     return f"{said}\n\n{_table(head, rows)}"

@@ -130,7 +130,7 @@ class Report:
     def grouped_by(self) -> str:
         """What people call the column by which folds were grouped."""
         name = self._validation.get("grouped_by", "")
-        return str(LABELS.get(name, name))
+        return str(LABELS.get(name, name)).lower()
 
     @property
     def rows(self) -> int | None:

@@ -116,11 +116,21 @@ def took(duration: timedelta | None) -> str:
 
 
 @register.filter
+def value(found: Any) -> str:
+    """A figure of a model; a dash where there is none."""
+    return "–" if found is None else decimals(found.value)
+
+
+@register.filter
+def spread(found: Any) -> str:
+    """What a figure varies by, where it is known."""
+    return "" if found is None or found.spread is None else f"± {decimals(found.spread)}"
+
+
+@register.filter
 def estimate(found: Any) -> str:
-    """A figure of a model, with its spread where it has one; a dash where there is none."""
-    if found is None:
-        return "–"
-    return decimals(found.value) + ("" if found.spread is None else f" ± {decimals(found.spread)}")
+    """A figure with its spread."""
+    return f"{value(found)} {spread(found)}".rstrip()
 
 
 @register.filter

@@ -39,6 +39,15 @@ function axis(title, { isUnit = false, isNames = false } = {}) {
   return { type: isNames ? "category" : "linear", title: text, grid, ticks, border: { color: token("--line-strong") }, ...limits };
 }
 
+// Lines are told apart by their dashes too, not by colour alone.
+function legend(chart) {
+  const items = Chart.defaults.plugins.legend.labels.generateLabels(chart);
+  return items.map((item) => {
+    const { borderDash, borderWidth } = chart.data.datasets[item.datasetIndex];
+    return { ...item, pointStyle: "line", lineDash: borderDash, lineWidth: borderWidth, fontColor: token("--ink") };
+  });
+}
+
 function configuration(chart) {
   const isBars = chart.kind === "bars";
   const isUnit = chart.is_unit_square;
@@ -58,7 +67,7 @@ function configuration(chart) {
         legend: {
           display: !isBars,
           position: "bottom",
-          labels: { color: token("--ink"), boxWidth: 24, boxHeight: 0 },
+          labels: { usePointStyle: true, pointStyleWidth: 28, generateLabels: legend },
         },
         tooltip: { filter: (item) => !item.dataset.isWhisker },
       },
