@@ -178,13 +178,21 @@ def _limits(report: Report) -> str:
     return _bullets(limits)
 
 
+def _train_command(version: ModelVersion) -> str:
+    recipe = version.recipe
+    return f"manage.py train --algorithm {recipe.algorithm} --seed {recipe.seed} --candidates {recipe.candidates}"
+
+
 def _reproduction(version: ModelVersion) -> str:
     batch = version.feature_batch
     steps = [
         _("Check out the commit below and run `make install`; it pins the libraries."),
         _("Run `manage.py ingest` with the file whose SHA-256 is %(sha)s.") % {"sha": plain(batch.dataset.sha256)},
         _("Run `manage.py build_features`; the checksum must be %(sum)s.") % {"sum": plain(batch.checksum)},
-        _("Run `manage.py train`; the ONNX file's SHA-256 must be %(sha)s.") % {"sha": plain(version.sha256)},
+        _("Run `%(command)s`; the ONNX file's SHA-256 must be %(sha)s.")
+        % {"command": _train_command(version), "sha": plain(version.sha256)},
+        _("Or, where this version is kept: `manage.py reproduce %(version)s` does all of it and compares.")
+        % {"version": version.version},
     ]
     numbered = "\n".join(f"{place}. {step}" for place, step in enumerate(steps, 1))
     return f"{numbered}\n\n{_facts(version.made_with.items())}"

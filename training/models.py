@@ -138,6 +138,11 @@ class ModelVersion(models.Model):
         return reverse("model", args=[self.version])
 
     @property
+    def recipe(self) -> Recipe:
+        """What its training was asked for."""
+        return self.run.recipe
+
+    @property
     def feature_batch(self) -> FeatureBatch:
         return self.run.feature_batch
 

@@ -60,10 +60,7 @@ def reproduce(reproduction: Reproduction) -> None:
     """Make the version again from its batch and recipe, and write down whether the file is equal, or what differs."""
     with reproduction.running():
         version = reproduction.version
-        recipe = Recipe(
-            version.parameters["algorithm"], version.parameters["seed"], version.metrics["search"]["candidates"]
-        )
-        made = _fit(reproduction, recipe, examples_of(version.feature_batch), watch=lambda _progress: None)
+        made = _fit(reproduction, version.recipe, examples_of(version.feature_batch), watch=lambda _progress: None)
         reproduction.sha256 = files.sha256_of(made.graph)
         reproduction.is_equal = reproduction.sha256 == version.sha256
         reproduction.differences = differences(version, made)
