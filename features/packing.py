@@ -28,10 +28,11 @@ class BadIds(ValueError):
 
 def join_ids(ids: Sequence[str]) -> bytes:
     """Ids as one string; raises BadIds for one that is empty or has a zero character."""
-    text = _SEPARATOR.join(ids)
-    if text.count(_SEPARATOR) != len(ids) - 1 or 2 * _SEPARATOR in f"{_SEPARATOR}{text}{_SEPARATOR}":
+    joined = _SEPARATOR.join(ids).encode()
+    is_any_empty = not joined or joined[0] == 0 or joined[-1] == 0 or b"\0\0" in joined
+    if is_any_empty or joined.count(b"\0") != len(ids) - 1:
         raise BadIds("a passenger id is empty or has a zero character in it")
-    return text.encode()
+    return joined
 
 
 def keys_of(joined: bytes) -> Keys:
@@ -100,10 +101,13 @@ class Shape:
         key, size = self.key(passenger_id), self.id_bytes + ROW_BYTES
         if len(packed) % size:
             raise ValueError(f"{len(packed)} bytes are no whole number of rows")
-        for start in range(0, len(packed), size):
-            if packed[start : start + self.id_bytes] == key:
-                return packed[start + self.id_bytes : start + size]
-        return None
+        if len(key) != self.id_bytes:
+            return None
+        start = packed.find(key)
+        # What looks like the key may be numbers, or straddle two rows.
+        while start % size and start > 0:
+            start = packed.find(key, start + 1)
+        return None if start < 0 else packed[start + self.id_bytes : start + size]
 
 
 class Segment:

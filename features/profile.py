@@ -1,7 +1,6 @@
 """What a batch's features look like, and how much each says of the label; chunk by chunk, in bounded memory."""
 
 from collections import defaultdict
-from collections.abc import Mapping
 from math import sqrt
 from typing import Any
 
@@ -9,7 +8,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from features.definition import CODES, FEATURES, NOMINAL, Matrix
+from features.definition import FEATURES, NOMINAL, Matrix
 from ingestion.contract import Field
 from ingestion.profile import Profile
 
@@ -36,26 +35,6 @@ class FeatureProfile:
         """By feature: what a dataset's profile has, and `correlation` (None where there is none to tell)."""
         found = self._profile.result()
         return {name: {**found[name], "correlation": relation.value} for name, relation in self._relations.items()}
-
-
-def in_words(name: str, column: Mapping[str, Any]) -> dict[str, Any]:
-    """A feature's profile with its codes by name: what a person reads. A code without a name stays a number.
-
-    >>> sex = {"top": [[0.0, 5], [1.0, 3], [7.0, 1]], "quantiles": [0.0, 0.0, 0.0, 1.0, 7.0], "histogram": [5, 3, 1]}
-    >>> in_words("Sex", sex)
-    {'top': [['male', 5], ['female', 3], [7.0, 1]], 'histogram': [5, 3]}
-    """
-    if name not in CODES:
-        return dict(column)
-    words = {code: word for word, code in CODES[name].items()}
-    counts = dict(column["top"])
-    # A code has no median, and a bar of its own.
-    plain = {key: value for key, value in column.items() if key not in ("quantiles", "mean")}
-    return {
-        **plain,
-        "top": [[words.get(value, value), count] for value, count in column["top"]],
-        "histogram": [counts.get(code, 0) for code in words],
-    }
 
 
 class _ByLine:

@@ -4,7 +4,7 @@ import itertools
 import logging
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 from django.db import connection, transaction
@@ -14,12 +14,14 @@ from numpy.typing import NDArray
 from features import store
 from features.definition import FEATURES, VERSION, Matrix, derive
 from features.models import FeatureBatch
-from features.profile import FeatureProfile, Labels
 from ingestion.columns import CHUNK_ROWS, chunks
 from ingestion.models import Dataset
 from ingestion.passenger import KEY, LABEL
 from titanic_site.lib.errors import Conflict, TitanicError
 from titanic_site.lib.jobs import State
+
+if TYPE_CHECKING:
+    from features.profile import Labels
 
 logger = logging.getLogger(__name__)
 
@@ -41,6 +43,9 @@ def queue_build(*, dataset: Dataset) -> FeatureBatch:
 
 def build(batch: FeatureBatch) -> None:
     """Derive the dataset's features, write and verify them, and make the batch the current one."""
+    # The profile's column library stays out of the web process.
+    from features.profile import FeatureProfile
+
     with batch.running():
         batch.dataset_revision = batch.dataset.revision
         row_count = batch.passengers.count()
@@ -154,7 +159,7 @@ def _derived(batch: FeatureBatch) -> Iterator[tuple[list[str], Matrix]]:
     return ((ids, derive(columns)) for ids, columns in chunks(batch.passengers, key=KEY))
 
 
-def _labels(batch: FeatureBatch) -> Iterator[Labels]:
+def _labels(batch: FeatureBatch) -> Iterator["Labels"]:
     """What happened to the same passengers, in the same chunks."""
     found = batch.passengers.values_list(LABEL, flat=True).iterator(chunk_size=CHUNK_ROWS)
     while some := list(itertools.islice(found, CHUNK_ROWS)):

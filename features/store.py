@@ -23,6 +23,8 @@ from titanic_site.lib import redis
 GRACE_SECONDS = 600
 _DRAFT_SECONDS = 3600
 _BUCKETS_PER_COMMAND = 2048
+# The numbers as they lie in Redis, whatever machine wrote them.
+_DTYPE = np.dtype("<f4")
 _CURRENT = "features:current"
 
 
@@ -87,7 +89,7 @@ class Writer:
 
     def add(self, ids: Sequence[str], matrix: Matrix) -> None:
         """Append rows, shape (n, 11), with their passenger ids."""
-        joined, data = join_ids(ids), matrix.astype("<f4", copy=False).tobytes()
+        joined, data = join_ids(ids), matrix.astype(_DTYPE, copy=False).tobytes()
         _digest_chunk(self._digest, joined, data)
         number = len(self._chunk_rows)
         with redis.client().pipeline(transaction=False) as pipeline:
@@ -101,20 +103,24 @@ class Writer:
 
     def finish(self) -> Meta:
         """The meta of the batch as it lies in Redis, read back and checked; nobody sees it before `publish`."""
+        meta = self.close()
+        verify(meta)
+        return meta
+
+    def close(self) -> Meta:
+        """Write what is left, and say what was written; `finish` trusts nothing and reads it back."""
         if self._segment.row_count:
             self._write_segment()
-        meta = Meta(
+        return Meta(
             place=self._place,
             names=FEATURES,
-            dtype="<f4",
+            dtype=_DTYPE.str,
             definition_version=VERSION,
             row_count=sum(self._chunk_rows),
             chunk_rows=tuple(self._chunk_rows),
             segments=tuple(self._shapes),
             checksum=self._digest.hexdigest(),
         )
-        verify(meta)
-        return meta
 
     def _write_segment(self) -> None:
         key, client = _rows_key(self._place, len(self._shapes)), redis.client()
@@ -163,7 +169,7 @@ def verify(meta: Meta) -> None:
     digest, segment, number = _new_digest(), Segment(), 0
     for joined, data in _chunks(meta):
         _digest_chunk(digest, joined, data)
-        segment.add(joined, np.frombuffer(data, dtype="<f4").reshape(-1, len(FEATURES)))
+        segment.add(joined, np.frombuffer(data, dtype=_DTYPE).reshape(-1, len(FEATURES)))
         if segment.row_count >= SEGMENT_ROWS:
             _verify_segment(meta, number, segment)
             segment, number = Segment(), number + 1
@@ -273,7 +279,7 @@ def sample(batch_id: int, *, count: int, seed: int, among: NDArray[np.int64] | N
         raise MissingBatch(batch_id)
     if any(len(row) != ROW_BYTES for row in found):
         raise CorruptBatch(f"batch {batch_id} has a chunk that was cut off")
-    return _as_matrix(np.frombuffer(b"".join(found), dtype=np.uint8).copy())
+    return _as_matrix(bytearray().join(found))
 
 
 def rows(batch_id: int, passenger_ids: Sequence[str]) -> Matrix:
@@ -339,11 +345,11 @@ def _found(about: Meta, passenger_ids: Sequence[str], replies: Sequence[list[byt
 
 
 def _joined(found: Sequence[bytes | None]) -> Matrix:
-    return _as_matrix(np.array(bytearray(b"".join(row for row in found if row is not None)), dtype=np.uint8))
+    return _as_matrix(bytearray().join(row for row in found if row is not None))
 
 
-def _as_matrix(data: NDArray[np.uint8]) -> Matrix:
-    return data.view("<f4").reshape(-1, len(FEATURES)).astype(np.float32, copy=False)
+def _as_matrix(data: bytearray | NDArray[np.uint8]) -> Matrix:
+    return np.frombuffer(data, dtype=_DTYPE).reshape(-1, len(FEATURES))
 
 
 def switch(batch_id: int) -> None:

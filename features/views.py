@@ -10,7 +10,7 @@ from django.views.decorators.http import require_POST, require_safe
 from features import services
 from features.definition import FEATURES, VERSION
 from features.models import FeatureBatch
-from features.profile import in_words
+from features.words import in_words
 from ingestion.models import Dataset
 from ingestion.passenger import LABEL, LABELS
 from titanic_site.lib.errors import Conflict

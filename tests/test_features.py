@@ -74,7 +74,8 @@ def test_many_rows_and_one_give_the_same_bits() -> None:
     "module",
     [
         "ingestion.contract", "ingestion.names", "ingestion.split", "ingestion.table", "features.definition",
-        "features.legacy", "training.estimators", "training.evaluation", "training.export", "training.artifact",
+        "features.legacy", "features.packing", "features.words",
+        "training.estimators", "training.evaluation", "training.export", "training.artifact",
         "monitoring.drift",
     ],
 )  # fmt: skip

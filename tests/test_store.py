@@ -201,6 +201,17 @@ def test_whatever_the_ids_each_is_found_and_no_other(ids: list[str]) -> None:
         assert shape.find(buckets.get(shape.bucket(stranger), b""), stranger) is None
 
 
+def test_a_long_id_is_not_taken_for_a_short_one_and_its_numbers() -> None:
+    matrix = np.full((1, 11), 13.0, dtype=np.float32)
+    matrix[0, 0] = np.frombuffer(b"abcd", dtype="<f4")[0]
+    segment = packing.Segment()
+    segment.add(packing.join_ids(["12345678"]), matrix)
+    ((_bucket, packed),) = segment.packed()
+
+    assert segment.shape.find(packed, "12345678") == matrix.tobytes()
+    assert segment.shape.find(packed, "12345678abcd") is None
+
+
 @pytest.mark.parametrize("ids", [["1", ""], ["", "1"], [""], ["1\0", "2"]])
 def test_ids_that_could_be_mistaken_for_others_are_not_packed(ids: list[str]) -> None:
     with pytest.raises(packing.BadIds):
