@@ -1,17 +1,15 @@
 """Model files that must not serve, noted in Redis by whichever process met them: alerts are raised from here."""
 
 import json
-import logging
 from contextlib import suppress
 from typing import NamedTuple
 
 from django.utils import timezone
+from redis import RedisError
 
 from titanic_site.lib import redis
-from titanic_site.lib.redis import RedisAway
 
-logger = logging.getLogger(__name__)
-
+# A note must never keep an answer back: whatever is wrong with Redis, the log line is written in any case.
 _REFUSED = "predictions:refused"
 
 
@@ -25,17 +23,17 @@ class Refused(NamedTuple):
 
 def note(version: int, reason: str) -> None:
     """Write down that a version's file was refused; without Redis the log line has to do."""
-    with suppress(*RedisAway):
+    with suppress(RedisError):
         redis.client().hset(_REFUSED, str(version), json.dumps({"reason": reason, "at": timezone.now().isoformat()}))
 
 
 def clear(version: int) -> None:
     """The version's file was loaded."""
-    with suppress(*RedisAway):
+    with suppress(RedisError):
         redis.client().hdel(_REFUSED, str(version))
 
 
 def every() -> list[Refused]:
-    """All that are refused at the moment, by version; raises RedisAway."""
+    """All that are refused at the moment, by version; raises RedisError."""
     found = redis.client().hgetall(_REFUSED)
     return sorted(Refused(int(version), **json.loads(said)) for version, said in found.items())
