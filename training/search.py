@@ -23,7 +23,7 @@ FACTOR = 3
 # The name of a hyper-parameter begins with the pipeline's last step.
 _STEP = "model__"
 # So many fits on each core between two reports: few enough to watch, so many that no core waits for long.
-_FITS_BETWEEN_REPORTS = 24
+_FITS_BETWEEN_REPORTS = 72
 
 
 def search(
@@ -31,14 +31,35 @@ def search(
 ) -> list[Trial]:
     """Candidates, the best first, by log loss over repeated grouped folds; the same seed gives the same list."""
     kind = estimators.ALGORITHMS[algorithm]
-    halving = _Halving(
+    planned = _planned(kind, candidates)
+
+    def tell(results: dict[str, Any]) -> None:
+        report(Standing(len(results["params"]), planned, _trials(results, resource=kind.resource)[0]))
+
+    found = halving(algorithm, examples, seed=seed, candidates=candidates, kind=_Halving)
+    found.report = tell
+    found.fit(examples.matrix, examples.labels)
+    return _trials(found.cv_results_, resource=kind.resource)
+
+
+def halving(
+    algorithm: str,
+    examples: Examples,
+    *,
+    seed: int,
+    candidates: int,
+    kind: type[HalvingRandomSearchCV] = HalvingRandomSearchCV,
+) -> Any:
+    """scikit-learn's search with all that is decided here, not yet fitted."""
+    about = estimators.ALGORITHMS[algorithm]
+    return kind(
         estimators.build(algorithm, seed=seed, parameters={}),
-        {_STEP + name: values for name, values in kind.space.items()},
+        {_STEP + name: values for name, values in about.space.items()},
         n_candidates=candidates,
         factor=FACTOR,
-        resource=_STEP + kind.resource,
-        min_resources=kind.least,
-        max_resources=kind.most,
+        resource=_STEP + about.resource,
+        min_resources=about.least,
+        max_resources=about.most,
         scoring="neg_log_loss",
         cv=[split for repeat in range(REPEATS) for split in folds.grouped(examples, seed=seed + repeat)],
         refit=False,
@@ -46,12 +67,6 @@ def search(
         error_score="raise",
         random_state=seed,
     )
-    planned = _planned(kind, candidates)
-    halving.report = lambda results: report(
-        Standing(len(results["params"]), planned, _trials(results, resource=kind.resource)[0])
-    )
-    halving.fit(examples.matrix, examples.labels)
-    return _trials(halving.cv_results_, resource=kind.resource)
 
 
 class _Halving(HalvingRandomSearchCV):  # type: ignore[misc]  # scikit-learn is untyped
