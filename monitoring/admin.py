@@ -2,7 +2,7 @@
 
 from django.contrib import admin
 
-from monitoring.models import DriftCheck, FeatureDrift
+from monitoring.models import Alert, DriftCheck, FeatureDrift
 from titanic_site.lib.admin import JobAdmin, ReadOnlyAdmin
 
 
@@ -20,3 +20,11 @@ class FeatureDriftAdmin(ReadOnlyAdmin):
 
     list_display = ("name", "test", "p_value", "threshold", "effect", "drifted", "drift_check")
     list_select_related = ("drift_check",)
+
+
+@admin.register(Alert)
+class AlertAdmin(ReadOnlyAdmin):
+    """Reasons to look."""
+
+    list_display = ("kind", "subject", "text", "raised_at", "resolved_at")
+    list_filter = ("kind",)

@@ -9,8 +9,8 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from monitoring import services
-from monitoring.models import DriftCheck
-from monitoring.serializers import DriftCheckSerializer
+from monitoring.models import Alert, DriftCheck
+from monitoring.serializers import AlertSerializer, DriftCheckSerializer
 from titanic_site.lib.api import accepted
 
 
@@ -32,7 +32,15 @@ class DriftCheckDetail(generics.RetrieveAPIView[DriftCheck]):
     serializer_class = DriftCheckSerializer
 
 
+class AlertList(generics.ListAPIView[Alert]):
+    """Alerts, newest first."""
+
+    queryset: Any = Alert.objects.all()
+    serializer_class = AlertSerializer
+
+
 urlpatterns = [
+    path("alerts/", AlertList.as_view()),
     path("drift-checks/", DriftCheckList.as_view()),
     path("drift-checks/<int:pk>/", DriftCheckDetail.as_view()),
 ]

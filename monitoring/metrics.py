@@ -16,7 +16,7 @@ from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.multiprocess import MultiProcessCollector
 
 from ingestion.models import Dataset
-from monitoring.models import DriftCheck
+from monitoring.models import Alert, DriftCheck
 from predictions import log
 from titanic_site.lib import canary, redis
 from titanic_site.lib.jobs import kinds
@@ -61,6 +61,11 @@ def _drift() -> Iterator[Metric]:
     yield _gauge("drift_statistic", "Test statistic in the last drift check", labels, statistics)
 
 
+def _alerts() -> Iterator[Metric]:
+    counts = Alert.objects.open().order_by().values_list("kind").annotate(count=Count("pk"))
+    yield _gauge("alerts_open", "Open alerts", ["kind"], {(kind,): float(count) for kind, count in counts})
+
+
 def _jobs() -> Iterator[Metric]:
     counts = {
         (str(model._meta.model_name), row["state"]): float(row["count"])
@@ -94,7 +99,8 @@ class _State:
     def collect(self) -> Iterator[Metric]:
         up = {("database",): 1.0, ("redis",): 1.0}
         groups: list[tuple[str, Callable[[], Iterator[Metric]]]] = [
-            ("database", _champion), ("database", _dataset), ("database", _drift), ("database", _jobs),
+            ("database", _champion), ("database", _dataset), ("database", _drift), ("database", _alerts),
+            ("database", _jobs),
             ("redis", _queues),
         ]  # fmt: skip
         for service, group in groups:

@@ -1,6 +1,6 @@
 """Whether those who come now are like those the model learned from."""
 
-from typing import ClassVar
+from typing import ClassVar, Self
 
 from django.db import models
 from django.urls import reverse
@@ -65,3 +65,36 @@ class FeatureDrift(models.Model):
 
     def __str__(self) -> str:
         return f"{self.name}: p = {self.p_value:.3g}"
+
+
+class AlertQuerySet(models.QuerySet["Alert"]):
+    """Alerts in the words of those who are called."""
+
+    def open(self) -> Self:
+        """Those whose reason has not gone."""
+        return self.filter(resolved_at=None)
+
+
+class Alert(models.Model):
+    """Something that a person should look at: raised once, resolved when the reason is gone."""
+
+    kind = models.CharField(gettext_lazy("kind"), max_length=40)
+    subject = models.CharField(gettext_lazy("subject"), max_length=100)
+    text = models.TextField(gettext_lazy("text"))
+    raised_at = models.DateTimeField(gettext_lazy("raised"), auto_now_add=True)
+    resolved_at = models.DateTimeField(gettext_lazy("resolved"), null=True)
+
+    objects = AlertQuerySet.as_manager()
+
+    class Meta:
+        verbose_name = gettext_lazy("alert")
+        verbose_name_plural = gettext_lazy("alerts")
+        ordering = ("-pk",)
+        constraints = [
+            models.UniqueConstraint(
+                fields=["kind", "subject"], condition=models.Q(resolved_at=None), name="one_open_alert_for_a_reason"
+            )
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.kind}: {self.subject}"

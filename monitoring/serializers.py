@@ -2,7 +2,7 @@
 
 from rest_framework import serializers
 
-from monitoring.models import DriftCheck, FeatureDrift
+from monitoring.models import Alert, DriftCheck, FeatureDrift
 from titanic_site.lib.serializers import JOB_FIELDS
 
 
@@ -27,4 +27,13 @@ class DriftCheckSerializer(serializers.ModelSerializer[DriftCheck]):
             *JOB_FIELDS, "drifted", "features", "model_version", "window_size", "window_from", "window_to",
             "reference_size", "false_alarm_rate", "backend",
         )  # fmt: skip
+        read_only_fields = fields
+
+
+class AlertSerializer(serializers.ModelSerializer[Alert]):
+    """A reason to look; open while resolved_at is null."""
+
+    class Meta:
+        model = Alert
+        fields = ("id", "kind", "subject", "text", "raised_at", "resolved_at")
         read_only_fields = fields

@@ -1,6 +1,6 @@
 """Celery's doors into monitoring."""
 
-from monitoring import services
+from monitoring import alerts, services
 from monitoring.models import DriftCheck
 from titanic_site.lib.tasks import job_task
 
@@ -15,3 +15,9 @@ def check_drift(*, check_id: int) -> None:
 def scheduled_check() -> None:
     """Check drift when there is something to check."""
     services.scheduled_check()
+
+
+@job_task(queue="fast")
+def watch() -> None:
+    """Raise and resolve alerts."""
+    alerts.watch()

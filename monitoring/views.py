@@ -6,16 +6,19 @@ from django.utils.translation import gettext as _
 from django.views.decorators.http import require_POST, require_safe
 
 from monitoring import health, services
-from monitoring.models import DriftCheck
+from monitoring.models import Alert, DriftCheck
 from titanic_site.lib.pages import page
 from titanic_site.lib.views import started
+
+_ALERTS_SHOWN = 20
 
 
 @require_safe
 def overview(request: HttpRequest) -> HttpResponse:
     """Is everything answering, and has anything drifted?"""
     latest = DriftCheck.objects.select_related("version").first()
-    return render(request, "monitoring.html", {"health": health.report(), "latest": latest})
+    context = {"health": health.report(), "latest": latest, "alerts": Alert.objects.all()[:_ALERTS_SHOWN]}
+    return render(request, "monitoring.html", context)
 
 
 @require_safe

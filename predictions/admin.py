@@ -7,7 +7,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
 
 from predictions import log
-from predictions.models import DeadLetter, Prediction, ScoringJob, ShadowScore
+from predictions.models import DeadLetter, Outcome, Prediction, ScoringJob, ShadowScore
 from titanic_site.lib.admin import JobAdmin, ReadOnlyAdmin
 
 
@@ -60,3 +60,11 @@ class ShadowScoreAdmin(ReadOnlyAdmin):
 
     list_display = ("prediction_id", "model_version", "probability", "survived", "created_at")
     list_filter = ("model_version",)
+
+
+@admin.register(Outcome)
+class OutcomeAdmin(ReadOnlyAdmin):
+    """What really happened."""
+
+    list_display = ("prediction_id", "survived", "by", "recorded_at")
+    list_select_related = ("by",)

@@ -18,13 +18,14 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from ingestion.openapi import batch_schema, passenger_schema
-from predictions import log, services, shadow
+from predictions import log, outcomes, services, shadow
 from predictions.downloads import results_response
 from predictions.models import Prediction, ScoringJob
 from predictions.serializers import (
     AgreementSerializer,
     AnswerSerializer,
     BatchAnswerSerializer,
+    OutcomeSerializer,
     PredictionSerializer,
     ScoringJobSerializer,
 )
@@ -92,6 +93,18 @@ class PredictionDetail(APIView):
         if found is None:
             raise NotFound
         return Response(PredictionSerializer(found).data)
+
+
+class PredictionOutcome(APIView):
+    """What really happened: 201 the first time, 200 for the same again, 409 for another."""
+
+    @extend_schema(request=OutcomeSerializer, responses={200: OutcomeSerializer, 201: OutcomeSerializer})
+    def post(self, request: Request, pk: UUID) -> Response:
+        asked = checked(OutcomeSerializer, request)
+        by: Any = request.user if request.user.is_authenticated else None
+        outcome, is_new = outcomes.record(pk, survived=asked["survived"], by=by)
+        code = status.HTTP_201_CREATED if is_new else status.HTTP_200_OK
+        return Response(OutcomeSerializer(outcome).data, status=code)
 
 
 class ShadowComparison(APIView):
@@ -178,6 +191,7 @@ urlpatterns = [
     path("predictions/", PredictionList.as_view()),
     path("predictions/batch/", PredictionBatch.as_view()),
     path("predictions/<uuid:pk>/", PredictionDetail.as_view()),
+    path("predictions/<uuid:pk>/outcome/", PredictionOutcome.as_view()),
     path("shadow/<int:version>/", ShadowComparison.as_view()),
     path("scoring-jobs/", ScoringJobList.as_view()),
     path("scoring-jobs/<int:pk>/", ScoringJobDetail.as_view()),

@@ -134,6 +134,25 @@ class Prediction(PassengerFields):
         return describe(self)
 
 
+class Outcome(models.Model):
+    """What really happened to a passenger who was asked about."""
+
+    # No foreign key, as in the log: it may be known before the prediction is drained.
+    prediction_id = models.UUIDField(gettext_lazy("prediction"), primary_key=True)
+    survived = models.BooleanField(gettext_lazy("survived"))
+    by = models.ForeignKey(
+        settings.AUTH_USER_MODEL, verbose_name=gettext_lazy("by"), null=True, on_delete=models.SET_NULL
+    )
+    recorded_at = models.DateTimeField(gettext_lazy("recorded"), auto_now_add=True)
+
+    class Meta:
+        verbose_name = gettext_lazy("outcome")
+        verbose_name_plural = gettext_lazy("outcomes")
+
+    def __str__(self) -> str:
+        return f"{self.prediction_id}: {self.survived}"
+
+
 class ShadowScore(models.Model):
     """What a challenger would have answered to a logged prediction."""
 

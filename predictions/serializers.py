@@ -9,7 +9,7 @@ from features.serializers import FeatureVector
 from ingestion.passenger import FIELD_NAMES
 from predictions import scorer
 from predictions.agreement import Agreement, Quality
-from predictions.models import Prediction, ScoringJob
+from predictions.models import Outcome, Prediction, ScoringJob
 from titanic_site.lib.serializers import JOB_FIELDS
 
 
@@ -62,6 +62,15 @@ class ScoringJobSerializer(serializers.ModelSerializer[ScoringJob]):
         read_only_fields = fields
 
 
+class StrictBooleanField(serializers.BooleanField):
+    """True or false; 1, "yes" and null are refused."""
+
+    def to_internal_value(self, data: Any) -> bool:
+        if not isinstance(data, bool):
+            self.fail("invalid", input=data)
+        return data
+
+
 class QualitySerializer(serializers.Serializer[Quality]):
     """How right a model was."""
 
@@ -88,3 +97,15 @@ class AgreementSerializer(serializers.Serializer[Agreement]):
     outcome_count = serializers.IntegerField()
     logged = QualitySerializer(allow_null=True)
     shadow = QualitySerializer(allow_null=True)
+
+
+class OutcomeSerializer(serializers.ModelSerializer[Outcome]):
+    """What really happened."""
+
+    # A JSON boolean and nothing that only looks like one.
+    survived = StrictBooleanField()
+
+    class Meta:
+        model = Outcome
+        fields = ("prediction_id", "survived", "recorded_at")
+        read_only_fields = ("prediction_id", "recorded_at")

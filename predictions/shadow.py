@@ -14,7 +14,7 @@ from features.definition import derive
 from ingestion.passenger import FIELD_NAMES, to_columns
 from predictions import refusals
 from predictions.agreement import Agreement, Pairs, compare
-from predictions.models import Prediction, PredictionQuerySet, ShadowScore, lowest_id
+from predictions.models import Outcome, Prediction, PredictionQuerySet, ShadowScore, lowest_id
 from training import registry
 from training.artifact import Artifact, ArtifactError
 from training.models import ModelVersion, Stage, StageChange
@@ -67,9 +67,10 @@ def comparison(version: ModelVersion, *, count: int = 10) -> Comparison | None:
 
 # The answers as they were given, each with the model of its time.
 _PAIRS = f"""
-    SELECT p.id, p.probability, p.survived, s.probability, s.survived, NULL::float
+    SELECT p.id, p.probability, p.survived, s.probability, s.survived, o.survived::int
       FROM {ShadowScore._meta.db_table} s
       JOIN {Prediction._meta.db_table} p ON p.id = s.prediction_id
+      LEFT JOIN {Outcome._meta.db_table} o ON o.prediction_id = s.prediction_id
      WHERE s.model_version = %s
      ORDER BY s.prediction_id DESC
      LIMIT %s

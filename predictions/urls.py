@@ -8,6 +8,7 @@ urlpatterns = [
     path("predict", views.predict, name="predict"),
     path("predictions/", views.predictions, name="predictions"),
     path("predictions/<uuid:pk>/", views.prediction, name="prediction"),
+    path("predictions/<uuid:pk>/outcome/", views.outcome, name="outcome"),
     path("predictions/shadow/<int:version>/", views.shadow_comparison, name="shadow"),
     path("scoring/", views.scoring, name="scoring"),
     path("scoring/start/", views.score, name="score"),

@@ -3,15 +3,16 @@
 from typing import Any
 from uuid import UUID
 
+from django.contrib import messages
 from django.contrib.auth.decorators import login_not_required
 from django.http import FileResponse, Http404, HttpRequest, HttpResponse
-from django.shortcuts import get_object_or_404, render
+from django.shortcuts import get_object_or_404, redirect, render
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_POST, require_safe
 from django_htmx.http import reswap
 
 from ingestion.passenger import FIELD_NAMES, LABELS
-from predictions import log, scorer, services, shadow
+from predictions import log, outcomes, scorer, services, shadow
 from predictions.downloads import results_response
 from predictions.forms import PassengerForm, ScoringForm
 from predictions.models import Door, Prediction, ScoringJob
@@ -59,8 +60,21 @@ def prediction(request: HttpRequest, pk: UUID) -> HttpResponse:
         "prediction": found,
         "passenger": [(LABELS[name], value) for name, value in passenger.items()],
         "features": scorer.features_of_passenger(passenger),
+        "outcome": outcomes.of(pk),
     }
     return render(request, "prediction_detail.html", context)
+
+
+@require_POST
+def outcome(request: HttpRequest, pk: UUID) -> HttpResponse:
+    """Record what really happened."""
+    said = request.POST.get("survived")
+    if said not in ("0", "1"):
+        raise Invalid({"survived": [("invalid", _("Must be 0 or 1."))]})
+    by: Any = request.user if request.user.is_authenticated else None
+    outcomes.record(pk, survived=said == "1", by=by)
+    messages.success(request, _("Recorded."))
+    return redirect("prediction", pk)
 
 
 @require_safe

@@ -62,6 +62,16 @@ def old(champion: ModelVersion) -> ModelVersion:
     )
 
 
+def test_a_model_that_needs_no_calibration_says_nothing_of_it(measured: ModelVersion, client: Client) -> None:
+    measured.metrics["calibration"] = {"chosen": "none", "log_loss": {"none": 0.45}}
+    measured.save()
+
+    page = client.get(measured.get_absolute_url())
+
+    assert page.status_code == 200
+    assert "Calibration chosen" not in page.text
+
+
 @pytest.fixture
 def client() -> Client:
     return Client(raise_request_exception=False)
@@ -327,7 +337,11 @@ def test_a_search_without_a_best_yet_says_only_how_far_it_is() -> None:
     assert "Best log loss" not in text
 
 
-def test_a_run_without_a_search_has_its_page(client: Client, champion: ModelVersion) -> None:
+def test_a_run_has_its_page_with_a_search_and_without(client: Client, champion: ModelVersion) -> None:
+    assert "39 of 39 candidates tried" in client.get(champion.run.get_absolute_url()).text
+
+    TrainingRun.objects.update(search=None)
+
     assert "candidates tried" not in client.get(champion.run.get_absolute_url()).text
 
 

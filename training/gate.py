@@ -104,7 +104,7 @@ def _inputs(metrics: dict[str, Any], champion: Contender | None) -> Check:
 
 
 def _size(byte_count: int) -> Check:
-    detail = f"{byte_count / 2**20:.2f} MB, at most {MOST_BYTES / 2**20:.0f} MB"
+    detail = f"{byte_count / 1024:,.0f} kB, at most {MOST_BYTES / 1024:,.0f} kB"
     return Check("file size", byte_count <= MOST_BYTES, detail)
 
 
