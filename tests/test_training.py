@@ -13,6 +13,7 @@ import onnx
 import pytest
 from django.core.files.base import ContentFile
 from django.core.files.storage import default_storage
+from django.core.management import CommandError, call_command
 from django.db import connection
 from django.utils import timezone
 
@@ -289,6 +290,41 @@ class TestRegistry:
 
         with pytest.raises(Conflict, match="no earlier champion"):
             registry.rollback(by=None)
+
+
+class TestCommands:
+    """The registry's commands: one sentence, and an exit code that tells."""
+
+    def test_stages_change(self, champion: ModelVersion, second: ModelVersion) -> None:
+        said = [
+            call_command("challenge", "2", reason="newer"),
+            call_command("promote", "2"),
+            call_command("rollback"),
+            call_command("challenge", "2"),
+            call_command("retire", "2"),
+        ]
+
+        assert said == [
+            "Model 2 scores in the shadow now.", "Model 2 is in charge.", "Model 1 is in charge again.",
+            "Model 2 scores in the shadow now.", "Model 2 is retired.",
+        ]  # fmt: skip
+        assert StageChange.objects.get(after=Stage.CHALLENGER, reason="newer").version == second
+
+    @pytest.mark.parametrize("command", ["promote", "challenge", "retire", "reproduce"])
+    def test_a_version_that_is_not_there_is_named(self, champion: ModelVersion, command: str) -> None:
+        with pytest.raises(CommandError, match="There is no model 99"):
+            call_command(command, "99")
+
+    def test_a_version_made_again_is_equal_or_it_is_said_what_differs(self, champion: ModelVersion) -> None:
+        run = services.queue_run(batch=champion.feature_batch, algorithm="logistic_regression", candidates=0)
+        services.train(run)
+        assert "equal to the last bit" in call_command("reproduce", "2")
+        version = ModelVersion.objects.get(run=run)
+        version.made_with["numpy"], version.sha256 = "0.1", "0" * 64
+        version.save()
+
+        with pytest.raises(CommandError, match=r"came out otherwise.*numpy: 0\.1 →"):
+            call_command("reproduce", "2")
 
 
 class TestArtifact:

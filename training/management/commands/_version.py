@@ -17,9 +17,10 @@ class VersionCommand(StepCommand):
         parser.add_argument("version", type=int)
 
     def step(self, **options: Any) -> str:
-        version = ModelVersion.objects.with_history().filter(version=options["version"]).first()
+        number = options.pop("version")
+        version = ModelVersion.objects.with_history().filter(version=number).first()
         if version is None:
-            raise TitanicError(_("There is no model %(version)s.") % {"version": options["version"]})
+            raise TitanicError(_("There is no model %(version)s.") % {"version": number})
         return self.about(version, **options)
 
     def about(self, version: ModelVersion, **options: Any) -> str:
