@@ -26,7 +26,7 @@ def lowest_id(moment: datetime) -> UUID:
 
     >>> from datetime import UTC
     >>> str(lowest_id(datetime(2026, 11, 1, tzinfo=UTC)))
-    '019f1b41-0000-0000-0000-000000000000'
+    '01a19467-e800-0000-0000-000000000000'
     """
     return UUID(int=int(moment.timestamp() * 1000) << 80)
 

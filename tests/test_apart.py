@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -36,10 +37,17 @@ def examples() -> Examples:
     return Examples(matrix, labels, np.arange(300) // 2, np.arange(300) % 10 < 2, matrix[:, 3] > 1)
 
 
+@pytest.fixture(autouse=True)
+def _folder_of_ours(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+
+
 def trainings() -> list[Any]:
-    """Processes that train at the moment."""
+    """Processes that train at the moment, for this test."""
     return [
-        process for process in psutil.process_iter(["cmdline"]) if "training.apart" in (process.info["cmdline"] or [])
+        process
+        for process in psutil.process_iter(["cmdline"])
+        if "training.apart" in (line := process.info["cmdline"] or []) and line[-1].startswith(tempfile.gettempdir())
     ]
 
 
@@ -125,7 +133,10 @@ def test_it_ends_with_its_parent(tmp_path: Path, examples: Examples) -> None:
         " limits=apart.Limits(250, 2**33), report=lambda _: print(1, flush=True))"
     )
     with subprocess.Popen(
-        [sys.executable, "-c", script, str(tmp_path / "given.npz")], stdout=subprocess.PIPE, cwd=Path.cwd()
+        [sys.executable, "-c", script, str(tmp_path / "given.npz")],
+        stdout=subprocess.PIPE,
+        cwd=Path.cwd(),
+        env={**os.environ, "TMPDIR": str(tmp_path)},
     ) as parent:
         assert parent.stdout is not None
         parent.stdout.readline()

@@ -10,10 +10,10 @@ from django.core.files.uploadedfile import SimpleUploadedFile
 from django.test import Client
 
 import features.services
-from features import store
 from ingestion import mending
 from ingestion.models import Dataset, Passenger
 from tests.people import CAST, ELISABETH, JAMES, OWEN, table
+from titanic_site.lib import redis
 from titanic_site.lib.errors import Conflict, Invalid
 
 Load = Callable[..., Dataset]
@@ -71,7 +71,7 @@ def test_features_made_before_know_nothing_of_it_and_can_still_be_rebuilt(datase
     features.services.build(batch)
 
     mending.admit(row(dataset), {**mending.cells_of(row(dataset)), "age": "22"})
-    store.delete(batch.pk)
+    redis.client().flushall()
     rebuilt = len(features.services.matrix(batch))
     dataset.refresh_from_db()
     newer = features.services.queue_build(dataset=dataset)
