@@ -26,5 +26,5 @@ class FeatureDriftAdmin(ReadOnlyAdmin):
 class AlertAdmin(ReadOnlyAdmin):
     """Reasons to look."""
 
-    list_display = ("kind", "subject", "text", "raised_at", "resolved_at")
+    list_display = ("kind", "subject", "text", "raised_at", "last_seen_at", "resolved_at")
     list_filter = ("kind",)

@@ -1,39 +1,75 @@
 """Alerts: reasons to call a person, looked for every few seconds. A new kind is one more function in `WATCHES`."""
 
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from datetime import datetime
 from typing import NamedTuple
 
+from django.conf import settings
 from django.utils import timezone
 from django.utils.translation import gettext as _
 
 from monitoring import health
 from monitoring.models import Alert
 from predictions import refusals
+from titanic_site.lib.redis import RedisAway
 from training.models import ModelVersion, Stage
 
 logger = logging.getLogger(__name__)
 
 
 class Reason(NamedTuple):
-    """What is the matter, with what, in a sentence."""
+    """With what something is the matter, and what, in a sentence."""
 
-    kind: str
     subject: str
     text: str
 
 
 def watch() -> None:
-    """Raise an alert for each new reason, and resolve those whose reason is gone."""
-    found = {(reason.kind, reason.subject): reason for look in WATCHES for reason in look()}
-    for alert in Alert.objects.open():
-        if found.pop((alert.kind, alert.subject), None) is None:
-            Alert.objects.filter(pk=alert.pk, resolved_at=None).update(resolved_at=timezone.now())
-            logger.info("resolved: %s", alert)
-    for reason in found.values():
-        logger.warning("alert: %s: %s", reason.subject, reason.text)
+    """Raise an alert for each new reason, keep up those that hold, and resolve those whose reason is gone."""
+    found, unseen = _look()
+    now = timezone.now()
+    for alert in Alert.objects.open().exclude(kind__in=unseen):
+        text = found.pop((alert.kind, alert.subject), None)
+        if text is None:
+            _resolve(alert, now=now)
+        else:
+            Alert.objects.filter(pk=alert.pk).update(text=text, last_seen_at=now)
+    _raise(found, now=now)
+
+
+def _look() -> tuple[dict[tuple[str, str], str], list[str]]:
+    """What is the matter, by kind and subject, and the kinds that could not be looked for."""
+    found: dict[tuple[str, str], str] = {}
+    unseen: list[str] = []
+    for kind, look in WATCHES.items():
+        try:
+            found |= {(kind, subject): text for subject, text in look()}
+        except RedisAway as error:
+            # Nobody knows whether these are over: they stay as they are, and hold up no other kind.
+            logger.warning("cannot look for alerts of kind %s: %s", kind, error)
+            unseen.append(kind)
+    return found, unseen
+
+
+def _raise(found: Mapping[tuple[str, str], str], *, now: datetime) -> None:
+    for (_kind, subject), text in found.items():
+        logger.warning("alert: %s: %s", subject, text)
+    alerts = [
+        Alert(kind=kind, subject=subject, text=text, last_seen_at=now, tell_at=_tell_at(now))
+        for (kind, subject), text in found.items()
+    ]
     # Of two who look at once, the second one's is refused by the constraint.
-    Alert.objects.bulk_create([Alert(**reason._asdict()) for reason in found.values()], ignore_conflicts=True)
+    Alert.objects.bulk_create(alerts, ignore_conflicts=True)
+
+
+def _resolve(alert: Alert, *, now: datetime) -> None:
+    logger.info("resolved: %s", alert)
+    Alert.objects.filter(pk=alert.pk, resolved_at=None).update(resolved_at=now, tell_at=_tell_at(now), tries=0)
+
+
+def _tell_at(now: datetime) -> datetime | None:
+    return now if settings.ALERT_WEBHOOK_URL else None
 
 
 def _refused() -> Iterator[Reason]:
@@ -44,15 +80,16 @@ def _refused() -> Iterator[Reason]:
     for refused in refusals.every():
         if refused.version in wanted:
             subject = _("Model %(version)s") % {"version": refused.version}
-            yield Reason("artifact", subject, _("Its file must not serve: %(reason)s.") % {"reason": refused.reason})
+            yield Reason(subject, _("Its file must not serve: %(reason)s.") % {"reason": refused.reason})
 
 
 def _unready() -> Iterator[Reason]:
-    """Parts that do not answer."""
+    """Parts that do not answer: a queue without a worker, a prediction log that is stuck, a service that is away."""
     for name, check in health.CHECKS.items():
         answer = check()
         if answer != "ok":
-            yield Reason("unready", name, answer)
+            yield Reason(name, answer)
 
 
-WATCHES: tuple[Callable[[], Iterator[Reason]], ...] = (_refused, _unready)
+#: What an alert can be about, and who looks for it.
+WATCHES: dict[str, Callable[[], Iterator[Reason]]] = {"artifact": _refused, "unready": _unready}

@@ -3,7 +3,9 @@
 from typing import ClassVar, Self
 
 from django.db import models
+from django.db.models import F
 from django.urls import reverse
+from django.utils import timezone
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
@@ -74,6 +76,14 @@ class AlertQuerySet(models.QuerySet["Alert"]):
         """Those whose reason has not gone."""
         return self.filter(resolved_at=None)
 
+    def open_first(self) -> Self:
+        """Those that are open, then those that were, each newest first."""
+        return self.order_by(F("resolved_at").desc(nulls_first=True), "-pk")
+
+    def untold(self) -> Self:
+        """Those of which the webhook has yet to be told, and may be tried now."""
+        return self.filter(tell_at__lte=timezone.now())
+
 
 class Alert(models.Model):
     """Something that a person should look at: raised once, resolved when the reason is gone."""
@@ -82,7 +92,11 @@ class Alert(models.Model):
     subject = models.CharField(gettext_lazy("subject"), max_length=100)
     text = models.TextField(gettext_lazy("text"))
     raised_at = models.DateTimeField(gettext_lazy("raised"), auto_now_add=True)
+    last_seen_at = models.DateTimeField(gettext_lazy("last seen"), default=timezone.now)
     resolved_at = models.DateTimeField(gettext_lazy("resolved"), null=True)
+    # When the webhook is to be told of how it stands, or tried again; None when it knows.
+    tell_at = models.DateTimeField(null=True, editable=False)
+    tries = models.PositiveSmallIntegerField(default=0, editable=False)
 
     objects = AlertQuerySet.as_manager()
 

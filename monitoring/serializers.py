@@ -35,5 +35,5 @@ class AlertSerializer(serializers.ModelSerializer[Alert]):
 
     class Meta:
         model = Alert
-        fields = ("id", "kind", "subject", "text", "raised_at", "resolved_at")
+        fields = ("id", "kind", "subject", "text", "raised_at", "last_seen_at", "resolved_at")
         read_only_fields = fields

@@ -1,8 +1,11 @@
 """Celery's doors into monitoring."""
 
-from monitoring import alerts, services
-from monitoring.models import DriftCheck
+from monitoring import alerts, services, webhook
+from monitoring.models import Alert, DriftCheck
 from titanic_site.lib.tasks import job_task
+
+# Seconds until the next look sends the message anew.
+_NEXT_LOOK = 10
 
 
 @job_task(queue="default")
@@ -21,3 +24,12 @@ def scheduled_check() -> None:
 def watch() -> None:
     """Raise and resolve alerts."""
     alerts.watch()
+    if Alert.objects.untold().exists():
+        # Not here: a webhook that hangs would hold up the prediction log.
+        tell.apply_async(queue="default", expires=_NEXT_LOOK)
+
+
+@job_task(queue="default")
+def tell() -> None:
+    """Tell the webhook of alerts."""
+    webhook.tell_all()

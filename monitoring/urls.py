@@ -6,6 +6,7 @@ from monitoring import health, metrics, views
 
 urlpatterns = [
     path("monitoring/", views.overview, name="monitoring"),
+    path("monitoring/alerts/open/", views.open_alerts, name="open_alerts"),
     path("monitoring/drift/", views.drift_checks, name="drift_checks"),
     path("monitoring/drift/check/", views.check, name="check_drift"),
     path("monitoring/drift/state/", views.drift_state, name="drift_state"),

@@ -1,5 +1,6 @@
 """The pages of monitoring."""
 
+from django.contrib.auth.decorators import login_not_required
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, render
 from django.utils.translation import gettext as _
@@ -10,15 +11,22 @@ from monitoring.models import Alert, DriftCheck
 from titanic_site.lib.pages import page
 from titanic_site.lib.views import started
 
-_ALERTS_SHOWN = 20
+_ALERTS_SHOWN = 50
 
 
 @require_safe
 def overview(request: HttpRequest) -> HttpResponse:
     """Is everything answering, and has anything drifted?"""
     latest = DriftCheck.objects.select_related("version").first()
-    context = {"health": health.report(), "latest": latest, "alerts": Alert.objects.all()[:_ALERTS_SHOWN]}
+    context = {"health": health.report(), "latest": latest, "alerts": Alert.objects.open_first()[:_ALERTS_SHOWN]}
     return render(request, "monitoring.html", context)
+
+
+@login_not_required
+@require_safe
+def open_alerts(request: HttpRequest) -> HttpResponse:
+    """How many alerts are open, as a fragment of the navigation; a number that /metrics tells everybody too."""
+    return render(request, "_components/open_alerts.html", {"count": Alert.objects.open().count()})
 
 
 @require_safe

@@ -22,6 +22,7 @@ class Server:
     is_stopping: threading.Event
     answers: list[Answer] = field(default_factory=list)
     asked: list[tuple[str, str, Message]] = field(default_factory=list)
+    bodies: list[bytes] = field(default_factory=list)
 
     def next_answer(self) -> Answer:
         return self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
@@ -85,6 +86,10 @@ class _Handler(BaseHTTPRequestHandler):
         self.server_state.next_answer()(self)
 
     do_HEAD = do_GET  # noqa: N815
+
+    def do_POST(self) -> None:
+        self.server_state.bodies.append(self.rfile.read(int(self.headers["Content-Length"])))
+        self.do_GET()
 
     def log_message(self, *args: Any) -> None:
         pass

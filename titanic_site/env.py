@@ -99,7 +99,7 @@ def _environment(env: Env) -> Environment:
         dask_scheduler=_text(env, "DASK_SCHEDULER"),
         auto_promote=_flag(env, "AUTO_PROMOTE", default=True),
         drift_backend=_one_of(env, "DRIFT_BACKEND", ("alibi", "scipy")),
-        alert_webhook_url=_text(env, "ALERT_WEBHOOK_URL"),
+        alert_webhook_url=_webhook(_text(env, "ALERT_WEBHOOK_URL")),
         email=_email(_text(env, "EMAIL_URL", "console:")),
         admin_password=_text(env, "ADMIN_PASSWORD"),
         log_format=_one_of(env, "LOG_FORMAT", ("text", "json")),  # type: ignore[arg-type]
@@ -143,6 +143,19 @@ def _origin(text: str) -> str:
     if urlsplit(text).scheme not in ("http", "https"):
         raise SettingError(f'Setting CSRF_TRUSTED_ORIGINS has "{text}": write it with its scheme, https://example.org.')
     return text
+
+
+def _webhook(url: str) -> str:
+    hint = "write it with its scheme and host, https://example.org/hook."
+    try:
+        parts = urlsplit(url)
+        is_address = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        is_address = False
+    if url and not is_address:
+        # The address may hold a secret: it is not repeated.
+        raise SettingError(f"Setting ALERT_WEBHOOK_URL cannot be read: {hint}")
+    return url
 
 
 def _database(url: str) -> dict[str, Any]:

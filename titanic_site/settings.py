@@ -155,6 +155,8 @@ QUEUES = {"fast": 60, "default": 900, "scoring": 3600, "training": 3600}
 #: What one training may take, all its processes together; below the queue's own limits, which give no reason.
 LONGEST_TRAINING_SECONDS = 0.8 * QUEUES["training"]
 LARGEST_TRAINING_BYTES = 4 * 2**30
+#: Where every alert is posted as JSON; empty is nowhere.
+ALERT_WEBHOOK_URL = ENV.alert_webhook_url
 #: Whether a version that passes the gate takes charge by itself.
 AUTO_PROMOTE = ENV.auto_promote
 CELERY_BROKER_TRANSPORT_OPTIONS = {
