@@ -58,6 +58,16 @@ class PassengerForm(forms.Form):
             wrong.widget.attrs["autofocus"] = True
 
 
+class OutcomesForm(forms.Form):
+    """A file of what really happened."""
+
+    file = forms.FileField(
+        label=_("What really happened, as a file"),
+        help_text=_("A CSV file with the columns id (of the prediction) and survived (true or false, 1 or 0)."),
+        widget=forms.FileInput(attrs={"accept": ".csv,text/csv"}),
+    )
+
+
 class ScoringForm(forms.Form):
     """A file to score."""
 

@@ -7,6 +7,7 @@ from predictions import views
 urlpatterns = [
     path("predict", views.predict, name="predict"),
     path("predictions/", views.predictions, name="predictions"),
+    path("predictions/outcomes/", views.outcomes_file, name="outcomes"),
     path("predictions/<uuid:pk>/", views.prediction, name="prediction"),
     path("predictions/<uuid:pk>/outcome/", views.outcome, name="outcome"),
     path("predictions/shadow/<int:version>/", views.shadow_comparison, name="shadow"),

@@ -8,13 +8,13 @@ from django.contrib.auth.decorators import login_not_required
 from django.http import FileResponse, Http404, HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.utils.translation import gettext as _
-from django.views.decorators.http import require_POST, require_safe
+from django.views.decorators.http import require_http_methods, require_POST, require_safe
 from django_htmx.http import reswap
 
 from ingestion.passenger import FIELD_NAMES, LABELS
 from predictions import log, outcomes, scorer, services, shadow
 from predictions.downloads import results_response
-from predictions.forms import PassengerForm, ScoringForm
+from predictions.forms import OutcomesForm, PassengerForm, ScoringForm
 from predictions.models import Door, Prediction, ScoringJob
 from titanic_site.lib.errors import Invalid
 from titanic_site.lib.pages import page
@@ -45,6 +45,7 @@ def predictions(request: HttpRequest) -> HttpResponse:
         "page": page(Prediction.objects.filter(**filters), request),
         "doors": Door.choices,
         "filters": filters,
+        "form": OutcomesForm(),
     }
     return render(request, "prediction_list.html", context)
 
@@ -75,6 +76,17 @@ def outcome(request: HttpRequest, pk: UUID) -> HttpResponse:
     outcomes.record(pk, survived=said == "1", by=by)
     messages.success(request, _("Recorded."))
     return redirect("prediction", pk)
+
+
+@require_http_methods(["GET", "HEAD", "POST"])
+def outcomes_file(request: HttpRequest) -> HttpResponse:
+    """Record what really happened from a file, and show what became of its lines."""
+    form = OutcomesForm(request.POST, request.FILES) if request.method == "POST" else OutcomesForm()
+    if not form.is_valid():
+        return render(request, "outcome_file.html", {"form": form}, status=400 if form.errors else 200)
+    by: Any = request.user if request.user.is_authenticated else None
+    recorded = outcomes.record_file(form.cleaned_data["file"], by=by)
+    return render(request, "outcome_file.html", {"form": OutcomesForm(), "recorded": recorded})
 
 
 @require_safe

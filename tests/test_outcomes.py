@@ -1,15 +1,21 @@
 """Outcomes: what really happened, recorded once."""
 
+import io
+from threading import Thread
 from typing import Any
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import pytest
+from django.core.files.uploadedfile import SimpleUploadedFile
+from django.db import connection
 from django.test import Client
 from rest_framework.test import APIClient
 
-from predictions import log, shadow
+from ingestion import table
+from predictions import log, outcomes, services, shadow
 from predictions.models import Outcome
 from tests.people import OWEN
+from titanic_site.lib.errors import Conflict
 from training import registry
 from training.models import ModelVersion, Stage, TrainingRun
 
@@ -72,3 +78,185 @@ def test_a_challenger_is_compared_on_outcomes(api: APIClient, asked: str, champi
     assert found["outcome_count"] == 1
     assert found["logged"] == found["shadow"]
     assert found["logged"]["accuracy"] == 1
+
+
+# A file
+
+
+def upload(client: Client, text: str | bytes) -> Any:
+    data = text.encode() if isinstance(text, str) else text
+    return client.post("/predictions/outcomes/", {"file": SimpleUploadedFile("outcomes.csv", data)})
+
+
+def ask(count: int) -> list[UUID]:
+    return [answer.id for answer in services.predict_batch([OWEN] * count)]
+
+
+def test_a_file_is_recorded_and_the_same_again_changes_nothing(champion: ModelVersion, client: Client) -> None:
+    one, two, three = ask(3)
+    text = f"id,survived\n{one},1\n{two},0\n{three},TRUE\n"
+
+    first, again = upload(client, text), upload(client, text)
+
+    assert (first.context["recorded"].recorded_count, again.context["recorded"].known_count) == (3, 3)
+    assert again.context["recorded"].recorded_count == again.context["recorded"].problem_count == 0
+    assert dict(Outcome.objects.values_list("prediction_id", "survived")) == {one: True, two: False, three: True}
+    assert "What became of the file" in first.text
+
+
+def test_it_is_recorded_by_whom_it_was(champion: ModelVersion, client: Client, django_user_model: Any) -> None:
+    client.force_login(django_user_model.objects.get(username="admin"))
+
+    upload(client, f"id,survived\n{ask(1)[0]},1\n")
+
+    assert Outcome.objects.get().by == django_user_model.objects.get(username="admin")
+
+
+def test_each_wrong_line_is_named_and_the_good_ones_are_recorded(champion: ModelVersion, client: Client) -> None:
+    good, other, changed, twice = ask(4)
+    log.drain()
+    outcomes.record(changed, survived=True, by=None)
+    unknown = uuid4()
+    lines = [
+        "SURVIVED,note,Id", f'1,"x\ny",{good}', "", "1,,not-an-id", f"maybe,,{other}", f"0,,{changed}", f"1,,{unknown}",
+        f"1,,{twice}", f"0,,{twice}", f"1,,{twice}", "1,", f"1,,{{{good}}}", f"1,,{good.hex}", f",,{good}", "1,,\0",
+        "1,,1' OR '1'='1", f"0,,{other}\t",
+    ]  # fmt: skip
+
+    page = upload(client, "\n".join(lines))
+
+    found = page.context["recorded"]
+    assert (found.recorded_count, found.known_count) == (3, 1)
+    assert sorted(line for line, _reason in found.problems) == [5, 6, 7, 8, 10, 12, 13, 14, 15, 16, 17]
+    reasons = dict(found.problems)
+    assert reasons[8] == "There is no such prediction."
+    assert reasons[10] == reasons[7] == "Another outcome is recorded for this prediction: it stays."
+    assert Outcome.objects.get(pk=twice).survived is True
+    assert Outcome.objects.get(pk=other).survived is False
+    assert "none of a prediction" in page.text
+
+
+@pytest.mark.parametrize(
+    ("data", "reason"),
+    [
+        (b"", "empty"),
+        (b"id\nx\n", "no column survived"),
+        (b"id,survived,ID\nx,1,x\n", "twice"),
+        (b"\xff\xfei\0d\0", "UTF-16"),
+        (b"id,survived\n\xff,1\n", "not UTF-8"),
+        (b'id,survived\n"x,1\n' * 3, "quote"),
+        (b"id;survived\nx;1\n", "separated"),
+        (b"\0\0\0\0", "no text"),
+        (b"\x1f\x8b broken", "gzip"),
+    ],
+)
+def test_what_is_no_table_is_refused_in_a_sentence(
+    champion: ModelVersion, client: Client, data: bytes, reason: str
+) -> None:
+    page = upload(client, data)
+
+    assert page.status_code == 400
+    assert reason in page.text
+    assert not Outcome.objects.exists()
+
+
+def test_without_a_file_the_form_says_so(champion: ModelVersion, client: Client) -> None:
+    assert "What really happened, as a file" in client.get("/predictions/").text
+    assert client.get("/predictions/outcomes/").status_code == 200
+    assert client.post("/predictions/outcomes/", {}).status_code == 400
+    assert client.post("/predictions/outcomes/", {"file": "x"}).status_code == 400
+
+
+def test_a_file_without_lines_records_nothing(champion: ModelVersion, client: Client) -> None:
+    assert upload(client, "id,survived\n").context["recorded"].line_count == 0
+
+
+def test_where_a_file_breaks_off_the_blocks_before_are_recorded(
+    champion: ModelVersion, client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(table, "BLOCK_BYTES", 200)
+    ids = ask(20)
+    text = "id,survived\n" + "".join(f"{pk},1\n" for pk in ids)
+
+    page = upload(client, text.encode() + b"\xff,1\n")
+
+    assert page.status_code == 400
+    assert 0 < Outcome.objects.count() <= 20
+
+
+def test_a_file_that_is_too_long_is_refused_where_it_is(
+    champion: ModelVersion, client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(table, "BLOCK_BYTES", 200)
+    monkeypatch.setattr(outcomes, "MOST_LINES", 10)
+
+    page = upload(client, "id,survived\n" + f"{uuid4()},1\n" * 1000)
+
+    assert page.status_code == 413
+    assert "more than 10 lines" in page.text
+
+
+def test_a_million_wrong_lines_are_counted_and_the_first_shown(champion: ModelVersion) -> None:
+    file = io.BytesIO(b"id,survived\n" + b"x,1\n" * 1_000_000)
+
+    found = outcomes.record_file(file, by=None)
+
+    assert found.problem_count == 1_000_000
+    assert len(found.problems) == outcomes.PROBLEMS_SHOWN
+
+
+def test_two_files_at_once_with_the_same_predictions_in_another_order_are_both_recorded(
+    champion: ModelVersion,
+) -> None:
+    ids = ask(2000)
+    log.drain()
+    found: list[outcomes.Summary] = []
+
+    def send(order: list[UUID]) -> None:
+        text = "id,survived\n" + "".join(f"{pk},1\n" for pk in order)
+        found.append(outcomes.record_file(io.BytesIO(text.encode()), by=None))
+        connection.close()
+
+    threads = [Thread(target=send, args=(order,)) for order in (ids, ids[::-1], ids, ids[::-1])]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+    assert sum(summary.recorded_count for summary in found) == 2000
+    assert [summary.line_count for summary in found] == [2000] * 4
+    assert sum(summary.problem_count for summary in found) == 0
+
+
+def test_of_two_who_say_otherwise_at_once_one_is_heard(api: APIClient, asked: str) -> None:
+    codes: list[str] = []
+
+    def say(survived: bool) -> None:
+        try:
+            codes.append(str(outcomes.record(UUID(asked), survived=survived, by=None)[1]))
+        except Conflict:
+            codes.append("conflict")
+        connection.close()
+
+    threads = [Thread(target=say, args=(survived,)) for survived in (True, False)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+    assert sorted(codes) == ["True", "conflict"]
+
+
+@pytest.mark.parametrize("key", ["x", "1", "0" * 36, "..%2f..", "%00", "a" * 10_000])
+def test_what_is_no_id_of_a_prediction_is_not_found(api: APIClient, champion: ModelVersion, key: str) -> None:
+    assert api.post(f"/api/v1/predictions/{key}/outcome/", {"survived": True}, format="json").status_code == 404
+
+
+@pytest.mark.parametrize(
+    "body", [b"", b"[]", b"null", b"\xff", b'{"survived": tru', b'{"survived": "\x00"}', b"1" * 5000]
+)
+def test_a_body_that_is_no_object_is_refused(api: APIClient, asked: str, body: bytes) -> None:
+    answer = api.post(f"/api/v1/predictions/{asked}/outcome/", body, content_type="application/json")
+
+    assert answer.status_code == 400
+    assert answer.json()["errors"]
