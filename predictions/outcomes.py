@@ -23,7 +23,7 @@ from titanic_site.lib.redis import RedisAway
 #: The columns of a file of outcomes.
 ID, SURVIVED = "id", "survived"
 #: A person waits for the answer: so many lines take some twenty seconds.
-MOST_LINES = 2_000_000
+MOST_LINES = 1_000_000
 #: So many lines of a file are named; the others are counted.
 PROBLEMS_SHOWN = 100
 _WORDS = {"true": True, "1": True, "false": False, "0": False}

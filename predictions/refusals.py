@@ -2,6 +2,7 @@
 
 import json
 from contextlib import suppress
+from datetime import datetime, timedelta
 from typing import NamedTuple
 
 from django.utils import timezone
@@ -11,6 +12,10 @@ from titanic_site.lib import redis
 
 # A note must never keep an answer back: whatever is wrong with Redis, the log line is written in any case.
 _REFUSED = "predictions:refused"
+
+
+#: A process tries a refused file again every minute at the latest: a note that is older is of one that is gone.
+FRESH = timedelta(minutes=5)
 
 
 class Refused(NamedTuple):
@@ -35,5 +40,6 @@ def clear(version: int) -> None:
 
 def every() -> list[Refused]:
     """All that are refused at the moment, by version; raises RedisError."""
-    found = redis.client().hgetall(_REFUSED)
-    return sorted(Refused(int(version), **json.loads(said)) for version, said in found.items())
+    found = [Refused(int(version), **json.loads(said)) for version, said in redis.client().hgetall(_REFUSED).items()]
+    since = timezone.now() - FRESH
+    return sorted(refused for refused in found if datetime.fromisoformat(refused.at) >= since)

@@ -97,12 +97,12 @@ def _score(version: ModelVersion) -> int:
 
 def _begin(version: ModelVersion) -> UUID:
     """The id behind which what is unseen begins."""
-    last = ShadowScore.objects.filter(model_version=version.version).order_by("-prediction_id").first()
-    if last is not None:
-        return lowest_id(_moment_of(last.prediction_id) - _OVERLAP)
     since = StageChange.objects.filter(version=version, after=Stage.CHALLENGER).order_by("-at")[0].at
     before = Prediction.objects.until(since).order_by("-id").values_list("id", flat=True)[ROWS_BEFORE - 1 : ROWS_BEFORE]
-    return next(iter(before), lowest_id(datetime.fromtimestamp(0, UTC)))
+    first = next(iter(before), lowest_id(datetime.fromtimestamp(0, UTC)))
+    last = ShadowScore.objects.filter(model_version=version.version).order_by("-prediction_id").first()
+    # One that was retired and challenges again is not asked about the time between.
+    return first if last is None else max(first, lowest_id(_moment_of(last.prediction_id) - _OVERLAP))
 
 
 def _moment_of(prediction_id: UUID) -> datetime:

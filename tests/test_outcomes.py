@@ -1,6 +1,7 @@
 """Outcomes: what really happened, recorded once."""
 
 import io
+import tracemalloc
 from threading import Thread
 from typing import Any
 from uuid import UUID, uuid4
@@ -196,13 +197,23 @@ def test_a_file_that_is_too_long_is_refused_where_it_is(
     assert "more than 10 lines" in page.text
 
 
-def test_a_million_wrong_lines_are_counted_and_the_first_shown(champion: ModelVersion) -> None:
-    file = io.BytesIO(b"id,survived\n" + b"x,1\n" * 1_000_000)
+def test_a_long_file_is_read_in_pieces_and_its_first_wrong_lines_are_shown(
+    champion: ModelVersion, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(table, "BLOCK_BYTES", 64 * 1024)
+    wrong, unknown = 200_000, 5_000
+    file = io.BytesIO(b"id,survived\n" + b"x,1\n" * wrong + f"{uuid4()},1\n".encode() * unknown)
+    outcomes.record_file(io.BytesIO(b"id,survived\nx,1\n"), by=None)
 
+    tracemalloc.start()
     found = outcomes.record_file(file, by=None)
+    most = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
 
-    assert found.problem_count == 1_000_000
+    assert found.problem_count == wrong + unknown
     assert len(found.problems) == outcomes.PROBLEMS_SHOWN
+    # All lines at once would take some fifty.
+    assert most < 15 * 1024**2
 
 
 def test_two_files_at_once_with_the_same_predictions_in_another_order_are_both_recorded(

@@ -2,18 +2,27 @@
 
 import time
 from collections.abc import Callable
+from datetime import timedelta
+from threading import Event, Thread
 from typing import Any
 
+import onnx
 import pytest
 from django.core.files.base import ContentFile
 from django.core.files.storage import default_storage
+from django.db import connection
 from django.test import Client
 from rest_framework.test import APIClient
 
+from monitoring import alerts
+from monitoring.models import Alert
 from predictions import refusals, scorer
 from tests.people import ELISABETH
 from titanic_site.lib import redis
 from titanic_site.lib.errors import Unavailable
+from titanic_site.lib.files import sha256_of
+from training import registry
+from training.artifact import Artifact
 from training.models import ModelVersion, Stage, TrainingRun
 
 
@@ -27,9 +36,12 @@ def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
 def put_in_charge(champion: ModelVersion) -> Callable[..., ModelVersion]:
     """Put another version in charge behind the registry's back, with whatever file."""
 
-    def _put(change: Callable[[bytes], bytes] = bytes, **fields: Any) -> ModelVersion:
+    def _put(change: Callable[[bytes], bytes] = bytes, *, is_known: bool = False, **fields: Any) -> ModelVersion:
         with default_storage.open(champion.onnx_file.name) as file:
             data = change(file.read())
+        if is_known:
+            # Whoever put the file there could change the registry too.
+            fields["sha256"] = sha256_of(data)
         name = default_storage.save("models/other.onnx", ContentFile(data))
         copied = {item.name: getattr(champion, item.name) for item in ModelVersion._meta.fields if item.name != "id"}
         run = TrainingRun.objects.create(feature_batch=champion.feature_batch)
@@ -37,6 +49,20 @@ def put_in_charge(champion: ModelVersion) -> Callable[..., ModelVersion]:
         return ModelVersion.objects.create(**{**copied, "version": 2, "run": run, "onnx_file": name, **fields})
 
     return _put
+
+
+def _with_outside_data(data: bytes) -> bytes:
+    model = onnx.load_model_from_string(data)
+    tensor = model.graph.initializer.add(name="secret", data_type=1, dims=[1])
+    tensor.data_location = onnx.TensorProto.EXTERNAL
+    tensor.external_data.add(key="location", value="/etc/passwd")
+    return bytes(model.SerializeToString())
+
+
+def _with_another_operator(data: bytes) -> bytes:
+    model = onnx.load_model_from_string(data)
+    model.graph.node.append(onnx.helper.make_node("Abs", ["features"], ["unused"]))
+    return bytes(model.SerializeToString())
 
 
 def test_a_new_champion_is_taken_up(champion: ModelVersion, put_in_charge: Callable[..., ModelVersion]) -> None:
@@ -54,6 +80,10 @@ def test_a_new_champion_is_taken_up(champion: ModelVersion, put_in_charge: Calla
         (lambda data: data[:-100], {}, "sha256"),
         (lambda data: data[:5000] + bytes([data[5000] ^ 1]) + data[5001:], {}, "sha256"),
         (lambda data: data + b"\0" * 70_000_000, {}, "bytes"),
+        (_with_outside_data, {"is_known": True}, "graph"),
+        (_with_another_operator, {"is_known": True}, "Abs"),
+        (lambda data: data[:-100], {"is_known": True}, "graph"),
+        (lambda _data: b"", {"is_known": True}, "graph"),
         (bytes, {"onnx_file": "models/gone.onnx"}, "cannot be read"),
         (bytes, {"definition_version": "0"}, "definition 0"),
         (bytes, {"golden_rows": [[[0.0] * 11, 0.123]] * 16}, "golden rows"),
@@ -74,6 +104,8 @@ def test_a_file_that_must_not_serve_leaves_the_old_champion_in_charge(
     (refused,) = refusals.every()
     assert refused.version == 2
     assert reason in refused.reason
+    alerts.watch()
+    assert reason in Alert.objects.open().get(kind="artifact").text
 
 
 def test_a_refused_file_is_tried_again_and_serves_when_it_is_mended(
@@ -100,6 +132,61 @@ def test_it_is_not_tried_again_at_every_request(
     redis.client().flushall()
 
     scorer.current()
+
+    assert refusals.every() == []
+
+
+def test_the_pause_between_two_tries_grows(
+    champion: ModelVersion,
+    put_in_charge: Callable[..., ModelVersion],
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    monkeypatch.setattr(scorer, "LONGEST_PAUSE", 0.2)
+    scorer.current()
+    put_in_charge(onnx_file="models/gone.onnx")
+
+    end = time.monotonic() + 1
+    while time.monotonic() < end:
+        assert scorer.current().version == 1
+
+    # At 0, 0.05, 0.15 and 0.35 s, and from then on every 0.2 s.
+    assert 3 <= caplog.text.count("model 2 must not serve") <= 8
+
+
+def test_while_one_thread_loads_the_others_go_on_answering(
+    champion: ModelVersion, put_in_charge: Callable[..., ModelVersion], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    may_load, is_loading, load = Event(), Event(), registry.load
+
+    def slowly(version: ModelVersion) -> Artifact:
+        is_loading.set()
+        assert may_load.wait(20)
+        return load(version)
+
+    def take_up() -> None:
+        scorer.current()
+        connection.close()
+
+    assert scorer.current().version == 1
+    put_in_charge()
+    monkeypatch.setattr(registry, "load", slowly)
+    thread = Thread(target=take_up)
+    thread.start()
+    assert is_loading.wait(20)
+    meanwhile = [scorer.current().version for _ in range(100)]
+    may_load.set()
+    thread.join()
+
+    assert set(meanwhile) == {1}
+    assert scorer.current().version == 2
+
+
+def test_a_note_of_a_process_that_is_gone_is_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
+    refusals.note(7, "broken")
+    assert [refused.version for refused in refusals.every()] == [7]
+
+    monkeypatch.setattr(refusals, "FRESH", timedelta(0))
 
     assert refusals.every() == []
 

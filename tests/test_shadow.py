@@ -61,6 +61,21 @@ def test_the_latest_before_it_became_a_challenger_are_scored_too(
     assert shadow.score_all() == 10
 
 
+def test_one_that_challenges_again_leaves_out_the_time_between(
+    challenger: ModelVersion, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(shadow, "ROWS_BEFORE", 2)
+    registry.challenge(challenger, by=None)
+    ask()
+    shadow.score_all()
+    registry.retire(challenger, by=None)
+    ask(5)
+    registry.challenge(challenger, by=None)
+    ask()
+
+    assert shadow.score_all() == 6
+
+
 def test_a_task_scores_so_many_and_the_next_goes_on(challenger: ModelVersion, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(shadow, "ROWS_AT_ONCE", 4)
     monkeypatch.setattr(shadow, "ROWS_IN_A_TASK", 8)
