@@ -1,6 +1,7 @@
 """Alerts: reasons to call a person, looked for every few seconds. A new kind is one more function in `WATCHES`."""
 
 import logging
+import time
 from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime
 from typing import NamedTuple
@@ -12,10 +13,15 @@ from django.utils.translation import gettext as _
 from monitoring import health
 from monitoring.models import Alert
 from predictions import refusals
+from titanic_site.lib import redis
 from titanic_site.lib.redis import RedisAway
 from training.models import ModelVersion, Stage
 
 logger = logging.getLogger(__name__)
+
+#: A part that does not answer for so long (seconds) calls a person: at a start, workers take a moment.
+PATIENCE = 30.0
+_FORGET = 60
 
 
 class Reason(NamedTuple):
@@ -56,7 +62,7 @@ def _raise(found: Mapping[tuple[str, str], str], *, now: datetime) -> None:
     for (_kind, subject), text in found.items():
         logger.warning("alert: %s: %s", subject, text)
     alerts = [
-        Alert(kind=kind, subject=subject, text=text, last_seen_at=now, tell_at=_tell_at(now))
+        Alert(kind=kind, subject=subject, text=text, raised_at=now, last_seen_at=now, tell_at=_tell_at(now))
         for (kind, subject), text in found.items()
     ]
     # Of two who look at once, the second one's is refused by the constraint.
@@ -87,8 +93,23 @@ def _unready() -> Iterator[Reason]:
     """Parts that do not answer: a queue without a worker, a prediction log that is stuck, a service that is away."""
     for name, check in health.CHECKS.items():
         answer = check()
-        if answer != "ok":
+        if _seconds_of_trouble(name, is_well=answer == "ok") >= PATIENCE:
             yield Reason(name, answer)
+
+
+def _seconds_of_trouble(name: str, *, is_well: bool) -> float:
+    """For how long a part has not answered, by all who looked; below zero where it does. Raises RedisAway."""
+    key = f"alerts:since:{name}"
+    if is_well:
+        redis.client().delete(key)
+        return -1.0
+    now = time.time()
+    with redis.client().pipeline() as pipeline:
+        pipeline.set(key, repr(now), nx=True)
+        # What was noted before everything stood still is not counted.
+        pipeline.expire(key, _FORGET)
+        pipeline.get(key)
+        return now - float(pipeline.execute()[-1])
 
 
 #: What an alert can be about, and who looks for it.

@@ -91,7 +91,7 @@ class Alert(models.Model):
     kind = models.CharField(gettext_lazy("kind"), max_length=40)
     subject = models.CharField(gettext_lazy("subject"), max_length=100)
     text = models.TextField(gettext_lazy("text"))
-    raised_at = models.DateTimeField(gettext_lazy("raised"), auto_now_add=True)
+    raised_at = models.DateTimeField(gettext_lazy("raised"), default=timezone.now, editable=False)
     last_seen_at = models.DateTimeField(gettext_lazy("last seen"), default=timezone.now)
     resolved_at = models.DateTimeField(gettext_lazy("resolved"), null=True)
     # When the webhook is to be told of how it stands, or tried again; None when it knows.

@@ -1,6 +1,7 @@
 """Alerts: raised once, resolved when the reason is gone, told to the operator's own system."""
 
 import json
+import time
 from collections.abc import Iterator
 from threading import Thread
 from typing import Any
@@ -22,7 +23,8 @@ from training.models import ModelVersion
 
 
 @pytest.fixture(autouse=True)
-def _workers_answer(transactional_db: None) -> None:
+def _workers_answer(transactional_db: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(alerts, "PATIENCE", 0)
     for queue in settings.QUEUES:
         canary.answer(queue)
 
@@ -130,6 +132,25 @@ def test_a_queue_that_no_worker_answers_for_is_one(champion: ModelVersion) -> No
     assert Alert.objects.get().text == "No worker answers for: scoring"
 
 
+def test_a_part_that_answers_again_in_a_moment_calls_nobody(
+    champion: ModelVersion, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(alerts, "PATIENCE", 0.3)
+    redis.client().delete("canary:scoring")
+    alerts.watch()
+    time.sleep(0.3)
+    canary.answer("scoring")
+    alerts.watch()
+    redis.client().delete("canary:scoring")
+    alerts.watch()
+    assert not Alert.objects.exists()
+
+    time.sleep(0.3)
+    alerts.watch()
+
+    assert Alert.objects.open().count() == 1
+
+
 def test_a_log_that_is_stuck_is_one(champion: ModelVersion) -> None:
     redis.client().xadd("predictions:log", {"p": b"x"}, id="1-1")
 
@@ -157,7 +178,7 @@ def test_the_navigation_says_how_many_are_open(client: Client, django_assert_num
     Alert.objects.create(kind="x", subject="w", text="over", resolved_at=timezone.now())
 
     with django_assert_num_queries(1):
-        assert "1 alert<" in client.get("/monitoring/alerts/open/").text
+        assert 'aria-label="1 alert"' in client.get("/monitoring/alerts/open/").text
 
 
 def test_hostile_words_of_an_error_are_text_on_the_page(champion: ModelVersion, client: Client) -> None:

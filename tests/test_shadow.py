@@ -147,6 +147,8 @@ def test_it_is_on_the_page_and_in_the_api(challenger: ModelVersion, api: APIClie
     found = api.get("/api/v1/shadow/2/").json()
 
     assert "Furthest apart" in page.text
+    assert "Outcomes known: 0." in page.text
+    assert "With so few" in page.text
     assert "<html" in page.text
     assert "<html" not in fragment.text
     assert found["count"] == 1
