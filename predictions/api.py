@@ -29,6 +29,7 @@ from predictions.serializers import (
     PredictionSerializer,
     ScoringJobSerializer,
 )
+from titanic_site.lib.access import Scope
 from titanic_site.lib.api import accepted, checked
 from titanic_site.lib.errors import Conflict, Invalid
 from titanic_site.lib.uploads import UploadSerializer
@@ -38,6 +39,7 @@ from training.models import ModelVersion
 class PredictionList(generics.ListAPIView[Prediction]):
     """The prediction log, newest first; POST asks about one passenger."""
 
+    scope = Scope.PREDICT
     serializer_class = PredictionSerializer
 
     def get_queryset(self) -> Any:
@@ -65,6 +67,8 @@ class PredictionList(generics.ListAPIView[Prediction]):
 
 class PredictionBatch(APIView):
     """Many passengers at once: all are answered, or none."""
+
+    scope = Scope.PREDICT
 
     @extend_schema(
         request={"application/json": batch_schema(most=services.LARGEST_BATCH)}, responses=BatchAnswerSerializer
@@ -98,6 +102,8 @@ class PredictionDetail(APIView):
 class PredictionOutcome(APIView):
     """What really happened: 201 the first time, 200 for the same again, 409 for another."""
 
+    scope = Scope.PREDICT
+
     @extend_schema(request=OutcomeSerializer, responses={200: OutcomeSerializer, 201: OutcomeSerializer})
     def post(self, request: Request, pk: UUID) -> Response:
         asked = checked(OutcomeSerializer, request)
@@ -122,6 +128,7 @@ class ShadowComparison(APIView):
 class ScoringJobList(generics.ListAPIView[ScoringJob]):
     """Scoring jobs, newest first; POST starts one."""
 
+    scope = Scope.PREDICT
     queryset: Any = ScoringJob.objects.all()
     serializer_class = ScoringJobSerializer
     parser_classes = (MultiPartParser,)

@@ -16,7 +16,7 @@ from ingestion import services as ingestion_services
 from ingestion.models import Dataset
 from predictions import scorer
 from tests.snapshot import Snapshot
-from titanic_site.lib import redis
+from titanic_site.lib import access, redis
 from titanic_site.models import AccessToken
 from training.models import ModelVersion
 
@@ -31,8 +31,9 @@ SAMPLE = Path(settings.BASE_DIR) / "ingestion" / "sample" / "titanic.csv"
 
 @pytest.fixture(autouse=True)
 def _clean_memory() -> None:
-    """No test sees another's keys or champion."""
+    """No test sees another's keys, tokens or champion."""
     redis.client().flushall()
+    access.forget()
     scorer.forget()
 
 

@@ -2,16 +2,17 @@
 
 from typing import Any
 
-from django.contrib import admin
+from django.contrib import admin, messages
 from django.contrib.auth.admin import GroupAdmin, UserAdmin
 from django.contrib.auth.models import Group, User
+from django.http import HttpRequest
+from django.utils.translation import gettext as _
 from django_celery_beat import admin as beat
 from django_celery_beat.models import ClockedSchedule, CrontabSchedule, IntervalSchedule, PeriodicTask, SolarSchedule
 from unfold.admin import ModelAdmin
 from unfold.forms import AdminPasswordChangeForm, UserChangeForm, UserCreationForm
 from unfold.widgets import UnfoldAdminSelectWidget, UnfoldAdminTextInputWidget
 
-from titanic_site.lib.admin import ReadOnlyAdmin
 from titanic_site.models import AccessToken
 
 for model in (User, Group, PeriodicTask, IntervalSchedule, CrontabSchedule, SolarSchedule, ClockedSchedule):
@@ -73,11 +74,23 @@ class ThemedClockedAdmin(beat.ClockedScheduleAdmin, ModelAdmin):
 
 
 @admin.register(AccessToken)
-class AccessTokenAdmin(ReadOnlyAdmin):
-    """API tokens: made by `create_token`, revoked here."""
+class AccessTokenAdmin(ModelAdmin):
+    """API tokens: made here or by `create_token`, shown once, revoked by deleting them."""
 
-    list_display = ("token_key", "user", "note", "created", "expiry")
+    list_display = ("token_key", "user", "note", "can_predict", "can_operate", "created", "expiry")
     list_select_related = ("user",)
+    fields = ("user", "note", "can_predict", "can_operate", "expiry")
 
-    def has_delete_permission(self, request: object, obj: object = None) -> bool:
-        return True
+    def get_readonly_fields(self, request: HttpRequest, obj: AccessToken | None = None) -> tuple[str, ...]:
+        return ("user",) if obj else ()
+
+    def save_model(self, request: HttpRequest, obj: AccessToken, form: Any, change: bool) -> None:  # noqa: FBT001
+        """The manager makes the token and its hash; the token itself is shown this once."""
+        if change:
+            super().save_model(request, obj, form, change)
+            return
+        asked = {name: getattr(obj, name) for name in ("note", "can_predict", "can_operate")}
+        made, token = AccessToken.objects.create(obj.user, **asked)
+        AccessToken.objects.filter(pk=made.pk).update(expiry=obj.expiry)
+        obj.pk, obj.token_key, obj.created = made.pk, made.token_key, made.created
+        self.message_user(request, _("The token, shown this once: %(token)s") % {"token": token}, messages.SUCCESS)

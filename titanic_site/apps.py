@@ -1,5 +1,7 @@
 """The site itself, as an app: tokens, commands, shared templates."""
 
+from importlib import import_module
+
 from django.apps import AppConfig
 
 
@@ -8,3 +10,7 @@ class SiteConfig(AppConfig):
 
     name = "titanic_site"
     verbose_name = "Site"
+
+    def ready(self) -> None:
+        # Registers itself with drf-spectacular.
+        import_module("titanic_site.lib.openapi")

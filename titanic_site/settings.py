@@ -167,12 +167,8 @@ CELERY_BROKER_TRANSPORT_OPTIONS = {
 }
 
 REST_FRAMEWORK = {
-    "DEFAULT_AUTHENTICATION_CLASSES": ["knox.auth.TokenAuthentication"],
-    "DEFAULT_PERMISSION_CLASSES": [
-        "rest_framework.permissions.AllowAny"
-        if ENV.api_allow_anonymous
-        else "rest_framework.permissions.IsAuthenticated"
-    ],
+    "DEFAULT_AUTHENTICATION_CLASSES": ["titanic_site.lib.access.RememberingTokenAuthentication"],
+    "DEFAULT_PERMISSION_CLASSES": ["titanic_site.lib.access.HasScope"],
     "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
     "DEFAULT_PARSER_CLASSES": ["titanic_site.lib.parsers.JSONParser"],
     "DEFAULT_SCHEMA_CLASS": "drf_standardized_errors.openapi.AutoSchema",

@@ -1,14 +1,18 @@
-"""python manage.py create_token USER"""
+"""python manage.py create_token USER [--scope predict] [--days N] [--note TEXT]"""
 
+from datetime import timedelta
 from typing import Any
 
 from django.contrib.auth.models import User
 from django.core.management.base import CommandParser
 from django.utils.translation import gettext as _
 
+from titanic_site.lib.access import Scope
 from titanic_site.lib.commands import StepCommand
 from titanic_site.lib.errors import TitanicError
 from titanic_site.models import AccessToken
+
+_MOST_DAYS = 3_650
 
 
 class Command(StepCommand):
@@ -16,9 +20,24 @@ class Command(StepCommand):
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("user")
+        parser.add_argument(
+            "--scope", action="append", choices=Scope.values, help="what it is good for; everything when left out"
+        )
+        parser.add_argument("--days", type=int, help="until it expires; never when left out")
+        parser.add_argument("--note", default="create_token", help="whom or what it is for")
 
     def step(self, **options: Any) -> str:
         user = User.objects.filter(username=options["user"]).first()
         if user is None:
             raise TitanicError(_("There is no user %(user)s: make one in the admin.") % {"user": options["user"]})
-        return str(AccessToken.objects.create(user, note="create_token")[1])
+        days, scopes = options["days"], options["scope"] or Scope.values
+        if days is not None and not 1 <= days <= _MOST_DAYS:
+            raise TitanicError(_("The days must be from 1 to %(most)s.") % {"most": _MOST_DAYS})
+        made = AccessToken.objects.create(
+            user,
+            expiry=timedelta(days=days) if days else None,
+            note=options["note"][:100],
+            can_predict=Scope.PREDICT in scopes,
+            can_operate=Scope.OPERATE in scopes,
+        )
+        return str(made[1])

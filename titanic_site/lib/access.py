@@ -1,0 +1,96 @@
+"""Who may call the API: tokens, what each is good for, and a memory of those seen a moment ago."""
+
+import logging
+import time
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
+
+from django.conf import settings
+from django.contrib.auth.models import User
+from django.db import DatabaseError, InterfaceError, models
+from django.utils import timezone
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
+from knox.auth import TokenAuthentication
+from knox.crypto import hash_token
+from rest_framework.exceptions import AuthenticationFailed, PermissionDenied
+from rest_framework.permissions import SAFE_METHODS, BasePermission
+from rest_framework.request import Request
+
+if TYPE_CHECKING:
+    from rest_framework.views import APIView
+
+logger = logging.getLogger(__name__)
+
+#: For how long (seconds) a process takes a token as it last found it: so late a revocation is honoured.
+REMEMBERED_SECONDS = 2.0
+#: The same while Postgres is away, when nobody can revoke one either.
+REMEMBERED_WITHOUT_DATABASE = 300.0
+_MOST_REMEMBERED = 1_000
+
+
+class Scope(models.TextChoices):
+    """What a token is good for; looking is allowed to each."""
+
+    PREDICT = "predict", gettext_lazy("Predict: ask, score files, record outcomes")
+    OPERATE = "operate", gettext_lazy("Operate: load, build, train, promote, check")
+
+
+class HasScope(BasePermission):
+    """A token, and for what changes something one of the view's `scope`; operating when the view names none."""
+
+    def has_permission(self, request: Request, view: "APIView") -> bool:
+        token: Any = request.auth
+        if token is None:
+            return bool(settings.ENV.api_allow_anonymous)
+        needed = getattr(view, "scope", Scope.OPERATE)
+        if request.method in SAFE_METHODS or token.allows(needed):
+            return True
+        raise PermissionDenied(
+            _("This token is not made for this: it needs the scope “%(scope)s”.") % {"scope": needed}
+        )
+
+
+class _Seen(NamedTuple):
+    """A token that was good, and when (monotonic seconds) that was found."""
+
+    user: User
+    token: Any
+    at: float
+
+
+class RememberingTokenAuthentication(TokenAuthentication):  # type: ignore[misc]
+    """knox's tokens; one seen a moment ago costs a hash and no query."""
+
+    def authenticate_credentials(self, token: bytes) -> tuple[User, Any]:
+        """The token's user and row; raises AuthenticationFailed."""
+        if not token.isalnum():
+            raise AuthenticationFailed(_("Invalid token."))
+        digest = hash_token(token.decode("ascii"))
+        seen = _memory.get(digest)
+        if seen is not None and seen.token.expiry is not None and seen.token.expiry < timezone.now():
+            seen = None
+        now = time.monotonic()
+        if seen is None or now - seen.at > REMEMBERED_SECONDS:
+            seen = self._look_up(token, digest, seen=seen)
+        return seen.user, seen.token
+
+    def _look_up(self, token: bytes, digest: str, *, seen: _Seen | None) -> _Seen:
+        now = time.monotonic()
+        try:
+            user, found = super().authenticate_credentials(token)
+        except AuthenticationFailed:
+            _memory.pop(digest, None)
+            raise
+        except (DatabaseError, InterfaceError) as error:
+            if seen is None or now - seen.at > REMEMBERED_WITHOUT_DATABASE:
+                raise
+            logger.warning("cannot look a token up, taking it as it was: %s", error)
+            return seen
+        if len(_memory) >= _MOST_REMEMBERED:
+            _memory.clear()
+        _memory[digest] = _Seen(cast("User", user), found, now)
+        return _memory[digest]
+
+
+_memory: dict[str, _Seen] = {}
+forget = _memory.clear
