@@ -11,7 +11,7 @@ from django.db import models
 from django.utils.translation import gettext_lazy as _
 from django.utils.translation import gettext_noop
 
-from ingestion import contract
+from ingestion import compiled, contract
 from ingestion.names import HONORIFIC, honorific, sex_of, title_of
 
 KEY = "passenger_id"
@@ -172,6 +172,8 @@ RULES = (
 #: The contract's fields, read off the declaration above.
 FIELDS = contract.fields_of(PassengerFields)
 FIELD_NAMES = tuple(field.name for field in FIELDS)
+#: Passengers in JSON, where nothing is to be said of them.
+READER = compiled.Reader(FIELDS, rules=RULES)
 #: What people call them.
 LABELS = {
     KEY: _("Passenger"),
@@ -188,6 +190,11 @@ WORKED_OUT = ("title",)
 def to_columns(passengers: Sequence[Mapping[str, Any]]) -> contract.Columns:
     """Checked passengers as the typed columns that the features are derived from."""
     return contract.to_columns(FIELDS, {name: [row[name] for row in passengers] for name in FIELD_NAMES})
+
+
+def columns_of(rows: Sequence[compiled.Row]) -> contract.Columns:
+    """The same of passengers whose values come in the order of the fields."""
+    return contract.to_columns(FIELDS, dict(zip(FIELD_NAMES, zip(*rows, strict=True), strict=True)))
 
 
 def describe(passenger: Any) -> str:

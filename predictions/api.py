@@ -1,9 +1,9 @@
 """The API's doors into predictions."""
 
-from dataclasses import asdict
 from typing import Any
 from uuid import UUID
 
+import msgspec
 from django.http import FileResponse
 from django.urls import path
 from django.utils.dateparse import parse_datetime
@@ -18,7 +18,7 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from ingestion.openapi import batch_schema, passenger_schema
-from predictions import log, outcomes, services, shadow
+from predictions import idempotency, log, outcomes, services, shadow
 from predictions.downloads import results_response
 from predictions.models import Prediction, ScoringJob
 from predictions.serializers import (
@@ -60,9 +60,27 @@ class PredictionList(generics.ListAPIView[Prediction]):
     def get(self, request: Request, *args: Any, **kwargs: Any) -> Response:
         return super().get(request, *args, **kwargs)
 
-    @extend_schema(request={"application/json": passenger_schema()}, responses={201: AnswerSerializer})
+    @extend_schema(
+        request={"application/json": passenger_schema()},
+        responses={201: AnswerSerializer},
+        parameters=[
+            OpenApiParameter(
+                idempotency.HEADER,
+                {"type": "string", "minLength": 1, "maxLength": idempotency.LONGEST},
+                OpenApiParameter.HEADER,
+                description="The same key and body within a day give the same answer, logged once.",
+            )
+        ],
+    )
     def post(self, request: Request) -> Response:
-        return Response(asdict(services.predict(_object(request.data))), status=status.HTTP_201_CREATED)
+        passenger, text = _object(request.data), request.headers.get(idempotency.HEADER)
+        if text is None:
+            return Response(services.predict(passenger), status=status.HTTP_201_CREATED)
+        asker = request.user.pk if request.auth else "anybody"
+        key = idempotency.Key.of(text, asker=asker, question=passenger)
+        answer, is_known = services.predict_once(passenger, key=key)
+        headers = {"Idempotency-Replayed": "true"} if is_known else {}
+        return Response(msgspec.Raw(answer), status=status.HTTP_201_CREATED, headers=headers)
 
 
 class PredictionBatch(APIView):
@@ -85,7 +103,7 @@ class PredictionBatch(APIView):
                 errors[f"instances.{index}"] = [("not_an_object", _("Must be an object of fields."))]
         if errors:
             raise Invalid(errors)
-        return Response({"predictions": [asdict(answer) for answer in services.predict_batch(instances)]})
+        return Response({"predictions": services.predict_batch(instances)})
 
 
 class PredictionDetail(APIView):

@@ -23,7 +23,8 @@ from titanic_site.lib.redis import RedisAway
 logger = logging.getLogger(__name__)
 
 STREAM = "predictions:log"
-DRAIN_ROWS = 5_000
+#: So many entries of the stream are moved at a time, and so many predictions of one batch share an entry.
+DRAIN_ENTRIES, PACK_ROWS = 2_000, 25
 #: How many entries may wait; what comes then goes straight into Postgres, or is refused when that is away too.
 LONGEST_BACKLOG = 1_000_000
 #: How often an entry may fail by its own fault before it is put aside.
@@ -32,6 +33,16 @@ MOST_TRIES = 3
 _LOCK = 4_104_002
 _FIELD = b"p"
 _TRIES = "predictions:log:tries"
+# How many more predictions than entries the stream has.
+_SHARED = "predictions:log:shared"
+# Takes entries out and counts what they shared; entries that another drainer took out are not counted again.
+_TAKE_OUT = """
+local shared = 0
+for place = 1, #ARGV, 2 do
+  if redis.call('XDEL', KEYS[1], ARGV[place]) == 1 then shared = shared + ARGV[place + 1] - 1 end
+end
+if shared > 0 then redis.call('DECRBY', KEYS[2], shared) end
+"""
 #: What an entry can be blamed for. A service that is away, full or shutting down says something else.
 _OWN_FAULT = (DataError, IntegrityError, ValueError)
 # How far (milliseconds) before and after its own time a prediction can stand in the stream, by two clocks.
@@ -41,7 +52,7 @@ _EARLIEST, _LATEST = 5_000, 60_000
 class Entry(msgspec.Struct, array_like=True):
     """One prediction on its way into Postgres."""
 
-    id: UUID
+    id: str
     model_version: int
     probability: float
     threshold: float
@@ -63,8 +74,17 @@ _COLUMNS = (
     "id", "model_version", "probability", "threshold", "survived",
     "source", "scoring_job_id", "created_at", *FIELD_NAMES,
 )  # fmt: skip
+# Appends and keeps the answer under its key, or says what is kept there already.
+_APPEND_ONCE = """
+local kept = redis.call('GET', KEYS[2])
+if kept then return kept end
+redis.call('SET', KEYS[2], ARGV[3], 'EX', ARGV[4])
+redis.call('XADD', KEYS[1], '*', ARGV[1], ARGV[2])
+return false
+"""
 _encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder(Entry).decode
+_decode_pack = msgspec.msgpack.Decoder(list[Entry]).decode
 
 
 class Waiting(NamedTuple):
@@ -105,26 +125,52 @@ def append(entries: Sequence[Entry]) -> None:
         try:
             insert(entries)
         except (DatabaseError, InterfaceError) as away:
-            message = _("The prediction cannot be recorded at the moment. Try again in a few seconds.")
-            raise Unavailable(message) from away
+            raise _not_now() from away
+
+
+def append_once(entry: Entry, *, name: str, value: bytes, seconds: int) -> bytes | None:
+    """Log a prediction and keep a value under a name for so long, both or neither; returns what is kept there already.
+
+    Raises Unavailable when the stream takes nothing: Postgres alone does not know the name.
+    """
+    try:
+        if _level.is_full():
+            raise _not_now()
+        script = ("EVAL", _APPEND_ONCE, 2, STREAM, name, _FIELD, _encode(entry), value, seconds)
+        kept: bytes | None = redis.ask(script)[0]
+    except (*RedisAway, ResponseError) as error:
+        logger.warning("The stream takes nothing: %s", error)
+        raise _not_now() from error
+    return kept
+
+
+def _not_now() -> Unavailable:
+    return Unavailable(_("The prediction cannot be recorded at the moment. Try again in a few seconds."))
 
 
 def _append_to_stream(entries: Sequence[Entry]) -> None:
     if _level.is_full():
         raise _Full(f"{LONGEST_BACKLOG} entries wait")
     if len(entries) == 1:
-        redis.client().xadd(STREAM, {_FIELD: _encode(entries[0])})
+        redis.ask(("XADD", STREAM, "*", _FIELD, _encode(entries[0])))
         return
+    packs = [entries[start : start + PACK_ROWS] for start in range(0, len(entries), PACK_ROWS)]
     # All or none: half a batch in the log would be half an answer.
-    with redis.client().pipeline(transaction=True) as pipeline:
-        for entry in entries:
-            pipeline.xadd(STREAM, {_FIELD: _encode(entry)})
-        pipeline.execute()
+    *_queued, done = redis.ask(
+        ("MULTI",),
+        *(("XADD", STREAM, "*", _FIELD, _encode(pack)) for pack in packs),
+        ("INCRBY", _SHARED, len(entries) - len(packs)),
+        ("EXEC",),
+    )
+    failure = next((answer for answer in done if isinstance(answer, ResponseError)), None)
+    if failure is not None:
+        raise failure
 
 
 def backlog() -> int:
     """How many predictions wait in the stream."""
-    return int(redis.client().xlen(STREAM))
+    entries, shared = redis.ask(("XLEN", STREAM), ("GET", _SHARED))
+    return int(entries) + int(shared or 0)
 
 
 def longest_wait() -> float:
@@ -138,21 +184,21 @@ def longest_wait() -> float:
 
 
 def drain() -> int:
-    """Move what waits in the stream into Postgres and return how many entries that was.
+    """Move what waits in the stream into Postgres and return how many predictions that was.
 
     At least once, and harmless twice: the row's id decides, and only what is committed leaves the stream. An entry that
     fails by its own fault stays for the next drains, and is put aside as a dead letter when it has failed too often.
     """
     moved, after = 0, b"-"
-    while found := redis.client().xrange(STREAM, min=after, count=DRAIN_ROWS):
+    while found := redis.client().xrange(STREAM, min=after, count=DRAIN_ENTRIES):
         batch = [Waiting(entry_id, _raw(fields)) for entry_id, fields in found]
         with transaction.atomic():
             if not _is_only_drainer():
                 break
             done = _settle(batch)
         if done:
-            redis.client().xdel(STREAM, *done)
-        moved += len(done)
+            redis.client().eval(_TAKE_OUT, 2, STREAM, _SHARED, *(word for item in done.items() for word in item))
+        moved += sum(done.values())
         after = b"(" + batch[-1].entry_id
     return moved
 
@@ -165,7 +211,7 @@ def insert(entries: Sequence[Entry]) -> None:
 
 def retry(letter: DeadLetter) -> bool:
     """Try once more to store what was put aside; the letter goes when it worked, and says why when it did not."""
-    failures = _land([Waiting(letter.entry_id.encode(), bytes(letter.raw))])
+    _counts, failures = _land([Waiting(letter.entry_id.encode(), bytes(letter.raw))])
     if not failures:
         letter.delete()
         return True
@@ -190,9 +236,9 @@ def _find_in_stream(prediction_id: UUID) -> Prediction | None:
         return None
     for raw in candidates:
         with suppress(msgspec.DecodeError):
-            entry = _decode(raw)
-            if entry.id == prediction_id:
-                return Prediction(**dict(zip(_COLUMNS, entry.row(), strict=False)))
+            for entry in _entries(raw):
+                if entry.id == str(prediction_id):
+                    return Prediction(**dict(zip(_COLUMNS, (prediction_id, *entry.row()[1:]), strict=False)))
     return None
 
 
@@ -200,7 +246,7 @@ def _around(prediction_id: UUID) -> Iterator[Waiting]:
     """What was appended when the prediction was made: a few thousand entries, however many wait."""
     made_at = prediction_id.int >> 80
     after: bytes | int = max(made_at - _EARLIEST, 0)
-    while found := redis.client().xrange(STREAM, min=after, max=made_at + _LATEST, count=DRAIN_ROWS):
+    while found := redis.client().xrange(STREAM, min=after, max=made_at + _LATEST, count=DRAIN_ENTRIES):
         yield from (Waiting(entry_id, _raw(fields)) for entry_id, fields in found)
         after = b"(" + found[-1][0]
 
@@ -217,9 +263,9 @@ def _is_only_drainer() -> bool:
     return bool(is_ours)
 
 
-def _settle(batch: Sequence[Waiting]) -> list[bytes]:
-    """Store the batch, and put aside what failed too often; returns the entries that need not wait any longer."""
-    failures = _land(batch)
+def _settle(batch: Sequence[Waiting]) -> dict[bytes, int]:
+    """Store the batch, and put aside what failed too often; returns what need not wait, and its predictions' number."""
+    counts, failures = _land(batch)
     dead = {entry.entry_id for entry in batch if entry.entry_id in failures and _has_failed_enough(entry)}
     letters = [
         DeadLetter(
@@ -231,7 +277,8 @@ def _settle(batch: Sequence[Waiting]) -> list[bytes]:
     DeadLetter.objects.bulk_create(letters, ignore_conflicts=True)
     for letter in letters:
         logger.error("entry %s of the prediction log was put aside: %s", letter.entry_id, letter.error)
-    return [entry.entry_id for entry in batch if entry.entry_id not in failures or entry.entry_id in dead]
+    settled = [entry.entry_id for entry in batch if entry.entry_id not in failures or entry.entry_id in dead]
+    return {entry_id: counts.get(entry_id, 1) for entry_id in settled}
 
 
 def _has_failed_enough(entry: Waiting) -> bool:
@@ -242,27 +289,36 @@ def _has_failed_enough(entry: Waiting) -> bool:
     return True
 
 
-def _land(batch: Sequence[Waiting]) -> dict[bytes, Exception]:
-    """Store what can be stored, and return why each other entry could not be."""
-    readable: list[tuple[bytes, Entry]] = []
+def _land(batch: Sequence[Waiting]) -> tuple[dict[bytes, int], dict[bytes, Exception]]:
+    """Store what can be stored, and return how many predictions each entry has, and why it could not be stored."""
+    readable: list[tuple[bytes, list[Entry]]] = []
     failures: dict[bytes, Exception] = {}
     for entry_id, raw in batch:
         try:
-            readable.append((entry_id, _decode(raw)))
+            readable.append((entry_id, _entries(raw)))
         except ValueError as error:
             failures[entry_id] = error
-    return failures | _insert_apart(readable)
+    counts = {entry_id: len(entries) for entry_id, entries in readable}
+    return counts, failures | _insert_apart(readable)
 
 
-def _insert_apart(entries: Sequence[tuple[bytes, Entry]]) -> dict[bytes, Exception]:
+def _entries(raw: bytes) -> list[Entry]:
+    """What an entry of the stream holds: one prediction, or several of a batch. Raises ValueError."""
+    try:
+        return [_decode(raw)]
+    except msgspec.ValidationError:
+        return _decode_pack(raw)
+
+
+def _insert_apart(readable: Sequence[tuple[bytes, list[Entry]]]) -> dict[bytes, Exception]:
     """Insert all at once, or by halves down to the entries that Postgres refuses; returns these."""
     try:
-        insert([entry for _id, entry in entries])
+        insert([entry for _id, entries in readable for entry in entries])
     except _OWN_FAULT as error:
-        if len(entries) == 1:
-            return {entries[0][0]: error}
-        middle = len(entries) // 2
-        return _insert_apart(entries[:middle]) | _insert_apart(entries[middle:])
+        if len(readable) == 1:
+            return {readable[0][0]: error}
+        middle = len(readable) // 2
+        return _insert_apart(readable[:middle]) | _insert_apart(readable[middle:])
     return {}
 
 

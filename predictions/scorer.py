@@ -1,6 +1,7 @@
 """The champion in this process's memory."""
 
 import logging
+import math
 import threading
 import time
 from collections.abc import Mapping
@@ -141,11 +142,17 @@ current = _seat.champion
 forget = _seat.forget
 
 
-def features_of(row: NDArray[np.float32]) -> dict[str, float | None]:
-    """One row's features by name; unknown is None."""
-    return {name: None if value != value else value for name, value in zip(FEATURES, row.tolist(), strict=True)}
+def features_of(matrix: Matrix) -> list[dict[str, float | None]]:
+    """Each row's features by name; unknown is None."""
+    return [_named(row) for row in matrix.tolist()]
+
+
+def _named(row: list[float]) -> dict[str, float | None]:
+    if not math.isnan(sum(row)):
+        return dict(zip(FEATURES, row, strict=True))
+    return {name: None if math.isnan(value) else value for name, value in zip(FEATURES, row, strict=True)}
 
 
 def features_of_passenger(passenger: Mapping[str, Any]) -> dict[str, float | None]:
     """A checked passenger's features by name."""
-    return features_of(derive(to_columns([passenger]))[0])
+    return features_of(derive(to_columns([passenger])))[0]

@@ -95,7 +95,7 @@ def _log(job: ScoringJob, checked: sieve.Checked, scored: scorer.Scored, champio
     columns = [contract.python_values(field, checked.columns[field.name]) for field in FIELDS]
     entries = [
         log.Entry(
-            new_id(), champion.version, float(probability), champion.threshold, bool(survived),
+            str(new_id()), champion.version, float(probability), champion.threshold, bool(survived),
             Door.CSV.value, job.pk, now, tuple(passenger),
         )
         for probability, survived, *passenger in zip(scored.probabilities, scored.survived, *columns, strict=True)

@@ -1,12 +1,12 @@
 """Answering: one passenger, many passengers, the form."""
 
+import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from pathlib import PurePath
 from typing import Any
-from uuid import UUID
 
+import msgspec
 from django.conf import settings
 from django.contrib.auth.models import User
 from django.core.files.uploadedfile import UploadedFile
@@ -15,23 +15,22 @@ from django.utils.translation import gettext as _
 
 from features import legacy
 from ingestion import contract, passenger
+from ingestion.compiled import Row
 from ingestion.passenger import FIELD_NAMES, FIELDS
 from ingestion.refusals import by_field
 from predictions import log, scorer
+from predictions.idempotency import LIFETIME_SECONDS, Key
 from predictions.metrics import PREDICTIONS, SCORING_SECONDS
-from predictions.models import Door, ScoringJob, new_id
+from predictions.models import Door, ScoringJob, new_ids
 from titanic_site.lib.errors import Invalid, TooLarge
 
 LARGEST_BATCH = 10_000
 
-Passenger = Mapping[str, contract.Value]
 
-
-@dataclass(frozen=True)
-class Answer:
+class Answer(msgspec.Struct, frozen=True):
     """What a caller gets for one passenger."""
 
-    id: UUID
+    id: str
     survived: bool
     probability: float
     threshold: float
@@ -42,9 +41,23 @@ class Answer:
 
 def predict(raw: Mapping[str, Any]) -> Answer:
     """Check one passenger as the API sends it, answer and log; raises Invalid with every refused field."""
-    values, refusals = contract.check_row(FIELDS, raw, rules=passenger.RULES)
-    _refuse(by_field(refusals))
-    return answer([values], door=Door.API)[0]
+    return answer([_row(raw)], door=Door.API)[0]
+
+
+def predict_once(raw: Mapping[str, Any], *, key: Key) -> tuple[bytes, bool]:
+    """The same as JSON, once for a key, and whether it had been answered before; raises Conflict, Unavailable."""
+    known = key.answered()
+    if known is not None:
+        return known, True
+    answers, entries = _score([_row(raw)], door=Door.API)
+    given = msgspec.json.encode(answers[0])
+    # Of two who ask at once, both get what the first one is told.
+    kept = log.append_once(entries[0], name=key.name, value=key.keeping(given), seconds=LIFETIME_SECONDS)
+    first = key.read(kept)
+    if first is not None:
+        return first, True
+    _count(answers, door=Door.API)
+    return given, False
 
 
 def predict_batch(instances: Sequence[Mapping[str, Any]]) -> list[Answer]:
@@ -52,50 +65,27 @@ def predict_batch(instances: Sequence[Mapping[str, Any]]) -> list[Answer]:
     if len(instances) > LARGEST_BATCH:
         message = _("At most %(most)s passengers at a time; for more, send a CSV file to scoring-jobs/.")
         raise TooLarge(message % {"most": LARGEST_BATCH}, field="instances")
-    checked, errors = [], {}
-    for index, raw in enumerate(instances):
-        values, refusals = contract.check_row(FIELDS, raw, rules=passenger.RULES)
-        checked.append(values)
-        errors.update(by_field(refusals, prefix=f"instances.{index}."))
-    _refuse(errors)
-    return answer(checked, door=Door.BATCH) if checked else []
+    rows = passenger.READER.read(instances)
+    return answer(_rows(instances) if rows is None else rows, door=Door.BATCH) if instances else []
 
 
 def predict_from_form(form: Mapping[str, str]) -> Answer:
     """The same for the page's form, with its own field names or the old form's; every value is text."""
     if not legacy.is_legacy(form):
         known = {name: text for name, text in form.items() if name in FIELD_NAMES}
-        values, refusals = contract.check_row(FIELDS, known, rules=passenger.RULES, is_text=True)
-        _refuse(by_field(refusals))
-        return answer([values], door=Door.FORM)[0]
+        return answer([_row(known, is_text=True)], door=Door.FORM)[0]
     translated, refusals = legacy.translate(form)
     _refuse(by_field(refusals))
     values, refusals = contract.check_row(FIELDS, translated, rules=passenger.RULES)
     _refuse(by_field(legacy.rename(refusals)))
-    return answer([values], door=Door.FORM)[0]
+    return answer([tuple(values.values())], door=Door.FORM)[0]
 
 
-def answer(passengers: Sequence[Passenger], *, door: Door) -> list[Answer]:
+def answer(rows: Sequence[Row], *, door: Door) -> list[Answer]:
     """Score checked passengers with the champion and log the answers; what is not logged is not answered."""
-    champion = scorer.current()
-    with SCORING_SECONDS.time():
-        scored = champion.score(passenger.to_columns(passengers))
-    now = timezone.now()
-    answers = [
-        Answer(
-            id=new_id(),
-            survived=bool(survived),
-            probability=float(probability),
-            threshold=champion.threshold,
-            model_version=champion.version,
-            features=scorer.features_of(row),
-            created_at=now,
-        )
-        for row, probability, survived in zip(*scored, strict=True)
-    ]
-    log.append([_entry(given, asked, door=door) for given, asked in zip(answers, passengers, strict=True)])
-    for given in answers:
-        PREDICTIONS.labels(champion.version, str(given.survived).lower(), door).inc()
+    answers, entries = _score(rows, door=door)
+    log.append(entries)
+    _count(answers, door=door)
     return answers
 
 
@@ -107,11 +97,50 @@ def queue_scoring(*, file: "UploadedFile[Any]", by: User | None) -> ScoringJob:
     return ScoringJob.objects.create(upload=file, name=PurePath(file.name or "upload.csv").name[-200:], created_by=by)
 
 
-def _entry(given: Answer, asked: Passenger, *, door: Door) -> log.Entry:
-    return log.Entry(
-        given.id, given.model_version, given.probability, given.threshold, given.survived,
-        door.value, None, given.created_at, tuple(asked[name] for name in FIELD_NAMES),
-    )  # fmt: skip
+def _score(rows: Sequence[Row], *, door: Door) -> tuple[list[Answer], list[log.Entry]]:
+    """What the champion says of the passengers, for the caller and for the log."""
+    champion = scorer.current()
+    began = time.perf_counter()
+    scored = champion.score(passenger.columns_of(rows))
+    SCORING_SECONDS.observe(time.perf_counter() - began)
+    now, ids = timezone.now(), new_ids(len(rows))
+    version, threshold, source = champion.version, champion.threshold, door.value
+    verdicts, probabilities = scored.survived.tolist(), scored.probabilities.tolist()
+    features = scorer.features_of(scored.matrix)
+    answers = [
+        Answer(id_, survived, probability, threshold, version, named, now)
+        for id_, survived, probability, named in zip(ids, verdicts, probabilities, features, strict=True)
+    ]
+    entries = [
+        log.Entry(id_, version, probability, threshold, survived, source, None, now, row)
+        for id_, survived, probability, row in zip(ids, verdicts, probabilities, rows, strict=True)
+    ]
+    return answers, entries
+
+
+def _count(answers: Sequence[Answer], *, door: Door) -> None:
+    survivors = sum(given.survived for given in answers)
+    for verdict, count in (("true", survivors), ("false", len(answers) - survivors)):
+        if count:
+            PREDICTIONS.labels(answers[0].model_version, verdict, door.value).inc(count)
+
+
+def _row(raw: Mapping[str, Any], *, is_text: bool = False) -> Row:
+    """One passenger's values in the order of the fields; raises Invalid."""
+    values, refusals = contract.check_row(FIELDS, raw, rules=passenger.RULES, is_text=is_text)
+    _refuse(by_field(refusals))
+    return tuple(values.values())
+
+
+def _rows(instances: Sequence[Mapping[str, Any]]) -> list[Row]:
+    """The instances' values, each judged by itself; raises Invalid with each refused field, named by its index."""
+    rows, errors = [], {}
+    for index, raw in enumerate(instances):
+        values, refusals = contract.check_row(FIELDS, raw, rules=passenger.RULES)
+        rows.append(tuple(values.values()))
+        errors.update(by_field(refusals, prefix=f"instances.{index}."))
+    _refuse(errors)
+    return rows
 
 
 def _refuse(errors: Mapping[str, list[tuple[str, str]]]) -> None:

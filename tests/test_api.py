@@ -24,16 +24,16 @@ def test_one_passenger_is_answered_in_the_documented_shape(api: APIClient, champ
     response = api.post(URL, ELISABETH, format="json")
 
     assert response.status_code == 201
-    assert set(response.data) == {
+    assert set(response.json()) == {
         "id", "survived", "probability", "threshold", "model_version", "features", "created_at",
     }  # fmt: skip
-    assert tuple(response.data["features"]) == FEATURES
-    assert response.data["model_version"] == champion.version
-    assert response.data["survived"] is (response.data["probability"] >= response.data["threshold"])
+    assert tuple(response.json()["features"]) == FEATURES
+    assert response.json()["model_version"] == champion.version
+    assert response.json()["survived"] is (response.json()["probability"] >= response.json()["threshold"])
 
 
 def test_what_was_answered_is_in_postgres_after_the_drain(api: APIClient, champion: ModelVersion) -> None:
-    answer = api.post(URL, ELISABETH, format="json").data
+    answer = api.post(URL, ELISABETH, format="json").json()
 
     assert log.drain() == 1
 
@@ -42,28 +42,28 @@ def test_what_was_answered_is_in_postgres_after_the_drain(api: APIClient, champi
 
 
 def test_it_can_be_looked_up_before_the_drain_too(api: APIClient, champion: ModelVersion) -> None:
-    answer = api.post(URL, ELISABETH, format="json").data
+    answer = api.post(URL, ELISABETH, format="json").json()
 
-    found = api.get(f"{URL}{answer['id']}/").data
+    found = api.get(f"{URL}{answer['id']}/").json()
 
     assert found["probability"] == answer["probability"]
     assert found["features"] == answer["features"]
 
 
 def test_a_batch_keeps_the_order(api: APIClient, champion: ModelVersion) -> None:
-    alone = [api.post(URL, person, format="json").data["probability"] for person in CAST]
+    alone = [api.post(URL, person, format="json").json()["probability"] for person in CAST]
 
     together = api.post(f"{URL}batch/", {"instances": CAST}, format="json")
 
     assert together.status_code == 200
-    assert [answer["probability"] for answer in together.data["predictions"]] == alone
+    assert [answer["probability"] for answer in together.json()["predictions"]] == alone
 
 
 def test_one_bad_instance_refuses_all_and_is_named(api: APIClient, champion: ModelVersion) -> None:
     response = api.post(f"{URL}batch/", {"instances": [OWEN, {**OWEN, "age": -1}]}, format="json")
 
     assert response.status_code == 400
-    assert response.data["errors"][0]["attr"] == "instances.1.age"
+    assert response.json()["errors"][0]["attr"] == "instances.1.age"
     assert log.backlog() == 0
 
 
@@ -85,8 +85,8 @@ def test_wrong_input_is_400_with_the_field_named(
     response = api.post(URL, body, format="json")
 
     assert response.status_code == 400
-    assert response.data["type"] == "validation_error"
-    assert response.data["errors"][0]["attr"] == attr
+    assert response.json()["type"] == "validation_error"
+    assert response.json()["errors"][0]["attr"] == attr
 
 
 @pytest.mark.parametrize(
@@ -155,7 +155,7 @@ def test_a_filter_that_cannot_be_read_is_named(api: APIClient, query: str) -> No
     response = api.get(f"{URL}?{query}")
 
     assert response.status_code == 400
-    assert response.data["errors"][0]["attr"] == query.split("=", maxsplit=1)[0]
+    assert response.json()["errors"][0]["attr"] == query.split("=", maxsplit=1)[0]
 
 
 def test_an_ingest_is_accepted_and_can_be_watched(api: APIClient) -> None:
@@ -164,9 +164,9 @@ def test_an_ingest_is_accepted_and_can_be_watched(api: APIClient) -> None:
     response = api.post("/api/v1/datasets/", {"file": file}, format="multipart")
 
     assert response.status_code == 202
-    assert response.data["state"] == "queued"
-    ingestion_services.ingest(Dataset.objects.get(pk=response.data["id"]))
-    watched = api.get(response.headers["Location"]).data
+    assert response.json()["state"] == "queued"
+    ingestion_services.ingest(Dataset.objects.get(pk=response.json()["id"]))
+    watched = api.get(response.headers["Location"]).json()
     assert (watched["state"], watched["row_count"], watched["progress"]) == ("succeeded", 3, 1)
 
 
@@ -182,8 +182,8 @@ def test_a_file_is_scored_row_by_row(api: APIClient, champion: ModelVersion) -> 
         "/api/v1/scoring-jobs/", {"file": SimpleUploadedFile("x.csv", text.encode())}, format="multipart"
     )
     assert response.status_code == 202
-    waiting = api.get(f"/api/v1/scoring-jobs/{response.data['id']}/results.csv")
-    job = ScoringJob.objects.get(pk=response.data["id"])
+    waiting = api.get(f"/api/v1/scoring-jobs/{response.json()['id']}/results.csv")
+    job = ScoringJob.objects.get(pk=response.json()["id"])
 
     scoring.score(job)
 
@@ -198,7 +198,7 @@ def test_a_file_is_scored_row_by_row(api: APIClient, champion: ModelVersion) -> 
 
 
 def test_models_can_be_fetched(api: APIClient, champion: ModelVersion) -> None:
-    found = api.get("/api/v1/models/1/").data
+    found = api.get("/api/v1/models/1/").json()
     onnx = api.get("/api/v1/models/1/artifact/?format=onnx")
 
     assert (found["version"], found["stage"], found["sha256"]) == (1, "champion", champion.sha256)
@@ -214,7 +214,7 @@ def test_a_training_is_accepted(api: APIClient, champion: ModelVersion) -> None:
 
 
 def test_a_passenger_in_the_store(api: APIClient, champion: ModelVersion) -> None:
-    assert tuple(api.get("/api/v1/features/1/").data) == FEATURES
+    assert tuple(api.get("/api/v1/features/1/").json()) == FEATURES
     assert api.get("/api/v1/features/nobody/").status_code == 404
     assert api.get(f"{URL}{uuid.uuid4()}/").status_code == 404
 
@@ -237,7 +237,7 @@ class TestAway:
             response = api.post(URL, ELISABETH, format="json")
 
         assert response.status_code == 201
-        assert Prediction.objects.filter(pk=response.data["id"]).exists()
+        assert Prediction.objects.filter(pk=response.json()["id"]).exists()
 
     def test_a_redelivered_entry_lands_once(self, api: APIClient, champion: ModelVersion) -> None:
         api.post(URL, ELISABETH, format="json")

@@ -226,7 +226,7 @@ def test_an_empty_file_is_refused_by_the_api_at_once(api: APIClient) -> None:
     response = api.post("/api/v1/datasets/", {"file": SimpleUploadedFile("table.csv", b"")}, format="multipart")
 
     assert response.status_code == 400
-    assert [error["detail"] for error in response.data["errors"]] == ["The submitted file is empty."]
+    assert [error["detail"] for error in response.json()["errors"]] == ["The submitted file is empty."]
     assert not Dataset.objects.exists()
 
 
@@ -547,7 +547,7 @@ def address(request: pytest.FixtureRequest, client: Client, api: APIClient) -> C
 
     def api_(uri: str) -> tuple[int, str]:
         response = api.post("/api/v1/datasets/", {"uri": uri}, format="json")
-        details = [error["detail"] for error in response.data.get("errors", [])]
+        details = [error["detail"] for error in response.json().get("errors", [])]
         return response.status_code, " ".join(details)
 
     return page if request.param == "page" else api_

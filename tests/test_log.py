@@ -168,13 +168,13 @@ class TestHistory:
         log.insert([old, young])
         between = {"since": (now - timedelta(hours=3)).isoformat(), "until": (now - timedelta(hours=1)).isoformat()}
 
-        found = api.get(URL, between).data["results"]
+        found = api.get(URL, between).json()["results"]
 
         assert [row["id"] for row in found] == [str(old.id)]
 
 
 def test_it_works(api: APIClient, champion: Any) -> None:
-    answer = api.post(URL, OWEN, format="json").data
+    answer = api.post(URL, OWEN, format="json").json()
 
     assert log.drain() == 1
 
@@ -282,15 +282,15 @@ class TestStream:
     )
     def test_a_name_comes_back_as_it_was_given(self, api: APIClient, champion: Any, name: str) -> None:
         response = api.post(URL, {**OWEN, "name": name}, format="json")
-        assert response.status_code == 201, response.data
+        assert response.status_code == 201, response.json()
 
         assert log.drain() == 1
 
-        assert Prediction.objects.get(pk=response.data["id"]).name == name
+        assert Prediction.objects.get(pk=response.json()["id"]).name == name
 
     def test_a_prediction_is_found_among_many_that_wait(self) -> None:
         early, wanted = entry(timezone.now() - timedelta(hours=1)), entry()
-        _wait(*[entry() for _ in range(log.DRAIN_ROWS)], wanted, b"\xc1" + str(wanted.id).encode())
+        _wait(*[entry() for _ in range(log.DRAIN_ENTRIES)], wanted, b"\xc1" + str(wanted.id).encode())
         _wait(entry(passenger=tuple(str(wanted.id) if value is None else value for value in early.passenger)))
 
         found = log.find(wanted.id)
@@ -337,8 +337,8 @@ class TestStream:
             with connection.cursor() as cursor:
                 cursor.execute("ALTER TABLE predictions_prediction DROP CONSTRAINT away")
 
-        assert response.status_code == 503, response.data
-        assert "cannot be recorded" in response.data["errors"][0]["detail"]
+        assert response.status_code == 503, response.json()
+        assert "cannot be recorded" in response.json()["errors"][0]["detail"]
         assert (log.backlog(), Prediction.objects.count()) == (0, 0)
 
     @pytest.mark.parametrize("refuse", ["_fill", "_misconfigure"])

@@ -80,7 +80,7 @@ _own_styles = csp_update({"style-src": ["'self'", "'unsafe-inline'"]})
 _open: dict[str, Any] = {"permission_classes": [AllowAny], "url_name": "api_schema"}
 
 urlpatterns = [
-    *(path("", include(f"{app}.api")) for app in ("ingestion", "features", "training", "predictions", "monitoring")),
+    *(path("", include(f"{app}.api")) for app in ("predictions", "ingestion", "features", "training", "monitoring")),
     path("runs/", RunList.as_view()),
     path("schema/", SpectacularAPIView.as_view(permission_classes=[AllowAny]), name="api_schema"),
     path("docs/", _own_styles(SpectacularSwaggerSplitView.as_view(**_open)), name="api_docs"),

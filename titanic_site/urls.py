@@ -6,6 +6,8 @@ from django.urls import include, path
 from titanic_site import views
 
 urlpatterns = [
+    # First, as in the file itself the predictions are: addresses are tried in this order.
+    path("api/v1/", include("titanic_site.api")),
     path("", views.home, name="home"),
     *(path("", include(f"{app}.urls")) for app in ("ingestion", "features", "training", "predictions", "monitoring")),
     path("runs/", views.all_runs, name="runs"),
@@ -13,7 +15,6 @@ urlpatterns = [
     path("runs/<str:kind>/<int:pk>/cancel/", views.run_cancel, name="run_cancel"),
     path("pipeline/", views.next_step, name="pipeline"),
     path("schedules/", views.schedules, name="schedules"),
-    path("api/v1/", include("titanic_site.api")),
     path("accounts/", include("django.contrib.auth.urls")),
     path("i18n/", include("django.conf.urls.i18n")),
     path("admin/", admin.site.urls),

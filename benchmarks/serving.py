@@ -1,0 +1,154 @@
+"""What an answer costs, with servers, workers and load on the same cores: as shares of an empty view's rate.
+
+python -m benchmarks.serving [HOME]; a HOME that is kept saves the first start.
+"""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from benchmarks.load import Load, post
+from benchmarks.passengers import SAMPLE
+
+ROOT = Path(__file__).parents[1]
+CONNECTIONS = 8
+ROUNDS, SECONDS = 5, 4.0
+BATCH_ROWS = 1_000
+PEOPLE = 200
+
+
+@contextmanager
+def running(home: Path) -> Iterator[tuple[int, str]]:
+    """The whole product on a free port; yields the port and a token."""
+    port = _free_port()
+    environment = {
+        **os.environ, "TITANIC_HOME": str(home), "PORT": str(port), "DJANGO_SETTINGS_MODULE": "benchmarks.settings",
+        "DATABASE_URL": "", "REDIS_URL": "", "LOG_FORMAT": "",
+    }  # fmt: skip
+    log = home / "up.log"
+    with log.open("w") as out:
+        process = subprocess.Popen(
+            [sys.executable, "manage.py", "up"], cwd=ROOT, env=environment, stdout=out, stderr=out
+        )
+    try:
+        while "READY" not in log.read_text():
+            if process.poll() is not None:
+                raise SystemExit(log.read_text()[-2000:])
+            time.sleep(0.5)
+        yield port, json.loads((home / "credentials.json").read_text())["token"]
+    finally:
+        process.send_signal(signal.SIGINT)
+        process.wait(120)
+
+
+@contextmanager
+def old_service(folder: Path, *, home: Path) -> Iterator[int]:
+    """The stand-in under the same server, with as many processes, and the very forest that is in charge."""
+    import joblib
+    import numpy as np
+
+    from benchmarks.search import examples
+
+    learned = examples().learned
+    pickled = next(home.glob("artifacts/models/*.pkl"))
+    (folder / "model.pkl").write_bytes(pickled.read_bytes())
+    assert joblib
+    np.save(folder / "reference.npy", np.nan_to_num(learned.matrix))
+    port = _free_port()
+    process = subprocess.Popen(
+        [sys.executable, "-m", "granian", "--interface", "wsgi", "benchmarks.old_service:app", "--port", str(port),
+         "--workers", "2", "--blocking-threads", "4", "--log-level", "warning"],
+        cwd=ROOT, env={**os.environ, "OLD_SERVICE": str(folder)},
+    )  # fmt: skip
+    try:
+        _wait_for(port)
+        yield port
+    finally:
+        process.terminate()
+        process.wait(60)
+
+
+def measure(home: Path | None = None) -> dict[str, float]:
+    """Rates as ratios, and the figures that they are ratios to."""
+    with tempfile.TemporaryDirectory(prefix="titanic-bench-") as folder:
+        home = home or Path(folder) / "home"
+        home.mkdir(exist_ok=True)
+        with running(home) as (port, token):
+            return _single(port, token)
+
+
+def _single(port: int, token: str) -> dict[str, float]:
+    people = _people()
+    empty, ours = Load(0.0), Load(0.0)
+    for path, bodies in (("/empty/", [{}]), ("/api/v1/predictions/", people)):
+        post(port, path, bodies, token=token, seconds=1.0, connections=CONNECTIONS)
+    for _ in range(ROUNDS):
+        empty += post(port, "/empty/", people, token=token, seconds=SECONDS, connections=CONNECTIONS)
+        ours += post(port, "/api/v1/predictions/", people, token=token, seconds=SECONDS, connections=CONNECTIONS)
+    return {
+        "empty view, answers a second": empty.rate,
+        "predictions a second": ours.rate,
+        "predictions / empty view": ours.rate / empty.rate,
+        "p99 of a prediction / of the empty view": ours.quantile(0.99) / empty.quantile(0.99),
+        "p99 of a prediction, ms": ours.quantile(0.99) * 1e3,
+        "largest web process, MB": max(_web_memory(port)),
+    }
+
+
+def _people() -> list[dict[str, Any]]:
+    """Passengers of the sample as the API takes them."""
+    import csv
+
+    from ingestion.passenger import FIELDS
+
+    numeric = {field.name: field.is_numeric for field in FIELDS}
+    with SAMPLE.open(encoding="utf-8", newline="") as file:
+        rows = [{name.lower(): text for name, text in row.items()} for row in csv.DictReader(file)]
+    return [
+        {name: float(text) if numeric[name] else text for name, text in row.items() if name in numeric and text}
+        for row in rows[:PEOPLE]
+    ]
+
+
+def _web_memory(port: int) -> Sequence[float]:
+    """Resident memory (MB) of the processes that answer at the port."""
+    servers = [
+        process for process in psutil.process_iter(["cmdline"])
+        if "granian" in " ".join(process.info["cmdline"] or []) and str(port) in process.info["cmdline"]
+    ]  # fmt: skip
+    return [child.memory_info().rss / 1e6 for server in servers for child in server.children()]
+
+
+def _free_port() -> int:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return int(free.getsockname()[1])
+
+
+def _wait_for(port: int) -> None:
+    while True:
+        with socket.socket() as probe:
+            if not probe.connect_ex(("127.0.0.1", port)):
+                return
+        time.sleep(0.2)
+
+
+if __name__ == "__main__":
+    import django
+
+    os.environ.setdefault("DJANGO_SETTINGS_MODULE", "titanic_site.settings")
+    django.setup()
+    found = measure(Path(sys.argv[1]).resolve() if len(sys.argv) > 1 else None)
+    print("\n".join(f"{name:42}{figure:10,.2f}" for name, figure in found.items()))
+    sys.exit()

@@ -1,0 +1,106 @@
+"""The contract for passengers as JSON sends them: what is certainly good is taken at once, all else by the contract.
+
+The declaration is compiled into a type that msgspec converts to. It only knows values in their plainest form; where one
+of the passengers is not plain, nothing is said here, and `check_row` judges them: one contract, in a microsecond.
+"""
+
+import re
+from collections.abc import Mapping, Sequence
+from functools import lru_cache
+from typing import Annotated, Any, Literal
+
+import msgspec
+
+from ingestion.contract import Field, Rule, Value
+
+Row = tuple[Value, ...]
+
+#: Beyond these the contract has words of its own.
+_ORDINARY = 2.0**53
+_MOST_JUDGEMENTS = 4_096
+
+
+class Reader:
+    """Reads passengers for whom `check_row` would have no refusal."""
+
+    def __init__(self, fields: Sequence[Field], *, rules: Sequence[Rule]) -> None:
+        self._fields = fields
+        self._type: Any = list[_struct(fields)]  # type: ignore[misc]
+        self._judges = [_Judge(fields, rule) for rule in rules if rule.severity == "error"]
+
+    def read(self, raws: Sequence[Mapping[str, Any]]) -> list[Row] | None:
+        """The passengers' values in the order of the fields, exactly those of `check_row`; None when one is not plain.
+
+        >>> word = Field("word", "text", is_required=False, is_nullable=True, max_length=4)
+        >>> reader = Reader([word], rules=())
+        >>> reader.read([{"word": " a "}, {"word": ""}, {}]), reader.read([{"word": 1}]), reader.read([{"x": 1}])
+        ([('a',), (None,), (None,)], None, None)
+        """
+        try:
+            found = msgspec.convert(raws, self._type)
+        except (msgspec.ValidationError, OverflowError):
+            return None
+        columns = list(zip(*map(msgspec.structs.astuple, found), strict=True))
+        plain = [_plain(field, column) for field, column in zip(self._fields, columns, strict=True)]
+        if any(column is None for column in plain) or any(judge.objects(plain) for judge in self._judges):
+            return None
+        return list(zip(*plain, strict=True))
+
+
+class _Judge:
+    """A rule; rows that agree in what it reads are judged once."""
+
+    def __init__(self, fields: Sequence[Field], rule: Rule) -> None:
+        names = [field.name for field in fields]
+        self._parts = [
+            (names.index(name), None if pattern is None else re.compile(pattern))
+            for name, pattern in rule.reads.items()
+        ]
+        reads = tuple(rule.reads)
+        self._is_broken = lru_cache(_MOST_JUDGEMENTS)(
+            lambda *values: bool(rule.check(dict(zip(reads, values, strict=True))))
+        )
+
+    def objects(self, columns: Sequence[Any]) -> bool:
+        """Whether one of the rows breaks the rule."""
+        parts = [_parts(columns[place], pattern) for place, pattern in self._parts]
+        return any(self._is_broken(*kind) for kind in set(zip(*parts, strict=True)))
+
+
+def _struct(fields: Sequence[Field]) -> type[msgspec.Struct]:
+    """The fields as a type; what may be missing comes last, and by keyword."""
+    declared = [
+        (field.name, _type(field)) if field.is_required else (field.name, _type(field) | None, None) for field in fields
+    ]
+    return msgspec.defstruct("Plain", declared, forbid_unknown_fields=True, kw_only=True)
+
+
+def _type(field: Field) -> Any:
+    if field.choices:
+        return Literal[field.choices]
+    if field.is_numeric:
+        low = -_ORDINARY if field.minimum is None else field.minimum
+        high = _ORDINARY if field.maximum is None else field.maximum
+        return Annotated[int if field.is_integer else float, msgspec.Meta(ge=low, le=high)]
+    return Annotated[str, msgspec.Meta(max_length=field.max_length)]
+
+
+def _plain(field: Field, column: Sequence[Any]) -> list[Value] | None:
+    """The column as the contract gives it, or None where it must be asked."""
+    values = list(column)
+    if field.kind == "text":
+        values = [value.strip() or None if value else None for value in values]
+        # Where a letter is not printable the contract says which are allowed.
+        if not "".join(filter(None, values)).isprintable() or (field.is_required and None in values):
+            return None
+    elif field.kind == "number":
+        # Minus zero and zero must not become two different rows.
+        values = [value or (None if value is None else 0.0) for value in values]
+    return values if field.default is None else [field.default if value is None else value for value in values]
+
+
+def _parts(column: Sequence[Any], pattern: re.Pattern[str] | None) -> Sequence[Any]:
+    if pattern is None:
+        return column
+    found = (pattern.search(value) if value else None for value in column)
+    return [match and match[0] for match in found]

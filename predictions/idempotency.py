@@ -1,0 +1,54 @@
+"""Asked twice, answered once: a key and what was answered under it, kept for a day beside the stream.
+
+(The IETF draft "The Idempotency-Key HTTP Header Field".) Answer and log entry are written in one step, so that neither
+is there without the other, whoever is killed.
+"""
+
+import hashlib
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+from django.utils.translation import gettext as _
+
+from titanic_site.lib import redis
+from titanic_site.lib.errors import Conflict, Invalid
+
+HEADER = "Idempotency-Key"
+LIFETIME_SECONDS = 24 * 60 * 60
+LONGEST = 255
+_SORTED = msgspec.json.Encoder(order="sorted")
+
+
+@dataclass(frozen=True)
+class Key:
+    """Where an answer is kept, and of which question it is."""
+
+    name: str
+    question: bytes
+
+    @classmethod
+    def of(cls, text: str, *, asker: object, question: Any) -> "Key":
+        """The key that a caller gave; each caller's are apart. Raises Invalid."""
+        if not (text.strip() and text.isprintable() and len(text) <= LONGEST):
+            message = _("Must be 1 to %(most)s printable characters.") % {"most": LONGEST}
+            raise Invalid({HEADER: [("invalid", message)]})
+        digest = hashlib.sha256(f"{asker}\n{text}".encode()).hexdigest()
+        return cls(f"predictions:once:{digest}", hashlib.sha256(_SORTED.encode(question)).digest())
+
+    def answered(self) -> bytes | None:
+        """What was answered; raises Conflict when something else was asked under the key, and RedisAway."""
+        return self.read(redis.ask(("GET", self.name))[0])
+
+    def read(self, kept: bytes | None) -> bytes | None:
+        """The answer in what is kept; raises Conflict when it is one to another question."""
+        if kept is None:
+            return None
+        if not kept.startswith(self.question):
+            message = _("This key was given with another body before: use a new one, or send that body.")
+            raise Conflict(message, field=HEADER)
+        return kept[len(self.question) :]
+
+    def keeping(self, answer: bytes) -> bytes:
+        """What to keep for the answer."""
+        return self.question + answer
