@@ -17,6 +17,12 @@ FEATURES = (
 #: Features that are products or indicators of others: what shifts them shifts those first.
 DERIVED = ("Isalone", "Pclass_Fare", "Age_Fare")
 
+#: What the features are derived from; a title and the name that may tell it are one.
+INPUTS: Mapping[str, tuple[str, ...]] = {
+    **{name: (name,) for name in ("pclass", "sex", "age", "sibsp", "parch", "fare", "embarked", "cabin")},
+    "title": ("title", "name"),
+}
+
 SEX = {"male": 0.0, "female": 1.0}
 EMBARKED = {"C": 0.0, "Q": 1.0, "S": 2.0}
 TITLE = {"Mr": 0.0, "Miss": 1.0, "Mrs": 2.0, "Master": 3.0, "Rare": 4.0}

@@ -18,13 +18,14 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from ingestion.openapi import batch_schema, passenger_schema
-from predictions import idempotency, log, outcomes, services, shadow
+from predictions import explanation, idempotency, log, outcomes, services, shadow
 from predictions.downloads import results_response
 from predictions.models import Prediction, ScoringJob
 from predictions.serializers import (
     AgreementSerializer,
     AnswerSerializer,
     BatchAnswerSerializer,
+    ExplanationSerializer,
     OutcomeSerializer,
     PredictionSerializer,
     ScoringJobSerializer,
@@ -115,6 +116,17 @@ class PredictionDetail(APIView):
         if found is None:
             raise NotFound
         return Response(PredictionSerializer(found).data)
+
+
+class PredictionExplanation(APIView):
+    """Why: each field's share in the answer (exact Shapley values), and what another value would have changed."""
+
+    @extend_schema(responses=ExplanationSerializer)
+    def get(self, request: Request, pk: UUID) -> Response:
+        found = log.find(pk)
+        if found is None:
+            raise NotFound
+        return Response(explanation.explain(found))
 
 
 class PredictionOutcome(APIView):
@@ -216,6 +228,7 @@ urlpatterns = [
     path("predictions/", PredictionList.as_view()),
     path("predictions/batch/", PredictionBatch.as_view()),
     path("predictions/<uuid:pk>/", PredictionDetail.as_view()),
+    path("predictions/<uuid:pk>/explanation/", PredictionExplanation.as_view()),
     path("predictions/<uuid:pk>/outcome/", PredictionOutcome.as_view()),
     path("shadow/<int:version>/", ShadowComparison.as_view()),
     path("scoring-jobs/", ScoringJobList.as_view()),

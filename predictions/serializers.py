@@ -62,6 +62,34 @@ class ScoringJobSerializer(serializers.ModelSerializer[ScoringJob]):
         read_only_fields = fields
 
 
+class ShareSerializer(serializers.Serializer[Any]):
+    """What a field had to do with the answer, in probability."""
+
+    field = serializers.CharField()
+    value = serializers.JSONField(allow_null=True)
+    contribution = serializers.FloatField()
+
+
+class AlternativeSerializer(serializers.Serializer[Any]):
+    """The answer to the same passenger but for one value; what is fixed is nobody's to change."""
+
+    field = serializers.CharField()
+    value = serializers.JSONField(allow_null=True)
+    probability = serializers.FloatField()
+    is_fixed = serializers.BooleanField()
+
+
+class ExplanationSerializer(serializers.Serializer[Any]):
+    """An answer taken apart: the base and all contributions add up to the probability."""
+
+    id = serializers.UUIDField()
+    model_version = serializers.IntegerField()
+    probability = serializers.FloatField()
+    base = serializers.FloatField()
+    contributions = ShareSerializer(many=True)
+    what_if = AlternativeSerializer(many=True)
+
+
 class StrictBooleanField(serializers.BooleanField):
     """True or false; 1, "yes" and null are refused."""
 

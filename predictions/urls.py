@@ -9,6 +9,7 @@ urlpatterns = [
     path("predictions/", views.predictions, name="predictions"),
     path("predictions/outcomes/", views.outcomes_file, name="outcomes"),
     path("predictions/<uuid:pk>/", views.prediction, name="prediction"),
+    path("predictions/<uuid:pk>/why/", views.why, name="why"),
     path("predictions/<uuid:pk>/outcome/", views.outcome, name="outcome"),
     path("predictions/shadow/<int:version>/", views.shadow_comparison, name="shadow"),
     path("scoring/", views.scoring, name="scoring"),

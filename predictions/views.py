@@ -1,5 +1,6 @@
 """The pages of predictions."""
 
+from itertools import groupby
 from typing import Any
 from uuid import UUID
 
@@ -12,7 +13,7 @@ from django.views.decorators.http import require_http_methods, require_POST, req
 from django_htmx.http import reswap
 
 from ingestion.passenger import FIELD_NAMES, LABELS
-from predictions import log, outcomes, scorer, services, shadow
+from predictions import explanation, log, outcomes, scorer, services, shadow
 from predictions.downloads import results_response
 from predictions.forms import OutcomesForm, PassengerForm, ScoringForm
 from predictions.models import Door, Prediction, ScoringJob
@@ -64,6 +65,30 @@ def prediction(request: HttpRequest, pk: UUID) -> HttpResponse:
         "outcome": outcomes.of(pk),
     }
     return render(request, "prediction_detail.html", context)
+
+
+@require_safe
+def why(request: HttpRequest, pk: UUID) -> HttpResponse:
+    """Why the model answered so; a fragment of the prediction's page, or a page of its own."""
+    found = log.find(pk)
+    if found is None:
+        raise Http404
+    made = explanation.explain(found)
+    widest = max(abs(share.contribution) for share in made.contributions) or 1.0
+    context = {
+        "prediction": found,
+        "explanation": made,
+        "shares": [
+            (LABELS[share.field], share.value, share.contribution, round(100 * share.contribution / widest))
+            for share in sorted(made.contributions, key=lambda share: -abs(share.contribution))
+        ],
+        "alternatives": [
+            (LABELS[name], is_fixed, list(group))
+            for (name, is_fixed), group in groupby(made.what_if, key=lambda other: (other.field, other.is_fixed))
+        ],
+    }
+    template = "prediction_why.html" if request.htmx else "prediction_why_page.html"  # type: ignore[attr-defined]
+    return render(request, template, context)
 
 
 @require_POST

@@ -118,6 +118,8 @@ class ModelVersion(models.Model):
     sha256 = models.CharField(gettext_lazy("SHA-256 of the ONNX file"), max_length=64)
     byte_count = models.PositiveIntegerField(gettext_lazy("bytes"))
     golden_rows = models.JSONField(gettext_lazy("golden rows"))
+    # Passengers that it learned from, as explanations compare with: it stays when their dataset is archived.
+    background = models.JSONField(default=list, editable=False)
     created_at = models.DateTimeField(gettext_lazy("created"), auto_now_add=True)
 
     objects = ModelVersionQuerySet.as_manager()

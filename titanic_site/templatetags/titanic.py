@@ -83,6 +83,17 @@ def percent(share: float | None) -> str:
 
 
 @register.filter
+def points(share: float) -> str:
+    """A share of an answer in percentage points, with its sign.
+
+    >>> points(0.1234), points(-0.00001)
+    ('+12.3', '0.0')
+    """
+    text = f"{100 * share:+.1f}"
+    return text[1:] if float(text) == 0 else text
+
+
+@register.filter
 def figure(number: Any) -> str:
     """A number with what precision it deserves; anything else as it is."""
     if isinstance(number, bool):

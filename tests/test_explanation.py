@@ -1,0 +1,183 @@
+"""Why the model answered so: exact, additive, the same at every door, and honest when it cannot be known."""
+
+from itertools import permutations
+from typing import Any
+from uuid import UUID, uuid4
+
+import numpy as np
+import pytest
+from django.test import Client
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as arrays
+from redis.exceptions import ConnectionError as Away
+from rest_framework.test import APIClient
+
+from features.definition import INPUTS, derive
+from ingestion import passenger
+from ingestion.passenger import FIELD_NAMES, FIELDS, FIXED
+from predictions import explanation, log, services, shapley
+from tests.people import CAST, ELISABETH, JAMES, NOBODY, OWEN
+from titanic_site.lib import redis
+from training.models import ModelVersion
+
+URL = "/api/v1/predictions/"
+
+
+def _rows(people: Any = CAST) -> list[Any]:
+    rows = passenger.READER.read(people)
+    assert rows is not None
+    return rows
+
+
+@pytest.fixture(autouse=True)
+def _nothing_loaded() -> None:
+    explanation._load.cache_clear()
+
+
+@given(st.integers(1, 4).flatmap(lambda n: arrays.arrays(float, (2**n, 2), elements=st.floats(-1, 1))))
+def test_shares_are_those_of_the_definition_by_orders(worth: Any) -> None:
+    count = len(worth).bit_length() - 1
+    orders = list(permutations(range(count)))
+    expected = np.zeros((count, 2))
+    for order in orders:
+        coalition = 0
+        for player in order:
+            expected[player] += worth[coalition | 1 << player] - worth[coalition]
+            coalition |= 1 << player
+
+    np.testing.assert_allclose(shapley.values(worth), expected / len(orders), atol=1e-12)
+
+
+def test_who_changes_nothing_has_no_share_and_equals_share_alike() -> None:
+    # The worth is 1 where the first two are both in; the third is nobody.
+    members = shapley.coalitions(3)
+    worth = (members[:, 0] & members[:, 1]).astype(float)[:, None]
+
+    assert shapley.values(worth).ravel().tolist() == pytest.approx([0.5, 0.5, 0.0])
+
+
+def test_the_inputs_are_what_the_features_are_derived_from() -> None:
+    columns = passenger.columns_of(_rows([ELISABETH]))
+    read: set[str] = set()
+
+    class Watched(dict[str, Any]):
+        def __getitem__(self, name: str) -> Any:
+            read.add(name)
+            return super().__getitem__(name)
+
+    derive(Watched(columns))
+    assert read == {name for names in INPUTS.values() for name in names}
+    assert len(INPUTS) == 9
+    assert read <= set(FIELD_NAMES)
+    assert set(FIXED) <= set(INPUTS)
+
+
+def test_base_and_shares_add_up_to_the_answer(champion: ModelVersion) -> None:
+    model = explanation.explainer(champion.version)
+    rows = _rows(CAST * 3)
+
+    base, shares = model.shares(rows)
+
+    answers = model.artifact.score(derive(passenger.columns_of(rows)))
+    np.testing.assert_allclose(base + shares.sum(axis=1), answers, atol=1e-10)
+    np.testing.assert_allclose(base, model.artifact.score(derive(passenger.columns_of(model.background))).mean())
+    assert (np.abs(shares) > 1e-3).any()
+    # Alone and among others, to the last bit that sums in another order leave.
+    np.testing.assert_allclose(model.shares(rows[:1])[1][0], shares[0], atol=1e-12)
+
+
+def test_the_background_is_drawn_from_those_it_learned_from(champion: ModelVersion) -> None:
+    learned = champion.feature_batch.passengers.filter(is_holdout=False).values_list(*FIELD_NAMES)
+
+    assert len(champion.background) == 32
+    assert {tuple(row) for row in champion.background} <= set(learned)
+
+
+def test_the_api_tells_why(api: APIClient, champion: ModelVersion) -> None:
+    answer = api.post(URL, ELISABETH, format="json").json()
+
+    waiting = api.get(f"{URL}{answer['id']}/explanation/")
+    log.drain()
+    redis.client().flushall()
+    drained = api.get(f"{URL}{answer['id']}/explanation/")
+
+    assert waiting.status_code == 200
+    assert waiting.json() == drained.json()
+    told = waiting.json()
+    assert told["probability"] == answer["probability"]
+    assert told["base"] + sum(share["contribution"] for share in told["contributions"]) == pytest.approx(
+        answer["probability"], abs=1e-10
+    )
+    assert [share["field"] for share in told["contributions"]] == list(INPUTS)
+    assert {other["field"]: other["is_fixed"] for other in told["what_if"]} == {
+        other["field"]: other["field"] in FIXED for other in told["what_if"]
+    }
+
+
+def test_what_if_is_what_the_model_really_answers(champion: ModelVersion) -> None:
+    given = services.predict(OWEN)
+    found = log.find(UUID(given.id))
+    assert found is not None
+    told = explanation.explain(found)
+
+    classes = {other.value: other.probability for other in told.what_if if other.field == "pclass"}
+    assert set(classes) == {1, 2}
+    for value, probability in classes.items():
+        assert services.predict({**OWEN, "pclass": value}).probability == probability
+    # Nobody called Mr is a woman: that is no question.
+    assert "sex" not in {other.field for other in told.what_if}
+
+
+def test_an_explanation_is_remembered(api: APIClient, champion: ModelVersion, monkeypatch: pytest.MonkeyPatch) -> None:
+    answer = api.post(URL, JAMES, format="json").json()
+    first = api.get(f"{URL}{answer['id']}/explanation/")
+    monkeypatch.setattr(explanation, "_explain", None)
+
+    assert api.get(f"{URL}{answer['id']}/explanation/").content == first.content
+
+
+def test_without_redis_it_is_made_anew(api: APIClient, champion: ModelVersion, monkeypatch: pytest.MonkeyPatch) -> None:
+    answer = api.post(URL, NOBODY, format="json").json()
+    log.drain()
+
+    def away(*_: Any) -> Any:
+        raise Away
+
+    monkeypatch.setattr(redis, "ask", away)
+    assert api.get(f"{URL}{answer['id']}/explanation/").status_code == 200
+
+
+def test_what_cannot_be_explained_says_why(api: APIClient, champion: ModelVersion) -> None:
+    assert api.get(f"{URL}{uuid4()}/explanation/").status_code == 404
+    answer = api.post(URL, OWEN, format="json").json()
+    log.drain()
+    address = f"{URL}{answer['id']}/explanation/"
+
+    ModelVersion.objects.update(sha256="0" * 64)
+    damaged = api.get(address)
+    assert damaged.status_code == 409
+    assert "sha256" in damaged.json()["errors"][0]["detail"]
+
+    ModelVersion.objects.update(background=[])
+    assert api.get(address).status_code == 409
+    ModelVersion.objects.update(version=champion.version + 7)
+    gone = api.get(address)
+    assert gone.status_code == 409
+    assert "registry" in gone.json()["errors"][0]["detail"]
+
+
+@pytest.mark.parametrize("person", CAST)
+def test_the_page_tells_why(client: Client, champion: ModelVersion, person: dict[str, Any]) -> None:
+    given = services.predict(person)
+
+    assert f"/predictions/{given.id}/why/" in client.get(f"/predictions/{given.id}/").content.decode()
+    page = client.get(f"/predictions/{given.id}/why/")
+    fragment = client.get(f"/predictions/{given.id}/why/", headers={"HX-Request": "true"})
+
+    assert page.status_code == fragment.status_code == 200
+    assert "<html" in page.content.decode()
+    assert "<html" not in fragment.content.decode()
+    for rule in FIELDS[:3]:
+        assert str(passenger.LABELS[rule.name]) in fragment.content.decode()
+    assert client.get(f"/predictions/{uuid4()}/why/").status_code == 404
