@@ -17,9 +17,9 @@ _LARGEST_FAMILY = 2 * _MOST_SIBLINGS + 1
 _TOLERANCE = 0.02
 
 
-def is_legacy(form: Mapping[str, str]) -> bool:
-    """Whether the form speaks the old system's field names."""
-    return any(name in form for name in FEATURES)
+def is_legacy(names: Iterable[str]) -> bool:
+    """Whether a form, or whatever names what it says, speaks the old system's field names."""
+    return not set(FEATURES).isdisjoint(names)
 
 
 def translate(form: Mapping[str, str]) -> tuple[dict[str, Any], list[Refusal]]:

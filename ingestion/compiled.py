@@ -40,6 +40,8 @@ class Reader:
             found = msgspec.convert(raws, self._type)
         except (msgspec.ValidationError, OverflowError):
             return None
+        if not found:
+            return []
         columns = list(zip(*map(msgspec.structs.astuple, found), strict=True))
         plain = [_plain(field, column) for field, column in zip(self._fields, columns, strict=True)]
         if any(column is None for column in plain) or any(judge.objects(plain) for judge in self._judges):

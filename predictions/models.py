@@ -50,6 +50,7 @@ class Door(models.TextChoices):
     API = "api", gettext_lazy("API")
     BATCH = "batch", gettext_lazy("API batch")
     CSV = "csv", gettext_lazy("CSV file")
+    V2 = "v2", gettext_lazy("Inference protocol v2")
 
 
 class ScoringJob(Job):

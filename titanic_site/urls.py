@@ -3,11 +3,14 @@
 from django.contrib import admin
 from django.urls import include, path
 
+from predictions import v2
 from titanic_site import views
 
 urlpatterns = [
     # First, as in the file itself the predictions are: addresses are tried in this order.
     path("api/v1/", include("titanic_site.api")),
+    path("v2", v2.Server.as_view()),
+    path("v2/", include("predictions.v2")),
     path("", views.home, name="home"),
     *(path("", include(f"{app}.urls")) for app in ("ingestion", "features", "training", "predictions", "monitoring")),
     path("runs/", views.all_runs, name="runs"),
