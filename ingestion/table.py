@@ -10,7 +10,7 @@ import re
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import IO, TYPE_CHECKING
+from typing import IO, TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -96,6 +96,52 @@ def read(
             yield _chunk(block, line, header, places, known_only=known_only)
     except (gzip.BadGzipFile, EOFError, zlib.error) as error:
         raise TableError(_BROKEN_GZIP) from error
+
+
+class Part(NamedTuple):
+    """Whole records of a table: where they begin and end (bytes of the unpacked table), and the lines before them."""
+
+    start: int
+    end: int
+    line: int
+
+
+@dataclass(frozen=True)
+class Layout:
+    """What all parts of a table have in common: its headings, and where the known columns stand."""
+
+    header: list[str]
+    places: dict[str, int]
+
+    @classmethod
+    def of(cls, header: list[str], *, known: Sequence[str], required: Sequence[str]) -> "Layout":
+        """The layout that the headings make; raises TableError."""
+        return cls(header, _places(header, known, required, {}))
+
+    def chunk(self, data: bytes, *, line: int) -> Chunk:
+        """The rows of one part, before which there are so many lines."""
+        return _chunk(data, line, self.header, self.places, known_only=False)
+
+
+def split(file: IO[bytes], *, out: IO[bytes]) -> tuple[list[str], list[Part]]:
+    """Cut a table into parts that can be read each by itself, and write it to `out` as plain CSV; raises TableError.
+
+    The whole table is looked at first: when it can be cut, each of its parts can be read.
+    """
+    try:
+        blocks = _records(_unpacked(file))
+        _line, first = next(blocks, (0, b""))
+        header, parts = _header(first), []
+        end = out.write(first)
+        for line, block in blocks:
+            _decoded(block, line)
+            raw = np.frombuffer(block, np.uint8)
+            _refuse_stray_quotes(raw, np.flatnonzero(raw == _QUOTE), np.flatnonzero(raw == _NEWLINE), line)
+            parts.append(Part(end, end + out.write(block), line))
+            end = parts[-1].end
+    except (gzip.BadGzipFile, EOFError, zlib.error) as error:
+        raise TableError(_BROKEN_GZIP) from error
+    return header, parts
 
 
 def _unpacked(file: IO[bytes]) -> IO[bytes]:

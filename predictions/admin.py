@@ -7,7 +7,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
 
 from predictions import log
-from predictions.models import DeadLetter, Outcome, Prediction, ScoringJob, ShadowScore
+from predictions.models import DeadLetter, Outcome, Prediction, ScoringJob, ScoringPart, ShadowScore
 from titanic_site.lib.admin import JobAdmin, ReadOnlyAdmin
 
 
@@ -25,6 +25,15 @@ class ScoringJobAdmin(JobAdmin):
     """Scored files."""
 
     list_display = ("__str__", "name", "state", "row_count", "problem_count", "error", "created_at")
+
+
+@admin.register(ScoringPart)
+class ScoringPartAdmin(ReadOnlyAdmin):
+    """What a scored file was cut into."""
+
+    list_display = ("__str__", "is_done", "row_count", "problem_count", "line")
+    list_filter = ("is_done",)
+    list_select_related = ("job",)
 
 
 @admin.register(DeadLetter)

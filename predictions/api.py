@@ -4,7 +4,7 @@ from typing import Any
 from uuid import UUID
 
 import msgspec
-from django.http import FileResponse
+from django.http import StreamingHttpResponse
 from django.urls import path
 from django.utils.dateparse import parse_datetime
 from django.utils.translation import gettext as _
@@ -29,11 +29,11 @@ from predictions.serializers import (
     OutcomeSerializer,
     PredictionSerializer,
     ScoringJobSerializer,
+    ScoringUploadSerializer,
 )
 from titanic_site.lib.access import Scope
 from titanic_site.lib.api import accepted, checked
 from titanic_site.lib.errors import Conflict, Invalid
-from titanic_site.lib.uploads import UploadSerializer
 from training.models import ModelVersion
 
 
@@ -163,11 +163,12 @@ class ScoringJobList(generics.ListAPIView[ScoringJob]):
     serializer_class = ScoringJobSerializer
     parser_classes = (MultiPartParser,)
 
-    @extend_schema(request={"multipart/form-data": UploadSerializer}, responses={202: ScoringJobSerializer})
+    @extend_schema(request={"multipart/form-data": ScoringUploadSerializer}, responses={202: ScoringJobSerializer})
     def post(self, request: Request) -> Response:
-        asked = checked(UploadSerializer, request)
+        asked = checked(ScoringUploadSerializer, request)
         by = request.user if request.user.is_authenticated else None
-        return accepted(services.queue_scoring(file=asked["file"], by=by), ScoringJobSerializer, request=request)
+        job = services.queue_scoring(file=asked["file"], by=by, is_explained=asked["explain"])
+        return accepted(job, ScoringJobSerializer, request=request)
 
 
 class ScoringJobDetail(generics.RetrieveAPIView[ScoringJob]):
@@ -181,7 +182,7 @@ class ScoringJobResults(APIView):
     """A finished job's file: the input plus the answers."""
 
     @extend_schema(responses={(200, "text/csv"): OpenApiTypes.STR})
-    def get(self, request: Request, pk: int) -> FileResponse:
+    def get(self, request: Request, pk: int) -> StreamingHttpResponse:
         return results_response(generics.get_object_or_404(ScoringJob, pk=pk))
 
 

@@ -1,18 +1,24 @@
 """Scoring results for people and scripts."""
 
-from django.http import FileResponse, Http404
+from django.http import Http404, StreamingHttpResponse
 from django.utils.translation import gettext as _
 
 from predictions.models import ScoringJob
 from titanic_site.lib.errors import Conflict
+from titanic_site.lib.jobs import State
 
 
-def results_response(job: ScoringJob) -> FileResponse:
+def results_response(job: ScoringJob) -> StreamingHttpResponse:
     """The job's results as a download; raises Conflict before there are any."""
-    if not job.results:
+    # A second to import, and only who downloads needs it.
+    from predictions import scoring
+
+    if job.state != State.SUCCEEDED:
         raise Conflict(_("%(job)s has no results yet: it is %(state)s.") % {"job": job, "state": job.state})
-    try:
-        file = job.results.open("rb")
-    except FileNotFoundError as error:
-        raise Http404 from error
-    return FileResponse(file, as_attachment=True, filename=f"results-{job.pk}.csv", content_type="text/csv")
+    if not all(part.results.storage.exists(str(part.results.name)) for part in job.parts.all()):
+        raise Http404
+    headers = {
+        "Content-Disposition": f'attachment; filename="results-{job.pk}.csv"',
+        "Content-Length": str(scoring.result_bytes(job)),
+    }
+    return StreamingHttpResponse(scoring.results(job), content_type="text/csv", headers=headers)

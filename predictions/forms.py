@@ -76,3 +76,8 @@ class ScoringForm(forms.Form):
         help_text=_("UTF-8, headings in the first line, one passenger a line."),
         widget=forms.FileInput(attrs={"accept": ".csv,text/csv"}),
     )
+    explain = forms.BooleanField(
+        label=_("Explain each answer"),
+        help_text=_("Each field's share in it, in columns of their own; for files of up to 2,000 rows."),
+        required=False,
+    )

@@ -63,14 +63,14 @@ class Entry(msgspec.Struct, array_like=True):
     passenger: tuple[int | float | str | None, ...]
 
     def row(self) -> tuple[Any, ...]:
-        """The values of `_COLUMNS`."""
+        """The values of `COLUMNS`."""
         return (
             self.id, self.model_version, self.probability, self.threshold, self.survived,
             self.source, self.scoring_job_id, self.created_at, *self.passenger,
         )  # fmt: skip
 
 
-_COLUMNS = (
+COLUMNS = (
     "id", "model_version", "probability", "threshold", "survived",
     "source", "scoring_job_id", "created_at", *FIELD_NAMES,
 )  # fmt: skip
@@ -238,7 +238,7 @@ def _find_in_stream(prediction_id: UUID) -> Prediction | None:
         with suppress(msgspec.DecodeError):
             for entry in _entries(raw):
                 if entry.id == str(prediction_id):
-                    return Prediction(**dict(zip(_COLUMNS, (prediction_id, *entry.row()[1:]), strict=False)))
+                    return Prediction(**dict(zip(COLUMNS, (prediction_id, *entry.row()[1:]), strict=False)))
     return None
 
 
@@ -323,10 +323,10 @@ def _insert_apart(readable: Sequence[tuple[bytes, list[Entry]]]) -> dict[bytes, 
 
 
 def _insert(entries: Iterable[Entry]) -> None:
-    table, columns = Prediction._meta.db_table, ", ".join(_COLUMNS)
+    table, columns = Prediction._meta.db_table, ", ".join(COLUMNS)
     with connection.cursor() as cursor:
         cursor.execute(f"CREATE TEMP TABLE drained (LIKE {table} INCLUDING DEFAULTS) ON COMMIT DROP")
-        copy_rows("drained", _COLUMNS, (entry.row() for entry in entries))
+        copy_rows("drained", COLUMNS, (entry.row() for entry in entries))
         cursor.execute(
             f"INSERT INTO {table} ({columns}) SELECT {columns} FROM drained ORDER BY id ON CONFLICT DO NOTHING"
         )

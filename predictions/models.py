@@ -7,13 +7,15 @@ from uuid import UUID
 import uuid_utils
 from django.conf import settings
 from django.db import models
+from django.db.models import F
 from django.urls import reverse
 from django.utils import timezone
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
 from ingestion.passenger import PassengerFields, describe
-from titanic_site.lib.jobs import Job, JobQuerySet
+from titanic_site.lib.errors import Conflict
+from titanic_site.lib.jobs import Job, JobQuerySet, State
 
 
 def new_id() -> UUID:
@@ -54,22 +56,28 @@ class Door(models.TextChoices):
 
 
 class ScoringJob(Job):
-    """A CSV file to be scored row by row."""
+    """A CSV file to be scored row by row, in parts that several workers share."""
 
     task_name = "predictions.tasks.score"
     task_argument = "job_id"
     queue = "scoring"
-    inputs = ("upload", "name", "created_by")
+    inputs = ("upload", "name", "created_by", "is_explained")
     kind: ClassVar = gettext_lazy("Score a file")
+    is_resumable = True
 
     name = models.CharField(gettext_lazy("name"), max_length=200)
     upload = models.FileField(gettext_lazy("file"), upload_to="scoring/%Y/%m", max_length=300)
-    results = models.FileField(gettext_lazy("results"), upload_to="scoring/%Y/%m", max_length=300, blank=True)
+    is_explained = models.BooleanField(gettext_lazy("explained"), default=False)
     row_count = models.PositiveIntegerField(gettext_lazy("rows"), null=True, editable=False)
     problem_count = models.PositiveIntegerField(gettext_lazy("problems"), null=True, editable=False)
     created_by = models.ForeignKey(
         settings.AUTH_USER_MODEL, verbose_name=gettext_lazy("by"), null=True, blank=True, on_delete=models.SET_NULL
     )
+    starts = models.PositiveSmallIntegerField(gettext_lazy("starts"), default=0, editable=False)
+    # Written once, when the file is cut: one model, one moment and one header for all parts, whoever scores them.
+    model_version = models.PositiveIntegerField(gettext_lazy("model"), null=True, editable=False)
+    cut_at = models.DateTimeField(null=True, editable=False)
+    header = models.JSONField(null=True, editable=False)
 
     objects = JobQuerySet["ScoringJob"].as_manager()
 
@@ -82,6 +90,46 @@ class ScoringJob(Job):
 
     def get_absolute_url(self) -> str:
         return reverse("scoring_job", args=[self.pk])
+
+    def successor(self) -> Self:
+        """This very job, queued again: it goes on with the parts that are not scored yet."""
+        if self.state == State.SUCCEEDED:
+            return super().successor()
+        if not self._rows().filter(state__in=(State.FAILED, State.CANCELLED)).update(
+            state=State.QUEUED, error="", finished_at=None, sent_at=timezone.now(), starts=0
+        ):  # fmt: skip
+            raise Conflict(_("This run is not over yet: cancel it first."))
+        self.refresh_from_db()
+        return self
+
+    def _claim(self) -> None:
+        super()._claim()
+        self._mine().update(starts=F("starts") + 1)
+        self.refresh_from_db()
+
+
+class ScoringPart(models.Model):
+    """Whole lines of a scoring job's file: scored, logged and done in one transaction, or not at all."""
+
+    job = models.ForeignKey(ScoringJob, on_delete=models.CASCADE, related_name="parts")
+    number = models.PositiveIntegerField(gettext_lazy("number"))
+    start = models.PositiveBigIntegerField(gettext_lazy("from byte"))
+    end = models.PositiveBigIntegerField(gettext_lazy("to byte"))
+    line = models.PositiveIntegerField(gettext_lazy("lines before"))
+    is_done = models.BooleanField(gettext_lazy("done"), default=False)
+    row_count = models.PositiveIntegerField(gettext_lazy("rows"), default=0)
+    problem_count = models.PositiveIntegerField(gettext_lazy("problems"), default=0)
+    results = models.FileField(gettext_lazy("results"), max_length=300, blank=True)
+    result_bytes = models.PositiveBigIntegerField(gettext_lazy("bytes"), default=0)
+
+    class Meta:
+        verbose_name = gettext_lazy("part of a scoring job")
+        verbose_name_plural = gettext_lazy("parts of scoring jobs")
+        ordering = ("job", "number")
+        constraints = [models.UniqueConstraint(fields=["job", "number"], name="scoring_part_once")]
+
+    def __str__(self) -> str:
+        return f"{self.job_id}/{self.number}"
 
 
 _CLOCK_SLACK = timedelta(minutes=1)

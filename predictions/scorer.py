@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -135,6 +136,13 @@ class _Seat:
             logger.info("model %s took charge", version.version)
             self._refusal = None
             refusals.clear(version.version)
+
+
+@lru_cache(maxsize=4)
+def of_version(version: int) -> Champion:
+    """A version as the champion would be, whether or not it is in charge; raises DoesNotExist, ArtifactError."""
+    found = ModelVersion.objects.get(version=version)
+    return Champion(found.version, found.threshold, registry.load(found))
 
 
 _seat = _Seat()

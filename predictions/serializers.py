@@ -11,6 +11,7 @@ from predictions import scorer
 from predictions.agreement import Agreement, Quality
 from predictions.models import Outcome, Prediction, ScoringJob
 from titanic_site.lib.serializers import JOB_FIELDS
+from titanic_site.lib.uploads import UploadSerializer
 
 
 class AnswerSerializer(serializers.Serializer[Any]):
@@ -53,12 +54,18 @@ class PredictionSerializer(serializers.ModelSerializer[Prediction]):
         return scorer.features_of_passenger(self.get_passenger(prediction))
 
 
+class ScoringUploadSerializer(UploadSerializer):
+    """A file to be scored."""
+
+    explain = serializers.BooleanField(default=False)
+
+
 class ScoringJobSerializer(serializers.ModelSerializer[ScoringJob]):
     """A file being scored."""
 
     class Meta:
         model = ScoringJob
-        fields = (*JOB_FIELDS, "name", "row_count", "problem_count")
+        fields = (*JOB_FIELDS, "name", "row_count", "problem_count", "model_version", "is_explained")
         read_only_fields = fields
 
 

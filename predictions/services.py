@@ -22,7 +22,7 @@ from predictions import log, scorer
 from predictions.idempotency import LIFETIME_SECONDS, Key
 from predictions.metrics import PREDICTIONS, SCORING_SECONDS
 from predictions.models import Door, ScoringJob, new_ids
-from titanic_site.lib.errors import Invalid, TooLarge
+from titanic_site.lib.errors import Conflict, Invalid, TooLarge
 
 LARGEST_BATCH = 10_000
 
@@ -89,12 +89,17 @@ def answer(rows: Sequence[Row], *, door: Door) -> list[Answer]:
     return answers
 
 
-def queue_scoring(*, file: "UploadedFile[Any]", by: User | None) -> ScoringJob:
-    """A queued scoring of an uploaded CSV file, kept in storage."""
+def queue_scoring(*, file: "UploadedFile[Any]", by: User | None, is_explained: bool = False) -> ScoringJob:
+    """A queued scoring of an uploaded CSV file, kept in storage; raises TooLarge, Conflict."""
     if (file.size or 0) > settings.LARGEST_UPLOAD:
         most = settings.LARGEST_UPLOAD // 1024**2
         raise TooLarge(_("The file is larger than %(most)s MB. Split it.") % {"most": most}, field="file")
-    return ScoringJob.objects.create(upload=file, name=PurePath(file.name or "upload.csv").name[-200:], created_by=by)
+    # Before the file is kept: what is refused leaves nothing behind.
+    if ScoringJob.objects.open().filter(created_by=by).count() >= settings.MOST_OPEN_JOBS:
+        message = _("%(most)s of your files are being scored already: wait for one of them, or cancel it.")
+        raise Conflict(message % {"most": settings.MOST_OPEN_JOBS})
+    name = PurePath(file.name or "upload.csv").name[-200:]
+    return ScoringJob.objects.create(upload=file, name=name, created_by=by, is_explained=is_explained)
 
 
 def _score(rows: Sequence[Row], *, door: Door) -> tuple[list[Answer], list[log.Entry]]:

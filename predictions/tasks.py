@@ -11,6 +11,12 @@ def score(*, job_id: int) -> None:
     scoring.score(ScoringJob.objects.get(pk=job_id))
 
 
+@job_task(queue="scoring")
+def help_to_score(*, job_id: int) -> None:
+    """Take parts of a file that another worker is scoring."""
+    scoring.help_with(job_id)
+
+
 @job_task(queue="fast")
 def drain() -> None:
     """Move the prediction stream into Postgres."""

@@ -6,7 +6,8 @@ from uuid import UUID
 
 from django.contrib import messages
 from django.contrib.auth.decorators import login_not_required
-from django.http import FileResponse, Http404, HttpRequest, HttpResponse
+from django.db.models import Count, Q
+from django.http import Http404, HttpRequest, HttpResponse, StreamingHttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
@@ -17,6 +18,7 @@ from predictions import explanation, log, outcomes, scorer, services, shadow
 from predictions.downloads import results_response
 from predictions.forms import OutcomesForm, PassengerForm, ScoringForm
 from predictions.models import Door, Prediction, ScoringJob
+from titanic_site.lib import throttles
 from titanic_site.lib.errors import Invalid
 from titanic_site.lib.pages import page
 from titanic_site.lib.views import started
@@ -27,6 +29,8 @@ from training.models import ModelVersion
 @require_POST
 def predict(request: HttpRequest) -> HttpResponse:
     """Answer the form, or show what to correct."""
+    if not request.user.is_authenticated:
+        throttles.refuse_address(request)
     form = PassengerForm(request.POST)
     form.is_valid()
     try:
@@ -138,17 +142,21 @@ def score(request: HttpRequest) -> HttpResponse:
         context = {"page": page(ScoringJob.objects.all(), request), "form": form}
         return render(request, "scoring_list.html", context, status=400)
     by: Any = request.user if request.user.is_authenticated else None
-    return started(request, services.queue_scoring(file=form.cleaned_data["file"], by=by), _("The scoring has begun."))
+    asked = form.cleaned_data
+    job = services.queue_scoring(file=asked["file"], by=by, is_explained=asked["explain"])
+    return started(request, job, _("The scoring has begun."))
 
 
 @require_safe
 def scoring_job(request: HttpRequest, pk: int) -> HttpResponse:
     """One scoring job."""
-    return render(request, "scoring_detail.html", {"job": get_object_or_404(ScoringJob, pk=pk)})
+    job = get_object_or_404(ScoringJob, pk=pk)
+    parts = job.parts.aggregate(all=Count("pk"), done=Count("pk", filter=Q(is_done=True)))
+    return render(request, "scoring_detail.html", {"job": job, "parts": parts})
 
 
 @require_safe
-def scoring_results(request: HttpRequest, pk: int) -> FileResponse:
+def scoring_results(request: HttpRequest, pk: int) -> StreamingHttpResponse:
     """A finished job's file."""
     return results_response(get_object_or_404(ScoringJob, pk=pk))
 
@@ -159,6 +167,8 @@ def _filters(request: HttpRequest) -> dict[str, Any]:
     filters: dict[str, Any] = {}
     if query.get("model", "").isdecimal() and len(query["model"]) < 10:  # noqa: PLR2004
         filters["model_version"] = int(query["model"])
+    if query.get("job", "").isdecimal() and len(query["job"]) < 10:  # noqa: PLR2004
+        filters["scoring_job_id"] = int(query["job"])
     if query.get("survived") in ("0", "1"):
         filters["survived"] = query["survived"] == "1"
     if query.get("door") in Door.values:

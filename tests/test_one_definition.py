@@ -107,7 +107,7 @@ def by_file(passengers: Sequence[Row]) -> Answers:
     scoring.score(job)
     job.refresh_from_db()
     assert job.problem_count == 0
-    with job.results.open("rt") as results:
+    with io.StringIO(b"".join(scoring.results(job)).decode(), newline="") as results:
         probabilities = [row["probability"] for row in csv.DictReader(io.StringIO(results.read()))]
     logged = Prediction.objects.filter(scoring_job_id=job.pk).order_by("pk")
     kept = [{name: getattr(row, name) for name in FIELD_NAMES} for row in logged]

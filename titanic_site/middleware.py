@@ -9,7 +9,7 @@ from django.shortcuts import render
 from django_htmx.http import reselect, retarget
 from django_htmx.middleware import HtmxDetails
 
-from titanic_site.lib.errors import TitanicError, Unavailable, as_refusal
+from titanic_site.lib.errors import TitanicError, Unavailable, as_refusal, retry_headers
 
 
 class HtmxRequest(HttpRequest):
@@ -35,8 +35,12 @@ class RefusalMiddleware:
             # Who is signed in may be just what cannot be asked.
             request.user = AnonymousUser()
         if cast("HtmxRequest", request).htmx:
-            return _fragment(request, refusal)
-        return render(request, "refusal.html", {"error": refusal}, status=refusal.status)
+            response = _fragment(request, refusal)
+        else:
+            response = render(request, "refusal.html", {"error": refusal}, status=refusal.status)
+        for name, value in retry_headers(refusal).items():
+            response[name] = value
+        return response
 
 
 def _fragment(request: HttpRequest, refusal: TitanicError) -> HttpResponse:

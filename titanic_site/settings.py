@@ -111,6 +111,8 @@ STORAGES = {
     "staticfiles": {"BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"},
 }
 LARGEST_UPLOAD = 2 * 1024**3
+#: So many files may one person have scored at a time.
+MOST_OPEN_JOBS = 5
 #: So many of the newest feature batches stay in Redis, beside the current one and those that models in use stand on.
 FEATURE_BATCHES_KEPT = 5
 DATA_UPLOAD_MAX_MEMORY_SIZE = 10 * 1024**2
@@ -176,8 +178,7 @@ REST_FRAMEWORK = {
     "EXCEPTION_HANDLER": "titanic_site.lib.api_errors.api_exception_handler",
     # `?format=onnx` is ours.
     "URL_FORMAT_OVERRIDE": None,
-    "DEFAULT_THROTTLE_CLASSES": [],
-    "DEFAULT_THROTTLE_RATES": {"predict": ENV.throttle_predict, "anon": ENV.throttle_anon},
+    "DEFAULT_THROTTLE_CLASSES": ["titanic_site.lib.throttles.TokenThrottle"] if ENV.throttle_predict else [],
 }
 KNOX_TOKEN_MODEL = "titanic_site.AccessToken"
 # knox's only table is swapped for ours, yet its migrations would make it.

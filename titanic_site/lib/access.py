@@ -61,6 +61,19 @@ class _Seen(NamedTuple):
 class RememberingTokenAuthentication(TokenAuthentication):  # type: ignore[misc]
     """knox's tokens; one seen a moment ago costs a hash and no query."""
 
+    def authenticate(self, request: Request) -> tuple[User, Any] | None:
+        """Who asks; None for nobody. An address that has no valid token is counted."""
+        from titanic_site.lib import throttles
+
+        try:
+            found: tuple[User, Any] | None = super().authenticate(request)
+        except AuthenticationFailed:
+            throttles.refuse_address(request)
+            raise
+        if found is None:
+            throttles.refuse_address(request)
+        return found
+
     def authenticate_credentials(self, token: bytes) -> tuple[User, Any]:
         """The token's user and row; raises AuthenticationFailed."""
         if not token.isalnum():

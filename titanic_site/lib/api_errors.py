@@ -7,15 +7,14 @@ from drf_standardized_errors.handler import exception_handler
 from rest_framework import exceptions
 from rest_framework.response import Response
 
-from titanic_site.lib.errors import Unavailable, as_refusal, error_body
+from titanic_site.lib.errors import as_refusal, error_body, retry_headers
 
 
 def api_exception_handler(exc: Exception, context: Any) -> Response | None:
     """DRF's exceptions through drf-standardized-errors, ours in the same shape."""
     refusal = as_refusal(exc)
     if refusal is not None:
-        headers = {"Retry-After": "5"} if isinstance(refusal, Unavailable) else None
-        return Response(error_body(refusal), status=refusal.status, headers=headers)
+        return Response(error_body(refusal), status=refusal.status, headers=retry_headers(refusal))
     if isinstance(exc, UnicodeDecodeError):
         exc = exceptions.ParseError(_("The body is not valid UTF-8."))
     return exception_handler(exc, context)

@@ -21,6 +21,8 @@ class TitanicError(Exception):
 
     code = "error"
     status: int = HTTPStatus.BAD_REQUEST
+    #: Seconds after which to try again, where that may help.
+    wait: int | None = None
 
     def __init__(self, message: str, *, field: str | None = None) -> None:
         super().__init__(message)
@@ -47,6 +49,18 @@ class Unavailable(TitanicError):
 
     code = "unavailable"
     status = HTTPStatus.SERVICE_UNAVAILABLE
+    wait = 5
+
+
+class TooMany(TitanicError):
+    """Asked more often than this installation allows."""
+
+    code = "throttled"
+    status = HTTPStatus.TOO_MANY_REQUESTS
+
+    def __init__(self, *, wait: int) -> None:
+        super().__init__(_("Too many requests. Try again in %(wait)s seconds.") % {"wait": wait})
+        self.wait = wait
 
 
 class Invalid(TitanicError):
@@ -74,6 +88,11 @@ def as_refusal(error: Exception) -> TitanicError | None:
         logger.warning("a service is away: %s", error)
         return Unavailable(_("A service is away for the moment. Try again in a few seconds."))
     return None
+
+
+def retry_headers(error: TitanicError) -> dict[str, str]:
+    """When to try again, for a machine."""
+    return {} if error.wait is None else {"Retry-After": str(error.wait)}
 
 
 def error_body(error: TitanicError) -> dict[str, Any]:

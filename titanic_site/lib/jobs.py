@@ -32,6 +32,8 @@ RENEWAL_SECONDS = 1.0
 _LEAST_TO_FORETELL = 0.02
 #: A queued job is published again when nobody took it for this long; a second message is harmless.
 RESEND_AFTER = timedelta(seconds=60)
+#: A job that goes on where its worker died does so until it has been started so often.
+MOST_STARTS = 5
 
 
 class NotClaimed(Exception):
@@ -86,6 +88,8 @@ class Job(models.Model):
     queue: ClassVar[str] = "default"
     inputs: ClassVar[tuple[str, ...]] = ()
     kind: ClassVar[Any]
+    #: Whether it goes on where its worker died: such a kind counts its `starts`.
+    is_resumable: ClassVar[bool] = False
     _lease: "_Lease"
     _is_concluded = False
     #: Told of each report, for whoever watches in this very process.
@@ -305,6 +309,11 @@ def sweep() -> tuple[int, int]:
     closed = sent = 0
     for model in kinds():
         jobs: JobQuerySet[Job] = JobQuerySet(model)
+        if model.is_resumable:
+            # Sent again below.
+            jobs.abandoned().filter(models.Q(starts__lt=MOST_STARTS)).update(
+                state=State.QUEUED, sent_at=timezone.now() - 2 * RESEND_AFTER, lease_expires_at=None
+            )
         closed += jobs.abandoned().update(
             state=State.FAILED,
             error=_("The worker stopped in the middle of this run. Start it again."),

@@ -2,9 +2,16 @@
 
 import re
 from collections.abc import Iterable
+from typing import TYPE_CHECKING
 
-_NUMBER = re.compile(r"[+-]?[\d.]+([eE][+-]?\d+)?", re.ASCII)
-_STARTS_FORMULA = ("=", "+", "-", "@", "\t", "\r")
+if TYPE_CHECKING:
+    import polars as pl
+
+# Both are read by two engines: no \d, which one of them knows in every script.
+_NUMBER_PATTERN = r"[+-]?[0-9.]+(?:[eE][+-]?[0-9]+)?"
+_STARTS_FORMULA_PATTERN = r"\A[=+\-@\t\r]"
+_NUMBER = re.compile(_NUMBER_PATTERN)
+_STARTS_FORMULA = re.compile(_STARTS_FORMULA_PATTERN)
 
 
 def safe(row: Iterable[object]) -> list[str]:
@@ -14,6 +21,20 @@ def safe(row: Iterable[object]) -> list[str]:
     ["'=cmd|' /C calc'!A0", '-1.5', '']
     """
     return [_safe("" if cell is None else str(cell)) for cell in row]
+
+
+def safe_cell(name: str) -> "pl.Expr":
+    """The same for a column of text cells at once; an empty cell becomes a missing one, which is written as nothing.
+
+    >>> import polars as pl
+    >>> pl.DataFrame({"x": ["=1+1", "-1.5", "", "a"]}).select(safe_cell("x"))["x"].to_list()
+    ["'=1+1", '-1.5', None, 'a']
+    """
+    import polars as pl
+
+    cell = pl.col(name)
+    is_formula = cell.str.contains(_STARTS_FORMULA_PATTERN) & ~cell.str.contains(rf"\A(?:{_NUMBER_PATTERN})\z")
+    return pl.when(cell != "").then(pl.when(is_formula).then(pl.lit("'") + cell).otherwise(cell)).alias(name)
 
 
 def as_written(cell: str) -> str:
@@ -26,4 +47,4 @@ def as_written(cell: str) -> str:
 
 
 def _safe(cell: str) -> str:
-    return f"'{cell}" if cell.startswith(_STARTS_FORMULA) and not _NUMBER.fullmatch(cell) else cell
+    return f"'{cell}" if _STARTS_FORMULA.match(cell) and not _NUMBER.fullmatch(cell) else cell

@@ -1,6 +1,5 @@
-"""python manage.py score_file IN OUT"""
+"""python manage.py score_file IN OUT [--explain]"""
 
-import shutil
 from pathlib import Path
 from typing import Any
 
@@ -20,14 +19,19 @@ class Command(StepCommand):
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("input", type=Path)
         parser.add_argument("output", type=Path)
+        parser.add_argument("--explain", action="store_true", help="with each field's share in each answer")
 
     def step(self, **options: Any) -> str:
         try:
             with options["input"].open("rb") as file:
-                job = ScoringJob.objects.create(upload=File(file, options["input"].name), name=options["input"].name)
+                job = ScoringJob.objects.create(
+                    upload=File(file, options["input"].name),
+                    name=options["input"].name[-200:],
+                    is_explained=options["explain"],
+                )
             scoring.score(job)
-            with job.results.open("rb") as results, options["output"].open("wb") as out:
-                shutil.copyfileobj(results, out)
+            with options["output"].open("wb") as out:
+                out.writelines(scoring.results(job))
         except OSError as error:
             raise TitanicError(f"{error.filename}: {error.strerror}.") from error
         message = _("%(job)s: %(rows)s rows scored into %(path)s, %(problems)s of them refused.")

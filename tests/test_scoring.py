@@ -1,0 +1,361 @@
+"""Scoring files: in parts, by several workers, once, whatever is killed, cancelled or started again."""
+
+import csv
+import gzip
+import io
+import os
+import random
+import signal
+import subprocess
+import sys
+import threading
+import time
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import pytest
+from django.conf import settings
+from django.core.files.uploadedfile import SimpleUploadedFile
+from django.core.management import CommandError, call_command
+from django.db import connection, connections
+from django.utils import timezone
+from rest_framework.test import APIClient
+
+from benchmarks.passengers import make
+from features.definition import INPUTS
+from ingestion import table as tables
+from predictions import scorer, scoring, services
+from predictions.models import Prediction, ScoringJob, ScoringPart
+from tests.people import CAST, ELISABETH, OWEN, table
+from titanic_site import embedded
+from titanic_site.lib import jobs
+from titanic_site.lib.errors import TitanicError
+from titanic_site.lib.jobs import State
+from training.models import ModelVersion
+
+ROW_COUNT = 60_000
+
+
+def queue(text: str | bytes, **options: Any) -> ScoringJob:
+    data = text.encode() if isinstance(text, str) else text
+    return services.queue_scoring(file=SimpleUploadedFile("table.csv", data), by=None, **options)
+
+
+def scored(text: str | bytes, **options: Any) -> tuple[ScoringJob, list[dict[str, str]]]:
+    job = queue(text, **options)
+    scoring.score(job)
+    return job, rows_of(job)
+
+
+def rows_of(job: ScoringJob) -> list[dict[str, str]]:
+    text = b"".join(scoring.results(job))
+    assert len(text) == scoring.result_bytes(job)
+    return list(csv.DictReader(io.StringIO(text.decode(), newline="")))
+
+
+@pytest.fixture
+def small_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Some rows make a part."""
+    monkeypatch.setattr(tables, "BLOCK_BYTES", 600)
+
+
+def people(count: int) -> str:
+    return table(*(CAST[number % len(CAST)] for number in range(count)))
+
+
+def test_parts_together_are_what_the_whole_is(champion: ModelVersion, monkeypatch: pytest.MonkeyPatch) -> None:
+    _whole, expected = scored(people(100))
+    monkeypatch.setattr(tables, "BLOCK_BYTES", 600)
+
+    job, found = scored(people(100))
+
+    assert job.parts.count() > 5
+    assert found == expected
+    assert (job.row_count, job.problem_count, job.model_version) == (100, 0, champion.version)
+    assert Prediction.objects.filter(scoring_job_id=job.pk).count() == 100
+    answers = [given.probability for given in services.predict_batch(CAST)]
+    assert [float(row["probability"]) for row in found[:4]] == answers
+
+
+@pytest.mark.usefixtures("small_parts")
+def test_what_is_wrong_with_a_row_stands_beside_it(champion: ModelVersion) -> None:
+    lines = people(40).splitlines()
+    lines[18] = lines[18].replace('"3"', '"9"')
+    lines[30] = "1,2"
+    lines[33] = lines[33].replace('"Allen, Miss. Elisabeth Walton"', '"=cmd()"')
+
+    job, found = scored("\n".join(lines) + "\n")
+
+    assert (job.row_count, job.problem_count) == (40, 2)
+    wrong = [(number, row["error"]) for number, row in enumerate(found, start=1) if row["error"]]
+    assert [number for number, _error in wrong] == [18, 30]
+    assert wrong[0][1].startswith("pclass: ")
+    assert found[17]["probability"] == found[29]["probability"] == ""
+    assert found[32]["Name"] == "'=cmd()"
+    assert Prediction.objects.filter(scoring_job_id=job.pk).count() == 38
+
+
+@pytest.mark.usefixtures("small_parts")
+def test_a_packed_file_is_cut_too(champion: ModelVersion) -> None:
+    text = people(60)
+
+    assert scored(gzip.compress(text.encode()))[1] == scored(text)[1]
+
+
+@pytest.mark.usefixtures("small_parts")
+def test_the_model_of_the_start_scores_all_parts(champion: ModelVersion, monkeypatch: pytest.MonkeyPatch) -> None:
+    job = queue(people(60))
+    take, count = scoring._score_next, 0
+
+    def forget_the_champion_after_two(*args: Any) -> bool:
+        nonlocal count
+        count += 1
+        if count == 2:
+            ModelVersion.objects.update(stage="retired")
+            scorer.forget()
+        return take(*args)
+
+    monkeypatch.setattr(scoring, "_score_next", forget_the_champion_after_two)
+    scoring.score(job)
+
+    assert {row["model_version"] for row in rows_of(job)} == {str(champion.version)}
+
+
+@pytest.mark.usefixtures("small_parts")
+def test_what_breaks_off_goes_on_with_the_other_parts(champion: ModelVersion, monkeypatch: pytest.MonkeyPatch) -> None:
+    job = queue(people(60))
+    log_rows, calls = scoring._log, 0
+
+    def fail_at_the_third(*args: Any) -> None:
+        nonlocal calls
+        calls += 1
+        log_rows(*args)
+        if calls == 3:
+            raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(scoring, "_log", fail_at_the_third)
+    with pytest.raises(OSError, match="No space"):
+        scoring.score(job)
+    job.refresh_from_db()
+    done = job.parts.filter(is_done=True).count()
+    assert (job.state, done) == (State.FAILED, 2)
+    assert Prediction.objects.filter(scoring_job_id=job.pk).count() == sum(
+        job.parts.filter(is_done=True).values_list("row_count", flat=True)
+    )
+
+    again = job.successor()
+    assert again.pk == job.pk
+    scoring.score(again)
+
+    assert len(rows_of(again)) == 60
+    assert Prediction.objects.filter(scoring_job_id=job.pk).count() == 60
+
+
+@pytest.mark.usefixtures("small_parts")
+def test_a_cancelled_job_stops_and_goes_on(champion: ModelVersion, monkeypatch: pytest.MonkeyPatch) -> None:
+    job = queue(people(60))
+    take = scoring._score_next
+
+    def cancel_after_one(*args: Any) -> bool:
+        found = take(*args)
+        ScoringJob.objects.get(pk=job.pk).cancel()
+        job._lease.is_lost = True
+        return found
+
+    monkeypatch.setattr(scoring, "_score_next", cancel_after_one)
+    with pytest.raises(jobs.Cancelled):
+        scoring.score(job)
+    assert job.parts.filter(is_done=True).count() == 1
+    monkeypatch.undo()
+
+    scoring.score(ScoringJob.objects.get(pk=job.pk).successor())
+
+    assert Prediction.objects.filter(scoring_job_id=job.pk).count() == 60
+
+
+@pytest.mark.usefixtures("small_parts")
+def test_helpers_take_parts_and_none_twice(champion: ModelVersion) -> None:
+    job = queue(people(400))
+    scoring_errors: list[BaseException] = []
+
+    def help_out() -> None:
+        try:
+            while ScoringJob.objects.get(pk=job.pk).state in (State.QUEUED, State.RUNNING):
+                scoring.help_with(job.pk)
+        except BaseException as error:  # noqa: BLE001
+            scoring_errors.append(error)
+        finally:
+            connections.close_all()
+
+    helpers = [threading.Thread(target=help_out) for _ in range(3)]
+    for helper in helpers:
+        helper.start()
+    scoring.score(job)
+    for helper in helpers:
+        helper.join()
+
+    assert scoring_errors == []
+    assert len(rows_of(job)) == 400
+    assert Prediction.objects.filter(scoring_job_id=job.pk).count() == 400
+
+
+def test_a_job_whose_worker_died_is_queued_again_a_few_times(champion: ModelVersion) -> None:
+    job = queue(people(4))
+    for start in range(1, jobs.MOST_STARTS + 1):
+        job._claim()
+        ScoringJob.objects.update(lease_expires_at=timezone.now() - timedelta(seconds=1))
+        jobs.sweep()
+        job.refresh_from_db()
+        assert job.starts == start
+        assert job.state == (State.QUEUED if start < jobs.MOST_STARTS else State.FAILED)
+
+
+def test_each_answer_is_explained_when_asked_for(champion: ModelVersion) -> None:
+    _job, found = scored(people(4), is_explained=True)
+
+    for row in found:
+        shares = [float(row[f"why_{name}"]) for name in INPUTS]
+        assert float(row["base"]) + sum(shares) == pytest.approx(float(row["probability"]), abs=1e-10)
+
+
+def test_too_many_rows_are_not_explained(champion: ModelVersion, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(scoring, "MOST_EXPLAINED", 3)
+
+    with pytest.raises(TitanicError, match="3 rows"):
+        scored(people(4), is_explained=True)
+    assert not Prediction.objects.exists()
+
+
+HOSTILE = {
+    "empty": b"",
+    "header only": table().encode(),
+    "blank lines": table().encode() + b"\n\n\n",
+    "no header": b"1,2,3\n4,5,6\n",
+    "stray quote at the end": people(50).encode() + b'5,1,3,a"b,male,1,0,0,x,1,,S\n',
+    "unclosed quote": people(50).encode() + b'5,1,3,"a,male,1,0,0,x,1,,S\n',
+    "no UTF-8": people(50).encode() + b"\xff\n",
+    "a line without an end": people(2).encode() + b"x" * (3 * 1024**2),
+    "UTF-16": people(2).encode("utf-16"),
+    "carriage returns": people(2).replace("\n", "\r").encode(),
+    "damaged gzip": gzip.compress(people(50).encode())[:-9],
+}
+
+
+@pytest.mark.parametrize("case", HOSTILE)
+@pytest.mark.usefixtures("small_parts")
+def test_what_is_no_table_is_refused_whole(case: str, champion: ModelVersion) -> None:
+    job = queue(HOSTILE[case])
+
+    with pytest.raises(TitanicError):
+        scoring.score(job)
+    job.refresh_from_db()
+    assert job.state == State.FAILED
+    assert job.error
+    assert not Prediction.objects.exists()
+
+
+@pytest.mark.parametrize("text", ["\ufeff" + people(3), people(3).replace("\n", "\r\n"), people(3).rstrip("\n")])
+def test_other_manners_of_writing_are_read(text: str, champion: ModelVersion) -> None:
+    assert len(scored(text)[1]) == 3
+
+
+def test_a_file_of_bad_rows_only_has_results(champion: ModelVersion) -> None:
+    job, found = scored(table({**OWEN, "pclass": 7}, {**ELISABETH, "sex": "x"}))
+
+    assert (job.row_count, job.problem_count) == (2, 2)
+    assert all(row["error"] for row in found)
+
+
+def test_a_lost_upload_fails_the_job(champion: ModelVersion) -> None:
+    job = queue(people(3))
+    Path(job.upload.path).unlink()
+
+    with pytest.raises(FileNotFoundError):
+        scoring.score(job)
+    assert ScoringJob.objects.get(pk=job.pk).state == State.FAILED
+
+
+def test_lost_results_are_a_404(api: APIClient, champion: ModelVersion) -> None:
+    job, _found = scored(people(3))
+    Path(job.parts.get().results.path).unlink()
+
+    assert api.get(f"/api/v1/scoring-jobs/{job.pk}/results.csv").status_code == 404
+
+
+def test_a_person_has_some_files_scored_at_a_time(api: APIClient, champion: ModelVersion) -> None:
+    def send() -> Any:
+        upload = SimpleUploadedFile("x.csv", people(1).encode())
+        return api.post("/api/v1/scoring-jobs/", {"file": upload, "explain": "true"}, format="multipart")
+
+    codes = [send().status_code for _ in range(settings.MOST_OPEN_JOBS + 1)]
+
+    assert codes == [202] * settings.MOST_OPEN_JOBS + [409]
+    ScoringJob.objects.update(state=State.SUCCEEDED)
+    assert send().status_code == 202
+    assert ScoringJob.objects.latest().is_explained
+
+
+def test_the_command_scores_and_explains(champion: ModelVersion, tmp_path: Path) -> None:
+    (tmp_path / "in.csv").write_text(people(3))
+
+    call_command("score_file", str(tmp_path / "in.csv"), str(tmp_path / "out.csv"), "--explain", stdout=io.StringIO())
+
+    with (tmp_path / "out.csv").open(newline="") as file:
+        assert len([row for row in csv.DictReader(file) if float(row["base"]) > 0]) == 3
+    with pytest.raises(CommandError):
+        call_command("score_file", str(tmp_path / "none.csv"), str(tmp_path / "out.csv"))
+
+
+def _start(path: Path, code: str) -> "subprocess.Popen[bytes]":
+    """A process of its own on this test's database."""
+    host = quote(connection.settings_dict["HOST"], safe="")
+    environment = {
+        **os.environ,
+        "DATABASE_URL": f"postgres://titanic@{host}/{connection.settings_dict['NAME']}",
+        "SECRET_KEY": settings.SECRET_KEY,
+        "REDIS_URL": embedded.Layout(settings.HOME).redis_url,
+    }
+    with path.open("a") as log:
+        return subprocess.Popen(
+            [sys.executable, "manage.py", "shell", "-c", code], cwd=settings.BASE_DIR, env=environment,
+            stdout=log, stderr=log,
+        )  # fmt: skip
+
+
+@pytest.mark.timeout(400)
+def test_killed_ten_times_every_row_is_logged_once(champion: ModelVersion, tmp_path: Path) -> None:
+    text = make(tmp_path / "people.csv", row_count=ROW_COUNT).read_bytes()
+    job = queue(text)
+    code = (
+        "from predictions import scoring; from predictions.models import ScoringJob;"
+        f" scoring.score(ScoringJob.objects.get(pk={job.pk}))"
+    )
+    chance = random.Random(1912)
+    kills = 0
+    while kills < 10:
+        process = _start(tmp_path / "log", code)
+        end = time.monotonic() + 60
+        while ScoringJob.objects.get(pk=job.pk).state == State.QUEUED and time.monotonic() < end:
+            time.sleep(0.01)
+        time.sleep(chance.uniform(0, 0.5))
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+        kills += 1
+        job.refresh_from_db()
+        if job.state == State.SUCCEEDED:
+            break
+        # What the sweep does, a lease later.
+        ScoringJob.objects.update(state=State.QUEUED)
+    if job.state != State.SUCCEEDED:
+        job.refresh_from_db()
+        scoring.score(job)
+
+    assert kills > 2
+    assert Prediction.objects.filter(scoring_job_id=job.pk).count() == ROW_COUNT
+    found = rows_of(job)
+    assert len(found) == ROW_COUNT
+    _again, expected = scored(text)
+    assert found == expected
+    assert not ScoringPart.objects.filter(is_done=False).exists()
