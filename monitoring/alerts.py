@@ -10,7 +10,7 @@ from django.conf import settings
 from django.utils import timezone
 from django.utils.translation import gettext as _
 
-from monitoring import health
+from monitoring import health, parity
 from monitoring.models import Alert
 from predictions import refusals
 from titanic_site.lib import redis
@@ -112,5 +112,17 @@ def _seconds_of_trouble(name: str, *, is_well: bool) -> float:
         return now - float(pipeline.execute()[-1])
 
 
+def _disparate() -> Iterator[Reason]:
+    """Doors that answer otherwise than the model does."""
+    found = parity.last()
+    if found is None or found.is_passed:
+        return
+    if found.error:
+        yield Reason(_("Self-test"), found.error)
+    for door, agrees in found.rows:
+        if not agrees:
+            yield Reason(door, _("This door answers otherwise than the model itself: see the self-test."))
+
+
 #: What an alert can be about, and who looks for it.
-WATCHES: dict[str, Callable[[], Iterator[Reason]]] = {"artifact": _refused, "unready": _unready}
+WATCHES: dict[str, Callable[[], Iterator[Reason]]] = {"artifact": _refused, "unready": _unready, "parity": _disparate}

@@ -16,6 +16,7 @@ from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.multiprocess import MultiProcessCollector
 
 from ingestion.models import Dataset
+from monitoring import parity
 from monitoring.alerts import WATCHES
 from monitoring.models import Alert, DriftCheck
 from predictions import log
@@ -100,6 +101,15 @@ def _queues() -> Iterator[Metric]:
     yield _gauge("prediction_log_backlog", "Predictions not yet in PostgreSQL", [], {(): float(log.backlog())})
 
 
+def _parity() -> Iterator[Metric]:
+    found = parity.last()
+    if found is not None:
+        age = (timezone.now() - found.at).total_seconds()
+        yield _gauge("parity_age_seconds", "Since the last self-test", [], {(): age})
+        doors = {(door,): float(agrees) for door, agrees in found.doors.items()}
+        yield _gauge("parity", "Whether a door answered as the model itself does", ["door"], doors)
+
+
 class _State:
     """What the tables and the queues say now; a service that is away is a 0, not an error."""
 
@@ -108,7 +118,7 @@ class _State:
         groups: list[tuple[str, Callable[[], Iterator[Metric]]]] = [
             ("database", _champion), ("database", _dataset), ("database", _drift), ("database", _alerts),
             ("database", _jobs),
-            ("redis", _queues),
+            ("redis", _queues), ("redis", _parity),
         ]  # fmt: skip
         for service, group in groups:
             if not up[(service,)]:

@@ -1,6 +1,6 @@
 """Celery's doors into monitoring."""
 
-from monitoring import alerts, services, webhook
+from monitoring import alerts, parity, services, webhook
 from monitoring.models import Alert, DriftCheck
 from titanic_site.lib.tasks import job_task
 
@@ -18,6 +18,12 @@ def check_drift(*, check_id: int) -> None:
 def scheduled_check() -> None:
     """Check drift when there is something to check."""
     services.scheduled_check()
+
+
+@job_task(queue="default")
+def ask_every_door() -> None:
+    """The self-test."""
+    parity.run()
 
 
 @job_task(queue="fast")

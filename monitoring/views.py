@@ -6,9 +6,10 @@ from django.shortcuts import get_object_or_404, render
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_POST, require_safe
 
-from monitoring import health, services
+from monitoring import health, parity, services
 from monitoring.models import Alert, DriftCheck
 from titanic_site.lib.pages import page
+from titanic_site.lib.redis import RedisAway
 from titanic_site.lib.views import started
 
 _ALERTS_SHOWN = 50
@@ -18,7 +19,16 @@ _ALERTS_SHOWN = 50
 def overview(request: HttpRequest) -> HttpResponse:
     """Is everything answering, and has anything drifted?"""
     latest = DriftCheck.objects.select_related("version").first()
-    context = {"health": health.report(), "latest": latest, "alerts": Alert.objects.open_first()[:_ALERTS_SHOWN]}
+    try:
+        self_test = parity.last()
+    except RedisAway:
+        self_test = None
+    context = {
+        "health": health.report(),
+        "latest": latest,
+        "alerts": Alert.objects.open_first()[:_ALERTS_SHOWN],
+        "self_test": self_test,
+    }
     return render(request, "monitoring.html", context)
 
 

@@ -40,6 +40,7 @@ def defaults() -> list[Schedule]:
         Schedule("Tend the prediction log's months", "predictions.tasks.tend_log", timedelta(days=1), "default"),
         Schedule("Score in the shadow", "predictions.tasks.score_in_the_shadow", timedelta(seconds=15), "scoring"),
         Schedule("Watch for alerts", "monitoring.tasks.watch", timedelta(seconds=10), "fast"),
+        Schedule("Ask at every door", "monitoring.tasks.ask_every_door", timedelta(minutes=1), "default"),
         Schedule("Check drift", "monitoring.tasks.scheduled_check", timedelta(hours=1), "default"),
         Schedule("Archive old datasets", "ingestion.tasks.archive_old", timedelta(days=1), "default"),
         Schedule("Heal the feature store", "features.tasks.heal", timedelta(minutes=1), "default"),
