@@ -3,7 +3,7 @@
 from typing import Any
 
 from ingestion.contract import Field
-from ingestion.passenger import FIELDS, PassengerFields
+from ingestion.passenger import EXAMPLE, FIELDS, PassengerFields
 
 _BLANK = {"type": "string", "pattern": r"^\s*$", "description": "blank means unknown"}
 
@@ -15,6 +15,7 @@ def passenger_schema() -> dict[str, Any]:
         "properties": {field.name: _field_schema(field) for field in FIELDS},
         "required": [field.name for field in FIELDS if field.is_required],
         "additionalProperties": False,
+        "examples": [EXAMPLE],
     }
 
 

@@ -176,6 +176,11 @@ FIELDS = contract.fields_of(PassengerFields)
 FIELD_NAMES = tuple(field.name for field in FIELDS)
 #: Passengers in JSON, where nothing is to be said of them.
 READER = compiled.Reader(FIELDS, rules=RULES)
+#: Somebody to try the doors with.
+EXAMPLE = {
+    "pclass": 1, "sex": "female", "age": 29, "sibsp": 0, "parch": 0, "fare": 211.3375, "embarked": "S",
+    "cabin": "B5", "name": "Allen, Miss. Elisabeth Walton", "ticket": "24160",
+}  # fmt: skip
 #: What people call them.
 LABELS = {
     KEY: _("Passenger"),

@@ -5,7 +5,7 @@ from typing import Any
 from csp.decorators import csp_update
 from django.urls import include, path, re_path
 from drf_spectacular.utils import extend_schema
-from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerSplitView
+from drf_spectacular.views import SpectacularAPIView, SpectacularRedocView, SpectacularSwaggerSplitView
 from rest_framework import serializers
 from rest_framework.exceptions import NotFound
 from rest_framework.permissions import AllowAny
@@ -83,6 +83,7 @@ urlpatterns = [
     *(path("", include(f"{app}.api")) for app in ("predictions", "ingestion", "features", "training", "monitoring")),
     path("runs/", RunList.as_view()),
     path("schema/", SpectacularAPIView.as_view(permission_classes=[AllowAny]), name="api_schema"),
+    path("redoc/", _own_styles(SpectacularRedocView.as_view(**_open)), name="api_reference"),
     path("docs/", _own_styles(SpectacularSwaggerSplitView.as_view(**_open)), name="api_docs"),
     # With the slash alone: an address that only lacks it is redirected.
     re_path(r"^.*/$", Unknown.as_view()),

@@ -189,9 +189,11 @@ SPECTACULAR_SETTINGS = {
     "TITLE": "Titanic MLOps",
     "DESCRIPTION": "Who survived the Titanic, and the life of the model that says so.",
     "VERSION": "1",
+    "OAS_VERSION": "3.1.0",
     "SERVE_INCLUDE_SCHEMA": False,
     "SWAGGER_UI_DIST": "SIDECAR",
     "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
+    "REDOC_DIST": "SIDECAR",
 }
 
 DJANGO_GUID = {

@@ -1,5 +1,6 @@
 """JSON bodies, bounded in size and depth."""
 
+import json
 from collections.abc import Mapping
 from typing import IO, Any
 
@@ -9,11 +10,11 @@ from django.utils.translation import gettext as _
 from rest_framework.exceptions import ParseError
 from rest_framework.parsers import BaseParser
 
-from titanic_site.lib.errors import TooLarge
+from titanic_site.lib.errors import Invalid, TooLarge
 
 
 class JSONParser(BaseParser):
-    """Strict JSON: no NaN, no infinity, UTF-8 only."""
+    """Strict JSON: no NaN, no infinity, UTF-8 only, no key twice."""
 
     media_type = "application/json"
 
@@ -26,8 +27,30 @@ class JSONParser(BaseParser):
         if len(body) > most:
             raise TooLarge(_("The body is larger than %(most)s MB.") % {"most": most // 1024**2})
         try:
-            return msgspec.json.decode(body)
+            found = msgspec.json.decode(body)
+            # Each key has a colon: where there are no more of them, none is doubled.
+            if body.count(b":") > _key_count(found):
+                json.loads(body, object_pairs_hook=_without_doubles)
         except RecursionError as error:
             raise ParseError(_("The JSON is nested too deeply.")) from error
-        except (msgspec.DecodeError, UnicodeDecodeError) as error:
-            raise ParseError(_("The body is not JSON: %(reason)s.") % {"reason": error}) from error
+        except ValueError as error:
+            raise ParseError(_("The body cannot be read as JSON: %(reason)s.") % {"reason": error}) from error
+        return found
+
+
+def _key_count(value: Any) -> int:
+    """How many keys all objects in a decoded body have."""
+    if isinstance(value, dict):
+        return len(value) + sum(_key_count(item) for item in value.values() if isinstance(item, dict | list))
+    if isinstance(value, list):
+        return sum(_key_count(item) for item in value if isinstance(item, dict | list))
+    return 0
+
+
+def _without_doubles(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        names = [name for name, _value in pairs]
+        doubled = sorted({name for name in names if names.count(name) > 1})
+        raise Invalid({name: [("doubled_field", _("This field is given twice."))] for name in doubled})
+    return found

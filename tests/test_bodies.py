@@ -1,0 +1,108 @@
+"""Hostile bodies at every door of the API that takes one: refused with a reason, nothing done, no traceback."""
+
+import logging
+from typing import Any
+
+import pytest
+from rest_framework.test import APIClient
+
+from predictions import log
+from predictions.models import ScoringJob
+from training.models import ModelVersion, TrainingRun
+
+JSON_DOORS = ("predictions/", "predictions/batch/", "training-runs/", "feature-batches/", "datasets/",
+              "models/1/promote/", "models/rollback/", "models/1/challenge/")  # fmt: skip
+BODIES: dict[str, bytes] = {
+    "deep lists": b"[" * 100_000 + b"]" * 100_000,
+    "deep objects": b'{"a":' * 100_000 + b"1" + b"}" * 100_000,
+    "NaN": b'{"age": NaN}',
+    "infinity": b'{"fare": Infinity}',
+    "too large a number": b'{"fare": 1e400}',
+    "an endless integer": b'{"fare": ' + b"9" * 5_000 + b"}",
+    "bad UTF-8": b'{"name": "\xff"}',
+    "a lone surrogate": b'{"name": "\\ud800"}',
+    "a byte order mark": b"\xef\xbb\xbf{}",
+    "a NUL": b'{"name": "\x00"}',
+    "half of it": b'{"pclass": 1, "sex": "ma',
+    "two of it": b"{}{}",
+    "no JSON": b"pclass=1",
+    "doubled": b'{"pclass": 1, "pclass": 3, "sex": "male"}',
+    "doubled within": b'{"instances": [{"sex": "male", "pclass": 1, "sex": "female"}]}',
+    "doubled with a colon in a text": b'{"name": "a:b", "pclass": 1, "sex": "male", "sex": "male"}',
+}
+
+
+def _send(api: APIClient, door: str, body: bytes, content_type: str = "application/json") -> Any:
+    return api.generic("POST", f"/api/v1/{door}", body, content_type)
+
+
+@pytest.mark.parametrize("door", JSON_DOORS)
+@pytest.mark.parametrize("case", BODIES)
+def test_a_hostile_body_is_refused(
+    case: str, door: str, api: APIClient, champion: ModelVersion, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+
+    refused = _send(api, door, BODIES[case])
+
+    assert refused.status_code == 400, refused.content
+    assert refused.json()["errors"][0]["detail"]
+    assert not [record for record in caplog.records if record.exc_info]
+    assert log.backlog() == 0
+    assert TrainingRun.objects.filter(state="queued").count() == 0
+
+
+def test_a_doubled_field_is_named(api: APIClient, champion: ModelVersion) -> None:
+    for case in ("doubled", "doubled with a colon in a text", "doubled within"):
+        (error,) = _send(api, "predictions/", BODIES[case]).json()["errors"]
+        assert error["attr"] in ("pclass", "sex")
+        assert error["code"] == "doubled_field"
+
+
+def test_a_colon_in_a_text_is_no_double(api: APIClient, champion: ModelVersion) -> None:
+    body = b'{"name": "Allen: the \\"x\\": y", "pclass": 1, "sex": "male"}'
+
+    assert _send(api, "predictions/", body).status_code == 201
+
+
+@pytest.mark.parametrize("door", JSON_DOORS)
+def test_too_large_a_body_and_another_type_are_refused(door: str, api: APIClient, champion: ModelVersion) -> None:
+    assert _send(api, door, b" " * (11 * 1024**2)).status_code == 413
+    assert _send(api, door, b"<xml/>", "application/xml").status_code == 415
+
+
+FILE_DOORS = ("scoring-jobs/", "datasets/")
+
+
+@pytest.mark.parametrize("door", FILE_DOORS)
+@pytest.mark.parametrize(
+    "body",
+    [b"", b"--x", b"--x\r\n\r\n", b'--x\r\nContent-Disposition: form-data; name="file"\r\n\r\nabc\r\n--x--',
+     b'--x\r\nContent-Disposition: form-data; name="file"; filename=""\r\n\r\nabc\r\n--x--',
+     b'--x\r\nContent-Disposition: form-data; name="other"; filename="a.csv"\r\n\r\nabc\r\n--x--',
+     b'--x\r\nContent-Disposition: form-data; name="file"; filename="a.csv"\r\n\r\n\r\n--x--'],
+)  # fmt: skip
+def test_a_hostile_form_is_refused(
+    door: str, body: bytes, api: APIClient, champion: ModelVersion, caplog: pytest.LogCaptureFixture
+) -> None:
+    refused = _send(api, door, body, "multipart/form-data; boundary=x")
+
+    assert refused.status_code == 400, refused.content
+    assert not [record for record in caplog.records if record.exc_info]
+    assert not ScoringJob.objects.exists()
+
+
+@pytest.mark.parametrize(
+    "name", ["../../etc/passwd", "a\x00b.csv", "x" * 500 + ".csv", "\u202egnp.csv", "con\nnul.csv"]
+)
+def test_a_hostile_file_name_stays_a_name(name: str, api: APIClient, champion: ModelVersion) -> None:
+    quoted = name.replace("\n", "%0A").encode()
+    body = (b'--x\r\nContent-Disposition: form-data; name="file"; filename="' + quoted
+            + b'"\r\n\r\npclass,sex\n1,male\n\r\n--x--\r\n')  # fmt: skip
+
+    answered = _send(api, "scoring-jobs/", body, "multipart/form-data; boundary=x")
+
+    assert answered.status_code in (202, 400), answered.content
+    for job in ScoringJob.objects.all():
+        assert "/" not in job.name
+        assert ".." not in str(job.upload.name)
