@@ -3,7 +3,6 @@
 from typing import Any
 
 from django.urls import path
-from django.utils.translation import gettext as _
 from drf_spectacular.utils import extend_schema
 from rest_framework import generics
 from rest_framework.parsers import MultiPartParser
@@ -12,11 +11,11 @@ from rest_framework.response import Response
 
 from ingestion import services
 from ingestion.models import Dataset, RowProblem
-from ingestion.serializers import DatasetSerializer, IngestSerializer, RowProblemSerializer
+from ingestion.serializers import AddressSerializer, DatasetSerializer, RowProblemSerializer
 from titanic_site.lib.api import accepted, checked
-from titanic_site.lib.errors import Invalid
 from titanic_site.lib.pagination import InOrder
 from titanic_site.lib.parsers import JSONParser
+from titanic_site.lib.uploads import UploadSerializer
 
 
 class DatasetList(generics.ListAPIView[Dataset]):
@@ -27,15 +26,14 @@ class DatasetList(generics.ListAPIView[Dataset]):
     parser_classes = (JSONParser, MultiPartParser)
 
     @extend_schema(
-        request={"application/json": IngestSerializer, "multipart/form-data": IngestSerializer},
+        request={"application/json": AddressSerializer, "multipart/form-data": UploadSerializer},
         responses={202: DatasetSerializer},
     )
     def post(self, request: Request) -> Response:
-        asked = checked(IngestSerializer, request)
-        if len(asked) != 1:
-            raise Invalid({"uri": [("required", _("Give either uri or file."))]})
-        if "file" in asked:
-            return accepted(services.queue_upload(file=asked["file"]), DatasetSerializer, request=request)
+        if request.content_type.startswith(MultiPartParser.media_type):
+            file = checked(UploadSerializer, request)["file"]
+            return accepted(services.queue_upload(file=file), DatasetSerializer, request=request)
+        asked = checked(AddressSerializer, request)
         return accepted(services.queue_ingest(uri=asked["uri"]), DatasetSerializer, request=request)
 
 

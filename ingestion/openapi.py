@@ -1,10 +1,15 @@
 """The contract as OpenAPI: what the schema promises is read off the same declaration that refuses."""
 
+from collections.abc import Iterator
+from itertools import product
 from typing import Any
 
-from ingestion.contract import Field
-from ingestion.passenger import EXAMPLE, FIELDS, PassengerFields
+from ingestion.contract import CONTROL, Field
+from ingestion.passenger import EXAMPLE, FIELDS, RULES, PassengerFields
 
+_SURROGATES = r"\ud800-\udfff"
+# JSON has no surrogates.
+_PLAIN = CONTROL.pattern.replace(_SURROGATES, "").replace("[", "[^", 1)
 _BLANK = {"type": "string", "pattern": r"^\s*$", "description": "blank means unknown"}
 
 
@@ -15,6 +20,7 @@ def passenger_schema() -> dict[str, Any]:
         "properties": {field.name: _field_schema(field) for field in FIELDS},
         "required": [field.name for field in FIELDS if field.is_required],
         "additionalProperties": False,
+        "allOf": [{"not": pair} for pair in _contradictions()],
         "examples": [EXAMPLE],
     }
 
@@ -28,6 +34,17 @@ def batch_schema(*, most: int) -> dict[str, Any]:
         "required": ["instances"],
         "additionalProperties": False,
     }
+
+
+def _contradictions() -> Iterator[dict[str, Any]]:
+    """Pairs of choices that a rule refuses, whatever else is known."""
+    choices = {field.name: field.choices for field in FIELDS if field.choices}
+    for rule in RULES:
+        read = [name for name in rule.reads if name in choices]
+        for values in product(*(choices[name] for name in read)):
+            named = dict(zip(read, values, strict=True))
+            if rule.severity == "error" and rule.check({**dict.fromkeys(rule.reads), **named}):
+                yield {"properties": {name: {"const": value} for name, value in named.items()}, "required": read}
 
 
 def _field_schema(field: Field) -> dict[str, Any]:
@@ -44,4 +61,5 @@ def _value_schema(field: Field) -> dict[str, Any]:
     if field.is_numeric:
         kind = "integer" if field.is_integer else "number"
         return {"type": kind, "minimum": field.minimum, "maximum": field.maximum}
-    return {"type": "string", "maxLength": field.max_length}
+    # Blanks at the ends are cut off before the rest is counted.
+    return {"type": "string", "pattern": rf"^\s*{_PLAIN}{{0,{field.max_length}}}\s*$"}

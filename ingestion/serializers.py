@@ -33,12 +33,7 @@ class RowProblemSerializer(serializers.ModelSerializer[RowProblem]):
         read_only_fields = fields
 
 
-class IngestSerializer(serializers.Serializer[None]):
-    """Where to fetch a table from, or the table itself."""
+class AddressSerializer(serializers.Serializer[None]):
+    """Where to fetch a table from."""
 
-    uri = serializers.CharField(
-        required=False, max_length=1000, help_text="gs://bucket/object, https://… or a file in the inbox."
-    )
-    file = serializers.FileField(
-        required=False, help_text="A CSV file in UTF-8, headings in the first line; gzip is welcome."
-    )
+    uri = serializers.CharField(max_length=1000, help_text="gs://bucket/object, https://… or a file in the inbox.")

@@ -52,7 +52,7 @@ class PredictionList(generics.ListAPIView[Prediction]):
 
     @extend_schema(
         parameters=[
-            OpenApiParameter("model", int),
+            OpenApiParameter("model", {"type": "integer", "minimum": 0, "maximum": 10**9 - 1}),
             OpenApiParameter("survived", bool),
             OpenApiParameter("since", OpenApiTypes.DATETIME),
             OpenApiParameter("until", OpenApiTypes.DATETIME),
@@ -202,7 +202,7 @@ def _filters(query: Any) -> dict[str, Any]:
     }
     found = {}
     for name, (lookup, read) in readers.items():
-        if query.get(name):
+        if name in query:
             found[lookup] = read(query[name])
             if found[lookup] is None:
                 raise Invalid({name: [("invalid", _("“%(value)s” cannot be read.") % {"value": query[name]})]})

@@ -11,7 +11,7 @@ from predictions import scorer
 from predictions.agreement import Agreement, Quality
 from predictions.models import Outcome, Prediction, ScoringJob
 from titanic_site.lib.serializers import JOB_FIELDS
-from titanic_site.lib.uploads import UploadSerializer
+from titanic_site.lib.uploads import FlagField, UploadSerializer
 
 
 class AnswerSerializer(serializers.Serializer[Any]):
@@ -57,7 +57,7 @@ class PredictionSerializer(serializers.ModelSerializer[Prediction]):
 class ScoringUploadSerializer(UploadSerializer):
     """A file to be scored."""
 
-    explain = serializers.BooleanField(default=False)
+    explain = FlagField(default=False)
 
 
 class ScoringJobSerializer(serializers.ModelSerializer[ScoringJob]):
@@ -69,11 +69,16 @@ class ScoringJobSerializer(serializers.ModelSerializer[ScoringJob]):
         read_only_fields = fields
 
 
+@extend_schema_field({"type": ["string", "number", "null"]})
+class AnyValueField(serializers.JSONField):
+    """A field's value: text, a number, or unknown."""
+
+
 class ShareSerializer(serializers.Serializer[Any]):
     """What a field had to do with the answer, in probability."""
 
     field = serializers.CharField()
-    value = serializers.JSONField(allow_null=True)
+    value = AnyValueField()
     contribution = serializers.FloatField()
 
 
@@ -81,7 +86,7 @@ class AlternativeSerializer(serializers.Serializer[Any]):
     """The answer to the same passenger but for one value; what is fixed is nobody's to change."""
 
     field = serializers.CharField()
-    value = serializers.JSONField(allow_null=True)
+    value = AnyValueField()
     probability = serializers.FloatField()
     is_fixed = serializers.BooleanField()
 

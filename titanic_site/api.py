@@ -57,7 +57,7 @@ class RunList(APIView):
 
     @extend_schema(parameters=[RunQuery], responses=RunPageSerializer)
     def get(self, request: Request) -> Response:
-        query = RunQuery(data=request.query_params)
+        query = RunQuery(data=request.query_params.dict())
         query.is_valid(raise_exception=True)
         size = query.validated_data["page_size"]
         jobs = newest(before=query.validated_data["cursor"], count=size)

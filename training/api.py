@@ -90,7 +90,7 @@ class Reigns(APIView):
 
     @extend_schema(parameters=[MomentRequest], responses=ReignSerializer(many=True))
     def get(self, request: Request) -> Response:
-        asked = MomentRequest(data=request.query_params)
+        asked = MomentRequest(data=request.query_params.dict())
         asked.is_valid(raise_exception=True)
         moment = asked.validated_data.get("at")
         found = registry.reigns() if moment is None else [registry.champion_at(moment)]

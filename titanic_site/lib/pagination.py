@@ -1,6 +1,12 @@
 """Cursor pages: stable while rows are added, and as quick on page one thousand as on page one."""
 
+from typing import Any
+
+from django.utils.translation import gettext as _
 from rest_framework.pagination import CursorPagination
+from rest_framework.request import Request
+
+from titanic_site.lib.errors import Invalid
 
 
 class NewestFirst(CursorPagination):
@@ -10,6 +16,22 @@ class NewestFirst(CursorPagination):
     page_size_query_param = "page_size"
     max_page_size = 1000
     ordering = "-pk"
+
+    def get_page_size(self, request: Request) -> int | None:
+        """As asked for; what is no number of rows is refused, not passed over."""
+        asked = request.query_params.get("page_size")
+        if asked is not None and not (asked.isascii() and asked.isdigit() and 0 < int(asked[:9]) <= self.max_page_size):
+            message = _("Must be from 1 to %(most)s.") % {"most": self.max_page_size}
+            raise Invalid({"page_size": [("invalid", message)]})
+        return super().get_page_size(request)
+
+    def get_schema_operation_parameters(self, view: Any) -> list[dict[str, Any]]:
+        """With the limits."""
+        found: list[dict[str, Any]] = super().get_schema_operation_parameters(view)
+        for parameter in found:
+            if parameter["name"] == "page_size":
+                parameter["schema"] |= {"minimum": 1, "maximum": self.max_page_size}
+        return found
 
 
 class InOrder(NewestFirst):

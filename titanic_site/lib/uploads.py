@@ -1,9 +1,30 @@
 """What an API door that takes a file says of it."""
 
+from typing import Any
+
+from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
+
+
+@extend_schema_field({"type": "string", "format": "binary", "minLength": 1})
+class UploadField(serializers.FileField):
+    """A file with something in it."""
+
+
+@extend_schema_field({"type": "boolean"})
+class FlagField(serializers.BooleanField):
+    """True or false as a form writes them; 1, "yes" and nothing are refused."""
+
+    # Left out it is the default, and not what a browser's empty checkbox means.
+    default_empty_html = serializers.empty
+
+    def to_internal_value(self, data: Any) -> bool:
+        if data not in ("true", "false"):
+            self.fail("invalid", input=data)
+        return bool(data == "true")
 
 
 class UploadSerializer(serializers.Serializer[None]):
     """A multipart body with one file."""
 
-    file = serializers.FileField(help_text="A CSV file in UTF-8, headings in the first line.")
+    file = UploadField(help_text="A CSV file in UTF-8, headings in the first line; gzip is welcome.")

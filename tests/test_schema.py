@@ -1,0 +1,123 @@
+"""The API's schema: valid, whole, kept by the API under everything schemathesis thinks of, and enough for a client."""
+
+import csv
+import importlib
+import io
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.core.management import call_command
+from django.urls import get_resolver
+from pytest_django.live_server_helper import LiveServer
+from rest_framework.test import APIClient
+
+from ingestion.passenger import EXAMPLE
+from predictions import log, scoring
+from predictions.models import Outcome, ScoringJob
+from tests.people import CAST, table
+from titanic_site.models import AccessToken
+from training.models import ModelVersion
+
+HERE = Path(__file__).parent
+
+
+@pytest.fixture
+def schema(api: APIClient) -> Any:
+    """As it is served, in JSON."""
+    return json.loads(api.get("/api/v1/schema/", HTTP_ACCEPT="application/vnd.oai.openapi+json").content)
+
+
+@pytest.fixture
+def token(champion: ModelVersion, django_user_model: Any) -> str:
+    """A token for everything."""
+    made: str = AccessToken.objects.create(django_user_model.objects.create_user("client"))[1]
+    return made
+
+
+def test_it_is_valid_and_says_nothing_twice(tmp_path: Path) -> None:
+    call_command("spectacular", "--validate", "--fail-on-warn", "--file", str(tmp_path / "schema.yml"))
+
+
+def test_every_address_of_the_api_is_in_it(schema: Any) -> None:
+    (api,) = [found for found in get_resolver().url_patterns if str(found.pattern) == "api/v1/"]
+    addresses = {
+        str(pattern.pattern)
+        for app in api.url_patterns
+        for pattern in getattr(app, "url_patterns", [app])
+        if getattr(pattern.callback, "cls", pattern).__name__ != "Unknown"
+        and getattr(getattr(pattern.callback, "cls", None), "schema", True) is not None
+    }
+    described = {path.removeprefix("/api/v1/") for path in schema["paths"]}
+    named = {address.replace("<int:", "{").replace("<uuid:", "{").replace("<str:", "{").replace(">", "}")
+             for address in addresses}  # fmt: skip
+    # A key called pk is called id outside.
+    assert {address.replace("{pk}", "{id}") for address in named} - {"schema/", "docs/", "redoc/"} == described
+
+
+def test_refusals_and_the_key_are_described(schema: Any) -> None:
+    asked = schema["paths"]["/api/v1/predictions/"]["post"]
+
+    assert {"201", "400", "401", "403", "409", "413", "415", "429", "503"} <= set(asked["responses"])
+    assert "Idempotency-Key" in {parameter["name"] for parameter in asked["parameters"]}
+    assert asked["requestBody"]["content"]["application/json"]["schema"]["examples"] == [EXAMPLE]
+
+
+@pytest.mark.timeout(400)
+@pytest.mark.ignore_template_errors
+def test_schemathesis_finds_nothing(live_server: LiveServer, token: str, tmp_path: Path) -> None:
+    command = [
+        str(Path(sys.executable).with_name("schemathesis")), "--config-file", str(HERE / "schemathesis.toml"), "run",
+        f"{live_server.url}/api/v1/schema/", "-H", f"Authorization: Token {token}",
+        "--phases", "examples,coverage,fuzzing", "--max-examples", "5", "--seed", "1912", "--continue-on-failure",
+        "--request-timeout", "30", "--no-color",
+    ]  # fmt: skip
+    found = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=380, check=False)
+
+    assert found.returncode == 0, found.stdout[-6000:] + found.stderr[-2000:]
+
+
+@pytest.mark.timeout(200)
+@pytest.mark.ignore_template_errors
+def test_a_generated_client_does_the_whole_life(
+    schema: Any, live_server: LiveServer, token: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "schema.json").write_text(json.dumps(schema))
+    made = subprocess.run(
+        [str(Path(sys.executable).with_name("openapi-python-client")), "generate", "--path", "schema.json",
+         "--meta", "none", "--output-path", "titanic_client"],
+        cwd=tmp_path, capture_output=True, text=True, timeout=150, check=False,
+    )  # fmt: skip
+    assert made.returncode == 0, made.stdout + made.stderr
+    monkeypatch.syspath_prepend(tmp_path)
+    client = importlib.import_module("titanic_client").AuthenticatedClient(
+        base_url=live_server.url, token=token, prefix="Token"
+    )
+
+    def call(name: str, *args: Any, **kwargs: Any) -> Any:
+        tag = "scoring_jobs" if name.startswith("scoring_jobs") else "predictions"
+        door = importlib.import_module(f"titanic_client.api.{tag}.{name}")
+        return door.sync_detailed(*args, client=client, **kwargs).parsed
+
+    models = importlib.import_module("titanic_client.models")
+    passenger = models.PredictionsCreateBody.from_dict(EXAMPLE)
+    answer = call("predictions_create", body=passenger, idempotency_key="once")
+    assert call("predictions_create", body=passenger, idempotency_key="once").id == answer.id
+    told = call("predictions_explanation_retrieve", answer.id)
+    assert told.base + sum(share.contribution for share in told.contributions) == pytest.approx(answer.probability)
+    log.drain()
+    call("predictions_outcome_create", answer.id, body=models.OutcomeRequest(survived=True))
+    assert Outcome.objects.get().prediction_id == answer.id
+    file = importlib.import_module("titanic_client.types").File(
+        payload=io.BytesIO(table(*CAST).encode()), file_name="people.csv", mime_type="text/csv"
+    )
+    job = call("scoring_jobs_create", body=models.ScoringUploadRequest(file=file))
+    scoring.score(ScoringJob.objects.get(pk=job.id))
+    assert call("scoring_jobs_retrieve", job.id).state == "succeeded"
+    text = call("scoring_jobs_results_csv_retrieve", job.id)
+    assert len(list(csv.DictReader(io.StringIO(text)))) == len(CAST)
+    # The server's thread, and its connection to the database, last as long as this one.
+    client.get_httpx_client().close()
