@@ -82,8 +82,13 @@ def test_schemathesis_finds_nothing(live_server: LiveServer, token: str, tmp_pat
 
 @pytest.mark.timeout(200)
 @pytest.mark.ignore_template_errors
-def test_a_generated_client_does_the_whole_life(
-    schema: Any, live_server: LiveServer, token: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_a_generated_client_does_the_whole_life(  # noqa: PLR0913, PLR0917
+    schema: Any,
+    live_server: LiveServer,
+    token: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    request: pytest.FixtureRequest,
 ) -> None:
     (tmp_path / "schema.json").write_text(json.dumps(schema))
     made = subprocess.run(
@@ -96,11 +101,15 @@ def test_a_generated_client_does_the_whole_life(
     client = importlib.import_module("titanic_client").AuthenticatedClient(
         base_url=live_server.url, token=token, prefix="Token"
     )
+    # The server's thread, and its connection to the database, last as long as this one.
+    request.addfinalizer(lambda: client.get_httpx_client().close())
 
     def call(name: str, *args: Any, **kwargs: Any) -> Any:
         tag = "scoring_jobs" if name.startswith("scoring_jobs") else "predictions"
         door = importlib.import_module(f"titanic_client.api.{tag}.{name}")
-        return door.sync_detailed(*args, client=client, **kwargs).parsed
+        answered = door.sync_detailed(*args, client=client, **kwargs)
+        assert answered.status_code < 300, answered.content
+        return answered.parsed
 
     models = importlib.import_module("titanic_client.models")
     passenger = models.PredictionsCreateBody.from_dict(EXAMPLE)
@@ -119,5 +128,3 @@ def test_a_generated_client_does_the_whole_life(
     assert call("scoring_jobs_retrieve", job.id).state == "succeeded"
     text = call("scoring_jobs_results_csv_retrieve", job.id)
     assert len(list(csv.DictReader(io.StringIO(text)))) == len(CAST)
-    # The server's thread, and its connection to the database, last as long as this one.
-    client.get_httpx_client().close()

@@ -19,9 +19,11 @@ class FlagField(serializers.BooleanField):
     default_empty_html = serializers.empty
 
     def to_internal_value(self, data: Any) -> bool:
-        if data not in ("true", "false"):
+        # Clients write it as their language does.
+        said = str(data).lower()
+        if said not in ("true", "false"):
             self.fail("invalid", input=data)
-        return bool(data == "true")
+        return said == "true"
 
 
 class UploadSerializer(serializers.Serializer[None]):
