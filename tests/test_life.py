@@ -2,6 +2,7 @@
 
 import json
 import os
+import random
 import shutil
 import signal
 import socket
@@ -12,6 +13,7 @@ import threading
 import time
 import warnings
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -19,6 +21,7 @@ from typing import Any
 
 import httpx
 import psutil
+import psycopg2
 import pytest
 import redis
 from django.conf import settings
@@ -244,6 +247,98 @@ def test_an_emptied_redis_under_load_fails_no_request_and_heals_by_itself(runnin
     assert {answer.status_code for answer in answers} == {201}
     assert json.loads(valkey.get(f"features:{batch['id']}:meta"))["checksum"] == batch["checksum"]
     assert running.api.get("/api/v1/features/1/").status_code == 200
+
+
+def _web(running: Running) -> psutil.Process:
+    port = str(httpx.URL(running.url).port)
+    server = next(p for p in _below(running) if "granian" in p.cmdline() and port in p.cmdline())
+    return random.choice(server.children())
+
+
+def _drainer(running: Running) -> psutil.Process:
+    return next(p for p in _below(running) if "fast" in p.cmdline() and p.children()).children()[0]
+
+
+def _valkey(running: Running) -> psutil.Process:
+    processes = ((p, " ".join(p.info["cmdline"] or [])) for p in psutil.process_iter(["cmdline"]))
+    return next(p for p, line in processes if "valkey-server" in line.split(" ")[0] and str(running.home) in line)
+
+
+def _postgres(running: Running) -> psutil.Process:
+    return psutil.Process(int((running.home / "postgres" / "data" / "postmaster.pid").read_text().split()[0]))
+
+
+@pytest.mark.timeout(400)
+@pytest.mark.parametrize("victim", [_web, _drainer, _valkey, _postgres], ids=lambda find: find.__name__.strip("_"))
+def test_killed_ten_times_under_load_nothing_that_was_answered_is_lost(
+    running: Running, victim: Callable[[Running], psutil.Process]
+) -> None:
+    """kill -9: each 201 is in Postgres exactly once, whatever else was said was a clean refusal or nothing."""
+    chance = random.Random(1912)
+    told: list[str] = []
+    refused: list[httpx.Response] = []
+    is_over = threading.Event()
+
+    def ask() -> None:
+        while not is_over.is_set():
+            try:
+                with httpx.Client(base_url=running.url, headers=running.api.headers, timeout=30) as client:
+                    while not is_over.is_set():
+                        answer = client.post("/api/v1/predictions/", json=OWEN)
+                        if answer.status_code == 201:
+                            told.append(answer.json()["id"])
+                        else:
+                            refused.append(answer)
+            except httpx.TransportError:
+                time.sleep(0.05)
+
+    threads = [threading.Thread(target=ask) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    try:
+        for _ in range(10):
+            time.sleep(chance.uniform(0.2, 1.5))
+            killed = _found(victim, running)
+            killed.kill()
+            before = len(told)
+            _until(lambda start=before: len(told) > start + 20, seconds=60)  # type: ignore[misc]
+    finally:
+        is_over.set()
+        for thread in threads:
+            thread.join()
+
+    assert {answer.status_code for answer in refused} <= {500, 502, 503, 504}, refused
+    assert all("Traceback" not in answer.text for answer in refused)
+    assert len(set(told)) == len(told)
+    _until(lambda: _stored(running, told) == len(told), seconds=90)
+    _until(lambda: running.api.get("/readyz").status_code == 200, seconds=120)
+
+
+def _found(victim: Callable[[Running], psutil.Process], running: Running) -> psutil.Process:
+    """The process to kill; one that was killed before may be on its way back."""
+    deadline = time.monotonic() + 60
+    while True:
+        try:
+            return victim(running)
+        except (StopIteration, IndexError, OSError, psutil.Error):
+            assert time.monotonic() < deadline
+            time.sleep(0.2)
+
+
+def _stored(running: Running, ids: list[str]) -> int:
+    """How many rows of Postgres have one of the ids."""
+    layout = embedded.Layout(running.home)
+    try:
+        place = str(layout.sockets / "postgres")
+        with closing(psycopg2.connect(host=place, user="titanic", dbname="titanic")) as open_, open_.cursor() as cursor:
+            cursor.execute("SELECT count(*) FROM predictions_prediction WHERE id = ANY(%s::uuid[])", [ids])
+            return int(cursor.fetchone()[0])
+    except psycopg2.OperationalError:
+        return -1
+
+
+def _below(running: Running) -> list[psutil.Process]:
+    return psutil.Process(running.process.pid).children(recursive=True)
 
 
 def _champion(running: Running) -> int:
