@@ -13,7 +13,7 @@ import django
 import numpy as np
 from django.conf import settings
 
-from benchmarks import features, ingest, search
+from benchmarks import explanation, features, ingest, scoring, search, serving
 
 RESULTS = Path(__file__).with_name("results.json")
 ONE = {"pclass": 3, "sex": "male", "age": 22, "fare": 7.25, "embarked": "S", "name": "Braund, Mr. Owen Harris"}
@@ -61,11 +61,26 @@ def main() -> None:
     searched = search.measure()
     for name, figure in searched.items():
         print(f"{name:42}{figure:10,.2f}")
+    print("explanation")
+    explained = explanation.measure()
+    for name, figure in explained.items():
+        print(f"{name:42}{figure:10,.2f}")
+    print("serving, beside an empty view and the old service: three minutes")
+    served = serving.measure()
+    for name, figure in served.items():
+        print(f"{name:42}{figure:10,.2f}")
+    print("scoring files of one and four million rows: four minutes")
+    scored = scoring.measure()
+    for name, figure in scored.items():
+        print(f"{name:42}{figure:10,.2f}")
     found = {
         "one passenger": {"reference": "one ONNX call", "ratios": results},
         "a million passengers": table,
         "features": store,
         "search": searched,
+        "explanation": explained,
+        "serving": served,
+        "scoring files": scored,
     }
     RESULTS.write_text(json.dumps(found, indent=1) + "\n")
 

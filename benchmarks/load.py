@@ -39,10 +39,10 @@ def post(  # noqa: PLR0913
     port: int, path: str, bodies: Sequence[Any], *, token: str = "", seconds: float, connections: int
 ) -> Load:
     """Ask for so many seconds; raises AssertionError when an answer is none of 2xx."""
-    head = {"Content-Type": "application/json", "Connection": "keep-alive", "Host": f"127.0.0.1:{port}"}
+    head = {"Connection": "keep-alive", "Host": f"127.0.0.1:{port}"}
     if token:
         head["Authorization"] = f"Token {token}"
-    requests = [_request(path, json.dumps(body).encode(), head) for body in bodies]
+    requests = [_request(path, body, head) for body in bodies]
     load, lock = Load(0.0), threading.Lock()
     end = time.perf_counter() + seconds
 
@@ -75,7 +75,11 @@ def post(  # noqa: PLR0913
     return load
 
 
-def _request(path: str, body: bytes, head: dict[str, str]) -> bytes:
+def _request(path: str, body: Any, head: dict[str, str]) -> bytes:
+    """A body that is bytes is a form, anything else goes as JSON."""
+    is_form = isinstance(body, bytes)
+    kind = "application/x-www-form-urlencoded" if is_form else "application/json"
+    body, head = body if is_form else json.dumps(body).encode(), {**head, "Content-Type": kind}
     lines = [f"POST {path} HTTP/1.1", *(f"{name}: {value}" for name, value in head.items())]
     return "\r\n".join([*lines, f"Content-Length: {len(body)}", "", ""]).encode() + body
 

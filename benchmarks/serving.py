@@ -55,16 +55,13 @@ def running(home: Path) -> Iterator[tuple[int, str]]:
 @contextmanager
 def old_service(folder: Path, *, home: Path) -> Iterator[int]:
     """The stand-in under the same server, with as many processes, and the very forest that is in charge."""
-    import joblib
     import numpy as np
 
     from benchmarks.search import examples
 
-    learned = examples().learned
-    pickled = next(home.glob("artifacts/models/*.pkl"))
+    (pickled,) = list(home.glob("artifacts/models/*.pkl"))[:1]
     (folder / "model.pkl").write_bytes(pickled.read_bytes())
-    assert joblib
-    np.save(folder / "reference.npy", np.nan_to_num(learned.matrix))
+    np.save(folder / "reference.npy", np.nan_to_num(examples().learned.matrix))
     port = _free_port()
     process = subprocess.Popen(
         [sys.executable, "-m", "granian", "--interface", "wsgi", "benchmarks.old_service:app", "--port", str(port),
@@ -81,29 +78,92 @@ def old_service(folder: Path, *, home: Path) -> Iterator[int]:
 
 def measure(home: Path | None = None) -> dict[str, float]:
     """Rates as ratios, and the figures that they are ratios to."""
-    with tempfile.TemporaryDirectory(prefix="titanic-bench-") as folder:
-        home = home or Path(folder) / "home"
+    with tempfile.TemporaryDirectory(prefix="titanic-bench-") as name:
+        folder = Path(name)
+        home = home or folder / "home"
         home.mkdir(exist_ok=True)
         with running(home) as (port, token):
-            return _single(port, token)
+            figures = {**_single(port, token), **_batch(port, token, home=home)}
+            figures["largest web process, MB"] = max(_web_memory(port))
+        with old_service(folder, home=home) as port:
+            old = _old(port)
+    return {
+        **figures,
+        "old service, answers a second": old.rate,
+        "predictions / old service": figures["predictions a second"] / old.rate,
+    }
 
 
 def _single(port: int, token: str) -> dict[str, float]:
     people = _people()
     empty, ours = Load(0.0), Load(0.0)
-    for path, bodies in (("/empty/", [{}]), ("/api/v1/predictions/", people)):
-        post(port, path, bodies, token=token, seconds=1.0, connections=CONNECTIONS)
+    _load(port, "/api/v1/predictions/", people, token=token, seconds=1.0)
     for _ in range(ROUNDS):
-        empty += post(port, "/empty/", people, token=token, seconds=SECONDS, connections=CONNECTIONS)
-        ours += post(port, "/api/v1/predictions/", people, token=token, seconds=SECONDS, connections=CONNECTIONS)
+        empty += _load(port, "/empty/", people, token=token)
+        ours += _load(port, "/api/v1/predictions/", people, token=token)
     return {
         "empty view, answers a second": empty.rate,
         "predictions a second": ours.rate,
         "predictions / empty view": ours.rate / empty.rate,
         "p99 of a prediction / of the empty view": ours.quantile(0.99) / empty.quantile(0.99),
         "p99 of a prediction, ms": ours.quantile(0.99) * 1e3,
-        "largest web process, MB": max(_web_memory(port)),
     }
+
+
+def _batch(port: int, token: str, *, home: Path) -> dict[str, float]:
+    """Rows a second of batches, and of ONNX alone on the same rows in as many processes."""
+    people = _people()
+    rows = [people[number % len(people)] for number in range(BATCH_ROWS)]
+    ours = Load(0.0)
+    for _ in range(ROUNDS):
+        ours += _load(port, "/api/v1/predictions/batch/", [{"instances": rows}], token=token, seconds=2.0)
+    graph = next(home.glob("artifacts/models/*.onnx"))
+    command = [sys.executable, "-c", f"from benchmarks import serving; serving.score_for({str(graph)!r}, seconds=4.0)"]
+    alone = [subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) for _ in range(2)]
+    raw = sum(float(process.communicate()[0]) for process in alone)
+    return {
+        "rows of batches a second": ours.rate * BATCH_ROWS,
+        "rows of ONNX alone a second": raw,
+        "rows of batches / of ONNX alone": ours.rate * BATCH_ROWS / raw,
+    }
+
+
+def score_for(graph: str, *, seconds: float) -> None:
+    """Score a ready matrix over and over, and print how many rows a second that was."""
+    import numpy as np
+    import onnxruntime as ort
+
+    options = ort.SessionOptions()
+    options.intra_op_num_threads = options.inter_op_num_threads = 1
+    session = ort.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
+    from benchmarks.search import examples
+
+    setup()
+    matrix = examples().matrix[np.arange(BATCH_ROWS) % PEOPLE]
+    began, count = time.perf_counter(), 0
+    while time.perf_counter() - began < seconds:
+        session.run(["probabilities"], {"features": matrix})
+        count += BATCH_ROWS
+    print(count / (time.perf_counter() - began))
+
+
+def _old(port: int) -> Load:
+    """The stand-in's rate, asked as its page asks."""
+    body = "Age=29&Fare=211.3375&Pclass=1&Sex=1&Embarked=2&Familysize=1&Isalone=1&HasCabin=1&Title=1"
+    form = f"{body}&Pclass_Fare=211.3375&Age_Fare=6128.7875".encode()
+    _load(port, "/predict", [form], seconds=2.0)
+    return _load(port, "/predict", [form])
+
+
+def _load(port: int, path: str, bodies: Sequence[Any], *, token: str = "", seconds: float = SECONDS) -> Load:
+    return post(port, path, bodies, token=token, seconds=seconds, connections=CONNECTIONS)
+
+
+def setup() -> None:
+    import django
+
+    os.environ.setdefault("DJANGO_SETTINGS_MODULE", "titanic_site.settings")
+    django.setup()
 
 
 def _people() -> list[dict[str, Any]]:
@@ -145,10 +205,6 @@ def _wait_for(port: int) -> None:
 
 
 if __name__ == "__main__":
-    import django
-
-    os.environ.setdefault("DJANGO_SETTINGS_MODULE", "titanic_site.settings")
-    django.setup()
+    setup()
     found = measure(Path(sys.argv[1]).resolve() if len(sys.argv) > 1 else None)
     print("\n".join(f"{name:42}{figure:10,.2f}" for name, figure in found.items()))
-    sys.exit()
