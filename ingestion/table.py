@@ -89,7 +89,7 @@ def read(
     all other columns are left out, which is quicker.
     """
     try:
-        blocks = _records(_unpacked(file))
+        blocks = _records(_unpacked(file), size=BLOCK_BYTES)
         header = _header(next(blocks, (0, b""))[1])
         places = _places(header, known, required, headings or {})
         for line, block in blocks:
@@ -123,13 +123,15 @@ class Layout:
         return _chunk(data, line, self.header, self.places, known_only=False)
 
 
-def split(file: IO[bytes], *, out: IO[bytes]) -> tuple[list[str], list[Part]]:
+def split(file: IO[bytes], *, out: IO[bytes], size: int | None = None) -> tuple[list[str], list[Part]]:
     """Cut a table into parts that can be read each by itself, and write it to `out` as plain CSV; raises TableError.
+
+    A part has `size` bytes or little more, where no line is longer.
 
     The whole table is looked at first: when it can be cut, each of its parts can be read.
     """
     try:
-        blocks = _records(_unpacked(file))
+        blocks = _records(_unpacked(file), size=size or BLOCK_BYTES)
         _line, first = next(blocks, (0, b""))
         header, parts = _header(first), []
         end = out.write(first)
@@ -177,10 +179,10 @@ class _Bounded(io.RawIOBase):
         return len(block)
 
 
-def _records(file: IO[bytes]) -> Iterator[tuple[int, bytes]]:
+def _records(file: IO[bytes], *, size: int) -> Iterator[tuple[int, bytes]]:
     """Blocks of whole records, each with the number of lines before it; the first is the header alone."""
     rest, line, end_of = b"", 0, _end_of_first_record
-    while block := file.read(BLOCK_BYTES):
+    while block := file.read(size):
         rest += block
         while end := end_of(rest):
             yield line, rest[:end]

@@ -89,7 +89,8 @@ class Explainer(NamedTuple):
                 columns[name] = np.where(is_in, ours[name][None, :, None], theirs[name][None, None, :]).ravel()
         answers = self.artifact.score(derive(columns)).reshape(len(members), len(rows), len(self.background))
         worth = answers.mean(axis=2)
-        return float(worth[0, 0]), shapley.values(worth).T
+        # One by one: among others a sum is made in another order, and ends in another last digit.
+        return float(worth[0, 0]), np.stack([shapley.values(column[:, None])[:, 0] for column in worth.T])
 
     def alternatives(self, row: Row) -> list[Alternative]:
         """What the model answers where one value is another; passengers who contradict themselves are left out."""

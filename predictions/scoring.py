@@ -46,6 +46,8 @@ logger = logging.getLogger(__name__)
 
 #: With every field's share a row costs a tenth of a second.
 MOST_EXPLAINED = 2_000
+# A part of some hundred rows: it takes seconds as other parts do.
+_EXPLAINED_BYTES = 8 * 1024
 #: So many workers are asked to take parts, beside the one that has the job.
 HELPERS = 7
 #: Seconds that a helper takes parts before it lets its queue's other messages through.
@@ -127,7 +129,7 @@ def _cut(job: ScoringJob) -> None:
     champion = scorer.current()
     with job.upload.open("rb") as file, tempfile.TemporaryFile("w+b") as plain:
         try:
-            header, parts = split(file, out=plain)
+            header, parts = split(file, out=plain, size=_EXPLAINED_BYTES if job.is_explained else None)
             Layout.of(header, known=FIELD_NAMES, required=_REQUIRED)
         except TableError as error:
             raise TitanicError(_(error.message) % error.params) from error

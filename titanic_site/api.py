@@ -75,8 +75,8 @@ class Unknown(APIView):
         raise NotFound
 
 
-# Swagger UI writes style attributes.
-_own_styles = csp_update({"style-src": ["'self'", "'unsafe-inline'"]})
+# Both pages write style attributes, and ReDoc searches in a worker.
+_own_styles = csp_update({"style-src": ["'self'", "'unsafe-inline'"], "worker-src": ["'self'", "blob:"]})
 _open: dict[str, Any] = {"permission_classes": [AllowAny], "url_name": "api_schema"}
 
 urlpatterns = [
