@@ -162,6 +162,11 @@ class TestHistory:
         named = [name for name in partitions.names() if name in plan]
         assert named == [f"predictions_prediction_{now:%Y_%m}"], plan
 
+    @pytest.mark.parametrize("moment", ["0077-10-08T18:45:34+14:56", "9999-12-31T23:59:59Z", "1970-01-01T00:00:00Z"])
+    def test_the_api_is_asked_about_any_time(self, api: APIClient, moment: str) -> None:
+        for name in ("since", "until"):
+            assert api.get(URL, {name: moment}).status_code == 200
+
     def test_the_api_filters_by_time(self, api: APIClient) -> None:
         now = timezone.now()
         old, young = entry(now - timedelta(hours=2)), entry(now)
