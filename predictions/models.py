@@ -136,17 +136,25 @@ class ScoringPart(models.Model):
 _CLOCK_SLACK = timedelta(minutes=1)
 
 
+def _shifted(moment: datetime, by: timedelta) -> datetime:
+    """The moment a little earlier or later; at the calendar's ends the moment itself."""
+    try:
+        return moment + by
+    except OverflowError:
+        return moment
+
+
 class PredictionQuerySet(models.QuerySet["Prediction"]):
     """Predictions in the words of those who look back at them."""
 
     def since(self, moment: datetime) -> Self:
         """Asked at this moment or later."""
         # The id is what partitions and indexes know; the two are taken a moment apart, at worst by two clocks.
-        return self.filter(id__gte=lowest_id(moment - _CLOCK_SLACK), created_at__gte=moment)
+        return self.filter(id__gte=lowest_id(_shifted(moment, -_CLOCK_SLACK)), created_at__gte=moment)
 
     def until(self, moment: datetime) -> Self:
         """Asked before this moment."""
-        return self.filter(id__lt=lowest_id(moment + _CLOCK_SLACK), created_at__lt=moment)
+        return self.filter(id__lt=lowest_id(_shifted(moment, _CLOCK_SLACK)), created_at__lt=moment)
 
     def newest(self, count: int) -> Self:
         """The last `count`, newest first."""
