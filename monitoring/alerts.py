@@ -119,9 +119,9 @@ def _disparate() -> Iterator[Reason]:
         return
     if found.error:
         yield Reason(_("Self-test"), found.error)
-    for door, agrees in found.rows:
+    for door, agrees, refusal in found.rows:
         if not agrees:
-            yield Reason(door, _("This door answers otherwise than the model itself: see the self-test."))
+            yield Reason(door, refusal or _("This door answers otherwise than the model itself: see the self-test."))
 
 
 #: What an alert can be about, and who looks for it.

@@ -4,6 +4,7 @@ from datetime import datetime
 
 import msgspec
 from django.utils import timezone
+from django.utils.translation import gettext as _
 
 from predictions import parity
 from predictions.models import Door
@@ -20,25 +21,30 @@ class SelfTest(msgspec.Struct, frozen=True):
     model_version: int | None = None
     doors: dict[str, bool] = {}
     error: str = ""
+    #: Why a door did not answer at all.
+    refusals: dict[str, str] = {}
 
     @property
     def is_passed(self) -> bool:
         return not self.error and all(self.doors.values())
 
     @property
-    def rows(self) -> list[tuple[str, bool]]:
-        """Each door by its label."""
-        return [(str(Door(door).label), agrees) for door, agrees in self.doors.items()]
+    def rows(self) -> list[tuple[str, bool, str]]:
+        """Each door by its label, whether it agrees, and why it did not answer."""
+        return [(str(Door(door).label), agrees, self.refusals.get(door, "")) for door, agrees in self.doors.items()]
 
 
 def run() -> SelfTest:
     """Ask at every door, and keep what came of it."""
+    # Stays so when a door breaks: what was found before must not stand there as if it were still so.
+    found = SelfTest(timezone.now(), error=_("The self-test broke off: the worker's log says at which door."))
     try:
-        version, doors = parity.compare()
-        found = SelfTest(timezone.now(), version, doors)
+        compared = parity.compare()
+        found = SelfTest(timezone.now(), compared.model_version, compared.doors, refusals=compared.refusals)
     except TitanicError as error:
         found = SelfTest(timezone.now(), error=error.message)
-    redis.client().set(_KEY, msgspec.json.encode(found))
+    finally:
+        redis.client().set(_KEY, msgspec.json.encode(found))
     return found
 
 

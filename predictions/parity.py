@@ -2,59 +2,84 @@
 
 import csv
 import io
-import json
 from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
 
 import msgspec
+from django.core.handlers.wsgi import WSGIRequest
+from django.http import QueryDict
+from django.utils.http import urlencode
+from rest_framework.response import Response
 
 from ingestion.compiled import Row
 from ingestion.passenger import FIELD_NAMES, FIELDS, columns_of
 from ingestion.table import Layout
-from predictions import log, scorer, services, tensors
+from predictions import api, log, scorer, services, v2
 from predictions.models import Door
-from titanic_site.lib.errors import Conflict
+from titanic_site.lib.errors import Conflict, Invalid, TitanicError
 from training.models import ModelVersion
 
-#: So many of the passengers that the champion learned from are asked about.
-PASSENGERS = 8
 Probabilities = list[float]
 
 
-def compare() -> tuple[int, dict[str, bool]]:
-    """The champion's version, and for each door whether it answers as the model itself does. Nothing is logged.
+class Compared(NamedTuple):
+    """Of which model, for each door whether it answers as the model itself does, and why one did not answer at all."""
+
+    model_version: int
+    doors: dict[str, bool]
+    refusals: dict[str, str]
+
+
+def compare() -> Compared:
+    """Ask the same passengers at every door; nothing is logged.
 
     Raises Conflict when the champion has no passengers, Unavailable when there is none.
     """
     champion = scorer.current()
-    found = ModelVersion.objects.get(version=champion.version)
-    rows: list[Row] = [tuple(row) for row in found.background[:PASSENGERS]]
-    if not rows:
-        message = f"{found} was made without passengers to ask about: train anew."
-        raise Conflict(message)
-    expected = champion.score(columns_of(rows)).probabilities.tolist()
+    rows = _passengers(ModelVersion.objects.get(version=champion.version))
+    expected = [value.hex() for value in champion.score(columns_of(rows)).probabilities.tolist()]
+    doors: dict[str, bool] = {}
+    refusals: dict[str, str] = {}
     with log.rehearsal():
-        answers = {door.value: ask(rows) for door, ask in DOORS.items()}
+        for door, ask in DOORS.items():
+            try:
+                doors[door.value] = [value.hex() for value in ask(rows)] == expected
+            except TitanicError as error:
+                doors[door.value] = False
+                refusals[door.value] = error.in_words() if isinstance(error, Invalid) else error.message
     # Somebody promoted while we asked: the doors are right to answer otherwise.
     if scorer.current().version != champion.version:
         return compare()
-    return champion.version, {
-        door: [value.hex() for value in found] == [value.hex() for value in expected] for door, found in answers.items()
-    }
+    return Compared(champion.version, doors, refusals)
+
+
+def _passengers(version: ModelVersion) -> list[Row]:
+    """Those the champion learned from, and one of whom nothing is known but what must be."""
+    rows: list[Row] = [tuple(row) for row in version.background]
+    if not rows:
+        message = f"{version} was made without passengers to ask about: train anew."
+        raise Conflict(message)
+    required = zip(FIELDS, rows[0], strict=True)
+    return [*rows, tuple(value if rule.is_required else rule.default for rule, value in required)]
 
 
 def _by_form(rows: Sequence[Row]) -> Probabilities:
-    forms = [{name: "" if value is None else str(value) for name, value in _named(row).items()} for row in rows]
-    return [services.predict_from_form(form).probability for form in forms]
+    return [services.predict_from_form(_posted(row)).probability for row in rows]
+
+
+def _posted(row: Row) -> dict[str, str]:
+    """What the page's view hands on of a form that a browser sent."""
+    texts = {name: "" if value is None else str(value) for name, value in _named(row).items()}
+    return {name: str(text) for name, text in QueryDict(urlencode(texts)).items()}
 
 
 def _by_json(rows: Sequence[Row]) -> Probabilities:
-    answers = [services.predict(msgspec.json.decode(json.dumps(_named(row)))) for row in rows]
-    return [msgspec.json.decode(msgspec.json.encode(given))["probability"] for given in answers]
+    return [_post(api.PredictionList(), _named(row))["probability"] for row in rows]
 
 
 def _by_batch(rows: Sequence[Row]) -> Probabilities:
-    answers = services.predict_batch(msgspec.json.decode(json.dumps([_named(row) for row in rows])))
-    return [given["probability"] for given in msgspec.json.decode(msgspec.json.encode(answers))]
+    answered = _post(api.PredictionBatch(), {"instances": [_named(row) for row in rows]})
+    return [given["probability"] for given in answered["predictions"]]
 
 
 def _by_tensors(rows: Sequence[Row]) -> Probabilities:
@@ -63,8 +88,20 @@ def _by_tensors(rows: Sequence[Row]) -> Probabilities:
         {"name": rule.name, "shape": [len(rows)], "datatype": "FP64" if rule.is_numeric else "BYTES", "data": values}
         for rule, values in columns
     ]
-    asked = tensors.Request.of(msgspec.json.decode(json.dumps({"inputs": inputs})))
-    return [given.probability for given in services.answer(asked.rows(most=len(rows)), door=Door.V2)]
+    answered = _post(v2.Infer(), {"inputs": inputs, "outputs": [{"name": "probability"}]})
+    probabilities: Probabilities = answered["outputs"][0]["data"]
+    return probabilities
+
+
+def _post(view: Any, body: object) -> Any:
+    """What a view's own parser, method and renderer make of a body; who may ask, and how often, is left out."""
+    sent = msgspec.json.encode(body)
+    environ = {
+        "REQUEST_METHOD": "POST", "CONTENT_TYPE": "application/json", "CONTENT_LENGTH": str(len(sent)),
+        "wsgi.input": io.BytesIO(sent),
+    }  # fmt: skip
+    response: Response = view.post(view.initialize_request(WSGIRequest(environ)))
+    return msgspec.json.decode(view.get_renderers()[0].render(response.data))
 
 
 def _by_file(rows: Sequence[Row]) -> Probabilities:

@@ -6,11 +6,15 @@ import pytest
 from django.test import Client
 
 from features.definition import derive
+from ingestion.passenger import FIELDS
 from monitoring import alerts, parity
 from monitoring.models import Alert
+from predictions import api as predictions_api
 from predictions import log, tensors
+from predictions import parity as doors
 from predictions.models import Door
 from titanic_site.lib import canary
+from titanic_site.lib.errors import Invalid
 from training.models import ModelVersion
 
 
@@ -101,3 +105,56 @@ def test_what_is_derived_otherwise_at_one_door_is_seen(champion: ModelVersion, m
     assert not found.doors["form"]
     assert not found.doors["api"]
     assert found.doors["batch"]
+
+
+def test_one_of_whom_nothing_is_known_is_asked_about_too(champion: ModelVersion) -> None:
+    asked = doors._passengers(champion)
+
+    assert len(asked) == len(champion.background) + 1
+    assert all(value is None for rule, value in zip(FIELDS, asked[-1], strict=True) if not rule.is_required
+               and rule.default is None)  # fmt: skip
+
+
+def test_a_view_that_changes_what_was_sent_is_seen(champion: ModelVersion, monkeypatch: pytest.MonkeyPatch) -> None:
+    as_sent = predictions_api._object
+    monkeypatch.setattr(predictions_api, "_object", lambda body: {**as_sent(body), "age": 3})
+
+    found = parity.run()
+
+    assert [door for door, agrees in found.doors.items() if not agrees] == ["api", "batch"]
+
+
+def test_a_door_that_refuses_is_named_with_its_reason(
+    client: Client, champion: ModelVersion, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(rows: Any) -> Any:
+        raise Invalid({"age": [("invalid", "not today")]})
+
+    monkeypatch.setitem(doors.DOORS, Door.CSV, refuse)
+    found = parity.run()
+    alerts.watch()
+
+    assert [door for door, agrees in found.doors.items() if not agrees] == ["csv"]
+    assert "age: not today" in client.get("/monitoring/").content.decode()
+    assert Alert.objects.open().get().subject == str(Door.CSV.label)
+
+
+def test_a_door_that_breaks_leaves_no_passed_test_behind(
+    client: Client, champion: ModelVersion, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    parity.run()
+
+    def broken(rows: Any) -> Any:
+        raise ZeroDivisionError
+
+    monkeypatch.setitem(doors.DOORS, Door.CSV, broken)
+    with pytest.raises(ZeroDivisionError):
+        parity.run()
+    alerts.watch()
+
+    told = parity.last()
+    assert told is not None
+    assert not told.is_passed
+    assert "broke off" in client.get("/monitoring/").content.decode()
+    assert Alert.objects.open().get().kind == "parity"
+    assert not log.is_rehearsal()

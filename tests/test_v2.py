@@ -1,5 +1,6 @@
 """The Open Inference Protocol v2: Triton's own client, both kinds of tensors, and whatever else is sent."""
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -10,7 +11,9 @@ from rest_framework.test import APIClient
 from features.definition import FEATURES
 from predictions import log, services
 from predictions.models import Door, Prediction
+from predictions.v2 import Infer
 from tests.people import CAST, ELISABETH, OWEN
+from titanic_site.lib.throttles import TokenThrottle
 from titanic_site.models import AccessToken
 from training.models import ModelVersion
 
@@ -200,3 +203,18 @@ def test_too_many_rows_and_too_large_bodies_are_refused(api: APIClient, champion
     codes = [response.status_code for response in (many, large, bad, binary, octets)]
     assert codes == [413, 413, 400, 400, 400]
     assert all(set(response.json()) == {"error"} for response in (many, large, bad, binary, octets))
+
+
+def test_who_asks_too_often_or_otherwise_is_told_in_the_protocols_shape(
+    api: APIClient, champion: ModelVersion, settings: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Infer, "throttle_classes", [TokenThrottle])
+    settings.ENV = replace(settings.ENV, throttle_predict="1/h")
+
+    codes = [_infer(api, inputs=_fields([OWEN])) for _ in range(2)]
+    otherwise = api.put(URL, {}, format="json")
+
+    assert [response.status_code for response in codes] == [200, 429]
+    assert 0 < int(codes[1]["Retry-After"]) <= 3600
+    assert otherwise.status_code == 405
+    assert all(set(response.json()) == {"error"} for response in (codes[1], otherwise))
