@@ -37,6 +37,6 @@ def predict() -> str:
     row = pd.DataFrame([[float(request.form[name]) for name in FEATURES]], columns=FEATURES)
     if detector.predict(scaler.transform(row))["data"]["is_drift"] == 1:
         drifts.inc()
-    survived = model.predict(row)[0]
+    survived = model.predict(row.to_numpy())[0]
     predictions.inc()
     return render_template_string(PAGE, text="Survived" if survived else "Did not survive")

@@ -74,7 +74,7 @@ class PredictionList(generics.ListAPIView[Prediction]):
         ],
     )
     def post(self, request: Request) -> Response:
-        passenger, text = _object(request.data), request.headers.get(idempotency.HEADER)
+        passenger, text = _object(request.data), request.META.get(idempotency.META)
         if text is None:
             return Response(services.predict(passenger), status=status.HTTP_201_CREATED)
         asker = request.user.pk if request.auth else "anybody"

@@ -15,6 +15,8 @@ from titanic_site.lib import redis
 from titanic_site.lib.errors import Conflict, Invalid
 
 HEADER = "Idempotency-Key"
+#: Its name in a request's META: to ask `headers` makes a mapping of them all, which costs as much as deriving features.
+META = "HTTP_IDEMPOTENCY_KEY"
 LIFETIME_SECONDS = 24 * 60 * 60
 LONGEST = 255
 _SORTED = msgspec.json.Encoder(order="sorted")
