@@ -1,8 +1,8 @@
 """Load on a web server: a few connections that each ask again as soon as they are answered."""
 
-import http.client
 import json
 import math
+import socket
 import threading
 import time
 from collections.abc import Sequence
@@ -47,13 +47,15 @@ def post(  # noqa: PLR0913
     end = time.perf_counter() + seconds
 
     def ask(first: int) -> None:
-        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
-        connection.connect()
+        connection = socket.create_connection(("127.0.0.1", port), timeout=60)
         place, latencies, statuses = first, [], {}
         while time.perf_counter() < end:
             began = time.perf_counter()
-            connection.sock.sendall(requests[place % len(requests)])
-            status = _answer(connection.sock)
+            connection.sendall(requests[place % len(requests)])
+            status, is_over = _answer(connection)
+            if is_over:
+                connection.close()
+                connection = socket.create_connection(("127.0.0.1", port), timeout=60)
             latencies.append(time.perf_counter() - began)
             statuses[status] = statuses.get(status, 0) + 1
             place += 1
@@ -84,16 +86,26 @@ def _request(path: str, body: Any, head: dict[str, str]) -> bytes:
     return "\r\n".join([*lines, f"Content-Length: {len(body)}", "", ""]).encode() + body
 
 
-def _answer(connection: Any) -> int:
-    """Read one answer whole and return its status: http.client's parsing would cost as much as the server's work."""
-    data = connection.recv(65536)
+def _answer(connection: socket.socket) -> tuple[int, bool]:
+    """Read one answer whole; returns its status and whether the server closes the connection.
+
+    http.client's parsing would cost as much as the server's work.
+    """
+    data = _some(connection)
     end = data.find(b"\r\n\r\n")
     while end < 0:
-        data += connection.recv(65536)
+        data += _some(connection)
         end = data.find(b"\r\n\r\n")
     head = data[:end].lower()
     length = int(head.partition(b"content-length:")[2].partition(b"\r\n")[0])
     missing = length - (len(data) - end - 4)
     while missing > 0:
-        missing -= len(connection.recv(65536))
-    return int(head[9:12])
+        missing -= len(_some(connection))
+    return int(head[9:12]), b"connection: close" in head
+
+
+def _some(connection: socket.socket) -> bytes:
+    data = connection.recv(65536)
+    if not data:
+        raise ConnectionError("closed in the middle of an answer")
+    return data

@@ -5,6 +5,7 @@ python -m benchmarks.serving [HOME]; a HOME that is kept saves the first start.
 
 import json
 import os
+import pickle
 import signal
 import socket
 import subprocess
@@ -54,20 +55,14 @@ def running(home: Path) -> Iterator[tuple[int, str]]:
 
 
 @contextmanager
-def old_service(folder: Path, *, home: Path) -> Iterator[int]:
-    """The stand-in under the same server, with as many processes, and the very forest that is in charge."""
-    import numpy as np
-
-    from benchmarks.search import examples
-
-    (pickled,) = list(home.glob("artifacts/models/*.pkl"))[:1]
-    (folder / "model.pkl").write_bytes(pickled.read_bytes())
-    np.save(folder / "reference.npy", np.nan_to_num(examples().learned.matrix))
+def old_service(folder: Path) -> Iterator[int]:
+    """The stand-in as it was run: gunicorn with two workers."""
+    _train_the_old_model(folder)
     port = _free_port()
     process = subprocess.Popen(
-        [sys.executable, "-m", "granian", "--interface", "wsgi", "benchmarks.old_service:app", "--port", str(port),
-         "--workers", "2", "--blocking-threads", "4", "--log-level", "warning"],
-        cwd=ROOT, env={**os.environ, "OLD_SERVICE": str(folder)},
+        [sys.executable, "-m", "gunicorn", "--workers", "2", "--bind", f"127.0.0.1:{port}", "--log-level", "warning",
+         "benchmarks.old_service:app"],
+        cwd=ROOT, env={**os.environ, "OLD_SERVICE": str(folder)}, stdout=subprocess.DEVNULL,
     )  # fmt: skip
     try:
         _wait_for(port)
@@ -75,6 +70,21 @@ def old_service(folder: Path, *, home: Path) -> Iterator[int]:
     finally:
         process.terminate()
         process.wait(60)
+
+
+def _train_the_old_model(folder: Path) -> None:
+    import numpy as np
+    import pandas as pd
+    from sklearn.ensemble import RandomForestClassifier
+
+    from benchmarks.search import examples
+    from features.definition import FEATURES
+
+    learned = examples().learned
+    reference = pd.DataFrame(np.nan_to_num(learned.matrix), columns=FEATURES)
+    forest = RandomForestClassifier(n_estimators=300, max_depth=20, min_samples_split=5, random_state=42)
+    (folder / "model.pkl").write_bytes(pickle.dumps(forest.fit(reference, learned.labels)))
+    reference.to_pickle(folder / "reference.pkl")
 
 
 def measure(home: Path | None = None) -> dict[str, float]:
@@ -87,7 +97,7 @@ def measure(home: Path | None = None) -> dict[str, float]:
             _wait_for_the_drain(home)
             figures = {**_single(port, token), **_batch(port, token, home=home)}
             figures["largest web process, MB"] = max(_web_memory(port))
-        with old_service(folder, home=home) as port:
+        with old_service(folder) as port:
             old = _old(port)
     return {
         **figures,
