@@ -36,7 +36,7 @@ _FIELD = b"p"
 _TRIES = "predictions:log:tries"
 # How many more predictions than entries the stream has.
 _SHARED = "predictions:log:shared"
-# Takes entries out and counts what they shared; entries that another drainer took out are not counted again.
+# Takes packs out and counts what they shared; packs that another drainer took out are not counted again.
 _TAKE_OUT = """
 local shared = 0
 for place = 1, #ARGV, 2 do
@@ -211,11 +211,20 @@ def drain() -> int:
             if not _is_only_drainer():
                 break
             done = _settle(batch)
-        if done:
-            redis.client().eval(_TAKE_OUT, 2, STREAM, _SHARED, *(word for item in done.items() for word in item))
+        _take_out(done)
         moved += sum(done.values())
         after = b"(" + batch[-1].entry_id
     return moved
+
+
+def _take_out(done: Mapping[bytes, int]) -> None:
+    """Remove entries from the stream, each given with the number of its predictions."""
+    alone = [entry_id for entry_id, count in done.items() if count == 1]
+    if alone:
+        redis.client().xdel(STREAM, *alone)
+    packs = [word for item in done.items() if item[1] > 1 for word in item]
+    if packs:
+        redis.client().eval(_TAKE_OUT, 2, STREAM, _SHARED, *packs)
 
 
 def insert(entries: Sequence[Entry]) -> None:

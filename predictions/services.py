@@ -20,7 +20,7 @@ from ingestion.passenger import FIELD_NAMES, FIELDS
 from ingestion.refusals import by_field
 from predictions import log, scorer
 from predictions.idempotency import LIFETIME_SECONDS, Key
-from predictions.metrics import PREDICTIONS, SCORING_SECONDS
+from predictions.metrics import SCORING_SECONDS, predictions_of
 from predictions.models import Door, ScoringJob, new_ids
 from titanic_site.lib.errors import Conflict, Invalid, TooLarge
 
@@ -128,7 +128,7 @@ def _count(answers: Sequence[Answer], *, door: Door) -> None:
     survivors = sum(given.survived for given in answers)
     for verdict, count in (("true", survivors), ("false", len(answers) - survivors)):
         if count:
-            PREDICTIONS.labels(answers[0].model_version, verdict, door.value).inc(count)
+            predictions_of(answers[0].model_version, verdict, door.value).inc(count)
 
 
 def _row(raw: Mapping[str, Any], *, is_text: bool = False) -> Row:

