@@ -108,12 +108,12 @@ def measure(home: Path | None = None) -> dict[str, float]:
 
 
 def _single(port: int, token: str) -> dict[str, float]:
-    people = _people()
+    asked = people()
     empty, ours = Load(0.0), Load(0.0)
-    _load(port, "/api/v1/predictions/", people, token=token, seconds=1.0)
+    _load(port, "/api/v1/predictions/", asked, token=token, seconds=1.0)
     for _ in range(ROUNDS):
-        empty += _load(port, "/empty/", people, token=token)
-        ours += _load(port, "/api/v1/predictions/", people, token=token)
+        empty += _load(port, "/empty/", asked, token=token)
+        ours += _load(port, "/api/v1/predictions/", asked, token=token)
     return {
         "empty view, answers a second": empty.rate,
         "predictions a second": ours.rate,
@@ -125,8 +125,8 @@ def _single(port: int, token: str) -> dict[str, float]:
 
 def _batch(port: int, token: str, *, home: Path) -> dict[str, float]:
     """Rows a second of batches, and of ONNX alone on the same rows in as many processes."""
-    people = _people()
-    rows = [people[number % len(people)] for number in range(BATCH_ROWS)]
+    asked = people()
+    rows = [asked[number % PEOPLE] for number in range(BATCH_ROWS)]
     ours = Load(0.0)
     for _ in range(ROUNDS):
         ours += _load(port, "/api/v1/predictions/batch/", [{"instances": rows}], token=token, seconds=2.0)
@@ -179,7 +179,7 @@ def setup() -> None:
     django.setup()
 
 
-def _people() -> list[dict[str, Any]]:
+def people() -> list[dict[str, Any]]:
     """Passengers of the sample as the API takes them."""
     import csv
 

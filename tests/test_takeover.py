@@ -144,8 +144,8 @@ def serve(other: ModelVersion, django_user_model: Any, tmp_path: Path) -> Iterat
 
 
 def _command(port: int) -> list[str]:
-    granian = [sys.executable, "-m", "granian", "--interface", "wsgi", "titanic_site.wsgi:application"]
-    return [*granian, "--port", str(port), "--workers", "2", "--blocking-threads", "4", "--no-ws"]
+    granian = [sys.executable, "-m", "granian", "--interface", "rsgi", "titanic_site.rsgi:application"]
+    return [*granian, "--port", str(port), "--workers", "2", "--loop", "uvloop", "--no-ws"]
 
 
 def _environment() -> dict[str, str]:

@@ -65,7 +65,6 @@ LOGIN_REDIRECT_URL = "home"
 LOGOUT_REDIRECT_URL = "home"
 
 ROOT_URLCONF = "titanic_site.urls"
-WSGI_APPLICATION = "titanic_site.wsgi.application"
 TEMPLATES = [
     {
         "BACKEND": "django.template.backends.django.DjangoTemplates",

@@ -81,10 +81,9 @@ def _web() -> Program:
     return Program(
         name="web",
         command=(
-            sys.executable, "-m", "granian", "--interface", "wsgi", "titanic_site.wsgi:application",
+            sys.executable, "-m", "granian", "--interface", "rsgi", "titanic_site.rsgi:application",
             "--host", env.host, "--port", str(env.port), "--workers", str(env.web_workers),
-            # Python runs one of them at a time; the others wait for the database, or for a slow upload.
-            "--blocking-threads", "4", "--no-ws", "--log-level", "warning",
+            "--loop", "uvloop", "--no-ws", "--log-level", "warning",
             "--respawn-failed-workers", "--workers-kill-timeout", "15",
         ),
         endings=((signal.SIGTERM, 20.0),),

@@ -6,7 +6,9 @@ from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Any
 
+from django.conf import settings
 from django.db import InterfaceError, OperationalError
+from django.http import UnreadablePostError
 from django.utils.translation import gettext as _
 from psycopg2 import errorcodes
 
@@ -44,12 +46,31 @@ class TooLarge(TitanicError):
     status = HTTPStatus.REQUEST_ENTITY_TOO_LARGE
 
 
+class IncompleteBody(TitanicError):
+    """A body that did not come to its end, or not in time."""
+
+    code = "incomplete_body"
+    status = HTTPStatus.REQUEST_TIMEOUT
+
+    def __init__(self) -> None:
+        super().__init__(_("The body did not arrive whole and in time. Send it again."))
+
+
 class Unavailable(TitanicError):
     """A part that is needed is away for the moment."""
 
     code = "unavailable"
     status = HTTPStatus.SERVICE_UNAVAILABLE
     wait = 5
+
+
+class TooLong(Unavailable):
+    """An answer that takes longer than anybody waits."""
+
+    code = "too_long"
+
+    def __init__(self) -> None:
+        super().__init__(_("This takes too long at the moment. Try again later, or ask for less."))
 
 
 class TooMany(TitanicError):
@@ -77,6 +98,13 @@ class Invalid(TitanicError):
         return "; ".join(f"{field}: {text}" for field, said in self.errors.items() for _code, text in said)
 
 
+def body_too_large() -> TooLarge:
+    """What is said of a body beyond the limit."""
+    return TooLarge(
+        _("The body is larger than %(most)s MB.") % {"most": settings.DATA_UPLOAD_MAX_MEMORY_SIZE // 1024**2}
+    )
+
+
 def as_refusal(error: Exception) -> TitanicError | None:
     """The error as one of ours: a service that is away is Unavailable; what is nobody's to mend is None."""
     if isinstance(error, TitanicError):
@@ -84,6 +112,11 @@ def as_refusal(error: Exception) -> TitanicError | None:
     if getattr(error, "errno", None) in _NO_ROOM or getattr(error.__cause__, "pgcode", None) == errorcodes.DISK_FULL:
         logger.error("the disk is full: %s", error)
         return Unavailable(_("The disk is full. Make room and try again."))
+    if isinstance(error, UnreadablePostError):
+        return IncompleteBody()
+    if getattr(error.__cause__, "pgcode", None) == errorcodes.QUERY_CANCELED:
+        logger.warning("a query took too long: %s", error)
+        return TooLong()
     if isinstance(error, (OperationalError, InterfaceError, *RedisAway)):
         logger.warning("a service is away: %s", error)
         return Unavailable(_("A service is away for the moment. Try again in a few seconds."))

@@ -10,7 +10,7 @@ from django.utils.translation import gettext as _
 from rest_framework.exceptions import ParseError
 from rest_framework.parsers import BaseParser
 
-from titanic_site.lib.errors import Invalid, TooLarge
+from titanic_site.lib.errors import Invalid, body_too_large
 
 
 class JSONParser(BaseParser):
@@ -25,7 +25,7 @@ class JSONParser(BaseParser):
         most = settings.DATA_UPLOAD_MAX_MEMORY_SIZE
         body = stream.read(most + 1)
         if len(body) > most:
-            raise TooLarge(_("The body is larger than %(most)s MB.") % {"most": most // 1024**2})
+            raise body_too_large()
         try:
             found = msgspec.json.decode(body)
             # Written again, a body of which a key was doubled has fewer colons.

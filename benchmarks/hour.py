@@ -1,0 +1,56 @@
+"""An hour of load: whether answers a second stay, and what a web process comes to hold.
+
+python -m benchmarks.hour [HOME] [MINUTES]; of each minute fifty seconds of predictions, among them batches, and five of
+the empty view, so that whatever else the machine does shows in both.
+"""
+
+import sys
+import tempfile
+from pathlib import Path
+from statistics import median
+
+from benchmarks.load import Load, post
+from benchmarks.serving import BATCH_ROWS, CONNECTIONS, PEOPLE, people, running, setup, web_memory
+
+SECONDS, EMPTY_SECONDS, BATCHES = 48.0, 5.0, 1.0
+#: So many minutes at either end are compared.
+SHARE = 6
+
+
+def measure(home: Path, *, minutes: int = 60) -> dict[str, float]:
+    """Rates of the last minutes as shares of the first, and the memory (MB) of the largest web process."""
+    asked = people()
+    batch = {"instances": [asked[number % PEOPLE] for number in range(BATCH_ROWS)]}
+    shares, rates, memory = [], [], []
+    with running(home) as (port, token):
+        for minute in range(minutes):
+            empty = _load(port, "/empty/", asked, token, EMPTY_SECONDS)
+            ours = _load(port, "/api/v1/predictions/", asked, token, SECONDS)
+            _load(port, "/api/v1/predictions/batch/", [batch], token, BATCHES)
+            shares.append(ours.rate / empty.rate)
+            rates.append(ours.rate)
+            memory.append(max(web_memory(port)))
+            print(f"{minute:3}{rates[-1]:10,.0f}/s{shares[-1]:8.3f}{memory[-1]:8.1f} MB", flush=True)
+    ends = max(minutes // SHARE, 1)
+    return {
+        "rate, last / first": median(rates[-ends:]) / median(rates[:ends]),
+        "share of the empty view, last / first": median(shares[-ends:]) / median(shares[:ends]),
+        "largest web process, MB": max(memory),
+        "largest web process at the end, MB": memory[-1],
+    }
+
+
+def _load(port: int, path: str, bodies: list[object], token: str, seconds: float) -> Load:
+    return post(port, path, bodies, token=token, seconds=seconds, connections=CONNECTIONS)
+
+
+def main() -> None:
+    setup()
+    with tempfile.TemporaryDirectory(prefix="titanic-bench-") as name:
+        home = Path(sys.argv[1] if len(sys.argv) > 1 else name).resolve()
+        for figure, value in measure(home, minutes=int(sys.argv[2]) if len(sys.argv) > 2 else 60).items():
+            print(f"{figure:42}{value:10,.3f}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,224 @@
+"""The door of the web processes: an event loop talks with the clients, a few threads do the work.
+
+A client that sends or reads slowly costs no thread, and is not waited for without end. granian's own WSGI door gives a
+thread to each body from its first byte on, and has no limit of time for it (its issue 728).
+"""
+
+import asyncio
+import gc
+import io
+import json
+import logging
+import os
+from collections.abc import AsyncIterator, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from tempfile import SpooledTemporaryFile
+from typing import IO, Any, Final
+
+import django
+from django.conf import settings
+from django.core.handlers.wsgi import WSGIHandler
+from granian._granian import RSGIHTTPProtocol as HTTPProtocol
+from granian._granian import RSGIProtocolClosed as ProtocolClosed
+from granian.rsgi import Scope
+
+from titanic_site.lib.errors import IncompleteBody, TitanicError, TooLong, body_too_large, error_body
+
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "titanic_site.settings")
+# libpq's own variable: what a page asks of Postgres ends before whoever waits for it is told to wait no longer.
+os.environ.setdefault("PGOPTIONS", "-c statement_timeout=50s")
+django.setup(set_prefix=False)
+
+logger = logging.getLogger(__name__)
+
+#: A whole body (seconds) that is read before the work begins, and each piece of an upload and of a download.
+PATIENCE: Final = 20.0
+#: After how long (seconds) whoever waits for an answer is told that there is none yet.
+DEADLINE: Final = 60.0
+#: What is longer (bytes) is not read before the work begins, but while it goes on.
+_UPLOAD = settings.DATA_UPLOAD_MAX_MEMORY_SIZE
+#: What is longer (bytes) waits on disk, and goes out piece by piece.
+_LARGE = 1024**2
+
+# Python runs one at a time; the others wait for the database, for Redis, or for the model.
+_work = ThreadPoolExecutor(4, "work")
+# Those who wait for a client wait apart.
+_uploads = ThreadPoolExecutor(4, "upload")
+_downloads = ThreadPoolExecutor(8, "download")
+
+_handler = WSGIHandler()
+_Head = tuple[int, list[tuple[str, str]]]
+
+
+async def application(scope: Scope, protocol: HTTPProtocol) -> None:
+    """Answer one request."""
+    environ = _environ(scope)
+    try:
+        size = int(environ.get("CONTENT_LENGTH") or 0)
+        if size > _UPLOAD:
+            arriving = _Arriving(aiter(protocol), size=size)
+            environ["wsgi.input"] = io.BufferedReader(arriving, 64 * 1024)
+            await _answer(protocol, environ, pool=_uploads, deadline=None)
+            return
+        if size or "HTTP_TRANSFER_ENCODING" in environ:
+            environ["wsgi.input"] = body = await _whole(protocol, size=size)
+            environ["CONTENT_LENGTH"] = str(body.seek(0, io.SEEK_END))
+            body.seek(0)
+        await _answer(protocol, environ, pool=_work, deadline=DEADLINE)
+    except TitanicError as refusal:
+        _refuse(protocol, refusal)
+    except ProtocolClosed:
+        logger.info("%s %s: the client has gone", scope.method, scope.path)
+
+
+async def _whole(protocol: HTTPProtocol, *, size: int) -> IO[bytes]:
+    """The body, in memory or on disk; raises TooLarge, IncompleteBody."""
+    try:
+        async with asyncio.timeout(PATIENCE):
+            if 0 < size <= _LARGE:
+                body: IO[bytes] = io.BytesIO(await protocol())
+            else:
+                body = SpooledTemporaryFile(_LARGE)  # noqa: SIM115 - it goes with the request
+                async for piece in protocol:
+                    body.write(piece)
+                    if body.tell() > _UPLOAD:
+                        raise body_too_large()
+    except TimeoutError as late:
+        raise IncompleteBody from late
+    if size and body.seek(0, io.SEEK_END) != size:
+        raise IncompleteBody
+    return body
+
+
+class _Arriving(io.RawIOBase):
+    """A body of `size` bytes on its way, for a thread to read; one that stops coming raises OSError."""
+
+    def __init__(self, pieces: AsyncIterator[bytes], *, size: int) -> None:
+        self._pieces, self._missing = pieces, size
+        self._loop = asyncio.get_running_loop()
+        self._piece = memoryview(b"")
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        if not self._piece and self._missing:
+            self._piece = memoryview(asyncio.run_coroutine_threadsafe(self._next(), self._loop).result())
+            self._missing -= len(self._piece)
+        count = min(len(buffer), len(self._piece))
+        buffer[:count], self._piece = self._piece[:count], self._piece[count:]
+        return count
+
+    async def _next(self) -> bytes:
+        try:
+            async with asyncio.timeout(PATIENCE):
+                return await anext(self._pieces)
+        except (ProtocolClosed, StopAsyncIteration) as gone:
+            message = "the client has gone"
+            raise ConnectionError(message) from gone
+
+
+async def _answer(
+    protocol: HTTPProtocol, environ: dict[str, Any], *, pool: ThreadPoolExecutor, deadline: float | None
+) -> None:
+    loop = asyncio.get_running_loop()
+    late = None if deadline is None else loop.call_later(deadline, _refuse, protocol, TooLong())
+    try:
+        (status, headers), content, rest = await loop.run_in_executor(pool, _respond, environ)
+    finally:
+        if late is not None:
+            late.cancel()
+    if rest is None:
+        protocol.response_bytes(status, headers, content)
+        return
+    transport = protocol.response_stream(status, headers)
+    await loop.run_in_executor(_downloads, _send, rest, transport, loop)
+
+
+def _respond(environ: dict[str, Any]) -> tuple[_Head, bytes, Any]:
+    """Django's answer: status and headers, and its content, or what is to be sent piece by piece."""
+    heads: list[_Head] = []
+
+    def start(status: str, headers: list[tuple[str, str]], _error: Any = None, /) -> Any:
+        heads.append((int(status[:3]), headers))
+
+    response: Any = _handler(environ, start)
+    if response.streaming and int(response.get("Content-Length", _LARGE)) >= _LARGE:
+        response.block_size = 64 * 1024
+        return heads[0], b"", response
+    try:
+        return heads[0], b"".join(response), None
+    finally:
+        response.close()
+        _untie(response)
+
+
+def _send(response: Any, transport: Any, loop: asyncio.AbstractEventLoop) -> None:
+    pieces: Iterator[bytes] = iter(response)
+    try:
+        for piece in pieces:
+            asyncio.run_coroutine_threadsafe(_put(transport, piece), loop).result()
+    except (ProtocolClosed, TimeoutError):
+        logger.info("a download was not fetched to its end")
+    finally:
+        response.close()
+
+
+async def _put(transport: Any, piece: bytes) -> None:
+    async with asyncio.timeout(PATIENCE):
+        await transport.send_bytes(piece)
+
+
+def _untie(response: Any) -> None:
+    """Take apart the circles in which Django and REST framework tie a request, its view and its answer.
+
+    Otherwise each batch, as it came and as it was answered, would wait for the garbage collector.
+    """
+    context = getattr(response, "renderer_context", None)
+    if context:
+        request = context["request"]
+        for tied in (request._request, context["view"]):
+            vars(tied).clear()
+        request.parser_context.clear()
+        context.clear()
+
+
+def _refuse(protocol: HTTPProtocol, refusal: TitanicError) -> None:
+    headers = [("Content-Type", "application/json"), ("Connection", "close")]
+    protocol.response_bytes(refusal.status, headers, json.dumps(error_body(refusal)).encode())
+
+
+def _environ(scope: Scope) -> dict[str, Any]:
+    host, _, port = scope.server.rpartition(":")
+    environ: dict[str, Any] = {
+        "REQUEST_METHOD": scope.method,
+        "SCRIPT_NAME": "",
+        # WSGI's text is bytes, each one a letter.
+        "PATH_INFO": scope.path.encode().decode("latin-1"),
+        "QUERY_STRING": scope.query_string,
+        "SERVER_NAME": host,
+        "SERVER_PORT": port,
+        "SERVER_PROTOCOL": f"HTTP/{scope.http_version}",
+        "REMOTE_ADDR": scope.client.rpartition(":")[0].strip("[]"),
+        "wsgi.version": (1, 0),
+        "wsgi.url_scheme": scope.scheme,
+        "wsgi.input": io.BytesIO(),
+        "wsgi.multithread": True,
+        "wsgi.multiprocess": True,
+        "wsgi.run_once": False,
+    }
+    for name, value in scope.headers.items():
+        # With an underscore it could pass for another.
+        if "_" in name:
+            continue
+        key = name.replace("-", "_").upper()
+        if key not in ("CONTENT_TYPE", "CONTENT_LENGTH"):
+            key = f"HTTP_{key}"
+        environ[key] = f"{environ[key]}{'; ' if key == 'HTTP_COOKIE' else ','}{value}" if key in environ else value
+    return environ
+
+
+# A batch makes tens of thousands of objects, none of them in a circle by now: to look for some after every 700 of them
+# took a tenth of its time. What is there already stays, and is not looked at again.
+gc.freeze()
+gc.set_threshold(50_000, 20, 20)
