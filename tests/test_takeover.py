@@ -1,24 +1,19 @@
 """Changing champions under a load of requests, on a real server of two processes."""
 
-import os
 import random
-import socket
-import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from threading import Event, Thread
 from typing import Any
-from urllib.parse import quote
+from uuid import uuid4
 
 import httpx
 import pytest
-from django.conf import settings
 from django.core.files.storage import default_storage
-from django.db import connection, transaction
+from django.db import transaction
 
 from features import services as features_services
 from features.definition import FEATURES, derive
@@ -27,7 +22,7 @@ from ingestion.passenger import FIELDS, RULES, to_columns
 from monitoring import alerts
 from monitoring.models import Alert
 from tests.people import CAST
-from titanic_site import embedded
+from tests.web import serving
 from titanic_site.lib.files import keep, sha256_of
 from titanic_site.models import AccessToken
 from training import estimators, export, registry
@@ -120,55 +115,18 @@ Serve = Callable[[], httpx.Client]
 def serve(other: ModelVersion, django_user_model: Any, tmp_path: Path) -> Iterator[Serve]:
     """Start the product's own web server with two processes on this test's database."""
     token = AccessToken.objects.create(django_user_model.objects.get(username="admin"))[1]
-    started: list[tuple[subprocess.Popen[bytes], httpx.Client]] = []
+    with ExitStack() as started:
 
-    def _serve() -> httpx.Client:
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            port = free.getsockname()[1]
-        with (tmp_path / f"{port}.log").open("w") as log:
-            process = subprocess.Popen(
-                _command(port), env=_environment(), cwd=settings.BASE_DIR, stdout=log, stderr=log
-            )
-        headers = {"Authorization": f"Token {token}"}
-        client = httpx.Client(base_url=f"http://127.0.0.1:{port}", headers=headers, timeout=30)
-        started.append((process, client))
-        _until(lambda: _is_up(client), process)
-        return client
+        def _serve() -> httpx.Client:
+            web = started.enter_context(serving(token, log=tmp_path / f"{uuid4()}.log"))
+            return started.enter_context(web.client())
 
-    yield _serve
-    for process, client in started:
-        client.close()
-        process.terminate()
-        process.wait(30)
+        yield _serve
 
 
-def _command(port: int) -> list[str]:
-    granian = [sys.executable, "-m", "granian", "--interface", "rsgi", "titanic_site.rsgi:application"]
-    return [*granian, "--port", str(port), "--workers", "2", "--loop", "uvloop", "--no-ws"]
-
-
-def _environment() -> dict[str, str]:
-    host = quote(connection.settings_dict["HOST"], safe="")
-    return {
-        **os.environ,
-        "DATABASE_URL": f"postgres://titanic@{host}/{connection.settings_dict['NAME']}",
-        "REDIS_URL": embedded.Layout(settings.HOME).redis_url,
-        "SECRET_KEY": settings.SECRET_KEY,
-    }
-
-
-def _is_up(client: httpx.Client) -> bool:
-    try:
-        return client.get("/healthz").status_code == 200
-    except httpx.TransportError:
-        return False
-
-
-def _until(holds: Callable[[], bool], process: "subprocess.Popen[bytes] | None" = None, *, seconds: float = 60) -> None:
+def _until(holds: Callable[[], bool], *, seconds: float) -> None:
     deadline = time.monotonic() + seconds
     while not holds():
-        assert process is None or process.poll() is None
         assert time.monotonic() < deadline, "never happened"
         time.sleep(0.1)
 

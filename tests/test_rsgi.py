@@ -1,0 +1,157 @@
+"""The web server's door: clients that are slow, gone, or too much, and its end."""
+
+import json
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from threading import Thread
+from typing import Any
+
+import pytest
+from django.db import OperationalError, connection
+
+from ingestion.models import Dataset
+from predictions import log
+from predictions.models import Prediction, ScoringJob
+from tests.people import CAST
+from tests.web import Web, answer, serving
+from titanic_site.lib.errors import TooLong, as_refusal
+from titanic_site.models import AccessToken
+from training.models import ModelVersion
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+PERSON = json.dumps(CAST[0]).encode()
+MULTIPART = {"Content-Type": "multipart/form-data; boundary=x"}
+PART = b'--x\r\nContent-Disposition: form-data; name="file"; filename="a.csv"\r\n\r\npclass,sex\r\n1,male'
+#: Longer than what is read before the work begins.
+LARGE = 50_000_000
+
+
+@pytest.fixture
+def web(champion: ModelVersion, django_user_model: Any, tmp_path: Path) -> Iterator[Web]:
+    token = AccessToken.objects.create(django_user_model.objects.get(username="admin"))[1]
+    with serving(token, log=tmp_path / "web.log") as running:
+        yield running
+
+
+def test_who_is_slow_is_told_so_and_nobody_waits_for_them(web: Web) -> None:
+    silent = [web.begin("/api/v1/predictions/", size=500, body=b"{") for _ in range(30)]
+    trickling = [web.begin("/api/v1/predictions/", size=500, body=b"{") for _ in range(30)]
+    large = [web.begin("/api/v1/predictions/batch/", size=2_000_000, body=b"{") for _ in range(10)]
+    chunked = [web.begin("/api/v1/predictions/", body=b"1\r\n{\r\n") for _ in range(10)]
+    uploads = [web.begin("/api/v1/scoring-jobs/", size=LARGE, body=PART, **MULTIPART) for _ in range(10)]
+    drops = Thread(target=_trickle, args=(trickling,))
+    drops.start()
+
+    with web.client() as client:
+        statuses = [client.post("/api/v1/predictions/", json=CAST[0]).status_code for _ in range(20)]
+        told = [answer(talk) for talk in (*silent, *trickling, *large, *chunked, *uploads)]
+
+    drops.join()
+    assert statuses == [201] * 20
+    assert {status for status, _body in told} == {408}
+    assert all(json.loads(body)["errors"][0]["code"] == "incomplete_body" for _status, body in told)
+    assert not ScoringJob.objects.exists()
+    assert "Traceback" not in web.log.read_text()
+
+
+def test_who_goes_in_the_middle_leaves_nothing(web: Web) -> None:
+    for _ in range(5):
+        web.begin("/api/v1/predictions/", size=500, body=PERSON).close()
+        web.begin("/api/v1/predictions/", body=b"1\r\n{\r\n").close()
+        web.begin("/api/v1/scoring-jobs/", size=LARGE, body=PART, **MULTIPART).close()
+        web.begin("/api/v1/datasets/", size=LARGE, body=PART, **MULTIPART).close()
+
+    with web.client() as client:
+        assert client.post("/api/v1/predictions/", json=CAST[0]).status_code == 201
+    time.sleep(1)
+    assert log.drain() == 1
+    assert not ScoringJob.objects.exists()
+    assert not Dataset.objects.exclude(pk=1).exists()
+    assert "Traceback" not in web.log.read_text()
+
+
+def test_a_body_in_chunks_is_a_body(web: Web) -> None:
+    def pieces() -> Iterator[bytes]:
+        yield PERSON[:9]
+        yield PERSON[9:]
+
+    with web.client() as client:
+        found = client.post("/api/v1/predictions/", content=pieces(), headers={"Content-Type": "application/json"})
+        assert found.status_code == 201, found.text
+        assert found.json()["probability"] == client.post("/api/v1/predictions/", json=CAST[0]).json()["probability"]
+
+
+def test_chunks_without_end_are_refused(web: Web) -> None:
+    talk = web.begin("/api/v1/predictions/")
+    for _ in range(11):
+        talk.sendall(b"100000\r\n" + b" " * 1024**2 + b"\r\n")
+
+    status, body = answer(talk)
+
+    assert status == 413
+    assert json.loads(body)["errors"] == [
+        {"code": "too_large", "detail": "The body is larger than 10 MB.", "attr": None}
+    ]
+
+
+def test_an_upload_longer_than_memory_arrives_whole_and_comes_back(web: Web) -> None:
+    table = b"pclass,sex\r\n" + b"1,female\r\n" * 1_200_000
+
+    with web.client() as client:
+        job = client.post("/api/v1/scoring-jobs/", files={"file": ("a.csv", table)}).json()
+        with ScoringJob.objects.get(pk=job["id"]).upload.open() as kept:
+            assert kept.read() == table
+        script = client.get("/static/drf_spectacular_sidecar/swagger-ui-dist/swagger-ui-bundle.js")
+        assert len(script.content) == int(script.headers["Content-Length"]) > 1024**2
+
+
+def test_headers_and_addresses_arrive_as_they_were_sent(web: Web) -> None:
+    ours, theirs = "0" * 32, "1" * 32
+    with web.client() as client:
+        assert client.get("/healthz", headers={"X-Request-ID": ours}).headers["X-Request-ID"] == ours
+        # With an underscore it would have passed for the other.
+        assert client.get("/healthz", headers={"X_Request_ID": theirs}).headers["X-Request-ID"] != theirs
+        for address in ("/é/", "/%ff/", "/%00/", "/a%2Fb/", "/%F0%9F%9A%A2/?q=%ff"):
+            assert client.get(address).status_code == 404, address
+
+
+def test_what_was_begun_is_finished_when_the_server_is_told_to_stop(web: Web) -> None:
+    begun = [web.begin("/api/v1/predictions/", size=len(PERSON), body=PERSON[:-1]) for _ in range(8)]
+    time.sleep(0.5)
+
+    web.terminate()
+    time.sleep(0.5)
+    for talk in begun:
+        talk.sendall(PERSON[-1:])
+    told = [answer(talk) for talk in begun]
+    web.process.wait(30)
+
+    assert [status for status, _body in told] == [201] * 8
+    log.drain()
+    assert {str(pk) for pk in Prediction.objects.values_list("pk", flat=True)} == {
+        json.loads(body)["id"] for _status, body in told
+    }
+
+
+def test_a_query_without_end_is_refused_with_a_reason() -> None:
+    with pytest.raises(OperationalError) as caught, connection.cursor() as cursor:
+        cursor.execute("SET statement_timeout = '50ms'; SELECT pg_sleep(5)")
+
+    refusal = as_refusal(caught.value)
+
+    with connection.cursor() as cursor:
+        cursor.execute("RESET statement_timeout")
+    assert isinstance(refusal, TooLong)
+    assert refusal.status == 503
+
+
+def _trickle(talks: list[Any]) -> None:
+    for _ in range(40):
+        time.sleep(0.5)
+        for talk in talks:
+            try:
+                talk.sendall(b" ")
+            except OSError:
+                return
