@@ -8,7 +8,6 @@ import os
 import pickle
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 from alibi_detect.cd import KSDrift
 from flask import Flask, render_template_string, request
