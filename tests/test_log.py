@@ -1,9 +1,12 @@
 """The prediction log: nothing is lost, nothing counts twice, and what cannot be stored is in nobody's way."""
 
+import subprocess
+import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from typing import Any
+from uuid import UUID
 
 import pytest
 from django.conf import settings
@@ -17,6 +20,7 @@ from monitoring import health
 from predictions import log, partitions
 from predictions.models import DeadLetter, Prediction, lowest_id, new_id
 from tests.people import NOBODY, OWEN
+from tests.web import environment
 from titanic_site.lib import redis
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -55,6 +59,45 @@ def months() -> Iterator[None]:
         for name in set(partitions.names()) - kept:
             cursor.execute(f"DROP TABLE {name}")
     partitions.make_ahead()
+
+
+# Ten drainers in turn, each killed when Postgres has the first part of its COPY.
+_DYING = """
+import io, os, signal, types
+import django
+django.setup()
+from predictions import log
+from titanic_site.lib import copying
+
+class Dying(io.BytesIO):
+    def read(self, size=-1):
+        if self.tell():
+            os.kill(os.getpid(), signal.SIGKILL)
+        return super().read(8192)
+
+copying.io = types.SimpleNamespace(BytesIO=Dying, StringIO=io.StringIO)
+for _ in range(10):
+    drainer = os.fork()
+    if not drainer:
+        log.drain()
+        os._exit(0)
+    assert os.waitstatus_to_exitcode(os.waitpid(drainer, 0)[1]) == -signal.SIGKILL
+"""
+
+
+def test_a_drainer_killed_in_the_middle_of_a_copy_ten_times_loses_and_doubles_nothing() -> None:
+    written = [entry() for _ in range(300)]
+    for one in written[:100]:
+        log.append([one])
+    log.append(written[100:])
+
+    subprocess.run([sys.executable, "-c", _DYING], env=environment(), cwd=settings.BASE_DIR, check=True)
+
+    assert Prediction.objects.count() == 0
+    assert log.backlog() == 300
+    assert log.drain() == 300
+    assert set(Prediction.objects.values_list("pk", flat=True)) == {UUID(str(one.id)) for one in written}
+    assert log.backlog() == 0
 
 
 class TestMonths:

@@ -1,6 +1,8 @@
 """The web server's door: clients that are slow, gone, or too much, and its end."""
 
 import json
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,7 +16,7 @@ from ingestion.models import Dataset
 from predictions import log
 from predictions.models import Prediction, ScoringJob
 from tests.people import CAST
-from tests.web import Web, answer, serving
+from tests.web import Web, answer, environment, serving
 from titanic_site.lib.errors import TooLong, as_refusal
 from titanic_site.models import AccessToken
 from training.models import ModelVersion
@@ -145,6 +147,19 @@ def test_a_query_without_end_is_refused_with_a_reason() -> None:
         cursor.execute("RESET statement_timeout")
     assert isinstance(refusal, TooLong)
     assert refusal.status == 503
+
+
+def test_every_query_of_the_web_has_an_end(champion: ModelVersion) -> None:
+    code = """
+import titanic_site.rsgi
+from django.db import connection
+with connection.cursor() as cursor:
+    cursor.execute("SHOW statement_timeout")
+    print(*cursor.fetchone())
+"""
+    found = subprocess.run([sys.executable, "-c", code], env=environment(), capture_output=True, text=True, check=True)
+
+    assert found.stdout.strip() == "50s"
 
 
 def _trickle(talks: list[Any]) -> None:

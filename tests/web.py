@@ -62,7 +62,7 @@ def serving(token: str, *, log: Path) -> Iterator[Web]:
         port = free.getsockname()[1]
     with log.open("wb") as out:
         process = subprocess.Popen(
-            _command(port), env=_environment(), cwd=settings.BASE_DIR, stdout=out, stderr=subprocess.STDOUT
+            _command(port), env=environment(), cwd=settings.BASE_DIR, stdout=out, stderr=subprocess.STDOUT
         )
     web = Web(process, port, token, log)
     try:
@@ -92,7 +92,8 @@ def _command(port: int) -> list[str]:
     return command
 
 
-def _environment() -> dict[str, str]:
+def environment() -> dict[str, str]:
+    """The variables of a process on this test's database."""
     host = quote(connection.settings_dict["HOST"], safe="")
     return {
         **os.environ,

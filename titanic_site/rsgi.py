@@ -215,6 +215,9 @@ def _environ(scope: Scope) -> dict[str, Any]:
         if key not in ("CONTENT_TYPE", "CONTENT_LENGTH"):
             key = f"HTTP_{key}"
         environ[key] = f"{environ[key]}{'; ' if key == 'HTTP_COOKIE' else ','}{value}" if key in environ else value
+    if scope.authority:
+        # HTTP/2 has no header for it.
+        environ.setdefault("HTTP_HOST", scope.authority)
     return environ
 
 

@@ -38,6 +38,7 @@ _REFUSALS = {
     "404": "There is no such thing",
     "405": "Not a way to ask here",
     "406": "Answers are JSON",
+    "408": "The body did not arrive whole and in time",
     "409": "Right input at the wrong time",
     "413": "Too large",
     "415": "Another content type is needed",
