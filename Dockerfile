@@ -14,4 +14,4 @@ ENV TITANIC_HOME=/data HOST=0.0.0.0 PORT=8000
 VOLUME /data
 EXPOSE 8000
 
-CMD ["granian", "--interface", "rsgi", "--loop", "uvloop", "--no-ws", "--host", "0.0.0.0", "--port", "8000", "--workers", "2", "--respawn-failed-workers", "titanic_site.rsgi:application"]
+CMD ["granian", "--interface", "rsgi", "--http", "1", "--loop", "uvloop", "--no-ws", "--workers-kill-timeout", "8", "--host", "0.0.0.0", "--port", "8000", "--workers", "2", "--respawn-failed-workers", "titanic_site.rsgi:application"]

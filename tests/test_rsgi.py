@@ -1,6 +1,7 @@
 """The web server's door: clients that are slow, gone, or too much, and its end."""
 
 import json
+import socket
 import subprocess
 import sys
 import time
@@ -43,7 +44,7 @@ def test_who_is_slow_is_told_so_and_nobody_waits_for_them(web: Web) -> None:
     large = [web.begin("/api/v1/predictions/batch/", size=2_000_000, body=b"{") for _ in range(10)]
     chunked = [web.begin("/api/v1/predictions/", body=b"1\r\n{\r\n") for _ in range(10)]
     uploads = [web.begin("/api/v1/scoring-jobs/", size=LARGE, body=PART, **MULTIPART) for _ in range(10)]
-    drops = Thread(target=_trickle, args=(trickling,))
+    drops = Thread(target=_trickle, args=(trickling + uploads,))
     drops.start()
 
     with web.client() as client:
@@ -117,6 +118,9 @@ def test_headers_and_addresses_arrive_as_they_were_sent(web: Web) -> None:
         assert client.get("/healthz", headers={"X_Request_ID": theirs}).headers["X-Request-ID"] != theirs
         for address in ("/é/", "/%ff/", "/%00/", "/a%2Fb/", "/%F0%9F%9A%A2/?q=%ff"):
             assert client.get(address).status_code == 404, address
+    with socket.create_connection(("127.0.0.1", web.port), timeout=30) as talk:
+        talk.sendall("GET /?q=🚢é HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n".encode())
+        assert answer(talk)[0] == 200
 
 
 def test_what_was_begun_is_finished_when_the_server_is_told_to_stop(web: Web) -> None:

@@ -1,7 +1,7 @@
 """The door of the web processes: an event loop talks with the clients, a few threads do the work.
 
-A client that sends or reads slowly costs no thread, and is not waited for without end. granian's own WSGI door gives a
-thread to each body from its first byte on, and has no limit of time for it (its issue 728).
+A client that sends or reads slowly costs no thread, and a body is not waited for without end. granian's own WSGI door
+gives a thread to each body from its first byte on, and has no limit of time for it (its issue 728).
 """
 
 import asyncio
@@ -10,9 +10,13 @@ import io
 import json
 import logging
 import os
-from collections.abc import AsyncIterator, Iterator
-from concurrent.futures import ThreadPoolExecutor
-from tempfile import SpooledTemporaryFile
+import sys
+import tempfile
+from collections.abc import AsyncIterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
+from functools import partial
+from pathlib import Path
 from typing import IO, Any, Final
 
 import django
@@ -20,9 +24,18 @@ from django.conf import settings
 from django.core.handlers.wsgi import WSGIHandler
 from granian._granian import RSGIHTTPProtocol as HTTPProtocol
 from granian._granian import RSGIProtocolClosed as ProtocolClosed
+from granian._granian import RSGIProtocolError as ProtocolError
 from granian.rsgi import Scope
 
-from titanic_site.lib.errors import IncompleteBody, TitanicError, TooLong, body_too_large, error_body
+from titanic_site.lib.errors import (
+    IncompleteBody,
+    TitanicError,
+    TooLong,
+    as_refusal,
+    body_too_large,
+    error_body,
+    retry_headers,
+)
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "titanic_site.settings")
 # libpq's own variable: what a page asks of Postgres ends before whoever waits for it is told to wait no longer.
@@ -31,8 +44,9 @@ django.setup(set_prefix=False)
 
 logger = logging.getLogger(__name__)
 
-#: A whole body (seconds) that is read before the work begins, and each piece of an upload and of a download.
+#: How long (seconds) a body may take; one that is read while it arrives may take longer at this rate (bytes a second).
 PATIENCE: Final = 20.0
+LEAST_RATE: Final = 50_000
 #: After how long (seconds) whoever waits for an answer is told that there is none yet.
 DEADLINE: Final = 60.0
 #: What is longer (bytes) is not read before the work begins, but while it goes on.
@@ -42,9 +56,8 @@ _LARGE = 1024**2
 
 # Python runs one at a time; the others wait for the database, for Redis, or for the model.
 _work = ThreadPoolExecutor(4, "work")
-# Those who wait for a client wait apart.
-_uploads = ThreadPoolExecutor(4, "upload")
-_downloads = ThreadPoolExecutor(8, "download")
+# What is as slow as a client or a disk.
+_large = ThreadPoolExecutor(4, "large")
 
 _handler = WSGIHandler()
 _Head = tuple[int, list[tuple[str, str]]]
@@ -58,14 +71,17 @@ async def application(scope: Scope, protocol: HTTPProtocol) -> None:
         if size > _UPLOAD:
             arriving = _Arriving(aiter(protocol), size=size)
             environ["wsgi.input"] = io.BufferedReader(arriving, 64 * 1024)
-            await _answer(protocol, environ, pool=_uploads, deadline=None)
+            await _answer(protocol, environ, pool=_large, deadline=None)
             return
         if size or "HTTP_TRANSFER_ENCODING" in environ:
             environ["wsgi.input"] = body = await _whole(protocol, size=size)
             environ["CONTENT_LENGTH"] = str(body.seek(0, io.SEEK_END))
             body.seek(0)
         await _answer(protocol, environ, pool=_work, deadline=DEADLINE)
-    except TitanicError as refusal:
+    except (TitanicError, OSError) as error:
+        refusal = as_refusal(error)
+        if refusal is None:
+            raise
         _refuse(protocol, refusal)
     except ProtocolClosed:
         logger.info("%s %s: the client has gone", scope.method, scope.path)
@@ -78,7 +94,7 @@ async def _whole(protocol: HTTPProtocol, *, size: int) -> IO[bytes]:
             if 0 < size <= _LARGE:
                 body: IO[bytes] = io.BytesIO(await protocol())
             else:
-                body = SpooledTemporaryFile(_LARGE)  # noqa: SIM115 - it goes with the request
+                body = tempfile.SpooledTemporaryFile(_LARGE)  # noqa: SIM115 - it goes with the request
                 async for piece in protocol:
                     body.write(piece)
                     if body.tell() > _UPLOAD:
@@ -97,6 +113,7 @@ class _Arriving(io.RawIOBase):
         self._pieces, self._missing = pieces, size
         self._loop = asyncio.get_running_loop()
         self._piece = memoryview(b"")
+        self._arrived, self._began = 0, self._loop.time()
 
     def readable(self) -> bool:
         return True
@@ -105,13 +122,14 @@ class _Arriving(io.RawIOBase):
         if not self._piece and self._missing:
             self._piece = memoryview(asyncio.run_coroutine_threadsafe(self._next(), self._loop).result())
             self._missing -= len(self._piece)
+            self._arrived += len(self._piece)
         count = min(len(buffer), len(self._piece))
         buffer[:count], self._piece = self._piece[:count], self._piece[count:]
         return count
 
     async def _next(self) -> bytes:
         try:
-            async with asyncio.timeout(PATIENCE):
+            async with asyncio.timeout_at(self._began + PATIENCE + self._arrived / LEAST_RATE):
                 return await anext(self._pieces)
         except (ProtocolClosed, StopAsyncIteration) as gone:
             message = "the client has gone"
@@ -122,21 +140,36 @@ async def _answer(
     protocol: HTTPProtocol, environ: dict[str, Any], *, pool: ThreadPoolExecutor, deadline: float | None
 ) -> None:
     loop = asyncio.get_running_loop()
-    late = None if deadline is None else loop.call_later(deadline, _refuse, protocol, TooLong())
+    working = pool.submit(_respond, environ)
+    late = None if deadline is None else loop.call_later(deadline, _give_up, protocol, working)
     try:
-        (status, headers), content, rest = await loop.run_in_executor(pool, _respond, environ)
+        (status, headers), content, rest = await asyncio.wrap_future(working)
+    except asyncio.CancelledError:
+        if working.cancelled():
+            return
+        raise
     finally:
         if late is not None:
             late.cancel()
     if rest is None:
         protocol.response_bytes(status, headers, content)
         return
-    transport = protocol.response_stream(status, headers)
-    await loop.run_in_executor(_downloads, _send, rest, transport, loop)
+    # A stream sent piece by piece would wait in memory for whoever reads slowly: granian's channel has no end.
+    path = await loop.run_in_executor(_large, _kept, rest)
+    # An open file stays readable without a name.
+    loop.call_later(PATIENCE, partial(path.unlink, missing_ok=True))
+    with suppress(ProtocolError):
+        protocol.response_file(status, headers, str(path))
+
+
+def _give_up(protocol: HTTPProtocol, working: Future[Any]) -> None:
+    # What has not begun is not done; nobody would hear of it.
+    working.cancel()
+    _refuse(protocol, TooLong())
 
 
 def _respond(environ: dict[str, Any]) -> tuple[_Head, bytes, Any]:
-    """Django's answer: status and headers, and its content, or what is to be sent piece by piece."""
+    """Django's answer: status and headers, and its content, or the stream that it is."""
     heads: list[_Head] = []
 
     def start(status: str, headers: list[tuple[str, str]], _error: Any = None, /) -> Any:
@@ -153,20 +186,18 @@ def _respond(environ: dict[str, Any]) -> tuple[_Head, bytes, Any]:
         _untie(response)
 
 
-def _send(response: Any, transport: Any, loop: asyncio.AbstractEventLoop) -> None:
-    pieces: Iterator[bytes] = iter(response)
+def _kept(response: Any) -> Path:
+    """A file of what the response streams, for the server to read at the client's pace."""
+    handle, name = tempfile.mkstemp(prefix="titanic-download-")
     try:
-        for piece in pieces:
-            asyncio.run_coroutine_threadsafe(_put(transport, piece), loop).result()
-    except (ProtocolClosed, TimeoutError):
-        logger.info("a download was not fetched to its end")
+        with os.fdopen(handle, "wb") as file:
+            file.writelines(response)
+    except BaseException:
+        Path(name).unlink()
+        raise
     finally:
         response.close()
-
-
-async def _put(transport: Any, piece: bytes) -> None:
-    async with asyncio.timeout(PATIENCE):
-        await transport.send_bytes(piece)
+    return Path(name)
 
 
 def _untie(response: Any) -> None:
@@ -175,8 +206,8 @@ def _untie(response: Any) -> None:
     Otherwise each batch, as it came and as it was answered, would wait for the garbage collector.
     """
     context = getattr(response, "renderer_context", None)
-    if context:
-        request = context["request"]
+    request: Any = context.get("request") if context else None
+    if context and request:
         for tied in (request._request, context["view"]):
             vars(tied).clear()
         request.parser_context.clear()
@@ -184,7 +215,7 @@ def _untie(response: Any) -> None:
 
 
 def _refuse(protocol: HTTPProtocol, refusal: TitanicError) -> None:
-    headers = [("Content-Type", "application/json"), ("Connection", "close")]
+    headers = [("Content-Type", "application/json"), ("Connection", "close"), *retry_headers(refusal).items()]
     protocol.response_bytes(refusal.status, headers, json.dumps(error_body(refusal)).encode())
 
 
@@ -195,7 +226,7 @@ def _environ(scope: Scope) -> dict[str, Any]:
         "SCRIPT_NAME": "",
         # WSGI's text is bytes, each one a letter.
         "PATH_INFO": scope.path.encode().decode("latin-1"),
-        "QUERY_STRING": scope.query_string,
+        "QUERY_STRING": scope.query_string.encode().decode("latin-1"),
         "SERVER_NAME": host,
         "SERVER_PORT": port,
         "SERVER_PROTOCOL": f"HTTP/{scope.http_version}",
@@ -203,6 +234,7 @@ def _environ(scope: Scope) -> dict[str, Any]:
         "wsgi.version": (1, 0),
         "wsgi.url_scheme": scope.scheme,
         "wsgi.input": io.BytesIO(),
+        "wsgi.errors": sys.stderr,
         "wsgi.multithread": True,
         "wsgi.multiprocess": True,
         "wsgi.run_once": False,
@@ -215,9 +247,6 @@ def _environ(scope: Scope) -> dict[str, Any]:
         if key not in ("CONTENT_TYPE", "CONTENT_LENGTH"):
             key = f"HTTP_{key}"
         environ[key] = f"{environ[key]}{'; ' if key == 'HTTP_COOKIE' else ','}{value}" if key in environ else value
-    if scope.authority:
-        # HTTP/2 has no header for it.
-        environ.setdefault("HTTP_HOST", scope.authority)
     return environ
 
 

@@ -83,7 +83,7 @@ def _web() -> Program:
         command=(
             sys.executable, "-m", "granian", "--interface", "rsgi", "titanic_site.rsgi:application",
             "--host", env.host, "--port", str(env.port), "--workers", str(env.web_workers),
-            "--loop", "uvloop", "--no-ws", "--log-level", "warning",
+            "--http", "1", "--loop", "uvloop", "--no-ws", "--log-level", "warning",
             "--respawn-failed-workers", "--workers-kill-timeout", "15",
         ),
         endings=((signal.SIGTERM, 20.0),),
