@@ -253,7 +253,7 @@ def _environ(scope: Scope) -> dict[str, Any]:
 # A batch makes tens of thousands of objects, none of them in a circle by now: to look for some after every 700 of them
 # took a tenth of its time. What is there already stays, and is not looked at again.
 gc.freeze()
-# The loop's thread must not wait long among busy ones: with three threads and this, batches are a third faster than with
-# four and Python's 5 ms.
+# The loop's thread must not wait long among busy ones: with three threads and this, batches are a third faster than
+# with four and Python's 5 ms.
 sys.setswitchinterval(0.0005)
 gc.set_threshold(50_000, 20, 20)
