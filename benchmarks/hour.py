@@ -9,11 +9,10 @@ import tempfile
 from pathlib import Path
 from statistics import median
 
-from benchmarks.load import Load, post
-from benchmarks.serving import BATCH_ROWS, CONNECTIONS, PEOPLE, people, running, setup, web_memory
+from benchmarks.serving import BATCH_ROWS, PEOPLE, load, people, running, setup, web_memory
 
 SECONDS, EMPTY_SECONDS, BATCHES = 48.0, 5.0, 1.0
-#: So many minutes at either end are compared.
+#: One such part of the minutes at either end is compared.
 SHARE = 6
 
 
@@ -24,9 +23,9 @@ def measure(home: Path, *, minutes: int = 60) -> dict[str, float]:
     shares, rates, memory = [], [], []
     with running(home) as (port, token):
         for minute in range(minutes):
-            empty = _load(port, "/empty/", asked, token, EMPTY_SECONDS)
-            ours = _load(port, "/api/v1/predictions/", asked, token, SECONDS)
-            _load(port, "/api/v1/predictions/batch/", [batch], token, BATCHES)
+            empty = load(port, "/empty/", asked, token=token, seconds=EMPTY_SECONDS)
+            ours = load(port, "/api/v1/predictions/", asked, token=token, seconds=SECONDS)
+            load(port, "/api/v1/predictions/batch/", [batch], token=token, seconds=BATCHES)
             shares.append(ours.rate / empty.rate)
             rates.append(ours.rate)
             memory.append(max(web_memory(port)))
@@ -38,10 +37,6 @@ def measure(home: Path, *, minutes: int = 60) -> dict[str, float]:
         "largest web process, MB": max(memory),
         "largest web process at the end, MB": memory[-1],
     }
-
-
-def _load(port: int, path: str, bodies: list[object], token: str, seconds: float) -> Load:
-    return post(port, path, bodies, token=token, seconds=seconds, connections=CONNECTIONS)
 
 
 def main() -> None:

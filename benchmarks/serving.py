@@ -110,10 +110,10 @@ def measure(home: Path | None = None) -> dict[str, float]:
 def _single(port: int, token: str) -> dict[str, float]:
     asked = people()
     empty, ours = Load(0.0), Load(0.0)
-    _load(port, "/api/v1/predictions/", asked, token=token, seconds=1.0)
+    load(port, "/api/v1/predictions/", asked, token=token, seconds=1.0)
     for _ in range(ROUNDS):
-        empty += _load(port, "/empty/", asked, token=token)
-        ours += _load(port, "/api/v1/predictions/", asked, token=token)
+        empty += load(port, "/empty/", asked, token=token)
+        ours += load(port, "/api/v1/predictions/", asked, token=token)
     return {
         "empty view, answers a second": empty.rate,
         "predictions a second": ours.rate,
@@ -129,7 +129,7 @@ def _batch(port: int, token: str, *, home: Path) -> dict[str, float]:
     rows = [asked[number % PEOPLE] for number in range(BATCH_ROWS)]
     ours = Load(0.0)
     for _ in range(ROUNDS):
-        ours += _load(port, "/api/v1/predictions/batch/", [{"instances": rows}], token=token, seconds=2.0)
+        ours += load(port, "/api/v1/predictions/batch/", [{"instances": rows}], token=token, seconds=2.0)
     graph = next(home.glob("artifacts/models/*.onnx"))
     command = [sys.executable, "-c", f"from benchmarks import serving; serving.score_for({str(graph)!r}, seconds=4.0)"]
     alone = [subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) for _ in range(2)]
@@ -164,11 +164,11 @@ def _old(port: int) -> Load:
     """The stand-in's rate, asked as its page asks."""
     body = "Age=29&Fare=211.3375&Pclass=1&Sex=1&Embarked=2&Familysize=1&Isalone=1&HasCabin=1&Title=1"
     form = f"{body}&Pclass_Fare=211.3375&Age_Fare=6128.7875".encode()
-    _load(port, "/predict", [form], seconds=2.0)
-    return _load(port, "/predict", [form])
+    load(port, "/predict", [form], seconds=2.0)
+    return load(port, "/predict", [form])
 
 
-def _load(port: int, path: str, bodies: Sequence[Any], *, token: str = "", seconds: float = SECONDS) -> Load:
+def load(port: int, path: str, bodies: Sequence[Any], *, token: str = "", seconds: float = SECONDS) -> Load:
     return post(port, path, bodies, token=token, seconds=seconds, connections=CONNECTIONS)
 
 

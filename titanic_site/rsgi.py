@@ -110,10 +110,10 @@ class _Arriving(io.RawIOBase):
     """A body of `size` bytes on its way, for a thread to read; one that stops coming raises OSError."""
 
     def __init__(self, pieces: AsyncIterator[bytes], *, size: int) -> None:
-        self._pieces, self._missing = pieces, size
+        self._pieces, self._size, self._missing = pieces, size, size
         self._loop = asyncio.get_running_loop()
         self._piece = memoryview(b"")
-        self._arrived, self._began = 0, self._loop.time()
+        self._began = self._loop.time()
 
     def readable(self) -> bool:
         return True
@@ -122,14 +122,14 @@ class _Arriving(io.RawIOBase):
         if not self._piece and self._missing:
             self._piece = memoryview(asyncio.run_coroutine_threadsafe(self._next(), self._loop).result())
             self._missing -= len(self._piece)
-            self._arrived += len(self._piece)
         count = min(len(buffer), len(self._piece))
         buffer[:count], self._piece = self._piece[:count], self._piece[count:]
         return count
 
     async def _next(self) -> bytes:
+        arrived = self._size - self._missing
         try:
-            async with asyncio.timeout_at(self._began + PATIENCE + self._arrived / LEAST_RATE):
+            async with asyncio.timeout_at(self._began + PATIENCE + arrived / LEAST_RATE):
                 return await anext(self._pieces)
         except (ProtocolClosed, StopAsyncIteration) as gone:
             message = "the client has gone"
@@ -253,7 +253,7 @@ def _environ(scope: Scope) -> dict[str, Any]:
 # A batch makes tens of thousands of objects, none of them in a circle by now: to look for some after every 700 of them
 # took a tenth of its time. What is there already stays, and is not looked at again.
 gc.freeze()
+gc.set_threshold(50_000, 20, 20)
 # The loop's thread must not wait long among busy ones: with three threads and this, batches are a third faster than
 # with four and Python's 5 ms.
 sys.setswitchinterval(0.0005)
-gc.set_threshold(50_000, 20, 20)
