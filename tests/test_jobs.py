@@ -10,8 +10,10 @@ from django.db import connection, transaction
 from django.utils import timezone
 
 from ingestion.models import Dataset
+from tests.services import postgres_away
+from titanic_site import tasks
 from titanic_site.lib import canary, jobs, redis
-from titanic_site.lib.errors import Conflict, TitanicError
+from titanic_site.lib.errors import Conflict, TitanicError, Unavailable
 from titanic_site.lib.jobs import Cancelled, NotClaimed, State
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -158,6 +160,17 @@ def test_the_sweep_sends_again_what_was_never_delivered(job: Dataset) -> None:
 
     assert (first[1], second[1]) == (1, 0)
     assert redis.client().llen("default") == 1
+
+
+def test_a_task_says_in_a_sentence_that_postgres_is_away(
+    transactional_db: None, caplog: pytest.LogCaptureFixture
+) -> None:
+    with postgres_away():
+        ended = tasks.sweep.apply()
+
+    assert isinstance(ended.result, Unavailable)
+    assert "a service is away" in caplog.text
+    assert "Traceback" not in caplog.text
 
 
 def test_a_job_is_published_on_commit_only(job: Dataset) -> None:

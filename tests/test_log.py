@@ -20,6 +20,7 @@ from monitoring import health
 from predictions import log, partitions
 from predictions.models import DeadLetter, Prediction, lowest_id, new_id
 from tests.people import NOBODY, OWEN
+from tests.services import postgres_away
 from tests.web import environment
 from titanic_site.lib import redis
 
@@ -266,18 +267,12 @@ class TestPoison:
 
         assert (DeadLetter.objects.count(), log.backlog()) == (1, 0)
 
-    def test_a_postgres_that_is_away_counts_as_no_try(self, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_a_postgres_that_is_away_counts_as_no_try(self) -> None:
         _wait(entry())
-        port = connection.settings_dict["PORT"], connection.settings_dict["HOST"]
-        connection.close()
-        connection.settings_dict.update(PORT="1", HOST="127.0.0.1")
-        try:
+        with postgres_away():
             for _ in range(5):
                 with pytest.raises(OperationalError):
                     log.drain()
-        finally:
-            connection.close()
-            connection.settings_dict.update(PORT=port[0], HOST=port[1])
 
         assert redis.client().hlen(log._TRIES) == 0
         assert log.drain() == 1

@@ -3,11 +3,24 @@
 from collections.abc import Callable
 from typing import Any
 
-from celery import shared_task
+from celery import Task, shared_task
 from django.conf import settings
 
-from titanic_site.lib.errors import TitanicError
+from titanic_site.lib.errors import TitanicError, as_refusal
 from titanic_site.lib.jobs import Cancelled, NotClaimed
+
+
+class _Calm(Task):
+    """A task that says in a sentence that a service is away; the schedule or the sweep sends it again."""
+
+    def __call__(self, *args: Any, **kwargs: Any) -> None:
+        try:
+            self.run(*args, **kwargs)
+        except Exception as error:
+            refusal = as_refusal(error)
+            if refusal is None:
+                raise
+            raise refusal from error
 
 
 def job_task(*, queue: str, is_short: bool = True) -> Callable[[Callable[..., None]], Any]:
@@ -20,6 +33,7 @@ def job_task(*, queue: str, is_short: bool = True) -> Callable[[Callable[..., No
     """
     limit = settings.QUEUES[queue]
     return shared_task(
+        base=_Calm,
         time_limit=limit,
         soft_time_limit=int(limit * 0.9),
         acks_late=is_short,
