@@ -23,7 +23,7 @@ def measure(home: Path, *, minutes: int = 60) -> dict[str, float]:
     shares, rates, memory = [], [], []
     with running(home) as (port, token):
         for minute in range(minutes):
-            empty = load(port, "/empty/", asked, token=token, seconds=EMPTY_SECONDS)
+            empty = load(port, "/api/v1/empty/", asked, token=token, seconds=EMPTY_SECONDS)
             ours = load(port, "/api/v1/predictions/", asked, token=token, seconds=SECONDS)
             load(port, "/api/v1/predictions/batch/", [batch], token=token, seconds=BATCHES)
             shares.append(ours.rate / empty.rate)

@@ -112,7 +112,7 @@ def _single(port: int, token: str) -> dict[str, float]:
     empty, ours = Load(0.0), Load(0.0)
     load(port, "/api/v1/predictions/", asked, token=token, seconds=1.0)
     for _ in range(ROUNDS):
-        empty += load(port, "/empty/", asked, token=token)
+        empty += load(port, "/api/v1/empty/", asked, token=token)
         ours += load(port, "/api/v1/predictions/", asked, token=token)
     return {
         "empty view, answers a second": empty.rate,

@@ -18,4 +18,4 @@ class Empty(APIView):
         return Response({})
 
 
-urlpatterns = [path("empty/", Empty.as_view()), *product]
+urlpatterns = [path("api/v1/empty/", Empty.as_view()), *product]

@@ -19,9 +19,6 @@ class JSONRenderer(BaseRenderer):
         self, data: Any, accepted_media_type: str | None = None, renderer_context: Mapping[str, Any] | None = None
     ) -> bytes:
         """The answer's bytes; nothing for no answer."""
-        if renderer_context and "response" in renderer_context:
-            # What a page may load says nothing of JSON, and takes as long to write as the answer.
-            renderer_context["response"]._csp_exempt = True
         return b"" if data is None else msgspec.json.encode(data, enc_hook=_plain)
 
 
