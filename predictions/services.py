@@ -18,7 +18,7 @@ from ingestion import contract, passenger
 from ingestion.compiled import Row
 from ingestion.passenger import FIELD_NAMES, FIELDS
 from ingestion.refusals import by_field
-from predictions import log, scorer
+from predictions import log, scorer, together
 from predictions.idempotency import LIFETIME_SECONDS, Key
 from predictions.metrics import SCORING_SECONDS, predictions_of
 from predictions.models import Door, ScoringJob, new_ids
@@ -85,7 +85,8 @@ def answer(rows: Sequence[Row], *, door: Door) -> list[Answer]:
     """Score checked passengers with the champion and log the answers; what is not logged is not answered."""
     answers, entries = _score(rows, door=door)
     if not log.is_rehearsal():
-        log.append(entries)
+        # A page says itself that it cannot be logged.
+        (log.append if door is Door.FORM else together.append)(entries)
         _count(answers, door=door)
     return answers
 

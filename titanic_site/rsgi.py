@@ -12,7 +12,7 @@ import logging
 import os
 import sys
 import tempfile
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from functools import partial
@@ -42,6 +42,8 @@ os.environ.setdefault("DJANGO_SETTINGS_MODULE", "titanic_site.settings")
 os.environ.setdefault("PGOPTIONS", "-c statement_timeout=50s")
 django.setup(set_prefix=False)
 
+from predictions import together  # noqa: E402
+
 logger = logging.getLogger(__name__)
 
 #: How long (seconds) a body may take; one that is read while it arrives may take longer at this rate (bytes a second).
@@ -55,12 +57,15 @@ _UPLOAD = settings.DATA_UPLOAD_MAX_MEMORY_SIZE
 _LARGE = 1024**2
 
 # Python runs one at a time; the others wait for the database, for Redis, or for the model.
-_work = ThreadPoolExecutor(3, "work")
+_work = ThreadPoolExecutor(4, "work")
 # What is as slow as a client or a disk.
 _large = ThreadPoolExecutor(4, "large")
 
 _handler = WSGIHandler()
+_desk = together.Desk()
 _Head = tuple[int, list[tuple[str, str]]]
+#: Status and headers, and the content, or the stream that it is.
+_Response = tuple[_Head, bytes, Any]
 
 
 async def application(scope: Scope, protocol: HTTPProtocol) -> None:
@@ -140,10 +145,15 @@ async def _answer(
     protocol: HTTPProtocol, environ: dict[str, Any], *, pool: ThreadPoolExecutor, deadline: float | None
 ) -> None:
     loop = asyncio.get_running_loop()
-    working = pool.submit(_respond, environ)
-    late = None if deadline is None else loop.call_later(deadline, _give_up, protocol, working)
+    promise: asyncio.Future[_Response] = loop.create_future()
+
+    def tell(outcome: _Response | Exception) -> None:
+        loop.call_soon_threadsafe(_keep, promise, outcome)
+
+    working = pool.submit(_work_off, environ, tell)
+    late = None if deadline is None else loop.call_later(deadline, _give_up, protocol, working, promise)
     try:
-        (status, headers), content, rest = await asyncio.wrap_future(working)
+        (status, headers), content, rest = await promise
     except asyncio.CancelledError:
         if working.cancelled():
             return
@@ -162,14 +172,37 @@ async def _answer(
         protocol.response_file(status, headers, str(path))
 
 
-def _give_up(protocol: HTTPProtocol, working: Future[Any]) -> None:
+def _give_up(protocol: HTTPProtocol, working: Future[None], promise: asyncio.Future[_Response]) -> None:
     # What has not begun is not done; nobody would hear of it.
-    working.cancel()
+    if working.cancel():
+        promise.cancel()
     _refuse(protocol, TooLong())
 
 
-def _respond(environ: dict[str, Any]) -> tuple[_Head, bytes, Any]:
-    """Django's answer: status and headers, and its content, or the stream that it is."""
+def _work_off(environ: dict[str, Any], tell: Callable[[_Response | Exception], None]) -> None:
+    """Get Django's answer, and tell it once what it says is logged."""
+    try:
+        response, entries = together.gathered(partial(_respond, environ))
+    except Exception as error:  # noqa: BLE001
+        tell(error)
+        return
+    if entries:
+        _desk.hand_in(entries, lambda failure: tell(failure or response))
+    else:
+        tell(response)
+
+
+def _keep(promise: asyncio.Future[_Response], outcome: _Response | Exception) -> None:
+    if promise.done():
+        return
+    if isinstance(outcome, Exception):
+        promise.set_exception(outcome)
+    else:
+        promise.set_result(outcome)
+
+
+def _respond(environ: dict[str, Any]) -> _Response:
+    """Django's answer."""
     heads: list[_Head] = []
 
     def start(status: str, headers: list[tuple[str, str]], _error: Any = None, /) -> Any:
