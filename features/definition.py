@@ -47,19 +47,20 @@ def derive(columns: Mapping[str, NDArray[Any]]) -> Matrix:
     """
     age, fare, pclass = columns["age"], columns["fare"], columns["pclass"]
     family = columns["sibsp"] + columns["parch"] + 1
-    matrix = np.empty((len(age), len(FEATURES)), dtype=np.float32)
-    matrix[:, 0] = age
-    matrix[:, 1] = fare
-    matrix[:, 2] = pclass
-    matrix[:, 3] = _codes(SEX, columns["sex"].tolist())
-    matrix[:, 4] = _codes(EMBARKED, columns["embarked"].tolist())
-    matrix[:, 5] = family
-    matrix[:, 6] = family == 1
-    matrix[:, 7] = [cabin is not None for cabin in columns["cabin"].tolist()]
-    matrix[:, 8] = _codes(TITLE, _titles(columns))
-    matrix[:, 9] = pclass * fare
-    matrix[:, 10] = age * fare
-    return matrix
+    features = [
+        age,
+        fare,
+        pclass,
+        _codes(SEX, columns["sex"].tolist()),
+        _codes(EMBARKED, columns["embarked"].tolist()),
+        family,
+        family == 1,
+        [cabin is not None for cabin in columns["cabin"].tolist()],
+        _codes(TITLE, _titles(columns)),
+        pclass * fare,
+        age * fare,
+    ]
+    return np.ascontiguousarray(np.array(features, dtype=np.float32).T)
 
 
 def slices(matrix: Matrix) -> dict[str, NDArray[np.bool_]]:

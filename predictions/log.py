@@ -6,7 +6,6 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from datetime import datetime
-from functools import lru_cache
 from typing import Any, NamedTuple
 from uuid import UUID
 
@@ -51,10 +50,6 @@ _OWN_FAULT = (DataError, IntegrityError, ValueError)
 _EARLIEST, _LATEST = 5_000, 60_000
 
 
-# Those of a batch were made at one moment; to write it anew for each took a quarter of the drain's time.
-_text_of = lru_cache(DRAIN_ENTRIES)(datetime.isoformat)
-
-
 # It never is in a circle; fifty thousand of them would be searched for some, over and over.
 class Entry(msgspec.Struct, array_like=True, gc=False):
     """One prediction on its way into Postgres."""
@@ -73,7 +68,7 @@ class Entry(msgspec.Struct, array_like=True, gc=False):
         """The values of `COLUMNS`."""
         return (
             self.id, self.model_version, self.probability, self.threshold, self.survived,
-            self.source, self.scoring_job_id, _text_of(self.created_at), *self.passenger,
+            self.source, self.scoring_job_id, self.created_at, *self.passenger,
         )  # fmt: skip
 
 
@@ -269,7 +264,7 @@ def _find_in_stream(prediction_id: UUID) -> Prediction | None:
             for entry in _entries(raw):
                 if entry.id == str(prediction_id):
                     values = dict(zip(COLUMNS, entry.row(), strict=True))
-                    return Prediction(**values | {"id": prediction_id, "created_at": entry.created_at})
+                    return Prediction(**values | {"id": prediction_id})
     return None
 
 
@@ -357,7 +352,7 @@ def _insert(entries: Iterable[Entry]) -> None:
     table, columns = Prediction._meta.db_table, ", ".join(COLUMNS)
     with connection.cursor() as cursor:
         cursor.execute(f"CREATE TEMP TABLE drained (LIKE {table} INCLUDING DEFAULTS) ON COMMIT DROP")
-        copy_rows("drained", COLUMNS, (entry.row() for entry in entries))
+        copy_rows("drained", COLUMNS, [entry.row() for entry in entries])
         cursor.execute(
             f"INSERT INTO {table} ({columns}) SELECT {columns} FROM drained ORDER BY id ON CONFLICT DO NOTHING"
         )

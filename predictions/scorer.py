@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, NamedTuple
 
+import msgspec
 import numpy as np
 from django.db import DatabaseError, InterfaceError
 from django.utils.translation import gettext as _
@@ -24,6 +25,8 @@ from training.artifact import Artifact, ArtifactError
 from training.models import ModelVersion
 
 logger = logging.getLogger(__name__)
+
+Features: Any = msgspec.defstruct("Features", [(name, float) for name in FEATURES], frozen=True, gc=False)
 
 #: How long (seconds) a process may answer with the champion before without having asked.
 RECHECK_SECONDS = 1.0
@@ -150,17 +153,12 @@ current = _seat.champion
 forget = _seat.forget
 
 
-def features_of(matrix: Matrix) -> list[dict[str, float | None]]:
-    """Each row's features by name; unknown is None."""
-    return [_named(row) for row in matrix.tolist()]
-
-
-def _named(row: list[float]) -> dict[str, float | None]:
-    if not math.isnan(sum(row)):
-        return dict(zip(FEATURES, row, strict=True))
-    return {name: None if math.isnan(value) else value for name, value in zip(FEATURES, row, strict=True)}
+def features_of(matrix: Matrix) -> list[Any]:
+    """Each row's features by name, for JSON, where unknown is null."""
+    return [Features(*row) for row in matrix.tolist()]
 
 
 def features_of_passenger(passenger: Mapping[str, Any]) -> dict[str, float | None]:
-    """A checked passenger's features by name."""
-    return features_of(derive(to_columns([passenger])))[0]
+    """A checked passenger's features by name; unknown is None."""
+    (row,) = derive(to_columns([passenger])).tolist()
+    return {name: None if math.isnan(value) else value for name, value in zip(FEATURES, row, strict=True)}

@@ -27,7 +27,7 @@ from titanic_site.lib.errors import Conflict, Invalid, TooLarge
 LARGEST_BATCH = 10_000
 
 
-class Answer(msgspec.Struct, frozen=True):
+class Answer(msgspec.Struct, frozen=True, gc=False):
     """What a caller gets for one passenger."""
 
     id: str
@@ -35,7 +35,7 @@ class Answer(msgspec.Struct, frozen=True):
     probability: float
     threshold: float
     model_version: int
-    features: dict[str, float | None]
+    features: Any
     created_at: datetime
 
 

@@ -6,18 +6,33 @@ from collections.abc import Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Self
 
+import msgspec
 from django.db import connection
 
+# JSON's way of writing rows, as a dialect of CSV.
+_AS_JSON = r", ESCAPE '\', NULL 'null'"
+_encode_lines = msgspec.json.Encoder().encode_lines
 
-def copy_rows(table: str, columns: Sequence[str], rows: Iterable[Iterable[object]]) -> None:
+
+def copy_rows(table: str, columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
     """COPY rows of Python values into a table, None as NULL, within the caller's transaction."""
-    copy_csv(table, columns, csv_of(rows))
+    # A fifth of the time that csv takes, half of it for the numbers.
+    text = _encode_lines(rows)[1:-2].replace(b"]\n[", b"\n")
+    # CSV knows an escaped quote and no other letter that JSON escapes.
+    if text.count(b"\\") != text.count(b'\\"'):
+        copy_csv(table, columns, csv_of(rows))
+    else:
+        _copy(_statement(table, columns, dialect=_AS_JSON), text)
 
 
 def copy_csv(table: str, columns: Sequence[str], text: bytes) -> None:
     """The same of CSV text, an empty cell as NULL."""
+    _copy(_statement(table, columns), text)
+
+
+def _copy(statement: str, text: bytes) -> None:
     with connection.cursor() as cursor, connection.wrap_database_errors:
-        cursor.copy_expert(_statement(table, columns), io.BytesIO(text))
+        cursor.copy_expert(statement, io.BytesIO(text))
 
 
 def csv_of(rows: Iterable[Iterable[object]]) -> bytes:
@@ -66,6 +81,6 @@ class Copier:
             cursor.copy_expert(statement, io.BytesIO(piece))
 
 
-def _statement(table: str, columns: Sequence[str], never_null: Sequence[str] = ()) -> str:
+def _statement(table: str, columns: Sequence[str], never_null: Sequence[str] = (), *, dialect: str = "") -> str:
     not_null = f", FORCE_NOT_NULL ({', '.join(never_null)})" if never_null else ""
-    return f"COPY {table} ({', '.join(columns)}) FROM STDIN WITH (FORMAT csv{not_null})"
+    return f"COPY {table} ({', '.join(columns)}) FROM STDIN WITH (FORMAT csv{not_null}{dialect})"
