@@ -26,6 +26,8 @@ class Reader:
     def __init__(self, fields: Sequence[Field], *, rules: Sequence[Rule]) -> None:
         self._fields = fields
         self._type: Any = list[_struct(fields)]  # type: ignore[misc]
+        batch = msgspec.defstruct("Batch", [("instances", self._type)], forbid_unknown_fields=True, gc=False)
+        self._decoder: msgspec.json.Decoder[Any] = msgspec.json.Decoder(batch)
         self._judges = [_Judge(fields, rule) for rule in rules if rule.severity == "error"]
 
     def read(self, raws: Sequence[Mapping[str, Any]]) -> list[Row] | None:
@@ -40,6 +42,25 @@ class Reader:
             found = msgspec.convert(raws, self._type)
         except (msgspec.ValidationError, OverflowError):
             return None
+        return self._rows(found)
+
+    def decode(self, body: bytes) -> list[Row] | None:
+        """The same of JSON, an object with a list of passengers as its `instances`.
+
+        >>> reader = Reader([Field("word", "text", is_required=False, is_nullable=True, max_length=4)], rules=())
+        >>> reader.decode(b'{"instances": [{"word": "a"}, {}]}'), reader.decode(b'{"instances": [{"x": 1}]}')
+        ([('a',), (None,)], None)
+        """
+        try:
+            found = self._decoder.decode(body)
+        except (msgspec.MsgspecError, UnicodeError, RecursionError):
+            return None
+        # Written again, a body of which a key was doubled has fewer colons.
+        if body.count(b":") != msgspec.json.encode(found).count(b":"):
+            return None
+        return self._rows(found.instances)
+
+    def _rows(self, found: Sequence[msgspec.Struct]) -> list[Row] | None:
         if not found:
             return []
         columns = list(zip(*map(msgspec.structs.astuple, found), strict=True))
@@ -72,9 +93,12 @@ class _Judge:
 def _struct(fields: Sequence[Field]) -> type[msgspec.Struct]:
     """The fields as a type; what may be missing comes last, and by keyword."""
     declared = [
-        (field.name, _type(field)) if field.is_required else (field.name, _type(field) | None, None) for field in fields
+        (field.name, _type(field))
+        if field.is_required
+        else (field.name, _type(field) | None | msgspec.UnsetType, msgspec.UNSET)
+        for field in fields
     ]
-    return msgspec.defstruct("Plain", declared, forbid_unknown_fields=True, kw_only=True)
+    return msgspec.defstruct("Plain", declared, forbid_unknown_fields=True, kw_only=True, gc=False)
 
 
 def _type(field: Field) -> Any:
@@ -89,7 +113,7 @@ def _type(field: Field) -> Any:
 
 def _plain(field: Field, column: Sequence[Any]) -> list[Value] | None:
     """The column as the contract gives it, or None where it must be asked."""
-    values = list(column)
+    values = [None if value is msgspec.UNSET else value for value in column]
     if field.kind == "text":
         values = [value.strip() or None if value else None for value in values]
         # Where a letter is not printable the contract says which are allowed.

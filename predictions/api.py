@@ -17,6 +17,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
+from ingestion import passenger
 from ingestion.openapi import batch_schema, passenger_schema
 from predictions import explanation, idempotency, log, outcomes, services, shadow
 from predictions.downloads import results_response
@@ -34,6 +35,7 @@ from predictions.serializers import (
 from titanic_site.lib.access import Scope
 from titanic_site.lib.api import accepted, checked
 from titanic_site.lib.errors import Conflict, Invalid
+from titanic_site.lib.parsers import JSONParser
 from training.models import ModelVersion
 
 
@@ -74,25 +76,36 @@ class PredictionList(generics.ListAPIView[Prediction]):
         ],
     )
     def post(self, request: Request) -> Response:
-        passenger, text = _object(request.data), request.META.get(idempotency.META)
+        raw, text = _object(request.data), request.META.get(idempotency.META)
         if text is None:
-            return Response(services.predict(passenger), status=status.HTTP_201_CREATED)
+            return Response(services.predict(raw), status=status.HTTP_201_CREATED)
         asker = request.user.pk if request.auth else "anybody"
-        key = idempotency.Key.of(text, asker=asker, question=passenger)
-        answer, is_known = services.predict_once(passenger, key=key)
+        key = idempotency.Key.of(text, asker=asker, question=raw)
+        answer, is_known = services.predict_once(raw, key=key)
         headers = {"Idempotency-Replayed": "true"} if is_known else {}
         return Response(msgspec.Raw(answer), status=status.HTTP_201_CREATED, headers=headers)
+
+
+class _BatchParser(JSONParser):
+    """Passengers of whom nothing is to be said are checked while they are read; all else is JSON."""
+
+    def decode(self, body: bytes) -> Any:
+        rows = passenger.READER.decode(body)
+        return super().decode(body) if rows is None else services.Checked(rows)
 
 
 class PredictionBatch(APIView):
     """Many passengers at once: all are answered, or none."""
 
     scope = Scope.PREDICT
+    parser_classes = (_BatchParser,)
 
     @extend_schema(
         request={"application/json": batch_schema(most=services.LARGEST_BATCH)}, responses=BatchAnswerSerializer
     )
     def post(self, request: Request) -> Response:
+        if isinstance(request.data, services.Checked):
+            return Response({"predictions": services.predict_batch(request.data)})
         body = _object(request.data)
         errors = {name: [("unknown_field", _("There is no such field."))] for name in set(body) - {"instances"}}
         instances = body.get("instances")

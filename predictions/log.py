@@ -349,10 +349,20 @@ def _insert_apart(readable: Sequence[tuple[bytes, list[Entry]]]) -> dict[bytes, 
 
 
 def _insert(entries: Iterable[Entry]) -> None:
-    table, columns = Prediction._meta.db_table, ", ".join(COLUMNS)
+    table, rows = Prediction._meta.db_table, [entry.row() for entry in entries]
+    try:
+        with transaction.atomic():
+            copy_rows(table, COLUMNS, rows)
+    except IntegrityError:
+        # Some of it is there, from a drainer that was killed, say: through a table of its own it takes twice as long.
+        _insert_missing(table, rows)
+
+
+def _insert_missing(table: str, rows: Sequence[tuple[Any, ...]]) -> None:
+    columns = ", ".join(COLUMNS)
     with connection.cursor() as cursor:
         cursor.execute(f"CREATE TEMP TABLE drained (LIKE {table} INCLUDING DEFAULTS) ON COMMIT DROP")
-        copy_rows("drained", COLUMNS, [entry.row() for entry in entries])
+        copy_rows("drained", COLUMNS, rows)
         cursor.execute(
             f"INSERT INTO {table} ({columns}) SELECT {columns} FROM drained ORDER BY id ON CONFLICT DO NOTHING"
         )

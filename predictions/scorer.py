@@ -26,7 +26,19 @@ from training.models import ModelVersion
 
 logger = logging.getLogger(__name__)
 
-Features: Any = msgspec.defstruct("Features", [(name, float) for name in FEATURES], frozen=True, gc=False)
+
+class _Features(msgspec.Struct, frozen=True, gc=False):
+    """A passenger's features by name, as JSON, where NaN is null, and for Python."""
+
+    def items(self) -> list[tuple[str, float | None]]:
+        """Names and values; unknown is None."""
+        values = msgspec.structs.astuple(self)
+        return [(name, None if math.isnan(value) else value) for name, value in zip(FEATURES, values, strict=True)]
+
+
+Features: Any = msgspec.defstruct(
+    "Features", [(name, float) for name in FEATURES], bases=(_Features,), frozen=True, gc=False
+)
 
 #: How long (seconds) a process may answer with the champion before without having asked.
 RECHECK_SECONDS = 1.0
@@ -154,11 +166,11 @@ forget = _seat.forget
 
 
 def features_of(matrix: Matrix) -> list[Any]:
-    """Each row's features by name, for JSON, where unknown is null."""
+    """Each row's features."""
     return [Features(*row) for row in matrix.tolist()]
 
 
 def features_of_passenger(passenger: Mapping[str, Any]) -> dict[str, float | None]:
     """A checked passenger's features by name; unknown is None."""
-    (row,) = derive(to_columns([passenger])).tolist()
-    return {name: None if math.isnan(value) else value for name, value in zip(FEATURES, row, strict=True)}
+    (found,) = features_of(derive(to_columns([passenger])))
+    return dict(found.items())

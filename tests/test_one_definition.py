@@ -97,7 +97,7 @@ def by_form(client: Client, passengers: Sequence[Row]) -> Answers:
     for row in passengers:
         posted = {name: "" if value is None else value for name, value in row.items()}
         answer = client.post("/predict", posted).context["answer"]
-        answers.append((exact(list(answer.features.values())), repr(answer.probability)))
+        answers.append((exact([value for _name, value in answer.features.items()]), repr(answer.probability)))
     return answers
 
 

@@ -59,7 +59,7 @@ def test_fields_as_tensors_get_the_answers_of_the_other_doors(api: APIClient, ch
 def test_features_as_tensors_get_the_same_answers(api: APIClient, champion: ModelVersion) -> None:
     expected = services.predict_batch(CAST)
 
-    response = _infer(api, inputs=_features([given.features for given in expected]))
+    response = _infer(api, inputs=_features([dict(given.features.items()) for given in expected]))
 
     assert _data(response, "probability") == [given.probability for given in expected]
 
@@ -86,7 +86,7 @@ def test_tritons_client_works_unchanged(
     assert client.is_model_ready("titanic")
     assert client.is_model_ready("titanic", "1")
     metadata = client.get_model_metadata("titanic")
-    row = services.predict(ELISABETH).features
+    row = dict(services.predict(ELISABETH).features.items())
     tensors = []
     for described in metadata["inputs"]:
         tensor = triton.InferInput(described["name"], [1], described["datatype"])

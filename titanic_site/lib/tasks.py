@@ -10,7 +10,7 @@ from titanic_site.lib.errors import TitanicError, as_refusal
 from titanic_site.lib.jobs import Cancelled, NotClaimed
 
 
-class _Calm(Task):
+class _Calm(Task):  # type: ignore[type-arg]
     """A task that says in a sentence that a service is away; the schedule or the sweep sends it again."""
 
     def __call__(self, *args: Any, **kwargs: Any) -> None:
