@@ -9,6 +9,7 @@ import math
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, Literal
 
 import numpy as np
@@ -44,11 +45,11 @@ class Field:
     max_length: int | None = None
     choices: tuple[int | str, ...] = ()
 
-    @property
+    @cached_property
     def is_integer(self) -> bool:
         return self.kind == "integer" or (bool(self.choices) and not isinstance(self.choices[0], str))
 
-    @property
+    @cached_property
     def is_numeric(self) -> bool:
         return self.is_integer or self.kind == "number"
 
@@ -213,7 +214,12 @@ def broken(rules: Iterable[Rule], values: Mapping[str, Any], *, severity: Severi
 
 def to_columns(fields: Sequence[Field], values: Mapping[str, Sequence[Any]]) -> Columns:
     """Typed arrays with one dtype per field at every door: float64 with NaN for unknown, or objects with None."""
-    return {rule.name: np.array(values[rule.name], dtype=np.float64 if rule.is_numeric else object) for rule in fields}
+    columns: Columns = {}
+    for is_numeric, dtype in ((True, np.float64), (False, object)):
+        names = [rule.name for rule in fields if rule.is_numeric is is_numeric]
+        # One array for all of a kind: for one passenger, to make an array costs more than to fill it.
+        columns.update(zip(names, np.array([values[name] for name in names], dtype=dtype), strict=True))
+    return columns
 
 
 def python_values(rule: Field, column: NDArray[Any]) -> list[Value]:

@@ -4,7 +4,7 @@ from typing import Any
 from uuid import UUID
 
 import msgspec
-from django.http import StreamingHttpResponse
+from django.http import HttpResponse, StreamingHttpResponse
 from django.urls import path
 from django.utils.dateparse import parse_datetime
 from django.utils.translation import gettext as _
@@ -36,10 +36,11 @@ from titanic_site.lib.access import Scope
 from titanic_site.lib.api import accepted, checked
 from titanic_site.lib.errors import Conflict, Invalid
 from titanic_site.lib.parsers import JSONParser
+from titanic_site.lib.plain import PlainView, written
 from training.models import ModelVersion
 
 
-class PredictionList(generics.ListAPIView[Prediction]):
+class PredictionList(PlainView, generics.ListAPIView[Prediction]):
     """The prediction log, newest first; POST asks about one passenger."""
 
     scope = Scope.PREDICT
@@ -75,15 +76,15 @@ class PredictionList(generics.ListAPIView[Prediction]):
             )
         ],
     )
-    def post(self, request: Request) -> Response:
-        raw, text = _object(request.data), request.META.get(idempotency.META)
+    def post(self, request: Request) -> HttpResponse:
+        raw, text = _object(self.sent(request)), request.META.get(idempotency.META)
         if text is None:
-            return Response(services.predict(raw), status=status.HTTP_201_CREATED)
+            return written(services.predict(raw), status=status.HTTP_201_CREATED)
         asker = request.user.pk if request.auth else "anybody"
         key = idempotency.Key.of(text, asker=asker, question=raw)
         answer, is_known = services.predict_once(raw, key=key)
         headers = {"Idempotency-Replayed": "true"} if is_known else {}
-        return Response(msgspec.Raw(answer), status=status.HTTP_201_CREATED, headers=headers)
+        return written(msgspec.Raw(answer), status=status.HTTP_201_CREATED, headers=headers)
 
 
 class _BatchParser(JSONParser):
@@ -94,7 +95,7 @@ class _BatchParser(JSONParser):
         return super().decode(body) if rows is None else services.Checked(rows)
 
 
-class PredictionBatch(APIView):
+class PredictionBatch(PlainView):
     """Many passengers at once: all are answered, or none."""
 
     scope = Scope.PREDICT
@@ -103,10 +104,11 @@ class PredictionBatch(APIView):
     @extend_schema(
         request={"application/json": batch_schema(most=services.LARGEST_BATCH)}, responses=BatchAnswerSerializer
     )
-    def post(self, request: Request) -> Response:
-        if isinstance(request.data, services.Checked):
-            return Response({"predictions": services.predict_batch(request.data)})
-        body = _object(request.data)
+    def post(self, request: Request) -> HttpResponse:
+        sent = self.sent(request)
+        if isinstance(sent, services.Checked):
+            return written({"predictions": services.predict_batch(sent)})
+        body = _object(sent)
         errors = {name: [("unknown_field", _("There is no such field."))] for name in set(body) - {"instances"}}
         instances = body.get("instances")
         if not isinstance(instances, list):
@@ -117,7 +119,7 @@ class PredictionBatch(APIView):
                 errors[f"instances.{index}"] = [("not_an_object", _("Must be an object of fields."))]
         if errors:
             raise Invalid(errors)
-        return Response({"predictions": services.predict_batch(instances)})
+        return written({"predictions": services.predict_batch(instances)})
 
 
 class PredictionDetail(APIView):

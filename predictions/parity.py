@@ -9,7 +9,6 @@ import msgspec
 from django.core.handlers.wsgi import WSGIRequest
 from django.http import QueryDict
 from django.utils.http import urlencode
-from rest_framework.response import Response
 
 from ingestion.compiled import Row
 from ingestion.passenger import FIELD_NAMES, FIELDS, columns_of
@@ -100,8 +99,7 @@ def _post(view: Any, body: object) -> Any:
         "REQUEST_METHOD": "POST", "CONTENT_TYPE": "application/json", "CONTENT_LENGTH": str(len(sent)),
         "wsgi.input": io.BytesIO(sent),
     }  # fmt: skip
-    response: Response = view.post(view.initialize_request(WSGIRequest(environ)))
-    return msgspec.json.decode(view.get_renderers()[0].render(response.data))
+    return msgspec.json.decode(view.post(view.initialize_request(WSGIRequest(environ))).content)
 
 
 def _by_file(rows: Sequence[Row]) -> Probabilities:

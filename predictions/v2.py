@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from django.http import HttpResponse
 from django.urls import path, re_path
 from django.utils.translation import gettext as _
 from rest_framework.exceptions import NotFound
@@ -16,6 +17,7 @@ from titanic_site.lib.access import Scope
 from titanic_site.lib.api_errors import api_exception_handler
 from titanic_site.lib.errors import Invalid
 from titanic_site.lib.parsers import JSONParser
+from titanic_site.lib.plain import PlainView, written
 
 NAME = "titanic"
 _OUTPUTS = {"probability": "FP64", "survived": "BOOL", "id": "BYTES"}
@@ -83,10 +85,10 @@ class Model(OpenView):
         )
 
 
-class Infer(ProtocolView):
+class Infer(ProtocolView, PlainView):
     """Answer for n passengers, and log them like those of every other door."""
 
-    def post(self, request: Request, version: int | None = None) -> Response:
+    def post(self, request: Request, version: int | None = None) -> HttpResponse:
         if "Inference-Header-Content-Length" in request.headers:
             raise Invalid({"body": [("binary", _("Tensors are taken as JSON: switch the binary extension off."))]})
         _champion(version)
@@ -105,7 +107,7 @@ class Infer(ProtocolView):
             for name in wanted
         ]
         found = {"model_name": NAME, "model_version": str(answers[0].model_version), "outputs": outputs}
-        return Response(found if asked.id is None else {**found, "id": asked.id})
+        return written(found if asked.id is None else {**found, "id": asked.id})
 
 
 class Unknown(OpenView):

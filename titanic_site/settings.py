@@ -172,6 +172,7 @@ REST_FRAMEWORK = {
     "DEFAULT_AUTHENTICATION_CLASSES": ["titanic_site.lib.access.RememberingTokenAuthentication"],
     "DEFAULT_PERMISSION_CLASSES": ["titanic_site.lib.access.HasScope"],
     "DEFAULT_RENDERER_CLASSES": ["titanic_site.lib.renderers.JSONRenderer"],
+    "DEFAULT_CONTENT_NEGOTIATION_CLASS": "titanic_site.lib.negotiation.Negotiation",
     "DEFAULT_PARSER_CLASSES": ["titanic_site.lib.parsers.JSONParser"],
     "DEFAULT_SCHEMA_CLASS": "drf_standardized_errors.openapi.AutoSchema",
     "DEFAULT_PAGINATION_CLASS": "titanic_site.lib.pagination.NewestFirst",
