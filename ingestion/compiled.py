@@ -111,18 +111,20 @@ def _type(field: Field) -> Any:
     return Annotated[str, msgspec.Meta(max_length=field.max_length)]
 
 
-def _plain(field: Field, column: Sequence[Any]) -> list[Value] | None:
+def _plain(field: Field, column: Sequence[Any]) -> Sequence[Value] | None:
     """The column as the contract gives it, or None where it must be asked."""
-    values = [None if value is msgspec.UNSET else value for value in column]
     if field.kind == "text":
-        values = [value.strip() or None if value else None for value in values]
+        # What is missing is false.
+        texts = [value.strip() or None if value else None for value in column]
         # Where a letter is not printable the contract says which are allowed.
-        if not "".join(filter(None, values)).isprintable() or (field.is_required and None in values):
+        if not "".join(filter(None, texts)).isprintable() or (field.is_required and None in texts):
             return None
-    elif field.kind == "number":
-        # Minus zero and zero must not become two different rows.
-        values = [value or (None if value is None else 0.0) for value in values]
-    return values if field.default is None else [field.default if value is None else value for value in values]
+        return texts
+    if field.is_required and field.kind != "number":
+        return column
+    # Minus zero and zero must not become two different rows.
+    zero, unknown = (0.0 if field.kind == "number" else 0), field.default
+    return [value or (zero if value == 0 else unknown) for value in column]
 
 
 def _parts(column: Sequence[Any], pattern: re.Pattern[str] | None) -> Sequence[Any]:

@@ -58,7 +58,7 @@ _UPLOAD = settings.DATA_UPLOAD_MAX_MEMORY_SIZE
 _LARGE = 1024**2
 
 # Python runs one at a time; the others wait for the database, for Redis, or for the model.
-_work = ThreadPoolExecutor(int(os.environ.get("WT","4")), "work")
+_work = ThreadPoolExecutor(3, "work")
 # What is as slow as a client or a disk.
 _large = ThreadPoolExecutor(4, "large")
 
@@ -276,4 +276,4 @@ gc.freeze()
 gc.set_threshold(50_000, 20, 20)
 # The loop's thread must not wait long among busy ones: with three threads and this, batches are a third faster than
 # with four and Python's 5 ms.
-sys.setswitchinterval(float(os.environ.get("SI","0.0005")))
+sys.setswitchinterval(0.0005)

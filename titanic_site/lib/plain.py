@@ -39,4 +39,6 @@ class PlainView(APIView):
 
 def written(data: Any, *, status: int = HTTPStatus.OK, headers: Mapping[str, str] | None = None) -> HttpResponse:
     """The answer as bytes: REST framework's own, which may still become anything, costs as much as deriving features."""
-    return HttpResponse(JSONRenderer().render(data), content_type=JSONRenderer.media_type, status=status, headers=headers)
+    return HttpResponse(
+        JSONRenderer().render(data), content_type=JSONRenderer.media_type, status=status, headers=headers
+    )
