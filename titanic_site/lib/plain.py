@@ -38,7 +38,7 @@ class PlainView(APIView):
 
 
 def written(data: Any, *, status: int = HTTPStatus.OK, headers: Mapping[str, str] | None = None) -> HttpResponse:
-    """The answer as bytes: REST framework's own, which may still become anything, costs as much as deriving features."""
+    """The answer as bytes; one that may still become anything, as REST framework has it, costs as much as a derivation."""
     return HttpResponse(
         JSONRenderer().render(data), content_type=JSONRenderer.media_type, status=status, headers=headers
     )
