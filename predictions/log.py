@@ -325,7 +325,7 @@ def _land(batch: Sequence[Waiting]) -> tuple[dict[bytes, int], dict[bytes, Excep
         except ValueError as error:
             failures[entry_id] = error
     counts = {entry_id: len(entries) for entry_id, entries in readable}
-    return counts, failures | _insert_apart(readable)
+    return counts, failures | _insert_apart([(entry_id, entry) for entry_id, found in readable for entry in found])
 
 
 def _entries(raw: bytes) -> list[Entry]:
@@ -336,15 +336,18 @@ def _entries(raw: bytes) -> list[Entry]:
         return _decode_pack(raw)
 
 
-def _insert_apart(readable: Sequence[tuple[bytes, list[Entry]]]) -> dict[bytes, Exception]:
-    """Insert all at once, or by halves down to the entries that Postgres refuses; returns these."""
+def _insert_apart(predictions: Sequence[tuple[bytes, Entry]]) -> dict[bytes, Exception]:
+    """Insert all at once, or by halves down to what Postgres refuses; returns why, by the entry that it came in.
+
+    The others of such an entry may be those of somebody else, and are stored.
+    """
     try:
-        insert([entry for _id, entries in readable for entry in entries])
+        insert([entry for _id, entry in predictions])
     except _OWN_FAULT as error:
-        if len(readable) == 1:
-            return {readable[0][0]: error}
-        middle = len(readable) // 2
-        return _insert_apart(readable[:middle]) | _insert_apart(readable[middle:])
+        if len(predictions) == 1:
+            return {predictions[0][0]: error}
+        middle = len(predictions) // 2
+        return _insert_apart(predictions[:middle]) | _insert_apart(predictions[middle:])
     return {}
 
 

@@ -1,9 +1,14 @@
 """What serving counts."""
 
+from collections import Counter as Tally
+from collections.abc import Iterable
 from functools import lru_cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from prometheus_client import Counter, Histogram
+
+if TYPE_CHECKING:
+    from predictions.log import Entry
 
 PREDICTIONS = Counter("prediction_count", "Predictions answered", ["model_version", "survived", "source"])
 SCORING_SECONDS = Histogram(
@@ -13,7 +18,14 @@ SCORING_SECONDS = Histogram(
 )
 
 
+def count(entries: Iterable["Entry"]) -> None:
+    """Count predictions that are logged."""
+    tally = Tally((entry.model_version, entry.survived, entry.source) for entry in entries)
+    for kind, number in tally.items():
+        counter_of(*kind).inc(number)
+
+
 @lru_cache(maxsize=64)
-def predictions_of(version: int, verdict: str, source: str) -> Any:
+def counter_of(version: int, survived: bool, source: str) -> Any:  # noqa: FBT001
     """The counter of these labels; to look one up among its siblings costs more than to count."""
-    return PREDICTIONS.labels(version, verdict, source)
+    return PREDICTIONS.labels(version, "true" if survived else "false", source)

@@ -32,7 +32,7 @@ from ingestion.contract import python_values
 from ingestion.passenger import FIELD_NAMES, FIELDS, RULES
 from ingestion.table import RAGGED, Chunk, Layout, TableError, split
 from predictions import explanation, log, scorer
-from predictions.metrics import predictions_of
+from predictions.metrics import counter_of
 from predictions.models import Door, Prediction, ScoringJob, ScoringPart, lowest_id
 from titanic_site.lib.copying import copy_csv
 from titanic_site.lib.errors import TitanicError
@@ -229,9 +229,9 @@ def _log(job: ScoringJob, good: pl.DataFrame, model: scorer.Champion) -> None:
 
 def _count(version: int, survived: pl.Series) -> None:
     survivors = int(survived.sum())
-    for verdict, count in (("true", survivors), ("false", len(survived) - survivors)):
+    for verdict, count in ((True, survivors), (False, len(survived) - survivors)):
         if count:
-            predictions_of(version, verdict, Door.CSV.value).inc(count)
+            counter_of(version, verdict, Door.CSV.value).inc(count)
 
 
 def _is_done(job: ScoringJob) -> bool:

@@ -18,9 +18,8 @@ from ingestion import contract, passenger
 from ingestion.compiled import Row
 from ingestion.passenger import FIELD_NAMES, FIELDS
 from ingestion.refusals import by_field
-from predictions import log, scorer, together
+from predictions import log, metrics, scorer, together
 from predictions.idempotency import LIFETIME_SECONDS, Key
-from predictions.metrics import SCORING_SECONDS, predictions_of
 from predictions.models import Door, ScoringJob, new_ids
 from titanic_site.lib.errors import Conflict, Invalid, TooLarge
 
@@ -60,7 +59,7 @@ def predict_once(raw: Mapping[str, Any], *, key: Key) -> tuple[bytes, bool]:
     first = key.read(kept)
     if first is not None:
         return first, True
-    _count(answers, door=Door.API)
+    metrics.count(entries)
     return given, False
 
 
@@ -90,8 +89,7 @@ def answer(rows: Sequence[Row], *, door: Door) -> list[Answer]:
     answers, entries = _score(rows, door=door)
     if not log.is_rehearsal():
         # A page says itself that it cannot be logged.
-        (log.append if door is Door.FORM else together.append)(entries)
-        _count(answers, door=door)
+        (together.append_now if door is Door.FORM else together.append)(entries)
     return answers
 
 
@@ -113,7 +111,7 @@ def _score(rows: Sequence[Row], *, door: Door) -> tuple[list[Answer], list[log.E
     champion = scorer.current()
     began = time.perf_counter()
     scored = champion.score(passenger.columns_of(rows))
-    SCORING_SECONDS.observe(time.perf_counter() - began)
+    metrics.SCORING_SECONDS.observe(time.perf_counter() - began)
     now, ids = timezone.now(), new_ids(len(rows))
     version, threshold, source = champion.version, champion.threshold, door.value
     verdicts, probabilities = scored.survived.tolist(), scored.probabilities.tolist()
@@ -127,13 +125,6 @@ def _score(rows: Sequence[Row], *, door: Door) -> tuple[list[Answer], list[log.E
         for id_, survived, probability, row in zip(ids, verdicts, probabilities, rows, strict=True)
     ]
     return answers, entries
-
-
-def _count(answers: Sequence[Answer], *, door: Door) -> None:
-    survivors = sum(given.survived for given in answers)
-    for verdict, count in (("true", survivors), ("false", len(answers) - survivors)):
-        if count:
-            predictions_of(answers[0].model_version, verdict, door.value).inc(count)
 
 
 def _row(raw: Mapping[str, Any], *, is_text: bool = False) -> Row:

@@ -5,7 +5,7 @@ from contextvars import ContextVar
 from threading import Lock
 from typing import NamedTuple, TypeVar
 
-from predictions import log
+from predictions import log, metrics
 
 _T = TypeVar("_T")
 
@@ -16,9 +16,15 @@ def append(entries: Sequence[log.Entry]) -> None:
     """Log predictions, or leave them to whoever asked for that by `gathered`; raises Unavailable."""
     left = _left.get()
     if left is None:
-        log.append(entries)
+        append_now(entries)
     else:
         left.extend(entries)
+
+
+def append_now(entries: Sequence[log.Entry]) -> None:
+    """Log predictions and count them; raises Unavailable."""
+    log.append(entries)
+    metrics.count(entries)
 
 
 def gathered(work: Callable[[], _T]) -> tuple[_T, list[log.Entry]]:
@@ -70,7 +76,7 @@ class Desk:
 def _log(group: Sequence[_Waiting]) -> None:
     failure: Exception | None = None
     try:
-        log.append([entry for waiting in group for entry in waiting.entries])
+        append_now([entry for waiting in group for entry in waiting.entries])
     # Whatever it is: those who wait must hear of it.
     except Exception as error:  # noqa: BLE001
         failure = error

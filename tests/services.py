@@ -5,6 +5,8 @@ from contextlib import contextmanager
 
 from django.db import connection
 
+from titanic_site.lib import redis
+
 
 @contextmanager
 def postgres_away() -> Iterator[None]:
@@ -17,3 +19,16 @@ def postgres_away() -> Iterator[None]:
     finally:
         connection.close()
         connection.settings_dict.update(there)
+
+
+@contextmanager
+def log_away() -> Iterator[None]:
+    """Neither the stream nor the table takes a prediction."""
+    with connection.cursor() as cursor:
+        cursor.execute("ALTER TABLE predictions_prediction ADD CONSTRAINT away CHECK (false) NOT VALID")
+        redis.client().config_set("min-replicas-to-write", 1)
+        try:
+            yield
+        finally:
+            redis.client().config_set("min-replicas-to-write", 0)
+            cursor.execute("ALTER TABLE predictions_prediction DROP CONSTRAINT away")

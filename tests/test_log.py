@@ -257,6 +257,17 @@ class TestPoison:
 
         assert Prediction.objects.count() == 600
 
+    def test_it_does_not_take_along_who_came_in_the_same_entry(self) -> None:
+        good = [entry() for _ in range(9)]
+        log.append([*good[:4], entry(model_version=2**40), *good[4:]])
+
+        for _ in range(4):
+            log.drain()
+
+        assert set(Prediction.objects.values_list("pk", flat=True)) == {one.id for one in good}
+        assert DeadLetter.objects.get().attempts == 3
+        assert log.backlog() == 0
+
     def test_a_dead_letter_delivered_again_is_one_letter(self) -> None:
         letter = _dead_letter()
         redis.client().delete(log.STREAM)

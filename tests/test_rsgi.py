@@ -17,6 +17,7 @@ from ingestion.models import Dataset
 from predictions import log
 from predictions.models import Prediction, ScoringJob
 from tests.people import CAST
+from tests.services import log_away
 from tests.web import Web, answer, environment, serving
 from titanic_site.lib.errors import TooLong, as_refusal
 from titanic_site.models import AccessToken
@@ -140,6 +141,22 @@ def test_what_was_begun_is_finished_when_the_server_is_told_to_stop(web: Web) ->
     assert {str(pk) for pk in Prediction.objects.values_list("pk", flat=True)} == {
         json.loads(body)["id"] for _status, body in told
     }
+
+
+def test_what_cannot_be_logged_is_refused_at_each_door_in_its_own_shape(web: Web) -> None:
+    tensors = [{"name": name, "shape": [1], "datatype": kind, "data": [CAST[0][name]]}
+               for name, kind in (("pclass", "INT32"), ("sex", "BYTES"))]  # fmt: skip
+    with web.client() as client:
+        with log_away():
+            refused = client.post("/api/v1/predictions/", json=CAST[0])
+            protocol = client.post("/v2/models/titanic/infer", json={"inputs": tensors})
+        answered = client.post("/api/v1/predictions/", json=CAST[0])
+
+    assert (refused.status_code, protocol.status_code, answered.status_code) == (503, 503, 201)
+    assert refused.headers["Retry-After"] == protocol.headers["Retry-After"] == "5"
+    assert refused.json()["errors"][0]["code"] == "unavailable"
+    assert "cannot be recorded" in protocol.json()["error"]
+    assert log.drain() == 1
 
 
 def test_a_query_without_end_is_refused_with_a_reason() -> None:

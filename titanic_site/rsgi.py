@@ -88,7 +88,7 @@ async def application(scope: Scope, protocol: HTTPProtocol) -> None:
         refusal = as_refusal(error)
         if refusal is None:
             raise
-        _refuse(protocol, refusal)
+        _refuse(protocol, refusal, path=scope.path)
     except ProtocolClosed:
         logger.info("%s %s: the client has gone", scope.method, scope.path)
 
@@ -152,7 +152,8 @@ async def _answer(
         loop.call_soon_threadsafe(_keep, promise, outcome)
 
     working = pool.submit(_work_off, environ, tell)
-    late = None if deadline is None else loop.call_later(deadline, _give_up, protocol, working, promise)
+    give_up = partial(_give_up, protocol, working, promise, path=environ["PATH_INFO"])
+    late = None if deadline is None else loop.call_later(deadline, give_up)
     try:
         (status, headers), content, rest = await promise
     except asyncio.CancelledError:
@@ -173,11 +174,11 @@ async def _answer(
         protocol.response_file(status, headers, str(path))
 
 
-def _give_up(protocol: HTTPProtocol, working: Future[None], promise: asyncio.Future[_Response]) -> None:
+def _give_up(protocol: HTTPProtocol, working: Future[None], promise: asyncio.Future[_Response], *, path: str) -> None:
     # What has not begun is not done; nobody would hear of it.
     if working.cancel():
         promise.cancel()
-    _refuse(protocol, TooLong())
+    _refuse(protocol, TooLong(), path=path)
 
 
 def _work_off(environ: dict[str, Any], tell: Callable[[_Response | Exception], None]) -> None:
@@ -233,9 +234,11 @@ def _kept(response: Any) -> Path:
     return Path(name)
 
 
-def _refuse(protocol: HTTPProtocol, refusal: TitanicError) -> None:
+def _refuse(protocol: HTTPProtocol, refusal: TitanicError, *, path: str) -> None:
+    # The inference protocol has a shape of its own.
+    body = {"error": refusal.message} if path.startswith("/v2/") else error_body(refusal)
     headers = [("Content-Type", "application/json"), ("Connection", "close"), *retry_headers(refusal).items()]
-    protocol.response_bytes(refusal.status, headers, json.dumps(error_body(refusal)).encode())
+    protocol.response_bytes(refusal.status, headers, json.dumps(body).encode())
 
 
 def _environ(scope: Scope) -> dict[str, Any]:

@@ -96,7 +96,8 @@ class RememberingTokenAuthentication(TokenAuthentication):  # type: ignore[misc]
             return None
         if len(_memory) >= _MOST_REMEMBERED:
             _memory.clear()
-        _memory[header] = _Seen(*found, now)
+        user, token = found
+        _memory[header] = _Seen(user, token, now)
         return _memory[header]
 
 

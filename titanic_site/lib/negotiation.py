@@ -1,6 +1,6 @@
 """Which renderer writes an answer."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 
 from rest_framework.negotiation import DefaultContentNegotiation
 from rest_framework.renderers import BaseRenderer
@@ -11,10 +11,10 @@ class Negotiation(DefaultContentNegotiation):
     """Who takes anything, or just what comes first, gets that without a debate."""
 
     def select_renderer(
-        self, request: Request, renderers: Sequence[BaseRenderer], format_suffix: str | None = None
+        self, request: Request, renderers: Iterable[BaseRenderer], format_suffix: str | None = None
     ) -> tuple[BaseRenderer, str]:
         """The renderer and its media type; raises NotAcceptable."""
-        first = renderers[0]
+        first = next(iter(renderers))
         if request.META.get("HTTP_ACCEPT", "*/*") in ("*/*", first.media_type):
             return first, first.media_type
         found: tuple[BaseRenderer, str] = super().select_renderer(request, renderers, format_suffix)

@@ -5,7 +5,6 @@ from http import HTTPStatus
 from typing import Any
 
 from django.http import HttpResponse
-from django.http.response import HttpResponseBase
 from rest_framework.request import Request
 from rest_framework.views import APIView
 
@@ -19,26 +18,24 @@ class PlainView(APIView):
         """The body, as the parser reads it; raises what the parser raises, UnsupportedMediaType."""
         parser = self.parser_classes[0]
         if request.META.get("CONTENT_TYPE") == parser.media_type:
-            return parser().parse(request._request)
+            plain: Any = request._request
+            return parser().parse(plain)
         return request.data
 
     def get_renderer_context(self) -> dict[str, Any]:
         """Nothing: JSON is the same wherever it is said, and the answer would hold its view, which holds the answer."""
         return {}
 
-    def finalize_response(
-        self, request: Request, response: HttpResponseBase, *args: Any, **kwargs: Any
-    ) -> HttpResponseBase:
+    def finalize_response(self, request: Request, response: Any, *args: Any, **kwargs: Any) -> Any:
         """The answer; request and view no longer hold themselves and each other."""
         # Batches of a thousand filled 350 MB until the collector came by.
         request.parser_context.clear()
         vars(self).pop("head", None)
-        found: HttpResponseBase = super().finalize_response(request, response, *args, **kwargs)
-        return found
+        return super().finalize_response(request, response, *args, **kwargs)
 
 
 def written(data: Any, *, status: int = HTTPStatus.OK, headers: Mapping[str, str] | None = None) -> HttpResponse:
-    """The answer as bytes; one that may still become anything, as REST framework has it, costs as much as a derivation."""
+    """The answer as bytes: REST framework's own, which may still become anything, costs as much as a derivation."""
     return HttpResponse(
         JSONRenderer().render(data), content_type=JSONRenderer.media_type, status=status, headers=headers
     )
