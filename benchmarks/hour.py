@@ -1,7 +1,7 @@
 """An hour of load: whether answers a second stay, and what a web process comes to hold.
 
 python -m benchmarks.hour [HOME] [MINUTES]; of each minute fifty seconds of predictions, among them batches, and five of
-the empty view, so that whatever else the machine does shows in both.
+the empty view in between, so that whatever else the machine does shows in both.
 """
 
 import sys
@@ -9,9 +9,10 @@ import tempfile
 from pathlib import Path
 from statistics import median
 
+from benchmarks.load import Load
 from benchmarks.serving import BATCH_ROWS, PEOPLE, load, people, running, setup, web_memory
 
-SECONDS, EMPTY_SECONDS, BATCHES = 48.0, 5.0, 1.0
+TURNS, SECONDS, EMPTY_SECONDS, BATCHES = 5, 9.8, 1.0, 1.0
 #: One such part of the minutes at either end is compared.
 SHARE = 6
 
@@ -23,8 +24,10 @@ def measure(home: Path, *, minutes: int = 60) -> dict[str, float]:
     shares, rates, memory = [], [], []
     with running(home) as (port, token):
         for minute in range(minutes):
-            empty = load(port, "/api/v1/empty/", asked, token=token, seconds=EMPTY_SECONDS)
-            ours = load(port, "/api/v1/predictions/", asked, token=token, seconds=SECONDS)
+            empty, ours = Load(0.0), Load(0.0)
+            for _ in range(TURNS):
+                empty += load(port, "/api/v1/empty/", asked, token=token, seconds=EMPTY_SECONDS)
+                ours += load(port, "/api/v1/predictions/", asked, token=token, seconds=SECONDS)
             load(port, "/api/v1/predictions/batch/", [batch], token=token, seconds=BATCHES)
             shares.append(ours.rate / empty.rate)
             rates.append(ours.rate)
