@@ -13,6 +13,7 @@ from django.utils.translation import gettext_noop
 
 from ingestion import compiled, contract
 from ingestion.names import HONORIFIC, honorific, sex_of, title_of
+from titanic_site.lib.doubles import may_be_doubled
 
 KEY = "passenger_id"
 LABEL = "survived"
@@ -175,7 +176,7 @@ RULES = (
 FIELDS = contract.fields_of(PassengerFields)
 FIELD_NAMES = tuple(field.name for field in FIELDS)
 #: Passengers in JSON, where nothing is to be said of them.
-READER = compiled.Reader(FIELDS, rules=RULES)
+READER = compiled.Reader(FIELDS, rules=RULES, may_be_doubled=may_be_doubled)
 #: Somebody to try the doors with.
 EXAMPLE = {
     "pclass": 1, "sex": "female", "age": 29, "sibsp": 0, "parch": 0, "fare": 211.3375, "embarked": "S",

@@ -144,5 +144,5 @@ urlpatterns = [
         for start in (_MODEL, f"{_MODEL}/versions/<int:version>")
         for end, view in (("", Model), ("/ready", Ready), ("/infer", Infer))
     ),
-    re_path(r"^.*$", Unknown.as_view()),
+    re_path(r"^[\s\S]*$", Unknown.as_view()),
 ]

@@ -10,7 +10,7 @@ from uuid import UUID
 
 import pytest
 from django.conf import settings
-from django.db import InterfaceError, OperationalError, connection
+from django.db import InterfaceError, OperationalError, connection, transaction
 from django.db.migrations.executor import MigrationExecutor
 from django.test import Client
 from django.utils import timezone
@@ -22,7 +22,7 @@ from predictions.models import DeadLetter, Prediction, lowest_id, new_id
 from tests.people import NOBODY, OWEN
 from tests.services import postgres_away
 from tests.web import environment
-from titanic_site.lib import redis
+from titanic_site.lib import copying, redis
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -416,6 +416,40 @@ class TestStream:
         said = health.CHECKS["prediction log"]()
 
         assert said.startswith("The prediction log is stuck: 1 predictions wait for PostgreSQL, the oldest for 7")
+
+
+@pytest.mark.parametrize("others", [[], ["a\nb"]], ids=["as JSON", "as CSV"])
+def test_what_is_copied_into_a_table_is_what_was_given(others: list[str]) -> None:
+    words = [
+        *others,
+        None,
+        "null",
+        "NULL",
+        "a,b",
+        '"',
+        'a"b',
+        '""',
+        "]",
+        "[",
+        "],[",
+        "'",
+        "\\.",
+        ".",
+        "é🚢\u2028",
+        "\x7f",
+    ]
+    if others:
+        words += ["\\", '\\"', "\\n", "\r", "\t", "\r\n"]
+    rows = [(place, word, 0.1, False, timezone.now()) for place, word in enumerate(words)]
+
+    with transaction.atomic(), connection.cursor() as cursor:
+        cursor.execute("CREATE TEMP TABLE copied (place int, word text, share float, is_so bool, at timestamptz)")
+        copying.copy_rows("copied", ("place", "word", "share", "is_so", "at"), rows)
+        cursor.execute("SELECT * FROM copied ORDER BY place")
+        found = cursor.fetchall()
+        cursor.execute("DROP TABLE copied")
+
+    assert found == rows
 
 
 def _wait(*entries: Any) -> None:

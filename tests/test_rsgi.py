@@ -184,6 +184,29 @@ with connection.cursor() as cursor:
     assert found.stdout.strip() == "50s"
 
 
+def test_what_was_sent_is_let_go_with_the_answer() -> None:
+    code = """
+import gc, io
+from titanic_site import rsgi
+from django.core.handlers.wsgi import WSGIRequest
+gc.disable()
+statuses = set()
+for path in ("/api/v1/nothing/", "/v2/nothing", "/api/v1/predictions/", "/api/v1/predictions/batch/"):
+    for _ in range(20):
+        body = io.BytesIO(b"{}")
+        environ = {"REQUEST_METHOD": "POST", "PATH_INFO": path, "SERVER_NAME": "localhost", "SERVER_PORT": "80",
+                   "REMOTE_ADDR": "127.0.0.1", "wsgi.url_scheme": "http", "wsgi.input": body, "CONTENT_LENGTH": "2",
+                   "CONTENT_TYPE": "application/json", "HTTP_HOST": "localhost"}
+        rsgi._work_off(environ, lambda response: statuses.add(response[0][0]))
+        assert body.closed
+del environ, body
+print(statuses == {401, 404}, sum(type(one) is WSGIRequest for one in gc.get_objects()))
+"""
+    found = subprocess.run([sys.executable, "-c", code], env=environment(), capture_output=True, text=True, check=True)
+
+    assert found.stdout.strip() == "True 0", found.stdout + found.stderr
+
+
 def _trickle(talks: list[Any]) -> None:
     for _ in range(40):
         time.sleep(0.5)

@@ -92,5 +92,5 @@ urlpatterns = [
     path("redoc/", _own_styles(SpectacularRedocView.as_view(**_open)), name="api_reference"),
     path("docs/", _own_styles(SpectacularSwaggerSplitView.as_view(**_open)), name="api_docs"),
     # With the slash alone: an address that only lacks it is redirected.
-    re_path(r"^.*/$", Unknown.as_view()),
+    re_path(r"^[\s\S]*/$", Unknown.as_view()),
 ]

@@ -24,7 +24,7 @@ class StraightToTheView:
     """Leads a program past the middleware that is listed behind this one: a quarter of what an empty answer cost.
 
     The API's doors know tokens and no sessions, and what they say is never shown in a frame. Its two pages take the
-    long way.
+    long way. Only calls are passed by: `process_view` and `process_exception` are still asked.
     """
 
     _PROGRAMS = re.compile(r"/api/v1/(?!docs/|redoc/)|/v2(/|$)")

@@ -43,6 +43,7 @@ os.environ.setdefault("DJANGO_SETTINGS_MODULE", "titanic_site.settings")
 os.environ.setdefault("PGOPTIONS", "-c statement_timeout=50s")
 django.setup(set_prefix=False)
 
+from monitoring.counters import REFUSALS  # noqa: E402
 from predictions import together  # noqa: E402
 
 logger = logging.getLogger(__name__)
@@ -149,7 +150,9 @@ async def _answer(
     promise: asyncio.Future[_Response] = loop.create_future()
 
     def tell(outcome: _Response | Exception) -> None:
-        loop.call_soon_threadsafe(_keep, promise, outcome)
+        # A loop that is closed has nobody to tell.
+        with suppress(RuntimeError):
+            loop.call_soon_threadsafe(_keep, promise, outcome)
 
     working = pool.submit(_work_off, environ, tell)
     give_up = partial(_give_up, protocol, working, promise, path=environ["PATH_INFO"])
@@ -188,6 +191,9 @@ def _work_off(environ: dict[str, Any], tell: Callable[[_Response | Exception], N
     except Exception as error:  # noqa: BLE001
         tell(error)
         return
+    finally:
+        # Whoever still holds the request: its body is not needed any more.
+        environ["wsgi.input"].close()
     if entries:
         _desk.hand_in(entries, lambda failure: tell(failure or response))
     else:
@@ -218,6 +224,7 @@ def _respond(environ: dict[str, Any]) -> _Response:
         return heads[0], b"".join(response), None
     finally:
         response.close()
+        _untie(response)
 
 
 def _kept(response: Any) -> Path:
@@ -234,7 +241,21 @@ def _kept(response: Any) -> Path:
     return Path(name)
 
 
+def _untie(response: Any) -> None:
+    """Take apart the circles in which REST framework ties a request, its view and its answer.
+
+    Otherwise each body, as it came and as it was answered, would wait for the garbage collector.
+    """
+    context: dict[str, Any] = getattr(response, "renderer_context", None) or {}
+    if "request" in context:
+        for tied in (context["request"]._request, context["view"]):
+            vars(tied).clear()
+        context["request"].parser_context.clear()
+    context.clear()
+
+
 def _refuse(protocol: HTTPProtocol, refusal: TitanicError, *, path: str) -> None:
+    REFUSALS.labels(refusal.status).inc()
     # The inference protocol has a shape of its own.
     body = {"error": refusal.message} if path.startswith("/v2/") else error_body(refusal)
     headers = [("Content-Type", "application/json"), ("Connection", "close"), *retry_headers(refusal).items()]

@@ -1,5 +1,6 @@
 """Who may call the API: tokens, what each is good for, and a memory of those seen a moment ago."""
 
+import hashlib
 import logging
 import time
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
@@ -22,7 +23,7 @@ logger = logging.getLogger(__name__)
 
 #: For how long (seconds) a process takes a token as it last found it: so late a revocation is honoured.
 REMEMBERED_SECONDS = 2.0
-#: The same while Postgres is away, when nobody can revoke one either.
+#: The same while Postgres is away, when nobody can revoke one either; who did just before is not heard of so long.
 REMEMBERED_WITHOUT_DATABASE = 300.0
 _MOST_REMEMBERED = 1_000
 
@@ -57,17 +58,25 @@ class _Seen(NamedTuple):
     at: float
 
 
+def _key(header: str) -> bytes:
+    """Under which the token of an Authorization header is remembered: one key for a token, however it is written."""
+    match header.split():
+        case [prefix, token] if prefix.lower() == "token":
+            return hashlib.sha256(token.encode()).digest()
+    return b""
+
+
 class RememberingTokenAuthentication(TokenAuthentication):  # type: ignore[misc]
-    """knox's tokens; one seen a moment ago costs neither a hash nor a query."""
+    """knox's tokens; one seen a moment ago costs no query."""
 
     def authenticate(self, request: Request) -> tuple[User, Any] | None:
         """Who asks; None for nobody. An address that has no valid token is counted."""
-        header, now = request.META.get("HTTP_AUTHORIZATION", ""), time.monotonic()
-        seen = _memory.get(header)
+        key, now = _key(request.META.get("HTTP_AUTHORIZATION", "")), time.monotonic()
+        seen = _memory.get(key)
         if seen is not None and seen.token.expiry is not None and seen.token.expiry < timezone.now():
             seen = None
         if seen is None or now - seen.at > REMEMBERED_SECONDS:
-            seen = self._look_up(request, header, seen=seen, now=now)
+            seen = self._look_up(request, key, seen=seen, now=now)
         return seen and (seen.user, seen.token)
 
     def authenticate_credentials(self, token: bytes) -> tuple[User, Any]:
@@ -77,13 +86,13 @@ class RememberingTokenAuthentication(TokenAuthentication):  # type: ignore[misc]
         user, found = super().authenticate_credentials(token)
         return cast("User", user), found
 
-    def _look_up(self, request: Request, header: str, *, seen: _Seen | None, now: float) -> _Seen | None:
+    def _look_up(self, request: Request, key: bytes, *, seen: _Seen | None, now: float) -> _Seen | None:
         from titanic_site.lib import throttles
 
         try:
             found = super().authenticate(request)
         except AuthenticationFailed:
-            _memory.pop(header, None)
+            _memory.pop(key, None)
             throttles.refuse_address(request)
             raise
         except (DatabaseError, InterfaceError) as error:
@@ -97,10 +106,9 @@ class RememberingTokenAuthentication(TokenAuthentication):  # type: ignore[misc]
         if len(_memory) >= _MOST_REMEMBERED:
             _memory.clear()
         user, token = found
-        _memory[header] = _Seen(user, token, now)
-        return _memory[header]
+        _memory[key] = seen = _Seen(user, token, now)
+        return seen
 
 
-# By the header as it was sent: for two seconds, and never written anywhere.
-_memory: dict[str, _Seen] = {}
+_memory: dict[bytes, _Seen] = {}
 forget = _memory.clear

@@ -15,7 +15,10 @@ _encode_lines = msgspec.json.Encoder().encode_lines
 
 
 def copy_rows(table: str, columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
-    """COPY rows of Python values into a table, None as NULL, within the caller's transaction."""
+    """COPY rows of Python values into a table, None as NULL, within the caller's transaction.
+
+    No text may be empty: the contract knows none, and the two ways to write it differ there.
+    """
     # A fifth of the time that csv takes, half of it for the numbers.
     text = _encode_lines(rows)[1:-2].replace(b"]\n[", b"\n")
     # CSV knows an escaped quote and no other letter that JSON escapes.

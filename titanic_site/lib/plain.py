@@ -22,10 +22,6 @@ class PlainView(APIView):
             return parser().parse(plain)
         return request.data
 
-    def get_renderer_context(self) -> dict[str, Any]:
-        """Nothing: JSON is the same wherever it is said, and the answer would hold its view, which holds the answer."""
-        return {}
-
     def finalize_response(self, request: Request, response: Any, *args: Any, **kwargs: Any) -> Any:
         """The answer; request and view no longer hold themselves and each other."""
         # Batches of a thousand filled 350 MB until the collector came by.
