@@ -276,3 +276,10 @@ def test_an_address_that_is_none_is_refused_in_json(api: APIClient, method: str)
 
 def test_an_address_that_only_lacks_its_slash_is_redirected(api: APIClient) -> None:
     assert api.get("/api/v1/models").status_code == 301
+
+
+@pytest.mark.parametrize("address", ["/api/v1/a%0Ab/", "/v2/a%0Ab", "/v2/%0A", "/api/v1/%0A/"])
+def test_an_address_with_a_line_break_is_unknown_as_any_other(api: APIClient, address: str) -> None:
+    response = api.get(address)
+
+    assert (response.status_code, response["Content-Type"]) == (404, "application/json")
