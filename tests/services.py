@@ -22,13 +22,22 @@ def postgres_away() -> Iterator[None]:
 
 
 @contextmanager
-def log_away() -> Iterator[None]:
-    """Neither the stream nor the table takes a prediction."""
+def table_away() -> Iterator[None]:
+    """The table takes no prediction."""
     with connection.cursor() as cursor:
         cursor.execute("ALTER TABLE predictions_prediction ADD CONSTRAINT away CHECK (false) NOT VALID")
+        try:
+            yield
+        finally:
+            cursor.execute("ALTER TABLE predictions_prediction DROP CONSTRAINT away")
+
+
+@contextmanager
+def log_away() -> Iterator[None]:
+    """Nor does the stream: it reads and does not write, as with a full disk."""
+    with table_away():
         redis.client().config_set("min-replicas-to-write", 1)
         try:
             yield
         finally:
             redis.client().config_set("min-replicas-to-write", 0)
-            cursor.execute("ALTER TABLE predictions_prediction DROP CONSTRAINT away")

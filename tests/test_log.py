@@ -20,7 +20,7 @@ from monitoring import health
 from predictions import log, partitions
 from predictions.models import DeadLetter, Prediction, lowest_id, new_id
 from tests.people import NOBODY, OWEN
-from tests.services import postgres_away
+from tests.services import postgres_away, table_away
 from tests.web import environment
 from titanic_site.lib import copying, redis
 
@@ -380,16 +380,13 @@ class TestStream:
         self, api: APIClient, champion: Any, monkeypatch: pytest.MonkeyPatch, way: str
     ) -> None:
         refuse = {"full": lambda: _limit(monkeypatch, 0), "out of memory": _fill, "disk full": _misconfigure}[way]
-        with connection.cursor() as cursor:
-            cursor.execute("ALTER TABLE predictions_prediction ADD CONSTRAINT away CHECK (false) NOT VALID")
-        try:
-            refuse()
-            response = api.post(URL, OWEN, format="json")
-        finally:
-            redis.client().config_set("maxmemory", 0)
-            redis.client().config_set("min-replicas-to-write", 0)
-            with connection.cursor() as cursor:
-                cursor.execute("ALTER TABLE predictions_prediction DROP CONSTRAINT away")
+        with table_away():
+            try:
+                refuse()
+                response = api.post(URL, OWEN, format="json")
+            finally:
+                redis.client().config_set("maxmemory", 0)
+                redis.client().config_set("min-replicas-to-write", 0)
 
         assert response.status_code == 503, response.json()
         assert "cannot be recorded" in response.json()["errors"][0]["detail"]
