@@ -32,6 +32,7 @@ from predictions.serializers import (
     ScoringJobSerializer,
     ScoringUploadSerializer,
 )
+from predictions.together import Asked, answered
 from titanic_site.lib.access import Scope
 from titanic_site.lib.api import accepted, checked
 from titanic_site.lib.errors import Conflict, Invalid
@@ -79,7 +80,8 @@ class PredictionList(PlainView, generics.ListAPIView[Prediction]):
     def post(self, request: Request) -> HttpResponse:
         raw, text = _object(self.sent(request)), request.META.get(idempotency.META)
         if text is None:
-            return written(services.predict(raw), status=status.HTTP_201_CREATED)
+            asked = Asked(services.about_one(raw), lambda answers: answers[0])
+            return answered(request, asked, status=status.HTTP_201_CREATED)
         asker = request.user.pk if request.auth else "anybody"
         key = idempotency.Key.of(text, asker=asker, question=raw)
         answer, is_known = services.predict_once(raw, key=key)
@@ -107,7 +109,7 @@ class PredictionBatch(PlainView):
     def post(self, request: Request) -> HttpResponse:
         sent = self.sent(request)
         if isinstance(sent, services.Checked):
-            return written({"predictions": services.predict_batch(sent)})
+            return _answered(request, sent)
         body = _object(sent)
         errors = {name: [("unknown_field", _("There is no such field."))] for name in set(body) - {"instances"}}
         instances = body.get("instances")
@@ -119,7 +121,11 @@ class PredictionBatch(PlainView):
                 errors[f"instances.{index}"] = [("not_an_object", _("Must be an object of fields."))]
         if errors:
             raise Invalid(errors)
-        return written({"predictions": services.predict_batch(instances)})
+        return _answered(request, instances)
+
+
+def _answered(request: Request, instances: Any) -> HttpResponse:
+    return answered(request, Asked(services.about_many(instances), lambda answers: {"predictions": answers}))
 
 
 class PredictionDetail(APIView):

@@ -3,8 +3,9 @@
 import time
 from collections.abc import Mapping, Sequence
 from datetime import datetime
+from itertools import islice
 from pathlib import PurePath
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 from django.conf import settings
@@ -18,7 +19,7 @@ from ingestion import contract, passenger
 from ingestion.compiled import Row
 from ingestion.passenger import FIELD_NAMES, FIELDS
 from ingestion.refusals import by_field
-from predictions import log, metrics, scorer, together
+from predictions import log, metrics, scorer
 from predictions.idempotency import LIFETIME_SECONDS, Key
 from predictions.models import Door, ScoringJob, new_ids
 from titanic_site.lib.errors import Conflict, Invalid, TooLarge
@@ -42,17 +43,35 @@ class Answer(msgspec.Struct, frozen=True, gc=False):
     created_at: datetime
 
 
-def predict(raw: Mapping[str, Any]) -> Answer:
-    """Check one passenger as the API sends it, answer and log; raises Invalid with every refused field."""
-    return answer([_row(raw)], door=Door.API)[0]
+class Question(NamedTuple):
+    """Checked passengers, and the door through which somebody asks about them."""
+
+    rows: Sequence[Row]
+    door: Door
+
+
+def about_one(raw: Mapping[str, Any]) -> Question:
+    """A question about one passenger as the API sends it; raises Invalid with every refused field."""
+    return Question([_row(raw)], Door.API)
+
+
+def about_many(instances: Checked | Sequence[Mapping[str, Any]]) -> Question:
+    """A question about many; one that is refused refuses all, named by its index. Raises Invalid, TooLarge."""
+    if len(instances) > LARGEST_BATCH:
+        message = _("At most %(most)s passengers at a time; for more, send a CSV file to scoring-jobs/.")
+        raise TooLarge(message % {"most": LARGEST_BATCH}, field="instances")
+    return Question(instances if isinstance(instances, Checked) else _rows(instances), Door.BATCH)
 
 
 def predict_once(raw: Mapping[str, Any], *, key: Key) -> tuple[bytes, bool]:
-    """The same as JSON, once for a key, and whether it had been answered before; raises Conflict, Unavailable."""
+    """The answer for one passenger as JSON, once for a key, and whether it had been given before.
+
+    Raises Invalid, Conflict, Unavailable.
+    """
     known = key.answered()
     if known is not None:
         return known, True
-    answers, entries = _score([_row(raw)], door=Door.API)
+    answers, entries = _score([about_one(raw)])
     given = msgspec.json.encode(answers[0])
     # Of two who ask at once, both get what the first one is told.
     kept = log.append_once(entries[0], name=key.name, value=key.keeping(given), seconds=LIFETIME_SECONDS)
@@ -63,34 +82,35 @@ def predict_once(raw: Mapping[str, Any], *, key: Key) -> tuple[bytes, bool]:
     return given, False
 
 
-def predict_batch(instances: Checked | Sequence[Mapping[str, Any]]) -> list[Answer]:
-    """The same for many, in the same order; one that is refused refuses all, named by its index."""
-    if len(instances) > LARGEST_BATCH:
-        message = _("At most %(most)s passengers at a time; for more, send a CSV file to scoring-jobs/.")
-        raise TooLarge(message % {"most": LARGEST_BATCH}, field="instances")
-    rows = instances if isinstance(instances, Checked) else _rows(instances)
-    return answer(rows, door=Door.BATCH) if rows else []
-
-
 def predict_from_form(form: Mapping[str, str]) -> Answer:
-    """The same for the page's form, with its own field names or the old form's; every value is text."""
+    """Answer the page's form, with its own field names or the old form's; every value is text. Raises Invalid."""
+    (given,) = answer(Question([_row_of_form(form)], Door.FORM))
+    return given
+
+
+def _row_of_form(form: Mapping[str, str]) -> Row:
     if not legacy.is_legacy(form):
-        known = {name: text for name, text in form.items() if name in FIELD_NAMES}
-        return answer([_row(known, is_text=True)], door=Door.FORM)[0]
+        return _row({name: text for name, text in form.items() if name in FIELD_NAMES}, is_text=True)
     translated, refusals = legacy.translate(form)
     _refuse(by_field(refusals))
     values, refusals = contract.check_row(FIELDS, translated, rules=passenger.RULES)
     _refuse(by_field(legacy.rename(refusals)))
-    return answer([tuple(values.values())], door=Door.FORM)[0]
+    return tuple(values.values())
 
 
-def answer(rows: Sequence[Row], *, door: Door) -> list[Answer]:
-    """Score checked passengers with the champion and log the answers; what is not logged is not answered."""
-    answers, entries = _score(rows, door=door)
-    if not log.is_rehearsal():
-        # A page says itself that it cannot be logged.
-        (together.append_now if door is Door.FORM else together.append)(entries)
-    return answers
+def answer(question: Question) -> list[Answer]:
+    """Score checked passengers with the champion and log the answers; raises Unavailable."""
+    return answer_all([question])[0]
+
+
+def answer_all(questions: Sequence[Question]) -> list[list[Answer]]:
+    """Answer several callers at once, all or none; what is not logged is not answered. Raises Unavailable."""
+    answers, entries = _score(questions)
+    if entries and not log.is_rehearsal():
+        log.append(entries)
+        metrics.count(entries)
+    following = iter(answers)
+    return [list(islice(following, len(question.rows))) for question in questions]
 
 
 def queue_scoring(*, file: "UploadedFile[Any]", by: User | None, is_explained: bool = False) -> ScoringJob:
@@ -106,14 +126,18 @@ def queue_scoring(*, file: "UploadedFile[Any]", by: User | None, is_explained: b
     return ScoringJob.objects.create(upload=file, name=name, created_by=by, is_explained=is_explained)
 
 
-def _score(rows: Sequence[Row], *, door: Door) -> tuple[list[Answer], list[log.Entry]]:
-    """What the champion says of the passengers, for the caller and for the log."""
+def _score(questions: Sequence[Question]) -> tuple[list[Answer], list[log.Entry]]:
+    """What the champion says of all passengers, for the callers and for the log."""
+    rows = [row for question in questions for row in question.rows]
+    if not rows:
+        return [], []
+    doors = [question.door.value for question in questions for _row in question.rows]
     champion = scorer.current()
     began = time.perf_counter()
     scored = champion.score(passenger.columns_of(rows))
     metrics.SCORING_SECONDS.observe(time.perf_counter() - began)
     now, ids = timezone.now(), new_ids(len(rows))
-    version, threshold, source = champion.version, champion.threshold, door.value
+    version, threshold = champion.version, champion.threshold
     verdicts, probabilities = scored.survived.tolist(), scored.probabilities.tolist()
     features = scorer.features_of(scored.matrix)
     answers = [
@@ -121,8 +145,8 @@ def _score(rows: Sequence[Row], *, door: Door) -> tuple[list[Answer], list[log.E
         for id_, survived, probability, named in zip(ids, verdicts, probabilities, features, strict=True)
     ]
     entries = [
-        log.Entry(id_, version, probability, threshold, survived, source, None, now, row)
-        for id_, survived, probability, row in zip(ids, verdicts, probabilities, rows, strict=True)
+        log.Entry(id_, version, probability, threshold, survived, door, None, now, row)
+        for id_, survived, probability, door, row in zip(ids, verdicts, probabilities, doors, rows, strict=True)
     ]
     return answers, entries
 

@@ -13,11 +13,13 @@ from rest_framework.views import APIView
 
 from predictions import scorer, services, tensors
 from predictions.models import Door
+from predictions.services import Answer, Question
+from predictions.together import Asked, answered
 from titanic_site.lib.access import Scope
 from titanic_site.lib.api_errors import api_exception_handler
 from titanic_site.lib.errors import Invalid
 from titanic_site.lib.parsers import JSONParser
-from titanic_site.lib.plain import PlainView, written
+from titanic_site.lib.plain import PlainView
 
 NAME = "titanic"
 _OUTPUTS = {"probability": "FP64", "survived": "BOOL", "id": "BYTES"}
@@ -96,18 +98,23 @@ class Infer(ProtocolView, PlainView):
         wanted = list(_OUTPUTS) if asked.outputs is None else [output.name for output in asked.outputs]
         if unknown := [name for name in wanted if name not in _OUTPUTS]:
             raise Invalid({name: [("unknown_output", _("There is no such output."))] for name in unknown})
-        answers = services.answer(asked.rows(most=services.LARGEST_BATCH), door=Door.V2)
-        outputs = [
-            {
-                "name": name,
-                "datatype": _OUTPUTS[name],
-                "shape": [len(answers)],
-                "data": [getattr(given, name) for given in answers],
-            }
-            for name in wanted
-        ]
-        found = {"model_name": NAME, "model_version": str(answers[0].model_version), "outputs": outputs}
-        return written(found if asked.id is None else {**found, "id": asked.id})
+        question = Question(asked.rows(most=services.LARGEST_BATCH), Door.V2)
+        return answered(request, Asked(question, lambda answers: _outputs(answers, wanted, asked=asked.id)))
+
+
+def _outputs(answers: list[Answer], wanted: list[str], *, asked: str | None) -> dict[str, Any]:
+    """Answers as the protocol's tensors, under the name that the question has."""
+    outputs = [
+        {
+            "name": name,
+            "datatype": _OUTPUTS[name],
+            "shape": [len(answers)],
+            "data": [getattr(given, name) for given in answers],
+        }
+        for name in wanted
+    ]
+    found = {"model_name": NAME, "model_version": str(answers[0].model_version), "outputs": outputs}
+    return found if asked is None else {**found, "id": asked}
 
 
 class Unknown(OpenView):

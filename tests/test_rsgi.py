@@ -6,12 +6,14 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from threading import Thread
 from typing import Any
 
 import pytest
 from django.db import OperationalError, connection
+from rest_framework.test import APIClient
 
 from ingestion.models import Dataset
 from predictions import log
@@ -143,6 +145,45 @@ def test_what_was_begun_is_finished_when_the_server_is_told_to_stop(web: Web) ->
     }
 
 
+def test_those_who_ask_at_the_same_time_each_get_their_own_answer(web: Web, api: APIClient) -> None:
+    alone = [api.post("/api/v1/predictions/", person, format="json").json() for person in CAST]
+    log.drain()
+
+    def ask(number: int) -> list[Any]:
+        with web.client() as client:
+            return [client.post("/api/v1/predictions/", json=CAST[(number + turn) % len(CAST)]) for turn in range(20)]
+
+    with ThreadPoolExecutor(16) as threads:
+        found = list(threads.map(ask, range(16)))
+
+    ids = set()
+    for number, responses in enumerate(found):
+        for turn, response in enumerate(responses):
+            expected = alone[(number + turn) % len(CAST)]
+            assert response.status_code == 201, response.text
+            assert int(response.headers["Content-Length"]) == len(response.content)
+            assert response.json()["features"] == expected["features"]
+            assert response.json()["probability"] == expected["probability"]
+            ids.add(response.json()["id"])
+    assert len(ids) == log.backlog() == 320
+    # In fewer entries: some of them together.
+    assert log.redis.client().xlen(log.STREAM) < 320
+    assert log.drain() == 320
+
+
+def test_what_nobody_waits_for_any_more_is_not_begun() -> None:
+    code = """
+import io
+from titanic_site import rsgi
+told = []
+rsgi._work_off({"wsgi.input": io.BytesIO()}, told.append, lambda: True)
+print(told)
+"""
+    found = subprocess.run([sys.executable, "-c", code], env=environment(), capture_output=True, text=True, check=True)
+
+    assert found.stdout.strip() == "[]", found.stdout + found.stderr
+
+
 def test_what_cannot_be_logged_is_refused_at_each_door_in_its_own_shape(web: Web) -> None:
     tensors = [{"name": name, "shape": [1], "datatype": kind, "data": [CAST[0][name]]}
                for name, kind in (("pclass", "INT32"), ("sex", "BYTES"))]  # fmt: skip
@@ -197,7 +238,7 @@ for path in ("/api/v1/nothing/", "/v2/nothing", "/api/v1/predictions/", "/api/v1
         environ = {"REQUEST_METHOD": "POST", "PATH_INFO": path, "SERVER_NAME": "localhost", "SERVER_PORT": "80",
                    "REMOTE_ADDR": "127.0.0.1", "wsgi.url_scheme": "http", "wsgi.input": body, "CONTENT_LENGTH": "2",
                    "CONTENT_TYPE": "application/json", "HTTP_HOST": "localhost"}
-        rsgi._work_off(environ, lambda response: statuses.add(response[0][0]))
+        rsgi._work_off(environ, lambda response: statuses.add(response[0][0]), lambda: False)
         assert body.closed
 del environ, body
 print(statuses == {401, 404}, sum(type(one) is WSGIRequest for one in gc.get_objects()))

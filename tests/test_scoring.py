@@ -75,7 +75,7 @@ def test_parts_together_are_what_the_whole_is(champion: ModelVersion, monkeypatc
     assert found == expected
     assert (job.row_count, job.problem_count, job.model_version) == (100, 0, champion.version)
     assert Prediction.objects.filter(scoring_job_id=job.pk).count() == 100
-    answers = [given.probability for given in services.predict_batch(CAST)]
+    answers = [given.probability for given in services.answer(services.about_many(CAST))]
     assert [float(row["probability"]) for row in found[:4]] == answers
 
 

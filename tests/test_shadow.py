@@ -26,7 +26,7 @@ def challenger(champion: ModelVersion) -> ModelVersion:
 
 
 def ask(count: int = 1) -> None:
-    services.predict_batch(CAST * count)
+    services.answer(services.about_many(CAST * count))
     log.drain()
 
 

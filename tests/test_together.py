@@ -1,69 +1,150 @@
-"""What several requests predicted at the same time is logged in one go, once each, and told when it is."""
+"""What several callers ask at the same time is scored and logged in one go, once each, and told when it is."""
 
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
+from uuid import UUID
 
+import msgspec
 import pytest
 from django.db import connection
 
-from predictions import log, metrics, together
+from predictions import log, metrics, scorer, services, together
 from predictions.models import Prediction
+from tests.people import CAST
 from tests.services import log_away
-from tests.test_log import entry
 from titanic_site.lib.errors import Unavailable
+from training.models import ModelVersion
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
+PATH = "/api/v1/predictions/"
+AGE_OF_WOE = 13.0
 
-def test_each_is_logged_once_and_told_when_it_is() -> None:
-    desk, told = together.Desk(), list[Any]()
-    predictions = [entry() for _ in range(300)]
 
-    def hand_in(one: log.Entry) -> None:
-        desk.hand_in([one], lambda failure: told.append((failure, log.find(one.id) is not None)))
+class Callers:
+    """Some who ask at a desk, and what they hear."""
+
+    def __init__(self, desk: together.Desk) -> None:
+        self.desk = desk
+        self.told: list[Any] = []
+
+    def come(self, path: str = PATH) -> together.Later:
+        return self.desk.expect(path)
+
+    def ask(self, later: together.Later, person: dict[str, Any], *, tell: Any = lambda answers: answers[0]) -> None:
+        self.desk.arrive(later)
+        later.asked = together.Asked(services.about_one(person), tell)
+        self.desk.leave(later, self._hear)
+        self.desk.settle()
+
+    def _hear(self, outcome: bytes | Exception) -> None:
+        if isinstance(outcome, bytes):
+            answer = msgspec.json.decode(outcome)
+            assert log.find(UUID(answer["id"])) is not None
+            self.told.append(answer["probability"])
+        else:
+            self.told.append(type(outcome))
+
+
+@pytest.fixture
+def callers(champion: ModelVersion) -> Callers:
+    """At a desk where one has asked already, so that others are waited for."""
+    callers = Callers(together.Desk())
+    callers.ask(callers.come(), CAST[0])
+    log.drain()
+    callers.told.clear()
+    return callers
+
+
+def expected(person: dict[str, Any]) -> float:
+    row = services.about_one(person).rows
+    return float(scorer.current().score(services.passenger.columns_of(row)).probabilities[0])
+
+
+def test_each_hears_their_own_answer_and_is_logged_once(callers: Callers) -> None:
+    people = [{**CAST[number % len(CAST)], "age": number % 70} for number in range(300)]
+    heard: dict[int, Any] = {}
+
+    def ask(number: int) -> None:
+        one = Callers(callers.desk)
+        one.ask(one.come(), people[number])
+        heard[number] = one.told
         connection.close()
 
     with ThreadPoolExecutor(8) as threads:
-        list(threads.map(hand_in, predictions))
+        list(threads.map(ask, range(300)))
 
-    assert told == [(None, True)] * 300
+    assert [heard[number] for number in range(300)] == [[expected(person)] for person in people]
     assert log.drain() == 300
-    assert set(Prediction.objects.values_list("pk", flat=True)) == {one.id for one in predictions}
 
 
-def test_what_waited_meanwhile_is_logged_in_one_entry() -> None:
-    desk, told = together.Desk(), list[Any]()
+def test_those_about_to_come_are_waited_for_and_logged_in_one_entry(callers: Callers) -> None:
+    coming = [callers.come() for _ in range(5)]
 
-    def more_come(failure: Exception | None) -> None:
-        told.append(failure)
-        for _ in range(10):
-            desk.hand_in([entry()], told.append)
+    for number, later in enumerate(coming):
+        assert callers.told == []
+        callers.ask(later, CAST[number % len(CAST)])
 
-    desk.hand_in([entry()], more_come)
-
-    assert told == [None] * 11
-    assert log.backlog() == 11
-    assert log.redis.client().xlen(log.STREAM) == 2
+    assert callers.told == [expected(CAST[number % len(CAST)]) for number in range(5)]
+    assert (log.backlog(), log.redis.client().xlen(log.STREAM)) == (5, 1)
 
 
-def test_all_who_wait_hear_that_it_failed_and_the_next_are_served() -> None:
-    desk, told = together.Desk(), list[Any]()
-    counter = metrics.counter_of(1, False, "api")
-    before = counter._value.get()
+def test_as_many_as_are_answered_at_a_time_wait_for_nobody(callers: Callers) -> None:
+    coming = [callers.come() for _ in range(together.MOST + 1)]
 
+    for later in coming[:-1]:
+        callers.ask(later, CAST[0])
+
+    assert len(callers.told) == together.MOST
+
+
+def test_nobody_waits_for_what_asks_nothing_or_was_never_asked_there(callers: Callers) -> None:
+    idle = callers.come("/api/v1/training/")
+    callers.ask(callers.come(), CAST[0])
+    assert callers.told == [expected(CAST[0])]
+
+    refused = callers.come()
+    callers.ask(callers.come(), CAST[1])
+    assert len(callers.told) == 1
+    for later in (idle, refused):
+        callers.desk.arrive(later)
+        callers.desk.settle()
+    assert callers.told == [expected(CAST[0]), expected(CAST[1])]
+
+
+def test_all_who_wait_hear_that_it_failed_and_the_next_are_served(callers: Callers) -> None:
+    before = _counted()
+    coming = [callers.come(), callers.come()]
     with log_away():
-        desk.hand_in([entry(), entry()], told.append)
-    desk.hand_in([entry()], told.append)
+        for later in coming:
+            callers.ask(later, CAST[0])
+    callers.ask(callers.come(), CAST[0])
 
-    assert [type(outcome) for outcome in told] == [Unavailable, type(None)]
-    assert log.backlog() == counter._value.get() - before == 1
+    assert callers.told == [Unavailable, Unavailable, expected(CAST[0])]
+    assert log.backlog() == _counted() - before == 1
 
 
-def test_what_is_asked_by_itself_is_logged_by_itself() -> None:
-    (_nothing, left), one = together.gathered(lambda: together.append([entry()])), entry()
+def test_what_fails_for_one_does_not_fail_for_the_others(callers: Callers, monkeypatch: pytest.MonkeyPatch) -> None:
+    right = expected(CAST[0])
+    derive = scorer.derive
 
-    together.append([one])
+    def fragile(columns: Any) -> Any:
+        if AGE_OF_WOE in columns["age"]:
+            raise ZeroDivisionError
+        return derive(columns)
 
-    assert len(left) == 1
-    assert (log.backlog(), log.drain()) == (1, 1)
-    assert Prediction.objects.get().pk == one.id
+    monkeypatch.setattr(scorer, "derive", fragile)
+    coming = [callers.come() for _ in range(4)]
+    callers.ask(coming[0], CAST[0])
+    callers.ask(coming[1], {**CAST[0], "age": AGE_OF_WOE})
+    callers.ask(coming[2], CAST[0], tell=lambda _answers: object())
+    callers.ask(coming[3], CAST[0])
+
+    assert callers.told == [right, ZeroDivisionError, TypeError, right]
+    assert log.drain() == 3
+    assert Prediction.objects.count() == 4
+
+
+def _counted() -> float:
+    versions = ModelVersion.objects.values_list("version", flat=True)
+    return float(sum(metrics.counter_of(v, s, "api")._value.get() for v in versions for s in (True, False)))

@@ -45,7 +45,7 @@ def _data(response: Any, name: str) -> list[Any]:
 
 
 def test_fields_as_tensors_get_the_answers_of_the_other_doors(api: APIClient, champion: ModelVersion) -> None:
-    expected = services.predict_batch(CAST)
+    expected = services.answer(services.about_many(CAST))
 
     response = _infer(api, inputs=_fields(CAST), id="42")
 
@@ -57,7 +57,7 @@ def test_fields_as_tensors_get_the_answers_of_the_other_doors(api: APIClient, ch
 
 
 def test_features_as_tensors_get_the_same_answers(api: APIClient, champion: ModelVersion) -> None:
-    expected = services.predict_batch(CAST)
+    expected = services.answer(services.about_many(CAST))
 
     response = _infer(api, inputs=_features([dict(given.features.items()) for given in expected]))
 
@@ -86,7 +86,7 @@ def test_tritons_client_works_unchanged(
     assert client.is_model_ready("titanic")
     assert client.is_model_ready("titanic", "1")
     metadata = client.get_model_metadata("titanic")
-    row = dict(services.predict(ELISABETH).features.items())
+    row = dict(services.answer(services.about_one(ELISABETH))[0].features.items())
     tensors = []
     for described in metadata["inputs"]:
         tensor = triton.InferInput(described["name"], [1], described["datatype"])
@@ -96,7 +96,7 @@ def test_tritons_client_works_unchanged(
 
     found = client.infer("titanic", tensors, outputs=outputs, headers={"Authorization": f"Token {token}"})
 
-    expected = services.predict(ELISABETH)
+    expected = services.answer(services.about_one(ELISABETH))[0]
     assert found.as_numpy("probability").tolist() == [expected.probability]
     assert found.as_numpy("survived").tolist() == [expected.survived]
     with pytest.raises(triton.InferenceServerException, match=r"Token|credentials"):

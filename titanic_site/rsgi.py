@@ -13,9 +13,10 @@ import os
 import sys
 import tempfile
 from collections.abc import AsyncIterator, Callable
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from functools import partial
+from http import HTTPStatus
 from pathlib import Path
 from typing import IO, Any, Final
 
@@ -53,6 +54,8 @@ PATIENCE: Final = 20.0
 LEAST_RATE: Final = 50_000
 #: After how long (seconds) whoever waits for an answer is told that there is none yet.
 DEADLINE: Final = 60.0
+#: What is not longer (bytes) may be answered together with others.
+_SHORT = 4_096
 #: What is longer (bytes) is not read before the work begins, but while it goes on.
 _UPLOAD = settings.DATA_UPLOAD_MAX_MEMORY_SIZE
 #: What is longer (bytes) waits on disk, and goes out piece by piece.
@@ -84,6 +87,8 @@ async def application(scope: Scope, protocol: HTTPProtocol) -> None:
             environ["wsgi.input"] = body = await _whole(protocol, size=size)
             environ["CONTENT_LENGTH"] = str(body.seek(0, io.SEEK_END))
             body.seek(0)
+        if environ["REQUEST_METHOD"] == "POST" and 0 < size <= _SHORT:
+            environ[together.LATER] = _desk.expect(environ["PATH_INFO"])
         await _answer(protocol, environ, pool=_work, deadline=DEADLINE)
     except (TitanicError, OSError) as error:
         refusal = as_refusal(error)
@@ -154,15 +159,10 @@ async def _answer(
         with suppress(RuntimeError):
             loop.call_soon_threadsafe(_keep, promise, outcome)
 
-    working = pool.submit(_work_off, environ, tell)
-    give_up = partial(_give_up, protocol, working, promise, path=environ["PATH_INFO"])
-    late = None if deadline is None else loop.call_later(deadline, give_up)
+    late = None if deadline is None else loop.call_later(deadline, _keep, promise, TooLong())
+    pool.submit(_work_off, environ, tell, promise.done)
     try:
         (status, headers), content, rest = await promise
-    except asyncio.CancelledError:
-        if working.cancelled():
-            return
-        raise
     finally:
         if late is not None:
             late.cancel()
@@ -177,27 +177,37 @@ async def _answer(
         protocol.response_file(status, headers, str(path))
 
 
-def _give_up(protocol: HTTPProtocol, working: Future[None], promise: asyncio.Future[_Response], *, path: str) -> None:
-    # What has not begun is not done; nobody would hear of it.
-    if working.cancel():
-        promise.cancel()
-    _refuse(protocol, TooLong(), path=path)
-
-
-def _work_off(environ: dict[str, Any], tell: Callable[[_Response | Exception], None]) -> None:
-    """Get Django's answer, and tell it once what it says is logged."""
+def _work_off(
+    environ: dict[str, Any], tell: Callable[[_Response | Exception], None], is_over: Callable[[], bool]
+) -> None:
+    """Get Django's answer and tell it, or leave it at the desk."""
+    later: together.Later | None = environ.get(together.LATER)
+    if later is not None:
+        _desk.arrive(later)
     try:
-        response, entries = together.gathered(partial(_respond, environ))
+        # What nobody waits for any more is not begun.
+        if not is_over():
+            response = _respond(environ)
+            if later is not None and later.asked and response[0][0] < HTTPStatus.BAD_REQUEST:
+                _desk.leave(later, partial(_complete, response[0], tell))
+            else:
+                tell(response)
     except Exception as error:  # noqa: BLE001
         tell(error)
-        return
     finally:
         # Whoever still holds the request: its body is not needed any more.
         environ["wsgi.input"].close()
-    if entries:
-        _desk.hand_in(entries, lambda failure: tell(failure or response))
-    else:
-        tell(response)
+        _desk.settle()
+
+
+def _complete(head: _Head, tell: Callable[[_Response | Exception], None], outcome: bytes | Exception) -> None:
+    """Tell an answer whose content was made after its head."""
+    if isinstance(outcome, Exception):
+        tell(outcome)
+        return
+    status, headers = head
+    rest = [header for header in headers if header[0] != "Content-Length"]
+    tell(((status, [*rest, ("Content-Length", str(len(outcome)))]), outcome, None))
 
 
 def _keep(promise: asyncio.Future[_Response], outcome: _Response | Exception) -> None:
