@@ -2,7 +2,7 @@
 
 import logging
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from datetime import datetime
@@ -14,10 +14,11 @@ from django.db import DatabaseError, DataError, IntegrityError, InterfaceError, 
 from django.utils.translation import gettext as _
 from redis.exceptions import ResponseError
 
+from ingestion.contract import Value
 from ingestion.passenger import FIELD_NAMES
 from predictions.models import DeadLetter, Prediction
 from titanic_site.lib import redis
-from titanic_site.lib.copying import copy_rows
+from titanic_site.lib.copying import copy_lines
 from titanic_site.lib.errors import Unavailable
 from titanic_site.lib.redis import RedisAway
 
@@ -51,9 +52,7 @@ _EARLIEST, _LATEST = 5_000, 60_000
 
 
 # It never is in a circle; fifty thousand of them would be searched for some, over and over.
-class Entry(msgspec.Struct, array_like=True, gc=False):
-    """One prediction on its way into Postgres."""
-
+class _Answered(msgspec.Struct, array_like=True, gc=False):
     id: str
     model_version: int
     probability: float
@@ -62,20 +61,13 @@ class Entry(msgspec.Struct, array_like=True, gc=False):
     source: str
     scoring_job_id: int | None
     created_at: datetime
-    passenger: tuple[int | float | str | None, ...]
-
-    def row(self) -> tuple[Any, ...]:
-        """The values of `COLUMNS`."""
-        return (
-            self.id, self.model_version, self.probability, self.threshold, self.survived,
-            self.source, self.scoring_job_id, self.created_at, *self.passenger,
-        )  # fmt: skip
 
 
-COLUMNS = (
-    "id", "model_version", "probability", "threshold", "survived",
-    "source", "scoring_job_id", "created_at", *FIELD_NAMES,
-)  # fmt: skip
+#: One prediction on its way into Postgres, in the order of `COLUMNS`.
+Entry: Any = msgspec.defstruct(
+    "Entry", [(name, Value) for name in FIELD_NAMES], bases=(_Answered,), array_like=True, gc=False
+)
+COLUMNS: tuple[str, ...] = Entry.__struct_fields__
 # Appends and keeps the answer under its key, or says what is kept there already.
 _APPEND_ONCE = """
 local kept = redis.call('GET', KEYS[2])
@@ -84,9 +76,9 @@ redis.call('SET', KEYS[2], ARGV[3], 'EX', ARGV[4])
 redis.call('XADD', KEYS[1], '*', ARGV[1], ARGV[2])
 return false
 """
-_encode = msgspec.msgpack.Encoder().encode
-_decode = msgspec.msgpack.Decoder(Entry).decode
-_decode_pack = msgspec.msgpack.Decoder(list[Entry]).decode
+# The stream holds what COPY takes: the drain reads none of it.
+_encode = msgspec.json.Encoder().encode_lines
+_decode = msgspec.json.Decoder(Entry).decode
 
 
 _is_rehearsal = ContextVar("is_rehearsal", default=False)
@@ -131,7 +123,7 @@ class _Full(Exception):
     """The stream takes no more."""
 
 
-def append(entries: Sequence[Entry]) -> None:
+def append(entries: Sequence[Any]) -> None:
     """Log predictions durably, or raise Unavailable: what is not logged is not claimed."""
     try:
         _append_to_stream(entries)
@@ -144,7 +136,7 @@ def append(entries: Sequence[Entry]) -> None:
             raise _not_now() from away
 
 
-def append_once(entry: Entry, *, name: str, value: bytes, seconds: int) -> bytes | None:
+def append_once(entry: Any, *, name: str, value: bytes, seconds: int) -> bytes | None:
     """Log a prediction and keep a value under a name for so long, both or neither; returns what is kept there already.
 
     Raises Unavailable when the stream takes nothing: Postgres alone does not know the name.
@@ -152,7 +144,7 @@ def append_once(entry: Entry, *, name: str, value: bytes, seconds: int) -> bytes
     try:
         if _level.is_full():
             raise _not_now()
-        script = ("EVAL", _APPEND_ONCE, 2, STREAM, name, _FIELD, _encode(entry), value, seconds)
+        script = ("EVAL", _APPEND_ONCE, 2, STREAM, name, _FIELD, _encode([entry]), value, seconds)
         kept: bytes | None = redis.ask(script)[0]
     except (*RedisAway, ResponseError) as error:
         logger.warning("The stream takes nothing: %s", error)
@@ -164,11 +156,11 @@ def _not_now() -> Unavailable:
     return Unavailable(_("The prediction cannot be recorded at the moment. Try again in a few seconds."))
 
 
-def _append_to_stream(entries: Sequence[Entry]) -> None:
+def _append_to_stream(entries: Sequence[Any]) -> None:
     if _level.is_full():
         raise _Full(f"{LONGEST_BACKLOG} entries wait")
     if len(entries) == 1:
-        redis.ask(("XADD", STREAM, "*", _FIELD, _encode(entries[0])))
+        redis.ask(("XADD", STREAM, "*", _FIELD, _encode(entries)))
         return
     packs = [entries[start : start + PACK_ROWS] for start in range(0, len(entries), PACK_ROWS)]
     # All or none: half a batch in the log would be half an answer.
@@ -228,10 +220,9 @@ def _take_out(done: Mapping[bytes, int]) -> None:
         redis.client().eval(_TAKE_OUT, 2, STREAM, _SHARED, *packs)
 
 
-def insert(entries: Sequence[Entry]) -> None:
+def insert(entries: Sequence[Any]) -> None:
     """Write predictions into Postgres now; those that are there already stay as they are."""
-    with transaction.atomic():
-        _insert(entries)
+    _insert(_encode(entries))
 
 
 def retry(letter: DeadLetter) -> bool:
@@ -259,12 +250,12 @@ def _find_in_stream(prediction_id: UUID) -> Prediction | None:
         candidates = [entry.raw for entry in _around(prediction_id) if wanted in entry.raw]
     except RedisAway:
         return None
-    for raw in candidates:
+    for line in (line for raw in candidates for line in raw.splitlines() if wanted in line):
         with suppress(msgspec.DecodeError):
-            for entry in _entries(raw):
-                if entry.id == str(prediction_id):
-                    values = dict(zip(COLUMNS, entry.row(), strict=True))
-                    return Prediction(**values | {"id": prediction_id})
+            entry = _decode(line)
+            if entry.id == str(prediction_id):
+                values = dict(zip(COLUMNS, msgspec.structs.astuple(entry), strict=True))
+                return Prediction(**values | {"id": prediction_id})
     return None
 
 
@@ -279,7 +270,7 @@ def _around(prediction_id: UUID) -> Iterator[Waiting]:
 
 def _raw(fields: Mapping[bytes, bytes]) -> bytes:
     # What is none of ours is kept as it is, for whoever looks at the dead letter.
-    return fields[_FIELD] if _FIELD in fields else msgspec.msgpack.encode(fields)
+    return fields[_FIELD] if _FIELD in fields else repr(fields).encode()
 
 
 def _is_only_drainer() -> bool:
@@ -317,55 +308,60 @@ def _has_failed_enough(entry: Waiting) -> bool:
 
 def _land(batch: Sequence[Waiting]) -> tuple[dict[bytes, int], dict[bytes, Exception]]:
     """Store what can be stored, and return how many predictions each entry has, and why it could not be stored."""
-    readable: list[tuple[bytes, list[Entry]]] = []
+    counts: dict[bytes, int] = {}
     failures: dict[bytes, Exception] = {}
     for entry_id, raw in batch:
         try:
-            readable.append((entry_id, _entries(raw)))
+            counts[entry_id] = _count(raw)
         except ValueError as error:
             failures[entry_id] = error
-    counts = {entry_id: len(entries) for entry_id, entries in readable}
-    return counts, failures | _insert_apart([(entry_id, entry) for entry_id, found in readable for entry in found])
+    return counts, failures | _insert_apart([waiting for waiting in batch if waiting.entry_id in counts])
 
 
-def _entries(raw: bytes) -> list[Entry]:
-    """What an entry of the stream holds: one prediction, or several of a batch. Raises ValueError."""
-    try:
-        return [_decode(raw)]
-    except msgspec.ValidationError:
-        return _decode_pack(raw)
+def _count(raw: bytes) -> int:
+    """How many predictions an entry of the stream holds; raises ValueError when it is none of ours."""
+    count = raw.count(b"\n")
+    if not (raw.startswith(b"[") and raw.endswith(b"]\n") and raw.count(b"]\n[") == count - 1):
+        message = "it does not hold predictions"
+        raise ValueError(message)
+    return count
 
 
-def _insert_apart(predictions: Sequence[tuple[bytes, Entry]]) -> dict[bytes, Exception]:
+def _insert_apart(batch: Sequence[Waiting]) -> dict[bytes, Exception]:
     """Insert all at once, or by halves down to what Postgres refuses; returns why, by the entry that it came in.
 
     The others of such an entry may be those of somebody else, and are stored.
     """
     try:
-        insert([entry for _id, entry in predictions])
+        _insert(b"".join(waiting.raw for waiting in batch))
     except _OWN_FAULT as error:
-        if len(predictions) == 1:
-            return {predictions[0][0]: error}
-        middle = len(predictions) // 2
-        return _insert_apart(predictions[:middle]) | _insert_apart(predictions[middle:])
+        if len(batch) > 1:
+            middle = len(batch) // 2
+            return _insert_apart(batch[:middle]) | _insert_apart(batch[middle:])
+        ((entry_id, raw),) = batch
+        lines = raw.split(b"\n")[:-1]
+        if len(lines) == 1:
+            return {entry_id: error}
+        return _insert_apart([Waiting(entry_id, line + b"\n") for line in lines])
     return {}
 
 
-def _insert(entries: Iterable[Entry]) -> None:
-    table, rows = Prediction._meta.db_table, [entry.row() for entry in entries]
-    try:
-        with transaction.atomic():
-            copy_rows(table, COLUMNS, rows)
-    except IntegrityError:
-        # Some of it is there, from a drainer that was killed, say: through a table of its own it takes twice as long.
-        _insert_missing(table, rows)
+def _insert(lines: bytes) -> None:
+    table = Prediction._meta.db_table
+    with transaction.atomic():
+        try:
+            with transaction.atomic():
+                copy_lines(table, COLUMNS, lines)
+        except IntegrityError:
+            # Some of it is there, from a drainer that was killed, say. A table of its own takes twice as long.
+            _insert_missing(table, lines)
 
 
-def _insert_missing(table: str, rows: Sequence[tuple[Any, ...]]) -> None:
+def _insert_missing(table: str, lines: bytes) -> None:
     columns = ", ".join(COLUMNS)
     with connection.cursor() as cursor:
         cursor.execute(f"CREATE TEMP TABLE drained (LIKE {table} INCLUDING DEFAULTS) ON COMMIT DROP")
-        copy_rows("drained", COLUMNS, rows)
+        copy_lines("drained", COLUMNS, lines)
         cursor.execute(
             f"INSERT INTO {table} ({columns}) SELECT {columns} FROM drained ORDER BY id ON CONFLICT DO NOTHING"
         )

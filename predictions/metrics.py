@@ -3,12 +3,9 @@
 from collections import Counter as Tally
 from collections.abc import Iterable
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from prometheus_client import Counter, Histogram
-
-if TYPE_CHECKING:
-    from predictions.log import Entry
 
 PREDICTIONS = Counter("prediction_count", "Predictions answered", ["model_version", "survived", "source"])
 SCORING_SECONDS = Histogram(
@@ -18,7 +15,7 @@ SCORING_SECONDS = Histogram(
 )
 
 
-def count(entries: Iterable["Entry"]) -> None:
+def count(entries: Iterable[Any]) -> None:
     """Count predictions that are logged."""
     tally = Tally((entry.model_version, entry.survived, entry.source) for entry in entries)
     for kind, number in tally.items():

@@ -126,7 +126,7 @@ def queue_scoring(*, file: "UploadedFile[Any]", by: User | None, is_explained: b
     return ScoringJob.objects.create(upload=file, name=name, created_by=by, is_explained=is_explained)
 
 
-def _score(questions: Sequence[Question]) -> tuple[list[Answer], list[log.Entry]]:
+def _score(questions: Sequence[Question]) -> tuple[list[Answer], list[Any]]:
     """What the champion says of all passengers, for the callers and for the log."""
     rows = [row for question in questions for row in question.rows]
     if not rows:
@@ -145,7 +145,7 @@ def _score(questions: Sequence[Question]) -> tuple[list[Answer], list[log.Entry]
         for id_, survived, probability, named in zip(ids, verdicts, probabilities, features, strict=True)
     ]
     entries = [
-        log.Entry(id_, version, probability, threshold, survived, door, None, now, row)
+        log.Entry(id_, version, probability, threshold, survived, door, None, now, *row)
         for id_, survived, probability, door, row in zip(ids, verdicts, probabilities, doors, rows, strict=True)
     ]
     return answers, entries

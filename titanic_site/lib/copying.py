@@ -12,6 +12,7 @@ from django.db import connection
 # JSON's way of writing rows, as a dialect of CSV.
 _AS_JSON = r", ESCAPE '\', NULL 'null'"
 _encode_lines = msgspec.json.Encoder().encode_lines
+_decode_lines = msgspec.json.Decoder().decode_lines
 
 
 def copy_rows(table: str, columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
@@ -20,12 +21,16 @@ def copy_rows(table: str, columns: Sequence[str], rows: Sequence[Sequence[object
     No text may be empty: the contract knows none, and the two ways to write it differ there.
     """
     # A fifth of the time that csv takes, half of it for the numbers.
-    text = _encode_lines(rows)[1:-2].replace(b"]\n[", b"\n")
+    copy_lines(table, columns, _encode_lines(rows))
+
+
+def copy_lines(table: str, columns: Sequence[str], lines: bytes) -> None:
+    """The same of rows that are JSON already, an array on each line, written by msgspec; raises DecodeError."""
     # CSV knows an escaped quote and no other letter that JSON escapes.
-    if text.count(b"\\") != text.count(b'\\"'):
-        copy_csv(table, columns, csv_of(rows))
+    if lines.count(b"\\") != lines.count(b'\\"'):
+        copy_csv(table, columns, csv_of(_decode_lines(lines)))
     else:
-        _copy(_statement(table, columns, dialect=_AS_JSON), text)
+        _copy(_statement(table, columns, dialect=_AS_JSON), lines[1:-2].replace(b"]\n[", b"\n"))
 
 
 def copy_csv(table: str, columns: Sequence[str], text: bytes) -> None:
