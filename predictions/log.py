@@ -321,7 +321,7 @@ def _land(batch: Sequence[Waiting]) -> tuple[dict[bytes, int], dict[bytes, Excep
 def _count(raw: bytes) -> int:
     """How many predictions an entry of the stream holds; raises ValueError when it is none of ours."""
     count = raw.count(b"\n")
-    if not (raw.startswith(b"[") and raw.endswith(b"]\n") and raw.count(b"]\n[") == count - 1):
+    if not (raw.startswith(b'["') and raw.endswith(b"]\n") and raw.count(b']\n["') == count - 1):
         message = "it does not hold predictions"
         raise ValueError(message)
     return count
