@@ -108,24 +108,8 @@ class PredictionBatch(PlainView):
     )
     def post(self, request: Request) -> HttpResponse:
         sent = self.sent(request)
-        if isinstance(sent, services.Checked):
-            return _answered(request, sent)
-        body = _object(sent)
-        errors = {name: [("unknown_field", _("There is no such field."))] for name in set(body) - {"instances"}}
-        instances = body.get("instances")
-        if not isinstance(instances, list):
-            errors["instances"] = [("required", _("Must be a list of passengers."))]
-            raise Invalid(errors)
-        for index, instance in enumerate(instances):
-            if not isinstance(instance, dict):
-                errors[f"instances.{index}"] = [("not_an_object", _("Must be an object of fields."))]
-        if errors:
-            raise Invalid(errors)
-        return _answered(request, instances)
-
-
-def _answered(request: Request, instances: Any) -> HttpResponse:
-    return answered(request, Asked(services.about_many(instances), lambda answers: {"predictions": answers}))
+        instances = sent if isinstance(sent, services.Checked) else _instances(sent)
+        return answered(request, Asked(services.about_many(instances), lambda answers: {"predictions": answers}))
 
 
 class PredictionDetail(APIView):
@@ -211,6 +195,22 @@ def _object(body: Any) -> dict[str, Any]:
     if not isinstance(body, dict):
         raise Invalid({"non_field_errors": [("not_an_object", _("Must be an object of fields."))]})
     return body
+
+
+def _instances(sent: Any) -> list[dict[str, Any]]:
+    """A batch's passengers, each an object; raises Invalid."""
+    body = _object(sent)
+    errors = {name: [("unknown_field", _("There is no such field."))] for name in set(body) - {"instances"}}
+    instances = body.get("instances")
+    if not isinstance(instances, list):
+        errors["instances"] = [("required", _("Must be a list of passengers."))]
+        raise Invalid(errors)
+    for index, instance in enumerate(instances):
+        if not isinstance(instance, dict):
+            errors[f"instances.{index}"] = [("not_an_object", _("Must be an object of fields."))]
+    if errors:
+        raise Invalid(errors)
+    return instances
 
 
 def _filters(query: Any) -> dict[str, Any]:

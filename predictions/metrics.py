@@ -10,7 +10,7 @@ from prometheus_client import Counter, Histogram
 PREDICTIONS = Counter("prediction_count", "Predictions answered", ["model_version", "survived", "source"])
 SCORING_SECONDS = Histogram(
     "titanic_scoring_seconds",
-    "Features and model for one request",
+    "Features and model for those who are answered at a time",
     buckets=(0.00005, 0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.05, 0.25, 1),
 )
 
