@@ -181,7 +181,8 @@ class Prediction(PassengerFields):
         verbose_name_plural = gettext_lazy("predictions")
         ordering = ("-id",)
         # A filter of the history ends in the order of its pages, so that the first page of a rare kind is not looked
-        # for. Both answers, and rows that come by the thousand, are met soon enough: indexes of them cost COPY a third.
+        # for. Both answers, and doors by which rows come in thousands, are met soon enough as a rule, and looked for in
+        # the whole log where they are not: indexes of them cost COPY a third.
         indexes = [
             models.Index(fields=["model_version", "id"], name="prediction_by_model"),
             models.Index(

@@ -100,17 +100,23 @@ def _row_of_form(form: Mapping[str, str]) -> Row:
 
 def answer(question: Question) -> list[Answer]:
     """Score checked passengers with the champion and log the answers; raises Unavailable."""
-    return answer_all([question])[0]
+    (answers,), entries = score([question])
+    record(entries)
+    return answers
 
 
-def answer_all(questions: Sequence[Question]) -> list[list[Answer]]:
-    """Answer several callers at once, all or none; what is not logged is not answered. Raises Unavailable."""
+def score(questions: Sequence[Question]) -> tuple[list[list[Answer]], list[Any]]:
+    """What the champion says to each caller, not to be told before `record` has taken the entries; Unavailable."""
     answers, entries = _score(questions)
+    following = iter(answers)
+    return [list(islice(following, len(question.rows))) for question in questions], entries
+
+
+def record(entries: Sequence[Any]) -> None:
+    """Log what is to be answered, and count it; raises Unavailable."""
     if entries and not log.is_rehearsal():
         log.append(entries)
         metrics.count(entries)
-    following = iter(answers)
-    return [list(islice(following, len(question.rows))) for question in questions]
 
 
 def queue_scoring(*, file: "UploadedFile[Any]", by: User | None, is_explained: bool = False) -> ScoringJob:

@@ -1,16 +1,17 @@
 """What several callers ask at the same time, scored and logged in one go."""
 
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from threading import Lock
+from threading import Condition
 from typing import Any, NamedTuple
 
+from django.db import close_old_connections
 from django.http import HttpResponse
 from rest_framework.request import Request
 
 from predictions import scorer, services
 from predictions.services import Answer, Question
-from titanic_site.lib.errors import TitanicError
 from titanic_site.lib.plain import written
 from titanic_site.lib.renderers import JSONRenderer
 
@@ -18,6 +19,8 @@ from titanic_site.lib.renderers import JSONRenderer
 LATER = "titanic.later"
 #: So many callers are answered at a time, and so many addresses are known for questions.
 MOST, _MOST_PATHS = 32, 32
+#: How long (seconds) those who wait may be kept for the sake of those who are about to come.
+PATIENCE = 0.01
 
 
 class Asked(NamedTuple):
@@ -59,78 +62,92 @@ class _Waiting(NamedTuple):
 
 
 class Desk:
-    """Where the threads of a process leave what is asked.
+    """Where the threads of a process leave what is asked; one more thread answers, when somebody waits.
 
-    Whoever finds that nobody else is about to come, and nobody at it, answers all who wait; the others go on with the
+    While others are about to come it waits for them, though not for long; in the meantime the threads go on with the
     next request. So a busy process scores and logs several at a time, and an idle one waits for nobody. For one
     passenger the model costs four times what it costs with others: its trees are no longer in the processor's cache.
     """
 
     def __init__(self) -> None:
-        self._lock = Lock()
+        self._changed = Condition()
         self._waiting: list[_Waiting] = []
         self._paths: set[str] = set()
         self._coming = 0
-        self._is_taken = False
+        self._clerk = ThreadPoolExecutor(1, "desk")
+        self._is_manned = False
 
     def expect(self, path: str) -> Later:
-        """Where a request may leave its question: a thread will call `arrive` for it and, at its end, `settle`.
+        """Where a request may leave its question; a thread will call `arrive` for it.
 
-        Others wait for it only where questions were left before: what else is sent may take long.
+        Others wait for it only where questions were left before.
         """
-        with self._lock:
+        with self._changed:
             later = Later(path, is_expected=path in self._paths)
             self._coming += later.is_expected
         return later
 
     def arrive(self, later: Later) -> None:
-        """Say that a thread has begun with a request."""
-        with self._lock:
+        """Say that a thread has begun with a request: nobody waits for it any more."""
+        with self._changed:
             self._coming -= later.is_expected
             later.is_expected = False
+            if self._waiting and self._is_ready():
+                self._changed.notify()
 
     def leave(self, later: Later, hear: Callable[[bytes | Exception], object]) -> None:
-        """Have a question answered by this thread's `settle`, or another's."""
+        """Have a question answered."""
         assert later.asked is not None
-        with self._lock:
+        with self._changed:
             self._waiting.append(_Waiting(later.asked, hear))
             if len(self._paths) < _MOST_PATHS:
                 self._paths.add(later.path)
+            if not self._is_manned:
+                self._is_manned = True
+                self._clerk.submit(self._answer_all)
+            elif self._is_ready():
+                self._changed.notify()
 
-    def settle(self) -> None:
-        """Answer those who wait, unless more are about to come or somebody is at it."""
-        while group := self._take():
-            try:
-                _answer(group)
-            finally:
-                self._is_taken = False
+    def _answer_all(self) -> None:
+        while group := self._next():
+            # What Django does before and after each request: this thread has none.
+            close_old_connections()
+            _answer(group)
+            close_old_connections()
 
-    def _take(self) -> list[_Waiting]:
-        with self._lock:
-            if self._is_taken or (self._coming and len(self._waiting) < MOST):
-                return []
+    def _next(self) -> list[_Waiting]:
+        with self._changed:
+            if self._waiting:
+                self._changed.wait_for(self._is_ready, PATIENCE)
             group = self._waiting[:MOST]
-            del self._waiting[: len(group)]
-            self._is_taken = bool(group)
+            del self._waiting[:MOST]
+            self._is_manned = bool(group)
             return group
+
+    def _is_ready(self) -> bool:
+        return not self._coming or len(self._waiting) >= MOST
 
 
 def _answer(group: Sequence[_Waiting]) -> None:
+    """Tell each what is answered, or why nothing is."""
     try:
-        answers = services.answer_all([waiting.asked.question for waiting in group])
-    except TitanicError as error:
-        for waiting in group:
-            waiting.hear(error)
-    # Whatever it is: those who wait must hear of it, and only those whose question it is.
+        answers, entries = services.score([waiting.asked.question for waiting in group])
+    # Whatever it is, it is told to those alone whose question it is.
     except Exception as error:  # noqa: BLE001
         if len(group) == 1:
             group[0].hear(error)
         else:
             for waiting in group:
                 _answer([waiting])
-    else:
-        for waiting, found in zip(group, answers, strict=True):
-            waiting.hear(_content(waiting.asked, found))
+        return
+    try:
+        services.record(entries)
+    except Exception as error:  # noqa: BLE001
+        for waiting in group:
+            waiting.hear(error)
+        return
+    for waiting, found in zip(group, answers, strict=True):
+        waiting.hear(_content(waiting.asked, found))
 
 
 def _content(asked: Asked, answers: list[Answer]) -> bytes | Exception:

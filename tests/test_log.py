@@ -272,6 +272,17 @@ class TestPoison:
         assert DeadLetter.objects.get().attempts == 3
         assert log.backlog() == 0
 
+    def test_an_open_quote_does_not_take_a_neighbour_along(self) -> None:
+        good = [entry() for _ in range(3)]
+        opens, closes = log._encode([entry(name="x")]).split(b'x"')[0] + b"x]\n", b'[",null,null]\n'
+        _wait(good[0], opens, good[1], closes, good[2])
+
+        for _ in range(4):
+            log.drain()
+
+        assert set(Prediction.objects.values_list("pk", flat=True)) == {one.id for one in good}
+        assert DeadLetter.objects.count() == 2
+
     def test_a_dead_letter_delivered_again_is_one_letter(self) -> None:
         letter = _dead_letter()
         redis.client().delete(log.STREAM)

@@ -1,17 +1,20 @@
 """What several callers ask at the same time is scored and logged in one go, once each, and told when it is."""
 
+import time
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 from uuid import UUID
 
 import msgspec
 import pytest
-from django.db import connection
+from django.db import InterfaceError, OperationalError, connection
 
 from predictions import log, metrics, scorer, services, together
 from predictions.models import Prediction
 from tests.people import CAST
 from tests.services import log_away
+from titanic_site.lib import redis
 from titanic_site.lib.errors import Unavailable
 from training.models import ModelVersion
 
@@ -35,11 +38,18 @@ class Callers:
         self.desk.arrive(later)
         later.asked = together.Asked(services.about_one(person), tell)
         self.desk.leave(later, self._hear)
-        self.desk.settle()
+
+    def hear(self, count: int) -> list[Any]:
+        """What so many were told, or those that were told anything within a while."""
+        end = time.monotonic() + 20
+        while len(self.told) < count and time.monotonic() < end:
+            time.sleep(0.01)
+        return list(self.told)
 
     def _hear(self, outcome: bytes | Exception) -> None:
         if isinstance(outcome, bytes):
             answer = msgspec.json.decode(outcome)
+            # Before it is told.
             assert log.find(UUID(answer["id"])) is not None
             self.told.append(answer["probability"])
         else:
@@ -47,13 +57,21 @@ class Callers:
 
 
 @pytest.fixture
-def callers(champion: ModelVersion) -> Callers:
+def callers(champion: ModelVersion) -> Iterator[Callers]:
     """At a desk where one has asked already, so that others are waited for."""
     callers = Callers(together.Desk())
     callers.ask(callers.come(), CAST[0])
+    callers.hear(1)
     log.drain()
     callers.told.clear()
-    return callers
+    yield callers
+    callers.desk._clerk.submit(lambda: connection.close()).result()  # noqa: PLW0108 - each thread has its own
+
+
+@pytest.fixture
+def patience(monkeypatch: pytest.MonkeyPatch) -> None:
+    """So much that nobody is answered for want of it."""
+    monkeypatch.setattr(together, "PATIENCE", 60.0)
 
 
 def expected(person: dict[str, Any]) -> float:
@@ -63,21 +81,16 @@ def expected(person: dict[str, Any]) -> float:
 
 def test_each_hears_their_own_answer_and_is_logged_once(callers: Callers) -> None:
     people = [{**CAST[number % len(CAST)], "age": number % 70} for number in range(300)]
-    heard: dict[int, Any] = {}
-
-    def ask(number: int) -> None:
-        one = Callers(callers.desk)
-        one.ask(one.come(), people[number])
-        heard[number] = one.told
-        connection.close()
+    asking = [Callers(callers.desk) for _ in people]
 
     with ThreadPoolExecutor(8) as threads:
-        list(threads.map(ask, range(300)))
+        list(threads.map(lambda one, person: one.ask(one.come(), person), asking, people))
 
-    assert [heard[number] for number in range(300)] == [[expected(person)] for person in people]
+    assert [one.hear(1) for one in asking] == [[expected(person)] for person in people]
     assert log.drain() == 300
 
 
+@pytest.mark.usefixtures("patience")
 def test_those_about_to_come_are_waited_for_and_logged_in_one_entry(callers: Callers) -> None:
     coming = [callers.come() for _ in range(5)]
 
@@ -85,31 +98,40 @@ def test_those_about_to_come_are_waited_for_and_logged_in_one_entry(callers: Cal
         assert callers.told == []
         callers.ask(later, CAST[number % len(CAST)])
 
-    assert callers.told == [expected(CAST[number % len(CAST)]) for number in range(5)]
-    assert (log.backlog(), log.redis.client().xlen(log.STREAM)) == (5, 1)
+    assert callers.hear(5) == [expected(CAST[number % len(CAST)]) for number in range(5)]
+    assert (log.backlog(), redis.client().xlen(log.STREAM)) == (5, 1)
 
 
+@pytest.mark.usefixtures("patience")
 def test_as_many_as_are_answered_at_a_time_wait_for_nobody(callers: Callers) -> None:
     coming = [callers.come() for _ in range(together.MOST + 1)]
 
     for later in coming[:-1]:
         callers.ask(later, CAST[0])
 
-    assert len(callers.told) == together.MOST
+    assert len(callers.hear(together.MOST)) == together.MOST
 
 
+@pytest.mark.usefixtures("patience")
 def test_nobody_waits_for_what_asks_nothing_or_was_never_asked_there(callers: Callers) -> None:
-    idle = callers.come("/api/v1/training/")
+    callers.come("/api/v1/training/")
     callers.ask(callers.come(), CAST[0])
-    assert callers.told == [expected(CAST[0])]
+    assert callers.hear(1) == [expected(CAST[0])]
 
     refused = callers.come()
     callers.ask(callers.come(), CAST[1])
+    time.sleep(0.1)
     assert len(callers.told) == 1
-    for later in (idle, refused):
-        callers.desk.arrive(later)
-        callers.desk.settle()
-    assert callers.told == [expected(CAST[0]), expected(CAST[1])]
+    callers.desk.arrive(refused)
+    assert callers.hear(2) == [expected(CAST[0]), expected(CAST[1])]
+
+
+def test_who_is_about_to_come_for_ever_holds_up_nobody(callers: Callers) -> None:
+    callers.come()
+
+    for number in range(3):
+        callers.ask(callers.come(), CAST[0])
+        assert len(callers.hear(number + 1)) == number + 1
 
 
 def test_all_who_wait_hear_that_it_failed_and_the_next_are_served(callers: Callers) -> None:
@@ -118,10 +140,29 @@ def test_all_who_wait_hear_that_it_failed_and_the_next_are_served(callers: Calle
     with log_away():
         for later in coming:
             callers.ask(later, CAST[0])
+        callers.hear(2)
     callers.ask(callers.come(), CAST[0])
 
-    assert callers.told == [Unavailable, Unavailable, expected(CAST[0])]
+    assert callers.hear(3) == [Unavailable, Unavailable, expected(CAST[0])]
     assert log.backlog() == _counted() - before == 1
+
+
+def test_a_connection_that_broke_is_not_used_again(callers: Callers) -> None:
+    break_up = "SELECT pg_terminate_backend(pg_backend_pid())"
+
+    def lose() -> None:
+        with pytest.raises((OperationalError, InterfaceError)), connection.cursor() as cursor:
+            cursor.execute(break_up)
+
+    callers.desk._clerk.submit(lose).result()
+    redis.client().config_set("min-replicas-to-write", 1)
+    try:
+        callers.ask(callers.come(), CAST[0])
+        assert callers.hear(1) == [expected(CAST[0])]
+    finally:
+        redis.client().config_set("min-replicas-to-write", 0)
+
+    assert Prediction.objects.count() == 2
 
 
 def test_what_fails_for_one_does_not_fail_for_the_others(callers: Callers, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -134,13 +175,14 @@ def test_what_fails_for_one_does_not_fail_for_the_others(callers: Callers, monke
         return derive(columns)
 
     monkeypatch.setattr(scorer, "derive", fragile)
+    monkeypatch.setattr(together, "PATIENCE", 60.0)
     coming = [callers.come() for _ in range(4)]
     callers.ask(coming[0], CAST[0])
     callers.ask(coming[1], {**CAST[0], "age": AGE_OF_WOE})
     callers.ask(coming[2], CAST[0], tell=lambda _answers: object())
     callers.ask(coming[3], CAST[0])
 
-    assert callers.told == [right, ZeroDivisionError, TypeError, right]
+    assert callers.hear(4) == [right, ZeroDivisionError, TypeError, right]
     assert log.drain() == 3
     assert Prediction.objects.count() == 4
 

@@ -30,6 +30,7 @@ from granian._granian import RSGIProtocolError as ProtocolError
 from granian.rsgi import Scope
 
 from titanic_site.lib.errors import (
+    Broken,
     IncompleteBody,
     TitanicError,
     TooLong,
@@ -189,7 +190,7 @@ def _work_off(
         if not is_over():
             response = _respond(environ)
             if later is not None and later.asked and response[0][0] < HTTPStatus.BAD_REQUEST:
-                _desk.leave(later, partial(_complete, response[0], tell))
+                _desk.leave(later, partial(_complete, tell, response[0], path=later.path))
             else:
                 tell(response)
     except Exception as error:  # noqa: BLE001
@@ -197,17 +198,23 @@ def _work_off(
     finally:
         # Whoever still holds the request: its body is not needed any more.
         environ["wsgi.input"].close()
-        _desk.settle()
 
 
-def _complete(head: _Head, tell: Callable[[_Response | Exception], None], outcome: bytes | Exception) -> None:
-    """Tell an answer whose content was made after its head."""
-    if isinstance(outcome, Exception):
-        tell(outcome)
-        return
+def _complete(
+    tell: Callable[[_Response | Exception], None], head: _Head, outcome: bytes | Exception, *, path: str
+) -> None:
+    """Tell an answer whose content was made after its head, or why there is none."""
     status, headers = head
-    rest = [header for header in headers if header[0] != "Content-Length"]
-    tell(((status, [*rest, ("Content-Length", str(len(outcome)))]), outcome, None))
+    if isinstance(outcome, Exception):
+        refusal = as_refusal(outcome)
+        if refusal is None:
+            logger.error("%s: an answer could not be made", path, exc_info=outcome)
+            refusal = Broken()
+        REFUSALS.labels(refusal.status).inc()
+        status, outcome = refusal.status, _said(refusal, path=path)
+        headers = [*headers, *retry_headers(refusal).items()]
+    kept = [header for header in headers if header[0] != "Content-Length"]
+    tell(((status, [*kept, ("Content-Length", str(len(outcome)))]), outcome, None))
 
 
 def _keep(promise: asyncio.Future[_Response], outcome: _Response | Exception) -> None:
@@ -266,10 +273,13 @@ def _untie(response: Any) -> None:
 
 def _refuse(protocol: HTTPProtocol, refusal: TitanicError, *, path: str) -> None:
     REFUSALS.labels(refusal.status).inc()
-    # The inference protocol has a shape of its own.
-    body = {"error": refusal.message} if path.startswith("/v2/") else error_body(refusal)
     headers = [("Content-Type", "application/json"), ("Connection", "close"), *retry_headers(refusal).items()]
-    protocol.response_bytes(refusal.status, headers, json.dumps(body).encode())
+    protocol.response_bytes(refusal.status, headers, _said(refusal, path=path))
+
+
+def _said(refusal: TitanicError, *, path: str) -> bytes:
+    # The inference protocol has a shape of its own.
+    return json.dumps({"error": refusal.message} if path.startswith("/v2/") else error_body(refusal)).encode()
 
 
 def _environ(scope: Scope) -> dict[str, Any]:

@@ -25,12 +25,17 @@ def copy_rows(table: str, columns: Sequence[str], rows: Sequence[Sequence[object
 
 
 def copy_lines(table: str, columns: Sequence[str], lines: bytes) -> None:
-    """The same of rows that are JSON already, an array on each line, written by msgspec; raises DecodeError."""
+    """The same of rows that are JSON already, an array on each line, written by msgspec; raises ValueError."""
     # CSV knows an escaped quote and no other letter that JSON escapes.
     if lines.count(b"\\") != lines.count(b'\\"'):
-        copy_csv(table, columns, csv_of(_decode_lines(lines)))
+        copied = _copy(_statement(table, columns), csv_of(_decode_lines(lines)))
     else:
-        _copy(_statement(table, columns, dialect=_AS_JSON), lines[1:-2].replace(b"]\n[", b"\n"))
+        copied = _copy(_statement(table, columns, dialect=_AS_JSON), lines[1:-2].replace(b"]\n[", b"\n"))
+    given = lines.count(b"\n")
+    if copied != given:
+        # A quote that is not closed takes the next line for its own.
+        message = f"{copied} rows were read in {given} lines"
+        raise ValueError(message)
 
 
 def copy_csv(table: str, columns: Sequence[str], text: bytes) -> None:
@@ -38,9 +43,11 @@ def copy_csv(table: str, columns: Sequence[str], text: bytes) -> None:
     _copy(_statement(table, columns), text)
 
 
-def _copy(statement: str, text: bytes) -> None:
+def _copy(statement: str, text: bytes) -> int:
+    """How many rows were copied."""
     with connection.cursor() as cursor, connection.wrap_database_errors:
         cursor.copy_expert(statement, io.BytesIO(text))
+        return int(cursor.rowcount)
 
 
 def csv_of(rows: Iterable[Iterable[object]]) -> bytes:

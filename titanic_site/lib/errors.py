@@ -73,6 +73,15 @@ class TooLong(Unavailable):
         super().__init__(_("This takes too long at the moment. Try again later, or ask for less."))
 
 
+class Broken(TitanicError):
+    """Our own fault."""
+
+    status = HTTPStatus.INTERNAL_SERVER_ERROR
+
+    def __init__(self) -> None:
+        super().__init__(_("A server error occurred."))
+
+
 class TooMany(TitanicError):
     """Asked more often than this installation allows."""
 
