@@ -1,5 +1,6 @@
 """What several callers ask at the same time, scored and logged in one go."""
 
+import logging
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -14,6 +15,8 @@ from predictions import scorer, services
 from predictions.services import Answer, Question
 from titanic_site.lib.plain import written
 from titanic_site.lib.renderers import JSONRenderer
+
+logger = logging.getLogger(__name__)
 
 #: Where in a request's environ a server that can wait for the answer's content lays a `Later`.
 LATER = "titanic.later"
@@ -59,6 +62,13 @@ class _Waiting(NamedTuple):
 
     asked: Asked
     hear: Callable[[bytes | Exception], object]
+
+    def tell(self, outcome: bytes | Exception) -> None:
+        try:
+            self.hear(outcome)
+        except Exception:
+            # The others must hear nevertheless.
+            logger.exception("somebody could not be told an answer")
 
 
 class Desk:
@@ -135,7 +145,7 @@ def _answer(group: Sequence[_Waiting]) -> None:
     # Whatever it is, it is told to those alone whose question it is.
     except Exception as error:  # noqa: BLE001
         if len(group) == 1:
-            group[0].hear(error)
+            group[0].tell(error)
         else:
             for waiting in group:
                 _answer([waiting])
@@ -144,10 +154,10 @@ def _answer(group: Sequence[_Waiting]) -> None:
         services.record(entries)
     except Exception as error:  # noqa: BLE001
         for waiting in group:
-            waiting.hear(error)
+            waiting.tell(error)
         return
     for waiting, found in zip(group, answers, strict=True):
-        waiting.hear(_content(waiting.asked, found))
+        waiting.tell(_content(waiting.asked, found))
 
 
 def _content(asked: Asked, answers: list[Answer]) -> bytes | Exception:

@@ -10,6 +10,8 @@ import msgspec
 import pytest
 from django.db import InterfaceError, OperationalError, connection
 
+from features import definition
+from ingestion import passenger
 from predictions import log, metrics, scorer, services, together
 from predictions.models import Prediction
 from tests.people import CAST
@@ -76,7 +78,7 @@ def patience(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def expected(person: dict[str, Any]) -> float:
     row = services.about_one(person).rows
-    return float(scorer.current().score(services.passenger.columns_of(row)).probabilities[0])
+    return float(scorer.current().score(passenger.columns_of(row)).probabilities[0])
 
 
 def test_each_hears_their_own_answer_and_is_logged_once(callers: Callers) -> None:
@@ -147,6 +149,18 @@ def test_all_who_wait_hear_that_it_failed_and_the_next_are_served(callers: Calle
     assert log.backlog() == _counted() - before == 1
 
 
+def test_who_cannot_be_told_stops_nobody_else(callers: Callers, caplog: pytest.LogCaptureFixture) -> None:
+    later, coming = callers.come(), callers.come()
+    callers.desk.arrive(later)
+    later.asked = together.Asked(services.about_one(CAST[0]), lambda answers: answers[0])
+    callers.desk.leave(later, lambda _outcome: 1 // 0)
+
+    callers.ask(coming, CAST[1])
+
+    assert callers.hear(1) == [expected(CAST[1])]
+    assert "could not be told" in caplog.text
+
+
 def test_a_connection_that_broke_is_not_used_again(callers: Callers) -> None:
     break_up = "SELECT pg_terminate_backend(pg_backend_pid())"
 
@@ -167,7 +181,7 @@ def test_a_connection_that_broke_is_not_used_again(callers: Callers) -> None:
 
 def test_what_fails_for_one_does_not_fail_for_the_others(callers: Callers, monkeypatch: pytest.MonkeyPatch) -> None:
     right = expected(CAST[0])
-    derive = scorer.derive
+    derive = definition.derive
 
     def fragile(columns: Any) -> Any:
         if AGE_OF_WOE in columns["age"]:
