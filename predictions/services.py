@@ -71,8 +71,8 @@ def predict_once(raw: Mapping[str, Any], *, key: Key) -> tuple[bytes, bool]:
     known = key.answered()
     if known is not None:
         return known, True
-    answers, entries = _score([about_one(raw)])
-    given = msgspec.json.encode(answers[0])
+    ((found,),), entries = score([about_one(raw)])
+    given = msgspec.json.encode(found)
     # Of two who ask at once, both get what the first one is told.
     kept = log.append_once(entries[0], name=key.name, value=key.keeping(given), seconds=LIFETIME_SECONDS)
     first = key.read(kept)
@@ -106,8 +106,30 @@ def answer(question: Question) -> list[Answer]:
 
 
 def score(questions: Sequence[Question]) -> tuple[list[list[Answer]], list[Any]]:
-    """What the champion says to each caller, not to be told before `record` has taken the entries; Unavailable."""
-    answers, entries = _score(questions)
+    """What the champion says to each caller, not to be told before `record` has taken the entries.
+
+    Raises Unavailable.
+    """
+    rows = [row for question in questions for row in question.rows]
+    if not rows:
+        return [[] for _question in questions], []
+    doors = [question.door.value for question in questions for _row in question.rows]
+    champion = scorer.current()
+    began = time.perf_counter()
+    scored = champion.score(passenger.columns_of(rows))
+    metrics.SCORING_SECONDS.observe(time.perf_counter() - began)
+    now, ids = timezone.now(), new_ids(len(rows))
+    version, threshold = champion.version, champion.threshold
+    verdicts, probabilities = scored.survived.tolist(), scored.probabilities.tolist()
+    features = scorer.features_of(scored.matrix)
+    answers = [
+        Answer(id_, survived, probability, threshold, version, named, now)
+        for id_, survived, probability, named in zip(ids, verdicts, probabilities, features, strict=True)
+    ]
+    entries = [
+        log.Entry(id_, version, probability, threshold, survived, door, None, now, *row)
+        for id_, survived, probability, door, row in zip(ids, verdicts, probabilities, doors, rows, strict=True)
+    ]
     following = iter(answers)
     return [list(islice(following, len(question.rows))) for question in questions], entries
 
@@ -130,31 +152,6 @@ def queue_scoring(*, file: "UploadedFile[Any]", by: User | None, is_explained: b
         raise Conflict(message % {"most": settings.MOST_OPEN_JOBS})
     name = PurePath(file.name or "upload.csv").name[-200:]
     return ScoringJob.objects.create(upload=file, name=name, created_by=by, is_explained=is_explained)
-
-
-def _score(questions: Sequence[Question]) -> tuple[list[Answer], list[Any]]:
-    """What the champion says of all passengers, for the callers and for the log."""
-    rows = [row for question in questions for row in question.rows]
-    if not rows:
-        return [], []
-    doors = [question.door.value for question in questions for _row in question.rows]
-    champion = scorer.current()
-    began = time.perf_counter()
-    scored = champion.score(passenger.columns_of(rows))
-    metrics.SCORING_SECONDS.observe(time.perf_counter() - began)
-    now, ids = timezone.now(), new_ids(len(rows))
-    version, threshold = champion.version, champion.threshold
-    verdicts, probabilities = scored.survived.tolist(), scored.probabilities.tolist()
-    features = scorer.features_of(scored.matrix)
-    answers = [
-        Answer(id_, survived, probability, threshold, version, named, now)
-        for id_, survived, probability, named in zip(ids, verdicts, probabilities, features, strict=True)
-    ]
-    entries = [
-        log.Entry(id_, version, probability, threshold, survived, door, None, now, *row)
-        for id_, survived, probability, door, row in zip(ids, verdicts, probabilities, doors, rows, strict=True)
-    ]
-    return answers, entries
 
 
 def _row(raw: Mapping[str, Any], *, is_text: bool = False) -> Row:

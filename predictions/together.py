@@ -39,7 +39,7 @@ class Asked(NamedTuple):
 
 @dataclass(slots=True)
 class Later:
-    """Where a request leaves what it asks; `is_expected` as long as others wait for it."""
+    """Where a request leaves what it asks; others may wait for one that `is_expected`."""
 
     path: str
     is_expected: bool
@@ -101,7 +101,6 @@ class Desk:
         """Say that a thread has begun with a request: nobody waits for it any more."""
         with self._changed:
             self._coming -= later.is_expected
-            later.is_expected = False
             if self._waiting and self._is_ready():
                 self._changed.notify()
 
