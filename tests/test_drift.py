@@ -78,7 +78,7 @@ class TestCheck:
 
     def check(self, *people: dict[str, object]) -> DriftCheck:
         if people:
-            predictions.predict_batch(list(people))
+            predictions.answer(predictions.about_many(people))
             log.drain()
         check = services.queue_check()
         services.check_drift(check)
