@@ -4,7 +4,6 @@ All in the same run; also written to results.json.
 """
 
 import json
-import sys
 import timeit
 from collections.abc import Callable
 from pathlib import Path
@@ -86,4 +85,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

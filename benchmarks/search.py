@@ -4,7 +4,6 @@ python -m benchmarks.search
 """
 
 import csv
-import sys
 import time
 from collections.abc import Callable
 from typing import Any
@@ -83,4 +82,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

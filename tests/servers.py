@@ -105,8 +105,11 @@ class _Server(ThreadingHTTPServer):
 @contextmanager
 def serving(*, authority: trustme.CA | None = None, name: str = "127.0.0.1") -> Iterator[Server]:
     """A server on a free port, over https where an authority signs for `name`."""
-    handler = type("Handler", (_Handler,), {})
-    with _Server(("127.0.0.1", 0), handler) as httpd:
+
+    class Handler(_Handler):
+        server_state: Server
+
+    with _Server(("127.0.0.1", 0), Handler) as httpd:
         scheme = "http"
         if authority:
             context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
@@ -114,7 +117,7 @@ def serving(*, authority: trustme.CA | None = None, name: str = "127.0.0.1") -> 
             httpd.socket = context.wrap_socket(httpd.socket, server_side=True)
             scheme = "https"
         state = Server(f"{scheme}://127.0.0.1:{httpd.server_port}", threading.Event())
-        handler.server_state = state
+        Handler.server_state = state
         thread = threading.Thread(target=httpd.serve_forever, kwargs={"poll_interval": 0.01})
         thread.start()
         try:

@@ -13,7 +13,7 @@ from threading import Thread
 from typing import Any
 
 import numpy as np
-import psutil  # type: ignore[import-untyped]
+import psutil
 import pytest
 
 from features.definition import FEATURES

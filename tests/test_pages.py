@@ -235,7 +235,7 @@ def test_without_a_champion_it_says_so(client: Client, transactional_db: None) -
 
 
 def test_an_open_page_gets_the_refusal_among_its_notices(client: Client, transactional_db: None) -> None:
-    fragment = client.post("/predict", OWEN, **HTMX)  # type: ignore[arg-type]
+    fragment = client.post("/predict", OWEN, **HTMX)
 
     assert fragment.status_code == 503
     assert "<html" not in fragment.text
@@ -246,7 +246,7 @@ def test_an_open_page_gets_the_refusal_among_its_notices(client: Client, transac
 
 def test_a_poll_that_is_refused_leaves_the_page_as_it_is(client: Client, transactional_db: None) -> None:
     with patch("titanic_site.runs.newest", side_effect=OperationalError("away")):
-        answer = client.get("/runs/", **HTMX)  # type: ignore[arg-type]
+        answer = client.get("/runs/", **HTMX)
 
     assert answer.status_code == 503
     assert "HX-Reswap" not in answer
@@ -451,7 +451,7 @@ def test_no_page_has_anything_the_policy_forbids(client: Client, champion: Model
 
     assert not [tag for tag in page.tags if "style" in tag[1] or tag[0] == "style"]
     assert not [tag for tag in page.tags if any(name.startswith("on") for name in tag[1])]
-    assert all(script.get("src", "").startswith("/static/") for script in page.all("script"))  # type: ignore[union-attr]
+    assert all(script.get("src", "").startswith("/static/") for script in page.all("script"))
 
 
 @pytest.mark.parametrize(

@@ -21,6 +21,7 @@ from predictions.models import Prediction, ScoringJob
 from tests.people import CAST
 from tests.services import log_away
 from tests.web import Web, answer, environment, serving
+from titanic_site.lib import redis
 from titanic_site.lib.errors import TooLong, as_refusal
 from titanic_site.models import AccessToken
 from training.models import ModelVersion
@@ -167,7 +168,7 @@ def test_those_who_ask_at_the_same_time_each_get_their_own_answer(web: Web, api:
             ids.add(response.json()["id"])
     assert len(ids) == log.backlog() == 320
     # In fewer entries: some of them together.
-    assert log.redis.client().xlen(log.STREAM) < 320
+    assert redis.client().xlen(log.STREAM) < 320
     assert log.drain() == 320
 
 

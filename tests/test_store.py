@@ -457,7 +457,7 @@ def test_predictions_go_on_while_redis_is_emptied(
     batch: FeatureBatch, api: APIClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     over, statuses, ages = threading.Event(), [], []
-    token = api._credentials
+    token = vars(api)["_credentials"]
 
     def predict() -> None:
         client = APIClient()

@@ -5,12 +5,13 @@ from typing import Any
 import pytest
 from django.conf import settings
 from django.test import Client
+from limits.strategies import MovingWindowRateLimiter
 from redis.exceptions import ConnectionError as Away
 from rest_framework.test import APIClient
 
 from predictions.api import PredictionBatch, PredictionList
 from tests.people import OWEN
-from titanic_site.lib import redis, throttles
+from titanic_site.lib import redis
 from titanic_site.lib.throttles import TokenThrottle
 from titanic_site.models import AccessToken
 from training.models import ModelVersion
@@ -77,7 +78,7 @@ def test_without_redis_everybody_is_let_through(
     def away(*_: Any) -> Any:
         raise Away
 
-    monkeypatch.setattr(throttles.MovingWindowRateLimiter, "hit", away)
+    monkeypatch.setattr(MovingWindowRateLimiter, "hit", away)
 
     assert [api.post(URL, OWEN, format="json").status_code for _ in range(4)] == [201] * 4
 

@@ -21,7 +21,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import IO, Any
 
-import psutil  # type: ignore[import-untyped]
+import psutil
 
 from training.examples import Examples
 from training.recipe import Made, Progress, Recipe, Standing, Trial
