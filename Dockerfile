@@ -8,6 +8,7 @@ COPY requirements/run.txt requirements/
 RUN python -m venv .venv && .venv/bin/pip install --require-hashes -r requirements/run.txt
 
 COPY . .
+RUN pybabel --quiet compile --directory locale --domain django
 RUN useradd --system --uid 1000 --create-home titanic && mkdir /data && chown titanic /data
 USER 1000
 ENV TITANIC_HOME=/data HOST=0.0.0.0 PORT=8000

@@ -9,15 +9,17 @@ PYTHON ?= $(shell for python in python3 python3.12 python3.11; do \
 LOCK := $(PY) -m uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
 	--custom-compile-command "make lock" pyproject.toml
 
+CATALOGUES := $(patsubst %.po,%.mo,$(wildcard locale/*/LC_MESSAGES/django.po))
+
 .DEFAULT_GOAL := help
-.PHONY: help install install-test run stop logs shell test check format bench lock
+.PHONY: help install install-test run stop logs shell test check format messages bench lock
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-13s %s\n", $$1, $$2 }' Makefile
 
-install: $(VENV)/.run-installed ## what the product needs, into .venv
+install: $(VENV)/.run-installed $(CATALOGUES) ## what the product needs, into .venv
 
-install-test: $(VENV)/.test-installed ## what tests and checks need, into .venv
+install-test: $(VENV)/.test-installed $(CATALOGUES) ## what tests and checks need, into .venv
 
 run: install ## everything on this machine until Ctrl-C; HOST, PORT, WEB_WORKERS and TITANIC_HOME say where
 	@exec $(PY) manage.py up
@@ -47,6 +49,9 @@ format: install-test ## mend what can be mended by itself
 	$(PY) -m ruff check --fix .
 	$(VENV)/bin/djlint templates --quiet --reformat
 
+messages: install ## bring the translations in locale/ in step with the code
+	$(PY) -m titanic_site.lib.messages
+
 bench: install-test ## measure; also written to benchmarks/results.json
 	@exec $(PY) -m benchmarks $(ARGS)
 
@@ -72,3 +77,6 @@ $(VENV)/.test-installed: requirements/test.txt $(VENV)/.run-installed
 	@echo "Installing what tests need into $(VENV)"
 	@$(PIP_INSTALL) -r requirements/test.txt
 	@touch $@
+
+%.mo: %.po $(VENV)/.run-installed
+	@$(VENV)/bin/pybabel --quiet compile --input-file $< --output-file $@

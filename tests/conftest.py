@@ -83,6 +83,11 @@ def api(request: pytest.FixtureRequest, django_user_model: Any, transactional_db
     return client
 
 
+@pytest.fixture
+def login_required(settings: Any) -> None:
+    settings.MIDDLEWARE = [*settings.MIDDLEWARE, "django.contrib.auth.middleware.LoginRequiredMiddleware"]
+
+
 @pytest.fixture(scope="session")
 def sample() -> str:
     """The sample file's text."""

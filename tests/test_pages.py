@@ -54,11 +54,6 @@ def client() -> Client:
     return Client(raise_request_exception=False)
 
 
-@pytest.fixture
-def login_required(settings: Any) -> None:
-    settings.MIDDLEWARE = [*settings.MIDDLEWARE, "django.contrib.auth.middleware.LoginRequiredMiddleware"]
-
-
 class Page(HTMLParser):
     """The start tags of a page."""
 

@@ -17,7 +17,6 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from functools import partial
 from http import HTTPStatus
-from pathlib import Path
 from typing import IO, Any, Final
 
 import django
@@ -171,11 +170,11 @@ async def _answer(
         protocol.response_bytes(status, headers, content)
         return
     # A stream sent piece by piece would wait in memory for whoever reads slowly: granian's channel has no end.
-    path = await loop.run_in_executor(_large, _kept, rest)
-    # An open file stays readable without a name.
-    loop.call_later(PATIENCE, partial(path.unlink, missing_ok=True))
+    file = await loop.run_in_executor(_large, _kept, rest)
+    # By then the server has opened it for itself.
+    loop.call_later(PATIENCE, file.close)
     with suppress(ProtocolError):
-        protocol.response_file(status, headers, str(path))
+        protocol.response_file(status, headers, f"/dev/fd/{file.fileno()}")
 
 
 def _work_off(
@@ -244,18 +243,19 @@ def _respond(environ: dict[str, Any]) -> _Response:
         _untie(response)
 
 
-def _kept(response: Any) -> Path:
-    """A file of what the response streams, for the server to read at the client's pace."""
-    handle, name = tempfile.mkstemp(prefix="titanic-download-")
+def _kept(response: Any) -> IO[bytes]:
+    """A file of what the response streams, for the server to read at the client's pace; without a name, it goes
+    with the process."""
+    file = tempfile.TemporaryFile()  # noqa: SIM115 - whoever asked closes it
     try:
-        with os.fdopen(handle, "wb") as file:
-            file.writelines(response)
+        file.writelines(response)
+        file.seek(0)
     except BaseException:
-        Path(name).unlink()
+        file.close()
         raise
     finally:
         response.close()
-    return Path(name)
+    return file
 
 
 def _untie(response: Any) -> None:

@@ -216,4 +216,9 @@ METRICS_DIR = HOME / "metrics"
 METRICS_DIR.mkdir(parents=True, exist_ok=True)
 os.environ["PROMETHEUS_MULTIPROC_DIR"] = str(METRICS_DIR)
 
-UNFOLD = {"SITE_TITLE": "Titanic MLOps", "SITE_HEADER": "Titanic MLOps", "SITE_SYMBOL": "sailing"}
+UNFOLD = {
+    "SITE_TITLE": "Titanic MLOps",
+    "SITE_HEADER": "Titanic MLOps",
+    "SITE_SYMBOL": "sailing",
+    "SHOW_LANGUAGES": True,
+}

@@ -1,7 +1,9 @@
 """Every address."""
 
 from django.contrib import admin
+from django.contrib.auth.decorators import login_not_required
 from django.urls import include, path
+from django.views.i18n import set_language
 
 from predictions import v2
 from titanic_site import views
@@ -19,6 +21,6 @@ urlpatterns = [
     path("pipeline/", views.next_step, name="pipeline"),
     path("schedules/", views.schedules, name="schedules"),
     path("accounts/", include("django.contrib.auth.urls")),
-    path("i18n/", include("django.conf.urls.i18n")),
+    path("i18n/setlang/", login_not_required(set_language), name="set_language"),
     path("admin/", admin.site.urls),
 ]
