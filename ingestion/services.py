@@ -24,7 +24,7 @@ from ingestion.table import Chunk, TableError, read
 from ingestion.transports import Found
 from titanic_site.lib.ahead import ahead
 from titanic_site.lib.copying import Copier
-from titanic_site.lib.errors import Conflict, TitanicError, TooLarge, as_refusal
+from titanic_site.lib.errors import Conflict, TitanicError, as_refusal, file_too_large
 from titanic_site.lib.jobs import OPEN
 
 if TYPE_CHECKING:
@@ -63,8 +63,7 @@ def queue_ingest(*, uri: str, is_operator: bool = False, **terms: Any) -> Datase
 def queue_upload(*, file: "UploadedFile[Any]") -> Dataset:
     """A queued ingest of an uploaded file, kept in storage."""
     if (file.size or 0) > settings.LARGEST_UPLOAD:
-        most = settings.LARGEST_UPLOAD // 1024**2
-        raise TooLarge(_("The file is larger than %(most)s MB. Split it.") % {"most": most}, field="file")
+        raise file_too_large()
     name = PurePath(file.name or "upload.csv").name[-_LONGEST_NAME:]
     return Dataset.objects.create(uri=name, name=name, upload=file)
 

@@ -3,7 +3,7 @@
 import logging
 import time
 from collections.abc import Callable, Iterator, Mapping
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import NamedTuple
 
 from django.conf import settings
@@ -13,6 +13,7 @@ from django.utils.translation import gettext as _
 from monitoring import health, parity
 from monitoring.models import Alert
 from predictions import refusals
+from predictions.models import DeadLetter
 from titanic_site.lib import redis
 from titanic_site.lib.redis import RedisAway
 from training.models import ModelVersion, Stage
@@ -22,6 +23,8 @@ logger = logging.getLogger(__name__)
 #: A part that does not answer for so long (seconds) calls a person: at a start, workers take a moment.
 PATIENCE = 30.0
 _FORGET = 60
+# The self-test runs each minute.
+_STALE = timedelta(minutes=5)
 
 
 class Reason(NamedTuple):
@@ -115,8 +118,10 @@ def _seconds_of_trouble(name: str, *, is_well: bool) -> float:
 def _disparate() -> Iterator[Reason]:
     """Doors that answer otherwise than the model does."""
     found = parity.last()
-    if found is None or found.is_passed:
+    if found is None:
         return
+    if timezone.now() - found.at > _STALE:
+        yield Reason(_("Self-test"), _("It has not run for minutes: see whether a worker answers, and the schedule."))
     if found.error:
         yield Reason(_("Self-test"), found.error)
     for door, agrees, refusal in found.rows:
@@ -124,5 +129,18 @@ def _disparate() -> Iterator[Reason]:
             yield Reason(door, refusal or _("This door answers otherwise than the model itself: see the self-test."))
 
 
+def _put_aside() -> Iterator[Reason]:
+    """Entries of the prediction log that PostgreSQL refuses."""
+    count = DeadLetter.objects.count()
+    if count:
+        text = _("Entries that cannot be stored: %(count)s. The admin says why, tries them again, or deletes them.")
+        yield Reason(_("Prediction log"), text % {"count": count})
+
+
 #: What an alert can be about, and who looks for it.
-WATCHES: dict[str, Callable[[], Iterator[Reason]]] = {"artifact": _refused, "unready": _unready, "parity": _disparate}
+WATCHES: dict[str, Callable[[], Iterator[Reason]]] = {
+    "artifact": _refused,
+    "unready": _unready,
+    "parity": _disparate,
+    "dead letter": _put_aside,
+}

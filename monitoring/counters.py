@@ -8,7 +8,7 @@ REFUSALS = Counter(
 )
 REQUESTS = Histogram(
     "titanic_request_seconds",
-    "From a request's arrival to its response, but for the log's round trip of an API prediction",
+    "From a request's arrival at a worker thread to its response",
     ["view", "method", "status"],
     buckets=(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 10),
 )

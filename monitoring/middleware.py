@@ -2,10 +2,12 @@
 
 import time
 from collections.abc import Callable
+from http import HTTPStatus
 
 from django.http import HttpRequest, HttpResponse
 
 from monitoring.counters import REQUESTS
+from predictions.together import LATER, Later
 
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 
@@ -22,5 +24,14 @@ class RequestMetrics:
         match = request.resolver_match
         view = (match.view_name or match._func_path) if match else "unknown"
         method = request.method if request.method in _METHODS else "other"
-        REQUESTS.labels(view, method, response.status_code).observe(time.perf_counter() - started)
+
+        def count(status: int) -> None:
+            REQUESTS.labels(view, method, status).observe(time.perf_counter() - started)
+
+        later: Later | None = request.META.get(LATER)
+        if later is not None and later.asked and response.status_code < HTTPStatus.BAD_REQUEST:
+            # Its content is still to be made.
+            later.count = count
+        else:
+            count(response.status_code)
         return response

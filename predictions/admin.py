@@ -1,10 +1,13 @@
 """Predictions in the admin."""
 
+from typing import Any
+
 from django.contrib import admin, messages
 from django.db.models import QuerySet
 from django.http import HttpRequest
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
+from unfold.admin import ModelAdmin
 
 from predictions import log
 from predictions.models import DeadLetter, Outcome, Prediction, ScoringJob, ScoringPart, ShadowScore
@@ -44,6 +47,10 @@ class DeadLetterAdmin(ReadOnlyAdmin):
     fields = ("entry_id", "error", "attempts", "created_at", "content")
     readonly_fields = ("content",)
     actions = ("try_again",)
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        """What nobody can mend must not call people for ever."""
+        return bool(ModelAdmin.has_delete_permission(self, request, obj))
 
     @admin.display(description=gettext_lazy("content"))
     def content(self, letter: DeadLetter) -> str:

@@ -12,7 +12,9 @@ from uuid import UUID
 import msgspec
 from django.db import DatabaseError, DataError, IntegrityError, InterfaceError, connection, transaction
 from django.utils.translation import gettext as _
+from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import ResponseError
+from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from ingestion.contract import Value
 from ingestion.passenger import FIELD_NAMES
@@ -103,32 +105,46 @@ class Waiting(NamedTuple):
 
 
 class _Level:
-    """Whether the stream is as long as it may get; looked at once a second, so that it costs a request nothing."""
+    """Whether the stream takes more; looked at once a second, so that it costs a request nothing.
+
+    One that was away is not asked again within that second either: to learn it anew may take seconds each time.
+    """
 
     def __init__(self) -> None:
-        self._is_full = False
+        self._why_not = ""
         self._looked_at = 0.0
 
-    def is_full(self) -> bool:
-        if time.monotonic() - self._looked_at > 1:
-            self._is_full = backlog() >= LONGEST_BACKLOG
-            self._looked_at = time.monotonic()
-        return self._is_full
+    @contextmanager
+    def watched(self) -> Iterator[None]:
+        """Write to the stream in the body; raises _Refusing when it is not to be asked."""
+        try:
+            if time.monotonic() - self._looked_at > 1:
+                self._note(f"{LONGEST_BACKLOG} entries wait" if backlog() >= LONGEST_BACKLOG else "")
+            if self._why_not:
+                raise _Refusing(self._why_not)
+            yield
+        except (RedisConnectionError, RedisTimeoutError) as error:
+            self._note(f"it was away a moment ago: {error}")
+            raise
+
+    def _note(self, why_not: str) -> None:
+        self._why_not, self._looked_at = why_not, time.monotonic()
 
 
 _level = _Level()
 
 
-class _Full(Exception):
-    """The stream takes no more."""
+class _Refusing(Exception):
+    """The stream takes no more at the moment."""
 
 
 def append(entries: Sequence[Any]) -> None:
     """Log predictions durably, or raise Unavailable: what is not logged is not claimed."""
     try:
-        _append_to_stream(entries)
+        with _level.watched():
+            _append_to_stream(entries)
     # A Redis that answers with a refusal (its disk is full, say) is as good as none.
-    except (*RedisAway, ResponseError, _Full) as error:
+    except (*RedisAway, ResponseError, _Refusing) as error:
         logger.warning("The stream takes nothing, logging %s straight into Postgres: %s", len(entries), error)
         try:
             insert(entries)
@@ -142,11 +158,10 @@ def append_once(entry: Any, *, name: str, value: bytes, seconds: int) -> bytes |
     Raises Unavailable when the stream takes nothing: Postgres alone does not know the name.
     """
     try:
-        if _level.is_full():
-            raise _not_now()
-        script = ("EVAL", _APPEND_ONCE, 2, STREAM, name, _FIELD, _encode([entry]), value, seconds)
-        kept: bytes | None = redis.ask(script)[0]
-    except (*RedisAway, ResponseError) as error:
+        with _level.watched():
+            script = ("EVAL", _APPEND_ONCE, 2, STREAM, name, _FIELD, _encode([entry]), value, seconds)
+            kept: bytes | None = redis.ask(script)[0]
+    except (*RedisAway, ResponseError, _Refusing) as error:
         logger.warning("The stream takes nothing: %s", error)
         raise _not_now() from error
     return kept
@@ -157,8 +172,6 @@ def _not_now() -> Unavailable:
 
 
 def _append_to_stream(entries: Sequence[Any]) -> None:
-    if _level.is_full():
-        raise _Full(f"{LONGEST_BACKLOG} entries wait")
     if len(entries) == 1:
         redis.ask(("XADD", STREAM, "*", _FIELD, _encode(entries)))
         return
@@ -239,8 +252,9 @@ def retry(letter: DeadLetter) -> bool:
 
 def find(prediction_id: UUID) -> Prediction | None:
     """A logged prediction, from Postgres or, in the seconds before the drain, from the stream."""
-    found = Prediction.objects.filter(pk=prediction_id).first()
-    return found or _find_in_stream(prediction_id)
+    stored = Prediction.objects.filter(pk=prediction_id)
+    # Once more at the end: it may have been moved while the stream was looked at.
+    return stored.first() or _find_in_stream(prediction_id) or stored.first()
 
 
 def _find_in_stream(prediction_id: UUID) -> Prediction | None:

@@ -84,6 +84,7 @@ class _Seat:
     def __init__(self) -> None:
         self._champion: Champion | None = None
         self._refusal: _Refusal | None = None
+        self._is_unknown = False
         self._checked_at = -RECHECK_SECONDS
         self._lock = threading.Lock()
 
@@ -107,6 +108,8 @@ class _Seat:
         self._checked_at = -RECHECK_SECONDS
 
     def _why_not(self) -> str:
+        if self._is_unknown:
+            return _("A service is away for the moment. Try again in a few seconds.")
         if self._refusal is None:
             return _("No model is in charge yet. Train one: python manage.py train.")
         told = {"version": self._refusal.version, "reason": self._refusal.reason}
@@ -120,7 +123,9 @@ class _Seat:
         except (DatabaseError, InterfaceError) as error:
             # Postgres is away: the champion of a moment ago goes on answering.
             logger.warning("cannot ask who is champion: %s", error)
+            self._is_unknown = True
         else:
+            self._is_unknown = False
             self._seat(version)
         self._checked_at = time.monotonic()
 

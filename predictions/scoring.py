@@ -11,6 +11,7 @@ import time
 from collections.abc import Iterator
 from datetime import datetime
 from functools import partial
+from pathlib import PurePath
 from typing import IO, NamedTuple
 
 import numpy as np
@@ -209,7 +210,7 @@ def _score_part(job: ScoringJob, part: ScoringPart, file: IO[bytes]) -> None:
     _log(job, answered.good, model)
     text = _csv(answered.results.drop(_LINE))
     part.row_count, part.problem_count = answered.results.height, answered.results.height - answered.good.height
-    part.results.name = default_storage.save(f"scoring/results/{job.pk}/{part.number}.csv", ContentFile(text))
+    part.results.name = default_storage.save(f"{_folder(job)}/{part.number}.csv", ContentFile(text))
     part.result_bytes, part.is_done = len(text), True
     part.save()
     transaction.on_commit(partial(_count, model.version, answered.good["survived"]))
@@ -254,6 +255,20 @@ def _conclude(job: ScoringJob) -> None:
         job.row_count, job.problem_count = total["rows"], total["problems"]
         job.save(update_fields=["row_count", "problem_count"])
         job.conclude()
+    _tidy(job)
+
+
+def _tidy(job: ScoringJob) -> None:
+    """Remove what those wrote who were stopped before their part was done."""
+    folder = _folder(job)
+    kept = {PurePath(name).name for name in job.parts.values_list("results", flat=True)}
+    for name in default_storage.listdir(folder)[1]:
+        if name not in kept:
+            default_storage.delete(f"{folder}/{name}")
+
+
+def _folder(job: ScoringJob) -> str:
+    return f"scoring/results/{job.pk}"
 
 
 def _ids(lines: pl.Series, *, job_id: int, moment: datetime) -> pl.Series:

@@ -22,7 +22,7 @@ from ingestion.refusals import by_field
 from predictions import log, metrics, scorer
 from predictions.idempotency import LIFETIME_SECONDS, Key
 from predictions.models import Door, ScoringJob, new_ids
-from titanic_site.lib.errors import Conflict, Invalid, TooLarge
+from titanic_site.lib.errors import Conflict, Invalid, TooLarge, file_too_large
 
 LARGEST_BATCH = 10_000
 
@@ -144,8 +144,7 @@ def record(entries: Sequence[Any]) -> None:
 def queue_scoring(*, file: "UploadedFile[Any]", by: User | None, is_explained: bool = False) -> ScoringJob:
     """A queued scoring of an uploaded CSV file, kept in storage; raises TooLarge, Conflict."""
     if (file.size or 0) > settings.LARGEST_UPLOAD:
-        most = settings.LARGEST_UPLOAD // 1024**2
-        raise TooLarge(_("The file is larger than %(most)s MB. Split it.") % {"most": most}, field="file")
+        raise file_too_large()
     # Before the file is kept: what is refused leaves nothing behind.
     if ScoringJob.objects.open().filter(created_by=by).count() >= settings.MOST_OPEN_JOBS:
         message = _("%(most)s of your files are being scored already: wait for one of them, or cancel it.")

@@ -44,6 +44,8 @@ class Later:
     path: str
     is_expected: bool
     asked: Asked | None = None
+    #: Told the answer's status, by whoever counts requests.
+    count: Callable[[int], object] = lambda _status: None
 
 
 def answered(request: Request, asked: Asked, *, status: int = 200) -> HttpResponse:
@@ -58,10 +60,11 @@ def answered(request: Request, asked: Asked, *, status: int = 200) -> HttpRespon
 
 
 class _Waiting(NamedTuple):
-    """Somebody who asked, and how they are told: the content, or why there is none."""
+    """Somebody who asked, how they are told the content, or why there is none, and whether they have given up."""
 
     asked: Asked
     hear: Callable[[bytes | Exception], object]
+    is_over: Callable[[], bool]
 
     def tell(self, outcome: bytes | Exception) -> None:
         try:
@@ -104,11 +107,11 @@ class Desk:
             if self._waiting and self._is_ready():
                 self._changed.notify()
 
-    def leave(self, later: Later, hear: Callable[[bytes | Exception], object]) -> None:
-        """Have a question answered."""
+    def leave(self, later: Later, hear: Callable[[bytes | Exception], object], is_over: Callable[[], bool]) -> None:
+        """Have a question answered, if by then it is not over."""
         assert later.asked is not None
         with self._changed:
-            self._waiting.append(_Waiting(later.asked, hear))
+            self._waiting.append(_Waiting(later.asked, hear, is_over))
             if len(self._paths) < _MOST_PATHS:
                 self._paths.add(later.path)
             if not self._is_manned:
@@ -119,10 +122,7 @@ class Desk:
 
     def _answer_all(self) -> None:
         while group := self._next():
-            # What Django does before and after each request: this thread has none.
-            close_old_connections()
-            _answer(group)
-            close_old_connections()
+            _answer([waiting for waiting in group if not waiting.is_over()])
 
     def _next(self) -> list[_Waiting]:
         with self._changed:
@@ -140,6 +140,8 @@ class Desk:
 def _answer(group: Sequence[_Waiting]) -> None:
     """Tell each what is answered, or why nothing is."""
     try:
+        # What Django does before each request: this thread has none.
+        close_old_connections()
         answers, entries = services.score([waiting.asked.question for waiting in group])
     # Whatever it is, it is told to those alone whose question it is.
     except Exception as error:  # noqa: BLE001

@@ -14,7 +14,7 @@ from rest_framework.test import APIClient
 
 from ingestion import services as ingestion_services
 from ingestion.models import Dataset
-from predictions import scorer
+from predictions import log, scorer
 from tests.snapshot import Snapshot
 from titanic_site.lib import access, redis
 from titanic_site.models import AccessToken
@@ -30,8 +30,9 @@ SAMPLE = Path(settings.BASE_DIR) / "ingestion" / "sample" / "titanic.csv"
 
 
 @pytest.fixture(autouse=True)
-def _clean_memory() -> None:
-    """No test sees another's keys, tokens or champion."""
+def _clean_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No test sees another's keys, tokens or champion, or remembers its outages."""
+    monkeypatch.setattr(log, "_level", log._Level())
     redis.client().flushall()
     access.forget()
     scorer.forget()

@@ -3,9 +3,11 @@
 import json
 import time
 from collections.abc import Iterator
+from datetime import timedelta
 from threading import Thread
 from typing import Any
 
+import msgspec
 import pytest
 from django.conf import settings
 from django.db import connection
@@ -14,9 +16,10 @@ from django.utils import timezone
 from redis import ConnectionError as RedisConnectionError
 from rest_framework.test import APIClient
 
-from monitoring import alerts, health, metrics, tasks, webhook
+from monitoring import alerts, health, metrics, parity, tasks, webhook
 from monitoring.models import Alert
-from predictions import refusals
+from predictions import log, refusals
+from predictions.models import DeadLetter
 from tests import servers
 from titanic_site.lib import canary, redis
 from training.models import ModelVersion
@@ -52,6 +55,32 @@ def test_it_is_resolved_when_the_reason_is_gone_and_raised_anew_when_it_comes_ba
     alerts.watch()
 
     assert [alert.resolved_at is None for alert in Alert.objects.all()] == [True, False]
+
+
+def test_what_the_log_could_not_store_calls_a_person_until_it_is_gone(champion: ModelVersion) -> None:
+    redis.client().xadd(log.STREAM, {log._FIELD: b"no prediction"})
+    for _ in range(log.MOST_TRIES):
+        log.drain()
+    alerts.watch()
+    (alert,) = Alert.objects.open()
+
+    assert (alert.kind, alert.text.startswith("Entries that cannot be stored: 1.")) == ("dead letter", True)
+
+    DeadLetter.objects.all().delete()
+    alerts.watch()
+    assert not Alert.objects.open().exists()
+
+
+def test_a_self_test_that_does_not_run_any_more_calls_a_person(champion: ModelVersion) -> None:
+    parity.run()
+    alerts.watch()
+    assert not Alert.objects.open().exists()
+
+    old = msgspec.structs.replace(parity.run(), at=timezone.now() - timedelta(minutes=6))
+    redis.client().set(parity._KEY, msgspec.json.encode(old))
+    alerts.watch()
+
+    assert list(Alert.objects.open().values_list("kind", "subject")) == [("parity", "Self-test")]
 
 
 def test_a_version_that_nobody_uses_calls_nobody(champion: ModelVersion) -> None:

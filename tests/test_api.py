@@ -1,7 +1,9 @@
 """The API as it is promised: shapes, refusals by field, and no door without a token."""
 
+import base64
 import uuid
 from typing import Any
+from urllib.parse import urlencode
 
 import pytest
 from django.core.files.uploadedfile import SimpleUploadedFile
@@ -48,6 +50,19 @@ def test_it_can_be_looked_up_before_the_drain_too(api: APIClient, champion: Mode
 
     assert found["probability"] == answer["probability"]
     assert found["features"] == answer["features"]
+
+
+@pytest.mark.parametrize(
+    "position", ["x", "", "1e5", "-1", "9" * 40, "\x00", "é", "00000000-0000-0000-0000-00000000000g"]
+)
+@pytest.mark.parametrize("url", [URL, "/api/v1/datasets/", "/api/v1/models/", "/api/v1/alerts/"])
+def test_a_cursor_that_somebody_made_up_is_no_page(
+    api: APIClient, champion: ModelVersion, url: str, position: str
+) -> None:
+    cursor = base64.b64encode(urlencode({"p": position}).encode()).decode()
+
+    assert api.get(url, {"cursor": cursor}).status_code in (200, 404)
+    assert api.get(url, {"cursor": base64.b64encode(b"p=x").decode()}).status_code == 404
 
 
 def test_a_batch_keeps_the_order(api: APIClient, champion: ModelVersion) -> None:

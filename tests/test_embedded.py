@@ -190,6 +190,18 @@ def test_what_lies_where_the_sockets_belong_is_replaced(layout: Layout) -> None:
         assert services.answer()
 
 
+def test_what_is_answered_is_in_the_file_also_while_it_is_brought_to_the_disk(layout: Layout) -> None:
+    with in_use(layout), valkey(layout) as client:
+        client.set("first", 0)
+        file = max((layout.root / "valkey/data/appendonlydir").glob("*.incr.aof"))
+        size, end = file.stat().st_size, time.monotonic() + 4
+
+        while time.monotonic() < end:
+            client.set("next", b"x")
+            before, size = size, file.stat().st_size
+            assert size > before
+
+
 def test_an_append_only_file_cut_in_the_middle_of_a_write_is_read(layout: Layout) -> None:
     with in_use(layout), valkey(layout) as client:
         client.set("whole", 1)

@@ -8,6 +8,7 @@ from django.test import Client
 
 from monitoring import metrics
 from tests.people import OWEN
+from titanic_site import up
 from titanic_site.lib import canary, redis
 from training.models import ModelVersion
 
@@ -48,6 +49,25 @@ def test_a_silent_queue_is_named(client: Client, champion: ModelVersion) -> None
     redis.client().set("canary:scoring", time.time() - 2 * canary.SILENCE_LIMIT)
 
     assert client.get("/readyz").json()["checks"]["workers"] == "No worker answers for: scoring"
+
+
+def test_a_worker_that_one_queue_fills_is_not_taken_for_dead() -> None:
+    long_ago = time.time() - 2 * canary.SILENCE_LIMIT
+    canary.answer("scoring")
+    redis.client().set("canary:default", long_ago)
+    assert not up._is_silent(("default", "scoring"), long_ago)
+
+    redis.client().set("canary:scoring", long_ago)
+    assert up._is_silent(("default", "scoring"), long_ago)
+
+
+@pytest.mark.parametrize("refusal", ["MISCONF its disk is full", "NOREPLICAS not enough", "OOM used up"])
+def test_a_redis_that_takes_no_writes_is_as_good_as_away(refusal: str) -> None:
+    refuse = f"return redis.error_reply('{refusal}')"
+
+    for ask in (lambda: redis.ask(("EVAL", refuse, 0)), lambda: redis.client().eval(refuse, 0)):
+        with pytest.raises(redis.RedisAway):
+            ask()
 
 
 @pytest.mark.parametrize("url", ["/healthz", "/readyz", "/metrics"])

@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
@@ -14,6 +15,7 @@ from django.db import InterfaceError, OperationalError, connection, transaction
 from django.db.migrations.executor import MigrationExecutor
 from django.test import Client
 from django.utils import timezone
+from redis.exceptions import ConnectionError as RedisConnectionError
 from rest_framework.test import APIClient
 
 from ingestion.passenger import FIELD_NAMES
@@ -341,7 +343,12 @@ class TestPoison:
         assert Prediction.objects.get().pk == one.id
         assert DeadLetter.objects.get().attempts == 4
         assert admin_client.post("/admin/predictions/deadletter/add/").status_code == 403
-        assert admin_client.post(f"/admin/predictions/deadletter/{bad.pk}/delete/").status_code == 403
+        # Whoever deletes it is asked first.
+        delete = f"/admin/predictions/deadletter/{bad.pk}/delete/"
+        assert admin_client.post(delete).status_code == 200
+        assert DeadLetter.objects.exists()
+        admin_client.post(delete, {"post": "yes"})
+        assert not DeadLetter.objects.exists()
 
 
 class TestStream:
@@ -368,6 +375,39 @@ class TestStream:
         assert found is not None
         assert (found.pk, found.probability) == (wanted.id, wanted.probability)
         assert log.find(entry().id) is None
+
+    def test_a_prediction_is_found_while_it_is_being_moved(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        wanted = entry()
+        _wait(wanted)
+        look = log._find_in_stream
+
+        def look_too_late(prediction_id: UUID) -> Prediction | None:
+            log.drain()
+            return look(prediction_id)
+
+        monkeypatch.setattr(log, "_find_in_stream", look_too_late)
+
+        found = log.find(wanted.id)
+
+        assert found is not None
+        assert found.pk == wanted.id
+
+    def test_a_stream_that_is_away_is_not_asked_by_everybody(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        asked: list[Any] = []
+
+        def away(*commands: Any) -> Any:
+            asked.append(commands)
+            raise RedisConnectionError
+
+        with monkeypatch.context() as without:
+            without.setattr(redis, "ask", away)
+            for _ in range(5):
+                log.append([entry()])
+
+        assert (len(asked), Prediction.objects.count()) == (1, 5)
+        time.sleep(1.1)
+        log.append([entry()])
+        assert log.backlog() == 1
 
     def test_several_drainers_at_once_move_each_entry_once(self) -> None:
         entries = [entry() for _ in range(2_000)]

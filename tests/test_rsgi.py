@@ -11,6 +11,7 @@ from pathlib import Path
 from threading import Thread
 from typing import Any
 
+import httpx
 import pytest
 from django.db import OperationalError, connection
 from rest_framework.test import APIClient
@@ -70,6 +71,9 @@ def test_who_goes_in_the_middle_leaves_nothing(web: Web) -> None:
         web.begin("/api/v1/predictions/", body=b"1\r\n{\r\n").close()
         web.begin("/api/v1/scoring-jobs/", size=LARGE, body=PART, **MULTIPART).close()
         web.begin("/api/v1/datasets/", size=LARGE, body=PART, **MULTIPART).close()
+        # As much as is read at a time, and a form that could pass for whole.
+        web.begin("/api/v1/datasets/", size=LARGE, body=PART + b" " * (2**18 - len(PART)), **MULTIPART).close()
+        web.begin("/api/v1/scoring-jobs/", body=f"{len(PART):x}\r\n".encode() + PART + b"\r\n", **MULTIPART).close()
 
     with web.client() as client:
         assert client.post("/api/v1/predictions/", json=CAST[0]).status_code == 201
@@ -78,6 +82,35 @@ def test_who_goes_in_the_middle_leaves_nothing(web: Web) -> None:
     assert not ScoringJob.objects.exists()
     assert Dataset.objects.count() == before
     assert "Traceback" not in web.log.read_text()
+
+
+def test_a_file_beyond_the_limit_is_refused_before_it_comes(web: Web) -> None:
+    status, body = answer(web.begin("/api/v1/scoring-jobs/", size=10**12, body=PART, **MULTIPART))
+
+    assert status == 413
+    assert json.loads(body)["errors"][0]["detail"].startswith("The file is larger than")
+
+
+def test_who_must_wait_for_others_uploads_is_not_taken_for_slow(web: Web) -> None:
+    table = b"pclass,sex\r\n" + b"1,female\r\n" * 1_200_000
+    # All that read uploads, in each process, are kept waiting until they are told that they are slow.
+    slow = [web.begin("/api/v1/scoring-jobs/", size=LARGE, body=PART, **MULTIPART) for _ in range(40)]
+
+    with web.client() as client:
+        client.timeout = 90
+        accepted = client.post("/api/v1/scoring-jobs/", files={"file": ("a.csv", table)})
+
+    assert accepted.status_code == 202, accepted.text
+    assert {answer(talk)[0] for talk in slow} == {408}
+
+
+def test_a_key_that_cannot_be_read_is_refused_not_passed_over(web: Web) -> None:
+    with web.client() as client:
+        refused = client.post("/api/v1/predictions/", json=CAST[0], headers={"Idempotency-Key": "ключ".encode()})
+        passed = client.get("/healthz", headers={"User-Agent": "Müller".encode()})
+
+    assert (refused.status_code, refused.json()["errors"][0]["attr"]) == (400, "Idempotency-Key")
+    assert passed.status_code == 200
 
 
 def test_a_body_in_chunks_is_a_body(web: Web) -> None:
@@ -199,6 +232,9 @@ def test_what_cannot_be_logged_is_refused_at_each_door_in_its_own_shape(web: Web
     assert refused.json()["errors"][0]["code"] == "unavailable"
     assert "cannot be recorded" in protocol.json()["error"]
     assert log.drain() == 1
+    counted = httpx.get(f"http://127.0.0.1:{web.port}/metrics").text
+    counts = [line for line in counted.splitlines() if line.startswith("titanic_request_seconds_count")]
+    assert sum('status="503"' in line and line.endswith(" 1.0") for line in counts) == 2, counts
 
 
 def test_a_query_without_end_is_refused_with_a_reason() -> None:

@@ -17,6 +17,7 @@ from urllib.parse import quote
 
 import pytest
 from django.conf import settings
+from django.core.files.storage import default_storage
 from django.core.files.uploadedfile import SimpleUploadedFile
 from django.core.management import CommandError, call_command
 from django.db import connection, connections
@@ -359,3 +360,4 @@ def test_killed_ten_times_every_row_is_logged_once(champion: ModelVersion, tmp_p
     _again, expected = scored(text)
     assert found == expected
     assert not ScoringPart.objects.filter(is_done=False).exists()
+    assert len(default_storage.listdir(f"scoring/results/{job.pk}")[1]) == job.parts.count()

@@ -32,6 +32,7 @@ class Callers:
     def __init__(self, desk: together.Desk) -> None:
         self.desk = desk
         self.told: list[Any] = []
+        self.have_gone = False
 
     def come(self, path: str = PATH) -> together.Later:
         return self.desk.expect(path)
@@ -39,7 +40,7 @@ class Callers:
     def ask(self, later: together.Later, person: dict[str, Any], *, tell: Any = lambda answers: answers[0]) -> None:
         self.desk.arrive(later)
         later.asked = together.Asked(services.about_one(person), tell)
-        self.desk.leave(later, self._hear)
+        self.desk.leave(later, self._hear, lambda: self.have_gone)
 
     def hear(self, count: int) -> list[Any]:
         """What so many were told, or those that were told anything within a while."""
@@ -136,6 +137,19 @@ def test_who_is_about_to_come_for_ever_holds_up_nobody(callers: Callers) -> None
         assert len(callers.hear(number + 1)) == number + 1
 
 
+@pytest.mark.usefixtures("patience")
+def test_who_has_given_up_is_neither_answered_nor_logged(callers: Callers) -> None:
+    gone = Callers(callers.desk)
+    coming = [gone.come(), callers.come()]
+    gone.ask(coming[0], CAST[0])
+    gone.have_gone = True
+    callers.ask(coming[1], CAST[1])
+
+    assert callers.hear(1) == [expected(CAST[1])]
+    assert gone.told == []
+    assert log.drain() == 1
+
+
 def test_all_who_wait_hear_that_it_failed_and_the_next_are_served(callers: Callers) -> None:
     before = _counted()
     coming = [callers.come(), callers.come()]
@@ -153,7 +167,7 @@ def test_who_cannot_be_told_stops_nobody_else(callers: Callers, caplog: pytest.L
     later, coming = callers.come(), callers.come()
     callers.desk.arrive(later)
     later.asked = together.Asked(services.about_one(CAST[0]), lambda answers: answers[0])
-    callers.desk.leave(later, lambda _outcome: 1 // 0)
+    callers.desk.leave(later, lambda _outcome: 1 // 0, lambda: False)
 
     callers.ask(coming, CAST[1])
 

@@ -10,16 +10,24 @@ import signal
 import subprocess
 import sys
 import threading
+import time
+from contextlib import suppress
 from functools import partial
 
 _PR_SET_PDEATHSIG = 1
 # Looked up beforehand: between fork and exec little may be done.
 _prctl = ctypes.CDLL(None).prctl if sys.platform == "linux" else None
 _STOP_SECONDS = 60
+_SYNC_SECONDS = 1.0
 
 
-def main(*, lock: int, users: str, stop_signal: int, account: str, command: list[str]) -> int:
-    """Run `command`, which holds the descriptor `lock`, until it ends or nobody holds the file `users`."""
+def main(  # noqa: PLR0913 - each by its name
+    *, lock: int, users: str, stop_signal: int, account: str, synced: str, command: list[str]
+) -> int:
+    """Run `command`, which holds the descriptor `lock`, until it ends or nobody holds the file `users`.
+
+    What it writes into the directory `synced`, if one is named, is brought to the disk each second.
+    """
     owner = int(account) if account else None
     server = subprocess.Popen(
         command,
@@ -32,6 +40,8 @@ def main(*, lock: int, users: str, stop_signal: int, account: str, command: list
     threading.Thread(
         target=_stop_when_unused, kwargs={"users": users, "server": server, "stop_signal": stop_signal}, daemon=True
     ).start()
+    if synced:
+        threading.Thread(target=_sync, args=(synced,), daemon=True).start()
     return server.wait()
 
 
@@ -39,6 +49,19 @@ def end_with_parent(stop_signal: int) -> None:
     """Have the kernel send the calling process `stop_signal` when its parent dies."""
     if _prctl is not None:
         _prctl(_PR_SET_PDEATHSIG, stop_signal)
+
+
+def _sync(directory: str) -> None:
+    while True:
+        time.sleep(_SYNC_SECONDS)
+        # A file may go while it is looked at.
+        with suppress(FileNotFoundError):
+            for entry in os.scandir(directory):
+                file = os.open(entry.path, os.O_RDONLY)
+                try:
+                    os.fsync(file)
+                finally:
+                    os.close(file)
 
 
 def _stop_when_unused(*, users: str, server: subprocess.Popen[bytes], stop_signal: int) -> None:
@@ -57,13 +80,14 @@ if __name__ == "__main__":
     if os.fork():
         os._exit(0)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    _, lock_fd, users_path, signal_number, account_id, *server_command = sys.argv
+    _, lock_fd, users_path, signal_number, account_id, synced_path, *server_command = sys.argv
     sys.exit(
         main(
             lock=int(lock_fd),
             users=users_path,
             stop_signal=int(signal_number),
             account=account_id,
+            synced=synced_path,
             command=server_command,
         )
     )

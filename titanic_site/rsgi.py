@@ -36,6 +36,7 @@ from titanic_site.lib.errors import (
     as_refusal,
     body_too_large,
     error_body,
+    file_too_large,
     retry_headers,
 )
 
@@ -78,6 +79,10 @@ async def application(scope: Scope, protocol: HTTPProtocol) -> None:
     environ = _environ(scope)
     try:
         size = int(environ.get("CONTENT_LENGTH") or 0)
+        # What is around a file in its form is less than this.
+        if size > settings.LARGEST_UPLOAD + _UPLOAD:
+            _refuse(protocol, file_too_large(), path=scope.path)
+            return
         if size > _UPLOAD:
             arriving = _Arriving(aiter(protocol), size=size)
             environ["wsgi.input"] = io.BufferedReader(arriving, 64 * 1024)
@@ -90,13 +95,19 @@ async def application(scope: Scope, protocol: HTTPProtocol) -> None:
         if environ["REQUEST_METHOD"] == "POST" and 0 < size <= _SHORT:
             environ[together.LATER] = _desk.expect(environ["PATH_INFO"])
         await _answer(protocol, environ, pool=_work, deadline=DEADLINE)
-    except (TitanicError, OSError) as error:
-        refusal = as_refusal(error)
-        if refusal is None:
-            raise
-        _refuse(protocol, refusal, path=scope.path)
-    except ProtocolClosed:
+    except (ProtocolClosed, ProtocolError):
         logger.info("%s %s: the client has gone", scope.method, scope.path)
+    except Exception as error:  # noqa: BLE001
+        _refuse(protocol, _refusal_of(error, path=scope.path), path=scope.path)
+
+
+def _refusal_of(error: Exception, *, path: str) -> TitanicError:
+    """What a client is told of whatever went wrong."""
+    refusal = as_refusal(error)
+    if refusal is None:
+        logger.error("%s: an answer could not be made", path, exc_info=error)
+        return Broken()
+    return refusal
 
 
 async def _whole(protocol: HTTPProtocol, *, size: int) -> IO[bytes]:
@@ -107,10 +118,15 @@ async def _whole(protocol: HTTPProtocol, *, size: int) -> IO[bytes]:
                 body: IO[bytes] = io.BytesIO(await protocol())
             else:
                 body = tempfile.SpooledTemporaryFile(_LARGE)  # noqa: SIM115 - it goes with the request
+                ends = 0
                 async for piece in protocol:
                     body.write(piece)
                     if body.tell() > _UPLOAD:
                         raise body_too_large()
+                    ends += not piece
+                # granian ends each body with an empty piece, and one that breaks off with two.
+                if ends > 1:
+                    raise IncompleteBody
     except TimeoutError as late:
         raise IncompleteBody from late
     if size and body.seek(0, io.SEEK_END) != size:
@@ -125,13 +141,14 @@ class _Arriving(io.RawIOBase):
         self._pieces, self._size, self._missing = pieces, size, size
         self._loop = asyncio.get_running_loop()
         self._piece = memoryview(b"")
-        self._began = self._loop.time()
+        self._began = 0.0
 
     def readable(self) -> bool:
         return True
 
     def readinto(self, buffer: Any) -> int:
-        if not self._piece and self._missing:
+        # A body that breaks off may end with empty pieces.
+        while not self._piece and self._missing:
             self._piece = memoryview(asyncio.run_coroutine_threadsafe(self._next(), self._loop).result())
             self._missing -= len(self._piece)
         count = min(len(buffer), len(self._piece))
@@ -139,6 +156,8 @@ class _Arriving(io.RawIOBase):
         return count
 
     async def _next(self) -> bytes:
+        # Until somebody reads, it is we who are slow.
+        self._began = self._began or self._loop.time()
         arrived = self._size - self._missing
         try:
             async with asyncio.timeout_at(self._began + PATIENCE + arrived / LEAST_RATE):
@@ -189,7 +208,7 @@ def _work_off(
         if not is_over():
             response = _respond(environ)
             if later is not None and later.asked and response[0][0] < HTTPStatus.BAD_REQUEST:
-                _desk.leave(later, partial(_complete, tell, response[0], path=later.path))
+                _desk.leave(later, partial(_complete, tell, response[0], later), is_over)
             else:
                 tell(response)
     except Exception as error:  # noqa: BLE001
@@ -200,19 +219,20 @@ def _work_off(
 
 
 def _complete(
-    tell: Callable[[_Response | Exception], None], head: _Head, outcome: bytes | Exception, *, path: str
+    tell: Callable[[_Response | Exception], None],
+    head: _Head,
+    later: together.Later,
+    outcome: bytes | Exception,
 ) -> None:
     """Tell an answer whose content was made after its head, or why there is none."""
     status, headers = head
     if isinstance(outcome, Exception):
-        refusal = as_refusal(outcome)
-        if refusal is None:
-            logger.error("%s: an answer could not be made", path, exc_info=outcome)
-            refusal = Broken()
+        refusal = _refusal_of(outcome, path=later.path)
         REFUSALS.labels(refusal.status).inc()
-        status, outcome = refusal.status, _said(refusal, path=path)
+        status, outcome = refusal.status, _said(refusal, path=later.path)
         headers = [*headers, *retry_headers(refusal).items()]
     kept = [header for header in headers if header[0] != "Content-Length"]
+    later.count(status)
     tell(((status, [*kept, ("Content-Length", str(len(outcome)))]), outcome, None))
 
 
@@ -302,7 +322,10 @@ def _environ(scope: Scope) -> dict[str, Any]:
         "wsgi.multiprocess": True,
         "wsgi.run_once": False,
     }
-    for name, value in scope.headers.items():
+    headers = scope.headers.items()
+    # What is not ASCII is found among the names alone; what reads it must see that something was sent.
+    unreadable = set(scope.headers.keys()).difference(name for name, _value in headers)
+    for name, value in (*headers, *((name, "\x85") for name in unreadable)):
         # With an underscore it could pass for another.
         if "_" in name:
             continue

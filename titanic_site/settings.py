@@ -215,6 +215,12 @@ LOGGING = configuration(HOME / "logs", log_format=ENV.log_format)
 METRICS_DIR = HOME / "metrics"
 METRICS_DIR.mkdir(parents=True, exist_ok=True)
 os.environ["PROMETHEUS_MULTIPROC_DIR"] = str(METRICS_DIR)
+from prometheus_client import values as prometheus  # noqa: E402
+
+# Processes of two containers may have the same number.
+prometheus.ValueClass = prometheus.MultiProcessValue(  # type: ignore[no-untyped-call]
+    lambda: f"{os.uname().nodename}-{os.getpid()}"
+)
 
 UNFOLD = {
     "SITE_TITLE": "Titanic MLOps",

@@ -113,13 +113,16 @@ def _celery() -> tuple[str, ...]:
 
 
 def _is_silent(queues: tuple[str, ...], started_at: float) -> bool:
-    """Whether a worker has not answered for one of its queues for too long; a new one gets the time to begin."""
+    """Whether a worker has answered for none of its queues for too long; a new one gets the time to begin.
+
+    Its processes serve all of them: one that answers for any is alive.
+    """
     running = time.time() - started_at
     if running < canary.SILENCE_LIMIT:
         return False
     with suppress(*redis.RedisAway):
         ages = canary.ages()
-        return any(min(running, ages[queue] or running) > canary.SILENCE_LIMIT for queue in queues)
+        return all(min(running, ages[queue] or running) > canary.SILENCE_LIMIT for queue in queues)
     return False
 
 

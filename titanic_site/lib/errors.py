@@ -114,6 +114,12 @@ def body_too_large() -> TooLarge:
     )
 
 
+def file_too_large() -> TooLarge:
+    """What is said of a file beyond the limit."""
+    most = settings.LARGEST_UPLOAD // 1024**2
+    return TooLarge(_("The file is larger than %(most)s MB. Split it.") % {"most": most}, field="file")
+
+
 def as_refusal(error: Exception) -> TitanicError | None:
     """The error as one of ours: a service that is away is Unavailable; what is nobody's to mend is None."""
     if isinstance(error, TitanicError):

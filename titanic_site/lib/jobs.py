@@ -11,7 +11,7 @@ from datetime import timedelta
 from functools import partial
 from typing import Any, ClassVar, Self, TypeVar
 
-from celery import current_app
+from celery import current_app, current_task
 from django.apps import apps
 from django.core.exceptions import ImproperlyConfigured
 from django.db import DatabaseError, InterfaceError, connection, models, transaction
@@ -250,6 +250,13 @@ def _describe(error: BaseException) -> str:
     return f"{type(error).__name__}: {error}".strip(": ")[:2000]
 
 
+def _own_queues() -> list[str]:
+    """The queues of the worker that this is called in; none elsewhere."""
+    if not current_task or current_task.request.called_directly:
+        return []
+    return list(current_app.amqp.queues.consume_from)
+
+
 class _Lease:
     """Renews a running job's lease, and writes its progress, from a thread of its own while the body computes."""
 
@@ -258,6 +265,7 @@ class _Lease:
         self.count: int | None = None
         self.is_lost = False
         self._job = job
+        self._queues = _own_queues() or [job.queue]
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._renew_until_over, name=f"lease {job.task_id}", daemon=True)
 
@@ -281,8 +289,9 @@ class _Lease:
     def _renew(self) -> None:
         kept = self._job._mine().update(lease_expires_at=Now() + LEASE, progress=self.done, handled_count=self.count)
         self.is_lost = not kept
-        # A worker that holds a lease answers for its queue: the canary cannot, while a training fills it.
-        canary.answer(self._job.queue)
+        # A worker that holds leases answers for its queues: the canary cannot, while long runs fill it.
+        for queue in self._queues:
+            canary.answer(queue)
 
 
 def enqueue(job: Job) -> None:

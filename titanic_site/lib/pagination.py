@@ -2,7 +2,9 @@
 
 from typing import Any
 
+from django.core.exceptions import ValidationError
 from django.utils.translation import gettext as _
+from rest_framework.exceptions import NotFound
 from rest_framework.pagination import CursorPagination
 from rest_framework.request import Request
 
@@ -16,6 +18,16 @@ class NewestFirst(CursorPagination):
     page_size_query_param = "page_size"
     max_page_size = 1000
     ordering = "-pk"
+
+    def paginate_queryset(self, queryset: Any, request: Request, view: Any = None) -> list[Any] | None:
+        """The page that is asked for; raises NotFound for a cursor that is none of ours."""
+        cursor = self.decode_cursor(request)
+        if cursor is not None and cursor.position is not None:
+            try:
+                queryset.model._meta.pk.to_python(cursor.position)
+            except ValidationError as error:
+                raise NotFound(self.invalid_cursor_message) from error
+        return super().paginate_queryset(queryset, request, view)
 
     def get_page_size(self, request: Request) -> int | None:
         """As asked for; what is no number of rows is refused, not passed over."""

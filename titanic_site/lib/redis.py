@@ -10,12 +10,19 @@ from typing import Any
 import redis
 from django.conf import settings
 from redis.backoff import NoBackoff
+from redis.connection import DefaultParser
 from redis.exceptions import OutOfMemoryError
 from redis.retry import Retry
 
-#: What a caller that can do without Redis for the moment catches.
-RedisAway = (redis.ConnectionError, redis.TimeoutError, OutOfMemoryError, redis.ReadOnlyError)
 
+class NoWritesError(redis.ResponseError):
+    """Redis takes no writes: it cannot keep them on its disk, or with as many replicas as it should."""
+
+
+DefaultParser.EXCEPTION_CLASSES |= {"MISCONF": NoWritesError, "NOREPLICAS": NoWritesError}
+
+#: What a caller that can do without Redis for the moment catches.
+RedisAway = (redis.ConnectionError, redis.TimeoutError, OutOfMemoryError, redis.ReadOnlyError, NoWritesError)
 
 _SECONDS = 5
 
