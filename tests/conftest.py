@@ -10,6 +10,7 @@ import pytest
 from django.conf import settings
 from django.core.files.uploadedfile import SimpleUploadedFile
 from django.core.management import call_command
+from django.utils import translation
 from rest_framework.test import APIClient
 
 from ingestion import services as ingestion_services
@@ -31,11 +32,12 @@ SAMPLE = Path(settings.BASE_DIR) / "ingestion" / "sample" / "titanic.csv"
 
 @pytest.fixture(autouse=True)
 def _clean_memory(monkeypatch: pytest.MonkeyPatch) -> None:
-    """No test sees another's keys, tokens or champion, or remembers its outages."""
+    """No test sees another's keys, tokens, champion or language, or remembers its outages."""
     monkeypatch.setattr(log, "_level", log._Level())
     redis.client().flushall()
     access.forget()
     scorer.forget()
+    translation.deactivate()
 
 
 @pytest.fixture
