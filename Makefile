@@ -79,4 +79,4 @@ $(VENV)/.test-installed: requirements/test.txt $(VENV)/.run-installed
 	@touch $@
 
 %.mo: %.po $(VENV)/.run-installed
-	@$(VENV)/bin/pybabel --quiet compile --input-file $< --output-file $@
+	@$(VENV)/bin/pybabel --quiet compile --input-file $< --output-file $@.$$$$ && mv $@.$$$$ $@

@@ -6,6 +6,7 @@ from datetime import timedelta
 from django.conf import settings
 from django.db import transaction
 from django.utils.translation import gettext as _
+from django.utils.translation import override
 from django_celery_beat.models import IntervalSchedule, PeriodicTask
 
 from ingestion.models import Source
@@ -34,7 +35,9 @@ def save(source: Source, *, every: timedelta | None, is_enabled: bool) -> None:
     if source.schedule is None:
         every = every or DEFAULT_EVERY
     schedule = source.schedule or PeriodicTask(task=_TASK, queue=_QUEUE, kwargs=json.dumps({"source_id": source.pk}))
-    schedule.name = _("Fetch new data: %(source)s") % {"source": source}
+    # What is kept is read by others too.
+    with override(settings.LANGUAGE_CODE):
+        schedule.name = _("Fetch new data: %(source)s") % {"source": source}
     schedule.enabled = is_enabled
     if every is not None:
         seconds = int(every.total_seconds())

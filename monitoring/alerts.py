@@ -23,8 +23,10 @@ logger = logging.getLogger(__name__)
 #: A part that does not answer for so long (seconds) calls a person: at a start, workers take a moment.
 PATIENCE = 30.0
 _FORGET = 60
-# The self-test runs each minute.
-_STALE = timedelta(minutes=5)
+# The self-test runs each minute, yet it waits while long runs fill its worker, for an hour at most.
+_STALE = timedelta(minutes=65)
+#: A self-test that has not run calls a person after so long (seconds): after a start the first one takes a moment.
+SELF_TEST_PATIENCE = 120.0
 
 
 class Reason(NamedTuple):
@@ -120,8 +122,9 @@ def _disparate() -> Iterator[Reason]:
     found = parity.last()
     if found is None:
         return
-    if timezone.now() - found.at > _STALE:
-        yield Reason(_("Self-test"), _("It has not run for minutes: see whether a worker answers, and the schedule."))
+    is_fresh = timezone.now() - found.at <= _STALE
+    if _seconds_of_trouble("self-test", is_well=is_fresh) >= SELF_TEST_PATIENCE:
+        yield Reason(_("Self-test"), _("It has not run for an hour: see whether a worker answers, and the schedule."))
     if found.error:
         yield Reason(_("Self-test"), found.error)
     for door, agrees, refusal in found.rows:

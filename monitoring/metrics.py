@@ -16,7 +16,7 @@ from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.multiprocess import MultiProcessCollector
 
 from ingestion.models import Dataset
-from monitoring import parity
+from monitoring import parity, performance
 from monitoring.alerts import WATCHES
 from monitoring.models import Alert, DriftCheck
 from predictions import log
@@ -61,6 +61,18 @@ def _drift() -> Iterator[Metric]:
     yield _gauge("drift_p_value", "p-value in the last drift check", labels, p_values)
     statistics = {key: test.statistic for key, test in tests.items()}
     yield _gauge("drift_statistic", "Test statistic in the last drift check", labels, statistics)
+
+
+def _live() -> Iterator[Metric]:
+    found = performance.live()
+    if found is None:
+        return
+    yield _gauge(
+        "live_outcomes", "Those of the latest outcomes that are of the champion's answers", [], {(): found.count}
+    )
+    if found.quality is not None:
+        yield _gauge("live_accuracy", "Accuracy on those", [], {(): found.quality.accuracy})
+        yield _gauge("live_brier_score", "Brier score on those", [], {(): found.quality.brier})
 
 
 def _alerts() -> Iterator[Metric]:
@@ -117,7 +129,7 @@ class _State:
         up = {("database",): 1.0, ("redis",): 1.0}
         groups: list[tuple[str, Callable[[], Iterator[Metric]]]] = [
             ("database", _champion), ("database", _dataset), ("database", _drift), ("database", _alerts),
-            ("database", _jobs),
+            ("database", _jobs), ("database", _live),
             ("redis", _queues), ("redis", _parity),
         ]  # fmt: skip
         for service, group in groups:

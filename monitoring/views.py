@@ -6,7 +6,7 @@ from django.shortcuts import get_object_or_404, render
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_POST, require_safe
 
-from monitoring import health, parity, services
+from monitoring import health, parity, performance, services
 from monitoring.models import Alert, DriftCheck
 from titanic_site.lib.pages import page
 from titanic_site.lib.redis import RedisAway
@@ -28,6 +28,7 @@ def overview(request: HttpRequest) -> HttpResponse:
         "latest": latest,
         "alerts": Alert.objects.open_first()[:_ALERTS_SHOWN],
         "self_test": self_test,
+        "live": performance.live(),
     }
     return render(request, "monitoring.html", context)
 

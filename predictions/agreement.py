@@ -72,12 +72,13 @@ def compare(pairs: Pairs) -> Agreement:
         mean_distance=float(np.abs(differences).mean()),
         histogram={"edges": _BINS.round(3).tolist(), "counts": shares.tolist()},
         outcome_count=int(known.sum()),
-        logged=_quality(labels, pairs.logged[known], pairs.logged_verdicts[known]),
-        shadow=_quality(labels, pairs.shadow[known], pairs.shadow_verdicts[known]),
+        logged=quality(labels, pairs.logged[known], pairs.logged_verdicts[known]),
+        shadow=quality(labels, pairs.shadow[known], pairs.shadow_verdicts[known]),
     )
 
 
-def _quality(labels: NDArray[np.bool_], probabilities: Numbers, verdicts: NDArray[np.bool_]) -> Quality | None:
+def quality(labels: NDArray[np.bool_], probabilities: Numbers, verdicts: NDArray[np.bool_]) -> Quality | None:
+    """How right n answers were, each argument (n,); None of none."""
     if not len(labels):
         return None
     right = np.clip(np.where(labels, probabilities, 1 - probabilities), _CLIP, 1)

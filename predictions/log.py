@@ -1,6 +1,7 @@
 """The prediction log: appended to a Redis stream at once, drained into Postgres, trimmed only when committed."""
 
 import logging
+import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -47,6 +48,8 @@ for place = 1, #ARGV, 2 do
 end
 if shared > 0 then redis.call('DECRBY', KEYS[2], shared) end
 """
+# So long (seconds) no look at a stream that is away takes.
+_OUTDATED = 15.0
 #: What an entry can be blamed for. A service that is away, full or shutting down says something else.
 _OWN_FAULT = (DataError, IntegrityError, ValueError)
 # How far (milliseconds) before and after its own time a prediction can stand in the stream, by two clocks.
@@ -113,15 +116,30 @@ class _Level:
     def __init__(self) -> None:
         self._why_not = ""
         self._looked_at = 0.0
+        self._lock = threading.Lock()
 
     @contextmanager
     def watched(self) -> Iterator[None]:
         """Write to the stream in the body; raises _Refusing when it is not to be asked."""
+        # While one looks, the others go by what was found before, if that was lately.
+        if self._age() > 1 and self._lock.acquire(blocking=self._age() > _OUTDATED):
+            try:
+                if self._age() > 1:
+                    with self._noting():
+                        self._note(f"{LONGEST_BACKLOG} entries wait" if backlog() >= LONGEST_BACKLOG else "")
+            finally:
+                self._lock.release()
+        if self._why_not:
+            raise _Refusing(self._why_not)
+        with self._noting():
+            yield
+
+    def _age(self) -> float:
+        return time.monotonic() - self._looked_at
+
+    @contextmanager
+    def _noting(self) -> Iterator[None]:
         try:
-            if time.monotonic() - self._looked_at > 1:
-                self._note(f"{LONGEST_BACKLOG} entries wait" if backlog() >= LONGEST_BACKLOG else "")
-            if self._why_not:
-                raise _Refusing(self._why_not)
             yield
         except (RedisConnectionError, RedisTimeoutError) as error:
             self._note(f"it was away a moment ago: {error}")

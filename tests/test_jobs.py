@@ -5,6 +5,7 @@ import time
 from datetime import timedelta
 
 import pytest
+from celery import current_app
 from django.core.exceptions import ImproperlyConfigured
 from django.db import connection, transaction
 from django.utils import timezone
@@ -85,6 +86,26 @@ def test_a_job_that_runs_answers_for_its_queue(job: Dataset, monkeypatch: pytest
         _until(lambda: redis.client().exists("canary:default"))
 
     assert "default" not in canary.silent_queues()
+
+
+def test_within_a_worker_it_answers_for_all_its_queues(job: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(jobs, "RENEWAL_SECONDS", 0.02)
+    monkeypatch.setattr(current_app.amqp.queues, "_consume_from", None)
+
+    @current_app.task
+    def run() -> list[str]:
+        with job.running():
+            _until(lambda: redis.client().exists("canary:scoring"))
+        return canary.silent_queues()
+
+    current_app.amqp.queues.select(["default", "scoring"])
+    try:
+        silent = run.apply().get()
+    finally:
+        current_app.tasks.pop(run.name)
+
+    assert {"default", "scoring"}.isdisjoint(silent)
+    assert "training" in silent
 
 
 def test_a_cancelled_job_stops_at_its_next_report(job: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,10 +2,10 @@
 
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
 from typing import Any
 from uuid import UUID
 
@@ -399,13 +399,15 @@ class TestStream:
             asked.append(commands)
             raise RedisConnectionError
 
+        clock = 100.0
+        monkeypatch.setattr(log, "time", SimpleNamespace(monotonic=lambda: clock))
         with monkeypatch.context() as without:
             without.setattr(redis, "ask", away)
             for _ in range(5):
                 log.append([entry()])
 
         assert (len(asked), Prediction.objects.count()) == (1, 5)
-        time.sleep(1.1)
+        clock += 1.1
         log.append([entry()])
         assert log.backlog() == 1
 

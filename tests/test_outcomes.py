@@ -13,8 +13,9 @@ from django.test import Client
 from rest_framework.test import APIClient
 
 from ingestion import table
+from monitoring import metrics, performance
 from predictions import log, outcomes, services, shadow
-from predictions.models import Outcome
+from predictions.models import Outcome, Prediction
 from tests.people import OWEN
 from titanic_site.lib.errors import Conflict
 from training import registry
@@ -271,3 +272,33 @@ def test_a_body_that_is_no_object_is_refused(api: APIClient, asked: str, body: b
 
     assert answer.status_code == 400
     assert answer.json()["errors"]
+
+
+def test_they_feed_the_champion_s_live_performance(api: APIClient, client: Client, champion: ModelVersion) -> None:
+    given = [api.post("/api/v1/predictions/", {**OWEN, "age": age}, format="json").json() for age in range(20, 30)]
+    log.drain()
+    assert "None of the latest outcomes" in client.get("/monitoring/").text
+    # One of another time, which is not the champion's.
+    Prediction.objects.filter(pk=given[0]["id"]).update(model_version=77)
+    for number, answer in enumerate(given):
+        outcomes.record(UUID(answer["id"]), survived=answer["survived"] ^ (number == 1), by=None)
+    rest = given[1:]
+    brier = sum((one["probability"] - (one["survived"] ^ (one is given[1]))) ** 2 for one in rest) / 9
+
+    found = performance.live()
+
+    assert found is not None
+    assert (found.version, found.count, found.is_enough) == (champion, 9, False)
+    assert found.quality is not None
+    assert (found.quality.accuracy, found.quality.brier) == (pytest.approx(8 / 9), pytest.approx(brier))
+    assert f"<dd>{8 / 9:.3f}</dd>" in client.get("/monitoring/").text
+    metrics._cache._made_at = -metrics._cache.seconds
+    figures = client.get("/metrics").text
+    assert "titanic_live_outcomes 9.0" in figures
+    assert f"titanic_live_accuracy {8 / 9}"[:30] in figures
+    assert "titanic_live_brier_score 0." in figures
+
+
+def test_without_a_champion_there_is_no_live_performance(client: Client, transactional_db: None) -> None:
+    assert performance.live() is None
+    assert client.get("/monitoring/").status_code == 200

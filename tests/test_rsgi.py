@@ -94,7 +94,8 @@ def test_a_file_beyond_the_limit_is_refused_before_it_comes(web: Web) -> None:
 def test_who_must_wait_for_others_uploads_is_not_taken_for_slow(web: Web) -> None:
     table = b"pclass,sex\r\n" + b"1,female\r\n" * 1_200_000
     # All that read uploads, in each process, are kept waiting until they are told that they are slow.
-    slow = [web.begin("/api/v1/scoring-jobs/", size=LARGE, body=PART, **MULTIPART) for _ in range(12)]
+    begun = PART + b" " * 200_000
+    slow = [web.begin("/api/v1/scoring-jobs/", size=LARGE, body=begun, **MULTIPART) for _ in range(12)]
 
     with web.client() as client:
         client.timeout = 90
@@ -124,8 +125,9 @@ def test_a_body_in_chunks_is_a_body(web: Web) -> None:
         assert found.json()["probability"] == client.post("/api/v1/predictions/", json=CAST[0]).json()["probability"]
 
 
-def test_chunks_without_end_are_refused(web: Web) -> None:
-    talk = web.begin("/api/v1/predictions/")
+@pytest.mark.parametrize("headers", [{}, {"size": 5, "Transfer-Encoding": "chunked"}], ids=["chunked", "and of a size"])
+def test_chunks_without_end_are_refused(web: Web, headers: dict[str, Any]) -> None:
+    talk = web.begin("/api/v1/predictions/", **headers)
     for _ in range(11):
         talk.sendall(b"100000\r\n" + b" " * 1024**2 + b"\r\n")
 

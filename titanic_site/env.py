@@ -166,9 +166,9 @@ def _database(url: str) -> dict[str, Any]:
         raise SettingError(f"Setting DATABASE_URL cannot be read: {hint}") from error
     if config["ENGINE"] != "django.db.backends.postgresql" or not config["NAME"]:
         raise SettingError(f"Setting DATABASE_URL does not name a PostgreSQL database: {hint}")
-    # A server that is gone without a word is noticed in ten seconds, not in the kernel's quarter of an hour.
+    # A server that is gone without a word is noticed in twenty seconds, not in the kernel's quarter of an hour.
     patience = {
-        "connect_timeout": 5, "tcp_user_timeout": 10_000,
+        "connect_timeout": 5, "tcp_user_timeout": 20_000,
         "keepalives_idle": 5, "keepalives_interval": 2, "keepalives_count": 3,
     }  # fmt: skip
     config["OPTIONS"] = patience | config.get("OPTIONS", {})

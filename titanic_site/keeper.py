@@ -54,14 +54,20 @@ def end_with_parent(stop_signal: int) -> None:
 def _sync(directory: str) -> None:
     while True:
         time.sleep(_SYNC_SECONDS)
-        # A file may go while it is looked at.
-        with suppress(FileNotFoundError):
+        try:
             for entry in os.scandir(directory):
                 file = os.open(entry.path, os.O_RDONLY)
                 try:
                     os.fsync(file)
                 finally:
                     os.close(file)
+        except FileNotFoundError:
+            # A file may go while it is looked at.
+            continue
+        except OSError as error:
+            # A full disk has no room for this either.
+            with suppress(OSError):
+                sys.stderr.write(f"cannot bring {directory} to the disk: {error}\n")
 
 
 def _stop_when_unused(*, users: str, server: subprocess.Popen[bytes], stop_signal: int) -> None:

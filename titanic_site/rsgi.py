@@ -64,8 +64,8 @@ _LARGE = 1024**2
 
 # Python runs one at a time; the others wait for the database, for Redis, or for the model.
 _work = ThreadPoolExecutor(3, "work")
-# What is as slow as a client or a disk.
-_large = ThreadPoolExecutor(4, "large")
+# What is as slow as a client, or as a disk.
+_large, _downloads = ThreadPoolExecutor(4, "large"), ThreadPoolExecutor(2, "downloads")
 
 _handler = WSGIHandler()
 _desk = together.Desk()
@@ -78,13 +78,14 @@ async def application(scope: Scope, protocol: HTTPProtocol) -> None:
     """Answer one request."""
     environ = _environ(scope)
     try:
-        size = int(environ.get("CONTENT_LENGTH") or 0)
+        # Of a body in chunks nobody knows how long it is.
+        size = 0 if "HTTP_TRANSFER_ENCODING" in environ else int(environ.get("CONTENT_LENGTH") or 0)
         # What is around a file in its form is less than this.
         if size > settings.LARGEST_UPLOAD + _UPLOAD:
             _refuse(protocol, file_too_large(), path=scope.path)
             return
         if size > _UPLOAD:
-            arriving = _Arriving(aiter(protocol), size=size)
+            arriving = await _begun(protocol, size=size)
             environ["wsgi.input"] = io.BufferedReader(arriving, 64 * 1024)
             await _answer(protocol, environ, pool=_large, deadline=None)
             return
@@ -124,7 +125,7 @@ async def _whole(protocol: HTTPProtocol, *, size: int) -> IO[bytes]:
                     if body.tell() > _UPLOAD:
                         raise body_too_large()
                     ends += not piece
-                # granian ends each body with an empty piece, and one that breaks off with two.
+                # granian ends each body with an empty piece, and with two one that breaks off, or has trailers.
                 if ends > 1:
                     raise IncompleteBody
     except TimeoutError as late:
@@ -134,13 +135,23 @@ async def _whole(protocol: HTTPProtocol, *, size: int) -> IO[bytes]:
     return body
 
 
+async def _begun(protocol: HTTPProtocol, *, size: int) -> "_Arriving":
+    """A large body of which something has come: who sends nothing takes no thread. Raises IncompleteBody."""
+    pieces = aiter(protocol)
+    try:
+        async with asyncio.timeout(PATIENCE):
+            return _Arriving(pieces, first=await anext(pieces), size=size)
+    except (TimeoutError, StopAsyncIteration) as late:
+        raise IncompleteBody from late
+
+
 class _Arriving(io.RawIOBase):
     """A body of `size` bytes on its way, for a thread to read; one that stops coming raises OSError."""
 
-    def __init__(self, pieces: AsyncIterator[bytes], *, size: int) -> None:
-        self._pieces, self._size, self._missing = pieces, size, size
+    def __init__(self, pieces: AsyncIterator[bytes], *, first: bytes, size: int) -> None:
+        self._pieces, self._size, self._missing = pieces, size, size - len(first)
         self._loop = asyncio.get_running_loop()
-        self._piece = memoryview(b"")
+        self._piece = memoryview(first)
         self._began = 0.0
 
     def readable(self) -> bool:
@@ -189,7 +200,7 @@ async def _answer(
         protocol.response_bytes(status, headers, content)
         return
     # A stream sent piece by piece would wait in memory for whoever reads slowly: granian's channel has no end.
-    file = await loop.run_in_executor(_large, _kept, rest)
+    file = await loop.run_in_executor(_downloads, _kept, rest)
     # By then the server has opened it for itself.
     loop.call_later(PATIENCE, file.close)
     with suppress(ProtocolError):

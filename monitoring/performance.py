@@ -1,0 +1,50 @@
+"""How right the champion is on what really happened."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from django.db import connection
+
+from predictions.agreement import FEWEST_OUTCOMES, Quality, quality
+from predictions.models import Outcome, Prediction
+from training.models import ModelVersion
+
+#: So many of the latest outcomes, whichever model answered, are looked at: a scrape waits for them.
+WINDOW = 5_000
+
+
+@dataclass(frozen=True)
+class Live:
+    """A model's figures on those of the latest outcomes that are of its answers; None where there is none."""
+
+    version: ModelVersion
+    count: int
+    quality: Quality | None
+
+    @property
+    def is_enough(self) -> bool:
+        """Whether there are outcomes enough for the figures to say something."""
+        return self.count >= FEWEST_OUTCOMES
+
+
+def live() -> Live | None:
+    """The champion's live performance; None without a champion."""
+    champion = ModelVersion.objects.champion()
+    if champion is None:
+        return None
+    with connection.cursor() as cursor:
+        cursor.execute(_KNOWN, [WINDOW, champion.version])
+        rows = cursor.fetchall()
+    if not rows:
+        return Live(champion, 0, None)
+    labels, probabilities, verdicts = (np.array(column) for column in zip(*rows, strict=True))
+    return Live(champion, len(rows), quality(labels, probabilities, verdicts))
+
+
+# Ids are ordered by time. Each is looked up by itself: a join may be planned as a scan of every month of the log.
+_KNOWN = f"""
+    SELECT o.survived, p.probability, p.survived
+      FROM (SELECT * FROM {Outcome._meta.db_table} ORDER BY prediction_id DESC LIMIT %s) o
+           CROSS JOIN LATERAL (SELECT * FROM {Prediction._meta.db_table} WHERE id = o.prediction_id LIMIT 1) p
+     WHERE p.model_version = %s
+"""
