@@ -2,7 +2,6 @@
 
 import time
 from collections.abc import Callable
-from http import HTTPStatus
 
 from django.http import HttpRequest, HttpResponse
 
@@ -29,8 +28,7 @@ class RequestMetrics:
             REQUESTS.labels(view, method, status).observe(time.perf_counter() - started)
 
         later: Later | None = request.META.get(LATER)
-        if later is not None and later.asked and response.status_code < HTTPStatus.BAD_REQUEST:
-            # Its content is still to be made.
+        if later is not None and later.is_left(response.status_code):
             later.count = count
         else:
             count(response.status_code)

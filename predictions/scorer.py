@@ -19,7 +19,7 @@ from features.definition import FEATURES, Matrix, derive
 from ingestion.contract import Columns
 from ingestion.passenger import to_columns
 from predictions import refusals
-from titanic_site.lib.errors import Unavailable
+from titanic_site.lib.errors import Unavailable, away
 from training import registry
 from training.artifact import Artifact, ArtifactError
 from training.models import ModelVersion
@@ -109,7 +109,7 @@ class _Seat:
 
     def _why_not(self) -> str:
         if self._is_unknown:
-            return _("A service is away for the moment. Try again in a few seconds.")
+            return away().message
         if self._refusal is None:
             return _("No model is in charge yet. Train one: python manage.py train.")
         told = {"version": self._refusal.version, "reason": self._refusal.reason}

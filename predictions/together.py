@@ -4,6 +4,7 @@ import logging
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from http import HTTPStatus
 from threading import Condition
 from typing import Any, NamedTuple
 
@@ -46,6 +47,10 @@ class Later:
     asked: Asked | None = None
     #: Told the answer's status, by whoever counts requests.
     count: Callable[[int], object] = lambda _status: None
+
+    def is_left(self, status: int) -> bool:
+        """Whether a response of this status has its content still to be made."""
+        return self.asked is not None and status < HTTPStatus.BAD_REQUEST
 
 
 def answered(request: Request, asked: Asked, *, status: int = 200) -> HttpResponse:

@@ -16,7 +16,6 @@ from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from functools import partial
-from http import HTTPStatus
 from typing import IO, Any, Final
 
 import django
@@ -218,7 +217,7 @@ def _work_off(
         # What nobody waits for any more is not begun.
         if not is_over():
             response = _respond(environ)
-            if later is not None and later.asked and response[0][0] < HTTPStatus.BAD_REQUEST:
+            if later is not None and later.is_left(response[0][0]):
                 _desk.leave(later, partial(_complete, tell, response[0], later), is_over)
             else:
                 tell(response)

@@ -120,6 +120,11 @@ def file_too_large() -> TooLarge:
     return TooLarge(_("The file is larger than %(most)s MB. Split it.") % {"most": most}, field="file")
 
 
+def away() -> Unavailable:
+    """What is said where a service does not answer."""
+    return Unavailable(_("A service is away for the moment. Try again in a few seconds."))
+
+
 def as_refusal(error: Exception) -> TitanicError | None:
     """The error as one of ours: a service that is away is Unavailable; what is nobody's to mend is None."""
     if isinstance(error, TitanicError):
@@ -134,7 +139,7 @@ def as_refusal(error: Exception) -> TitanicError | None:
         return TooLong()
     if isinstance(error, (OperationalError, InterfaceError, *RedisAway)):
         logger.warning("a service is away: %s", error)
-        return Unavailable(_("A service is away for the moment. Try again in a few seconds."))
+        return away()
     return None
 
 
