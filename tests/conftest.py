@@ -1,6 +1,7 @@
 """What all tests share: a clean Redis, a loaded sample, a champion, a client with a token."""
 
-from collections.abc import Callable
+import socket
+from collections.abc import Callable, Iterator
 from io import StringIO
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,8 @@ from django.conf import settings
 from django.core.files.uploadedfile import SimpleUploadedFile
 from django.core.management import call_command
 from django.utils import translation
+from gcp_storage_emulator.server import create_server
+from google.cloud import storage
 from rest_framework.test import APIClient
 
 from ingestion import services as ingestion_services
@@ -101,3 +104,31 @@ def sample() -> str:
 def sample_path() -> Path:
     """Where the sample lies."""
     return SAMPLE
+
+
+@pytest.fixture(scope="session")
+def _emulator() -> Iterator[str]:
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    with create_server("127.0.0.1", port, in_memory=True, default_bucket="ship"):
+        yield f"http://127.0.0.1:{port}"
+
+
+@pytest.fixture
+def ship(_emulator: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[storage.Bucket]:
+    """A bucket in the emulator, as Google's own client sees it."""
+    monkeypatch.setenv("STORAGE_EMULATOR_HOST", _emulator)
+    client = storage.Client(project="test")
+    found = client.bucket("ship")
+    yield found
+    for blob in client.list_blobs("ship"):
+        blob.delete()
+    client.close()
+
+
+@pytest.fixture
+def ship_as_storage(ship: storage.Bucket, settings: Any) -> storage.Bucket:
+    """The same as the place where the installation keeps its files."""
+    kept = {"BACKEND": "titanic_site.lib.bucket.Bucket", "OPTIONS": {"bucket_name": ship.name}}
+    settings.STORAGES = {**settings.STORAGES, "default": kept}
+    return ship

@@ -64,7 +64,7 @@ def test_every_setting_is_in_the_example(tmp_path: Path) -> None:
     [
         ("PORT", "eighty"), ("PORT", "99999"), ("WEB_WORKERS", "0"), ("DEBUG", "perhaps"), ("DRIFT_BACKEND", "magic"),
         ("LOG_FORMAT", "xml"), ("THROTTLE_PREDICT", "fast"), ("DATABASE_URL", "postgres://x"), ("REDIS_URL", "redis://x"),
-        ("CSRF_TRUSTED_ORIGINS", "example.org"), ("EMAIL_URL", "nonsense://"),
+        ("CSRF_TRUSTED_ORIGINS", "example.org"), ("ARTIFACT_BUCKET", "gs://ship"), ("EMAIL_URL", "nonsense://"),
         ("ALERT_WEBHOOK_URL", "example.org/hook"), ("ALERT_WEBHOOK_URL", "http://[::1"),
     ],
 )  # fmt: skip

@@ -34,9 +34,10 @@ from rest_framework.test import APIClient
 from ingestion import partitions, services, sources
 from ingestion.loading import Loader
 from ingestion.models import Dataset, Passenger, RefusedRow, RowProblem, Source
-from ingestion.transports import bucket, network, sink
+from ingestion.transports import bucket, sink
 from tests.people import CAST, ELISABETH, HEADER, JAMES, OWEN, csv_line, table
 from titanic_site import pipeline
+from titanic_site.lib import network
 from titanic_site.lib.errors import TitanicError
 from titanic_site.lib.jobs import State
 

@@ -1,15 +1,12 @@
 """Sources: looked at on schedule, each version of an object loaded once, all the way to the gate's verdict."""
 
 import json
-import socket
 import threading
-from collections.abc import Iterator
 from datetime import timedelta
 from typing import Any
 
 import pytest
 from django.db import connection
-from gcp_storage_emulator.server import create_server
 from google.cloud import storage
 
 from features.models import FeatureBatch
@@ -23,18 +20,6 @@ from titanic_site.lib.jobs import State
 from training.models import ModelVersion
 
 pytestmark = pytest.mark.django_db(transaction=True)
-
-
-@pytest.fixture
-def bucket(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
-    """A bucket in the emulator, as Google's own client sees it."""
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
-    with create_server("127.0.0.1", port, in_memory=True, default_bucket="ship"):
-        monkeypatch.setenv("STORAGE_EMULATOR_HOST", f"http://127.0.0.1:{port}")
-        client = storage.Client(project="test")
-        yield client.bucket("ship")
-        client.close()
 
 
 def source(uri: str, **terms: Any) -> Source:
@@ -54,14 +39,14 @@ def row_counts() -> list[int | None]:
     return list(Dataset.objects.order_by("pk").values_list("row_count", flat=True))
 
 
-def test_each_generation_of_an_object_is_loaded_once(bucket: Any) -> None:
+def test_each_generation_of_an_object_is_loaded_once(ship: storage.Bucket) -> None:
     made = source("gs://ship/people.csv")
-    bucket.blob("people.csv").upload_from_string(table(OWEN))
+    ship.blob("people.csv").upload_from_string(table(OWEN))
 
     run_schedule(made)
     run_schedule(made)
     first = row_counts()
-    bucket.blob("people.csv").upload_from_string(table(OWEN, JAMES))
+    ship.blob("people.csv").upload_from_string(table(OWEN, JAMES))
     run_schedule(made)
     run_schedule(made)
 
@@ -71,9 +56,9 @@ def test_each_generation_of_an_object_is_loaded_once(bucket: Any) -> None:
     assert Dataset.objects.succeeded().count() == 2
 
 
-def test_an_unchanged_object_costs_one_call(bucket: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_unchanged_object_costs_one_call(ship: storage.Bucket, monkeypatch: pytest.MonkeyPatch) -> None:
     made = source("gs://ship/people.csv")
-    bucket.blob("people.csv").upload_from_string(table(OWEN))
+    ship.blob("people.csv").upload_from_string(table(OWEN))
     run_schedule(made)
     calls = []
     send = storage._http.Connection.api_request
@@ -87,20 +72,20 @@ def test_an_unchanged_object_costs_one_call(bucket: Any, monkeypatch: pytest.Mon
     assert row_counts() == [1]
 
 
-def test_the_same_bytes_under_a_new_generation_make_no_second_dataset(bucket: Any) -> None:
+def test_the_same_bytes_under_a_new_generation_make_no_second_dataset(ship: storage.Bucket) -> None:
     made = source("gs://ship/people.csv")
     for _ in range(2):
-        bucket.blob("people.csv").upload_from_string(table(OWEN))
+        ship.blob("people.csv").upload_from_string(table(OWEN))
         run_schedule(made)
 
     assert row_counts() == [1]
 
 
-def test_of_a_prefix_every_object_is_loaded(bucket: Any) -> None:
+def test_of_a_prefix_every_object_is_loaded(ship: storage.Bucket) -> None:
     made = source("gs://ship/2026/*")
-    bucket.blob("2026/a.csv").upload_from_string(table(OWEN))
-    bucket.blob("2026/b.csv").upload_from_string(table(OWEN, JAMES))
-    bucket.blob("elsewhere.csv").upload_from_string(table(ELISABETH))
+    ship.blob("2026/a.csv").upload_from_string(table(OWEN))
+    ship.blob("2026/b.csv").upload_from_string(table(OWEN, JAMES))
+    ship.blob("elsewhere.csv").upload_from_string(table(ELISABETH))
 
     run_schedule(made)
 
@@ -108,9 +93,9 @@ def test_of_a_prefix_every_object_is_loaded(bucket: Any) -> None:
     assert list(Dataset.objects.order_by("pk").values_list("name", flat=True)) == ["a.csv", "b.csv"]
 
 
-def test_a_new_table_on_schedule_leads_to_a_verdict_without_a_hand(bucket: Any, sample: str) -> None:
+def test_a_new_table_on_schedule_leads_to_a_verdict_without_a_hand(ship: storage.Bucket, sample: str) -> None:
     made = source("gs://ship/titanic.csv", has_label=True)
-    bucket.blob("titanic.csv").upload_from_string(sample)
+    ship.blob("titanic.csv").upload_from_string(sample)
 
     run_schedule(made)
 
@@ -121,14 +106,14 @@ def test_a_new_table_on_schedule_leads_to_a_verdict_without_a_hand(bucket: Any, 
     assert version.stage == "champion"
 
 
-def test_a_table_that_the_contract_refused_is_not_fetched_again_on_the_same_terms(bucket: Any) -> None:
+def test_a_table_that_the_contract_refused_is_not_fetched_again_on_the_same_terms(ship: storage.Bucket) -> None:
     made = source("gs://ship/people.csv")
-    bucket.blob("people.csv").upload_from_string(table({**OWEN, "age": -1}))
+    ship.blob("people.csv").upload_from_string(table({**OWEN, "age": -1}))
     run_schedule(made)
     run_schedule(made)
     refused = Dataset.objects.count()
 
-    bucket.blob("people.csv").upload_from_string(table({**OWEN, "age": -1}, JAMES))
+    ship.blob("people.csv").upload_from_string(table({**OWEN, "age": -1}, JAMES))
     made.largest_problem_share = 0.5
     sources.save(made, every=None, is_enabled=True)
     run_schedule(made)
@@ -137,7 +122,7 @@ def test_a_table_that_the_contract_refused_is_not_fetched_again_on_the_same_term
     assert [dataset.state for dataset in Dataset.objects.order_by("pk")] == [State.FAILED, State.SUCCEEDED]
 
 
-def test_what_cannot_be_seen_stands_on_the_source(bucket: Any) -> None:
+def test_what_cannot_be_seen_stands_on_the_source(ship: storage.Bucket) -> None:
     made = source("gs://ship/nowhere.csv")
 
     with pytest.raises(TitanicError):
@@ -149,10 +134,10 @@ def test_what_cannot_be_seen_stands_on_the_source(bucket: Any) -> None:
     assert not Dataset.objects.exists()
 
 
-def test_of_two_workers_on_one_source_one_wins(bucket: Any) -> None:
+def test_of_two_workers_on_one_source_one_wins(ship: storage.Bucket) -> None:
     made = source("gs://ship/people.csv")
     lines = [csv_line(number, OWEN) for number in range(1, 5000)]
-    bucket.blob("people.csv").upload_from_string("\n".join([HEADER, *lines, ""]))
+    ship.blob("people.csv").upload_from_string("\n".join([HEADER, *lines, ""]))
     barrier = threading.Barrier(2)
 
     def work() -> None:
@@ -170,10 +155,10 @@ def test_of_two_workers_on_one_source_one_wins(bucket: Any) -> None:
     assert Dataset.objects.get().state == State.SUCCEEDED
 
 
-def test_a_column_may_have_another_heading(bucket: Any) -> None:
+def test_a_column_may_have_another_heading(ship: storage.Bucket) -> None:
     made = source("gs://ship/people.csv", headings={"pclass": "Ticket class", "sex": "gender"})
     text = table(OWEN).replace("Pclass", "Ticket Class").replace("Sex", "Gender")
-    bucket.blob("people.csv").upload_from_string(text)
+    ship.blob("people.csv").upload_from_string(text)
 
     run_schedule(made)
 

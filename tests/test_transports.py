@@ -16,13 +16,13 @@ import pytest
 import trustme
 from django.conf import settings
 from django.db import connection
-from gcp_storage_emulator.server import create_server
 from google.cloud import storage
 from psycopg2 import extensions
 
 from ingestion import transports
-from ingestion.transports import Found, SourceError, bucket, local, network, postgres, sink, web
+from ingestion.transports import Found, SourceError, bucket, local, postgres, sink, web
 from tests.servers import Answer, Server, drip, hang, hang_after, reply, serving
+from titanic_site.lib import network
 
 BODY = b"PassengerId,Name\n" + b"1,Elisabeth\n" * 20_000
 HALF = len(BODY) // 2
@@ -234,26 +234,6 @@ class TestLocal:
 
 def _with_source(uri: str) -> Any:
     return replace(settings.ENV, source_uri=uri)
-
-
-@pytest.fixture(scope="session")
-def _emulator() -> Iterator[str]:
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
-    with create_server("127.0.0.1", port, in_memory=True, default_bucket="ship"):
-        yield f"http://127.0.0.1:{port}"
-
-
-@pytest.fixture
-def ship(_emulator: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[storage.Bucket]:
-    """A bucket in the emulator."""
-    monkeypatch.setenv("STORAGE_EMULATOR_HOST", _emulator)
-    client = storage.Client(project="test")
-    found = client.bucket("ship")
-    yield found
-    for blob in client.list_blobs("ship"):
-        blob.delete()
-    client.close()
 
 
 @pytest.fixture

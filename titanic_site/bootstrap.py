@@ -27,6 +27,11 @@ def credentials_path() -> Path:
 
 def bootstrap(*, say: Callable[[str], Any]) -> ModelVersion:
     """Bring a new installation to its first champion, telling each step; raises TitanicError."""
+    if settings.ENV.artifact_bucket:
+        # The client takes a second to import.
+        from titanic_site.lib.bucket import Bucket
+
+        Bucket().check()
     if _ensure_credentials():
         say(_("Admin and API token made: %(path)s") % {"path": credentials_path()})
     if created := schedules.create_missing():

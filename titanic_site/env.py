@@ -1,5 +1,6 @@
 """The environment, read once and checked: a wrong setting stops the start with a sentence that says how to mend it."""
 
+import re
 import secrets
 import sys
 from dataclasses import dataclass
@@ -17,6 +18,8 @@ BASE_DIR = Path(__file__).resolve().parent.parent
 _ANYWHERE = {"0.0.0.0", "::"}  # noqa: S104
 LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1", "[::1]"})
 _LARGEST_PORT = 65535
+# https://cloud.google.com/storage/docs/buckets#naming
+_BUCKET = re.compile(r"[a-z0-9][a-z0-9._-]{1,220}[a-z0-9]")
 
 T = TypeVar("T")
 
@@ -95,7 +98,7 @@ def _environment(env: Env) -> Environment:
         throttle_predict=_rate(env, "THROTTLE_PREDICT"),
         throttle_anon=_rate(env, "THROTTLE_ANON"),
         source_uri=_text(env, "SOURCE_URI", str(BASE_DIR / "ingestion/sample/titanic.csv")),
-        artifact_bucket=_text(env, "ARTIFACT_BUCKET"),
+        artifact_bucket=_bucket(_text(env, "ARTIFACT_BUCKET")),
         dask_scheduler=_text(env, "DASK_SCHEDULER"),
         auto_promote=_flag(env, "AUTO_PROMOTE", default=True),
         drift_backend=_one_of(env, "DRIFT_BACKEND", ("alibi", "scipy")),
@@ -137,6 +140,12 @@ def _rate(env: Env, name: str) -> str | None:
     if not (count.isascii() and count.isdigit() and int(count) > 0 and period in {"s", "m", "h", "d"}):
         raise SettingError(f'Setting {name} is "{text}": write a number, a slash and s, m, h or d, such as 100/s.')
     return text
+
+
+def _bucket(name: str) -> str:
+    if name and not _BUCKET.fullmatch(name):
+        raise SettingError(f'Setting ARTIFACT_BUCKET is "{name}": write the name alone, without gs:// and folders.')
+    return name
 
 
 def _origin(text: str) -> str:

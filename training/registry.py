@@ -14,7 +14,7 @@ from django.db.models import Max
 from django.utils.translation import gettext as _
 
 from features.definition import VERSION
-from titanic_site.lib.errors import Conflict
+from titanic_site.lib.errors import Conflict, Unavailable
 from training import gate
 from training.artifact import Artifact, ArtifactError
 from training.examples import Examples
@@ -45,6 +45,8 @@ def load(version: ModelVersion) -> Artifact:
             data = file.read()
     except OSError as error:
         raise ArtifactError(f"its file cannot be read: {error.strerror}") from error
+    except Unavailable as error:
+        raise ArtifactError(f"its file cannot be read: {error.message}") from error
     return Artifact.load(data, golden=version.golden_rows, sha256=version.sha256)
 
 

@@ -3,20 +3,18 @@
 Credentials are the environment's: a service account's file, workload identity, or none for an emulator.
 """
 
-import os
 import re
 from base64 import b64encode
-from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import AbstractContextManager, closing
 from time import monotonic
 from typing import IO, Any
 
 from django.utils.translation import gettext as _
 
-from ingestion.transports import network
 from ingestion.transports.errors import SourceError
 from ingestion.transports.found import Found, Report
 from ingestion.transports.sink import Sink, refuse_too_large
+from titanic_site.lib import google, network
 
 #: How long is tried without one byte moving.
 DEADLINE_SECONDS = 60.0
@@ -35,7 +33,7 @@ def look(uri: str, *, is_operator: bool) -> list[Found]:
     """The object, or every object whose name begins with the prefix, by one call for metadata."""
     check(uri, is_operator=is_operator)
     bucket, name = _parts(uri)
-    with _explained(uri), closing(_client()) as client:
+    with _explained(uri), closing(google.client()) as client:
         blobs = _listed(client, bucket, name[:-1]) if name.endswith("*") else _named(client, bucket, name)
     if not blobs:
         message = _("There is no object at %(uri)s, or no such bucket. Check bucket and name.")
@@ -47,7 +45,7 @@ def fetch(found: Found, into: IO[bytes], *, report: Report, is_operator: bool) -
     """Download the generation that was found as it is stored, and compare its checksum."""
     bucket, name = _parts(found.uri)
     generation = int(found.version.removeprefix(_GENERATION)) if found.version else None
-    with _explained(found.uri), closing(_client()) as client:
+    with _explained(found.uri), closing(google.client()) as client:
         blobs = _named(client, bucket, name, generation)
         if not blobs:
             raise _gone(found.uri)
@@ -100,14 +98,6 @@ def _parts(uri: str) -> tuple[str, str]:
     return address["bucket"], address["name"]
 
 
-def _client() -> Any:
-    from google.cloud import storage
-
-    # The client would ask for the bucket's own metadata in a thread, for traces that nobody collects.
-    os.environ.setdefault("DISABLE_GCS_PYTHON_CLIENT_OTEL_BUCKET_METADATA", "true")
-    return storage.Client(project=None)
-
-
 def _listed(client: Any, bucket: str, prefix: str) -> list[Any]:
     from google.api_core.exceptions import NotFound
 
@@ -143,52 +133,8 @@ def _retry(sink: Sink | None = None) -> Any:
     )
 
 
-@contextmanager
-def _explained(uri: str) -> Iterator[None]:
-    """Turn the client's errors into one sentence."""
-    import requests
-    import urllib3
-    from google.api_core.exceptions import GoogleAPIError
-    from google.auth.exceptions import GoogleAuthError
-
-    try:
-        yield
-    except GoogleAPIError as error:
-        raise _refusal(uri, error) from error
-    except GoogleAuthError as error:
-        raise _credentials(uri, error) from error
-    except (requests.RequestException, urllib3.exceptions.HTTPError, ConnectionError) as error:
-        raise _unreachable(uri, error) from error
-
-
-def _refusal(uri: str, error: Exception) -> SourceError:
-    from google.api_core import exceptions as api
-
-    answer = error.cause if isinstance(error, api.RetryError) else error
-    if not isinstance(answer, api.GoogleAPICallError):
-        return _unreachable(uri, error)
-    if isinstance(answer, api.NotFound):
-        return _gone(uri)
-    if isinstance(answer, (api.Forbidden, api.Unauthorized)):
-        message = _("Google Cloud does not show %(uri)s to these credentials. Grant them “Storage Object Viewer”.")
-        return SourceError(message % {"uri": uri})
-    message = _("Google Cloud Storage answers %(status)s for %(uri)s. Try again later.")
-    return SourceError(message % {"uri": uri, "status": int(answer.code or 0)})
-
-
-def _credentials(uri: str, error: Exception) -> SourceError:
-    from google.auth.exceptions import TransportError
-
-    if isinstance(error, TransportError):
-        return _unreachable(uri, error)
-    message = _("There are no usable Google Cloud credentials: %(reason)s. Set GOOGLE_APPLICATION_CREDENTIALS.")
-    reason = str(error.args[0] if error.args else error).partition("\n")[0].partition(". ")[0][:200].rstrip(".")
-    return SourceError(message % {"reason": reason})
-
-
-def _unreachable(uri: str, error: BaseException) -> SourceError:
-    message = _("%(uri)s cannot be reached: %(reason)s. Check the network and try again.")
-    return SourceError(message % {"uri": uri, "reason": network.why(error)})
+def _explained(uri: str) -> AbstractContextManager[None]:
+    return google.explained(uri, role="Storage Object Viewer", kind=SourceError, gone=_gone(uri))
 
 
 def _gone(uri: str) -> SourceError:

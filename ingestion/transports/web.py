@@ -19,10 +19,10 @@ from django.utils.translation import gettext as _
 from requests_hardened.ip_filter import InvalidIPAddress
 from requests_hardened.ip_filter_adapter import IPFilterAdapter
 
-from ingestion.transports import network
 from ingestion.transports.errors import SourceError
 from ingestion.transports.found import Found, Report
 from ingestion.transports.sink import BLOCK_BYTES, Sink, refuse_too_large
+from titanic_site.lib import network
 
 #: Seconds before a second, a third and a fourth try.
 PAUSES = (1.0, 2.0, 4.0)

@@ -1,0 +1,78 @@
+"""A bucket as Django's storage, for web processes and workers on more machines than one."""
+
+import errno
+import os
+from contextlib import AbstractContextManager
+from functools import cached_property
+from typing import Any
+
+from django.conf import settings
+from django.core.files import File
+from django.utils.translation import gettext as _
+from google.cloud.storage.retry import DEFAULT_RETRY
+from storages.backends.gcloud import GoogleCloudStorage
+
+from titanic_site.lib import google
+from titanic_site.lib.errors import Unavailable
+
+_SHORTLY = DEFAULT_RETRY.with_timeout(10.0)
+
+
+class Bucket(GoogleCloudStorage):  # type: ignore[misc]
+    """Files as objects of a bucket; every method raises Unavailable where that cannot be asked."""
+
+    def get_default_settings(self) -> dict[str, Any]:
+        """What is not among the storage's own options."""
+        return {
+            **super().get_default_settings(),
+            "bucket_name": settings.ENV.artifact_bucket,
+            "file_overwrite": False,
+            "max_memory_size": settings.FILE_UPLOAD_MAX_MEMORY_SIZE,
+        }
+
+    @cached_property
+    def client(self) -> Any:
+        """The client, made by whoever asks first: after the fork."""
+        return google.client()
+
+    def check(self) -> None:
+        """Raise Unavailable where the bucket cannot be read."""
+        with self._explained():
+            # Whoever may only handle objects may not ask for the bucket itself.
+            next(iter(self.client.list_blobs(self.bucket_name, max_results=1, retry=_SHORTLY)), None)
+
+    def exists(self, name: str) -> bool:
+        """Whether there is such an object."""
+        with self._explained():
+            return bool(super().exists(name))
+
+    def delete(self, name: str) -> None:
+        """Remove the object, if there is one."""
+        with self._explained():
+            super().delete(name)
+
+    def listdir(self, path: str) -> tuple[list[str], list[str]]:
+        """Names of what begins with the path, up to a slash and without."""
+        with self._explained():
+            folders, files = super().listdir(path)
+            return folders, files
+
+    def _open(self, name: str, mode: str = "rb") -> "File[Any]":
+        with self._explained():
+            try:
+                opened: Any = super()._open(name, mode)
+            except FileNotFoundError as error:
+                raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), name) from error
+            # It is fetched here, where it is known why that fails, and not when it is read.
+            opened.seek(0)
+            file: File[Any] = opened
+            return file
+
+    def _save(self, name: str, content: "File[Any]") -> str:
+        with self._explained():
+            return str(super()._save(name, content))
+
+    def _explained(self) -> AbstractContextManager[None]:
+        uri = f"gs://{self.bucket_name}"
+        gone = Unavailable(_("There is no bucket %(uri)s. Make it, or correct ARTIFACT_BUCKET.") % {"uri": uri})
+        return google.explained(uri, role="Storage Object Admin", kind=Unavailable, gone=gone)
