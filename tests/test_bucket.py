@@ -18,15 +18,14 @@ from rest_framework.test import APIClient
 from predictions import scorer, scoring
 from predictions.models import Prediction, ScoringJob
 from tests.people import CAST, ELISABETH, OWEN, table
+from tests.servers import hang, serving
 from titanic_site import bootstrap
-from titanic_site.lib import bucket
+from titanic_site.lib import bucket, network
 from titanic_site.lib.bucket import Bucket
 from titanic_site.lib.errors import Unavailable
 from training import registry
 from training.artifact import ArtifactError
 from training.models import ModelVersion
-
-PATIENCE = 0.3
 
 
 @pytest.fixture
@@ -35,8 +34,9 @@ def nobody(ship_as_storage: storage.Bucket, monkeypatch: pytest.MonkeyPatch) -> 
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     monkeypatch.setenv("STORAGE_EMULATOR_HOST", f"http://127.0.0.1:{port}")
-    monkeypatch.setattr(retry.DEFAULT_RETRY, "_timeout", PATIENCE)
-    monkeypatch.setattr(bucket, "_SHORTLY", retry.DEFAULT_RETRY)
+    monkeypatch.setattr(bucket, "PATIENCE", 0.3)
+    monkeypatch.setattr(retry.DEFAULT_RETRY, "_timeout", retry.DEFAULT_RETRY.timeout)
+    bucket.hurry()
     default_storage._wrapped = Bucket(bucket_name="ship")  # type: ignore[attr-defined]
 
 
@@ -168,6 +168,16 @@ class TestAway:
 
         with pytest.raises(Unavailable, match="gs://ship cannot be reached"):
             bootstrap.bootstrap(say=print)
+
+
+def test_one_that_hangs_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(network, "TIMEOUT", (0.2, 0.2))
+    monkeypatch.setattr(retry.DEFAULT_RETRY, "_timeout", 0.3)
+    with serving() as server:
+        server.answers = [hang]
+        monkeypatch.setenv("STORAGE_EMULATOR_HOST", server.address)
+        with pytest.raises(Unavailable, match="gs://ship cannot be reached: it does not answer in time"):
+            Bucket(bucket_name="ship").open("a")
 
 
 def test_the_champion_of_a_moment_ago_goes_on(

@@ -45,7 +45,13 @@ os.environ.setdefault("PGOPTIONS", "-c statement_timeout=50s")
 django.setup(set_prefix=False)
 
 from monitoring.counters import REFUSALS  # noqa: E402
-from predictions import together  # noqa: E402
+from predictions import scorer, together  # noqa: E402
+
+if settings.ENV.artifact_bucket:
+    # The client's forty megabytes are for who has a bucket.
+    from titanic_site.lib import bucket
+
+    bucket.hurry()
 
 logger = logging.getLogger(__name__)
 
@@ -345,6 +351,9 @@ def _environ(scope: Scope) -> dict[str, Any]:
         environ[key] = f"{environ[key]}{'; ' if key == 'HTTP_COOKIE' else ','}{value}" if key in environ else value
     return environ
 
+
+# Whoever asks first does not wait for the file; why it cannot be had is told to those who ask.
+_work.submit(scorer.current)
 
 # A batch makes tens of thousands of objects, none of them in a circle by now: to look for some after every 700 of them
 # took a tenth of its time. What is there already, all views among it, stays, and is not looked at again.

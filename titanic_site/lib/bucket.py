@@ -10,12 +10,27 @@ from django.conf import settings
 from django.core.files import File
 from django.utils.translation import gettext as _
 from google.cloud.storage.retry import DEFAULT_RETRY
+from requests.adapters import HTTPAdapter
 from storages.backends.gcloud import GoogleCloudStorage
 
-from titanic_site.lib import google
+from titanic_site.lib import google, network
 from titanic_site.lib.errors import Unavailable
 
-_SHORTLY = DEFAULT_RETRY.with_timeout(10.0)
+#: For how long (seconds) a call is tried again while somebody waits.
+PATIENCE = 10.0
+
+
+def hurry() -> None:
+    """Let this process give a bucket that does not answer up while somebody still waits for the page."""
+    # What each call of the storage, and of the client, takes by itself.
+    DEFAULT_RETRY._timeout = PATIENCE
+
+
+class _Hasty(HTTPAdapter):
+    """Waits for an answer as all calls do: the client's own minute cannot be set."""
+
+    def send(self, request: Any, *args: Any, **kwargs: Any) -> Any:
+        return super().send(request, *args, **{**kwargs, "timeout": network.TIMEOUT})
 
 
 class Bucket(GoogleCloudStorage):  # type: ignore[misc]
@@ -33,13 +48,21 @@ class Bucket(GoogleCloudStorage):  # type: ignore[misc]
     @cached_property
     def client(self) -> Any:
         """The client, made by whoever asks first: after the fork."""
-        return google.client()
+        made = google.client()
+        for scheme in ("http://", "https://"):
+            made._http.mount(scheme, _Hasty())
+        return made
 
     def check(self) -> None:
         """Raise Unavailable where the bucket cannot be read."""
         with self._explained():
             # Whoever may only handle objects may not ask for the bucket itself.
-            next(iter(self.client.list_blobs(self.bucket_name, max_results=1, retry=_SHORTLY)), None)
+            next(
+                iter(
+                    self.client.list_blobs(self.bucket_name, max_results=1, retry=DEFAULT_RETRY.with_timeout(PATIENCE))
+                ),
+                None,
+            )
 
     def exists(self, name: str) -> bool:
         """Whether there is such an object."""
