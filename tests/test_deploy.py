@@ -59,6 +59,23 @@ def test_every_setting_is_in_the_example(tmp_path: Path) -> None:
     assert [name for name in names.split() if f"{name}=" not in example] == []
 
 
+def test_it_starts_with_every_setting_made(tmp_path: Path) -> None:
+    environment = {
+        "PATH": "/usr/bin:/bin", "TITANIC_HOME": str(tmp_path), "SECRET_KEY": "k" * 50, "ALLOWED_HOSTS": "example.org",
+        "CSRF_TRUSTED_ORIGINS": "https://example.org", "HOST": "127.0.0.1", "PORT": "8123", "WEB_WORKERS": "3",
+        "SOURCE_URI": "gs://ship/people.csv", "ARTIFACT_BUCKET": "ship", "DASK_SCHEDULER": "tcp://127.0.0.1:8786",
+        "AUTO_PROMOTE": "false", "API_ALLOW_ANONYMOUS": "true", "LOGIN_REQUIRED": "true", "THROTTLE_PREDICT": "100/s",
+        "THROTTLE_ANON": "10/m", "DRIFT_BACKEND": "scipy", "ALERT_WEBHOOK_URL": "https://example.org/hook",
+        "EMAIL_URL": "submission://user:password@example.org:587", "LOG_FORMAT": "json", "DEBUG": "true",
+    }  # fmt: skip
+    code = "import django; django.setup(); from django.core.management import call_command; call_command('check')"
+
+    subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, env={**environment, "DJANGO_SETTINGS_MODULE": "titanic_site.settings"},
+        check=True,
+    )  # fmt: skip
+
+
 @pytest.mark.parametrize(
     ("name", "value"),
     [

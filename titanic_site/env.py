@@ -203,7 +203,7 @@ def _broker(url: str) -> str:
 def _email(url: str) -> dict[str, Any]:
     config = dict(dj_email_url.parse(url))
     if not config.get("EMAIL_BACKEND"):
-        raise SettingError("Setting EMAIL_URL cannot be read: write it as smtp+tls://user:password@host:587.")
+        raise SettingError("Setting EMAIL_URL cannot be read: write it as submission://user:password@host:587.")
     return config
 
 

@@ -4,6 +4,7 @@ import logging
 import math
 import time
 from functools import cache
+from typing import TYPE_CHECKING
 
 from django.conf import settings
 from django.http import HttpRequest
@@ -13,11 +14,14 @@ from limits.strategies import MovingWindowRateLimiter
 from redis.exceptions import RedisError
 from rest_framework.request import Request
 from rest_framework.throttling import BaseThrottle
-from rest_framework.views import APIView
 
 from titanic_site.lib import redis
 from titanic_site.lib.access import Scope
 from titanic_site.lib.errors import TooMany
+
+if TYPE_CHECKING:
+    # It names the throttle in its turn.
+    from rest_framework.views import APIView
 
 logger = logging.getLogger(__name__)
 
@@ -27,7 +31,7 @@ _UNITS = {"s": "second", "m": "minute", "h": "hour", "d": "day"}
 class TokenThrottle(BaseThrottle):
     """THROTTLE_PREDICT: how often one token may ask for predictions."""
 
-    def allow_request(self, request: Request, view: APIView) -> bool:
+    def allow_request(self, request: Request, view: "APIView") -> bool:
         """Raises TooMany."""
         if request.auth is not None and request.method == "POST" and getattr(view, "scope", None) == Scope.PREDICT:
             refuse_beyond(settings.ENV.throttle_predict, str(request.auth.pk))
