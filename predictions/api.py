@@ -21,7 +21,7 @@ from ingestion import passenger
 from ingestion.openapi import batch_schema, passenger_schema
 from predictions import explanation, idempotency, log, outcomes, services, shadow
 from predictions.downloads import results_response
-from predictions.models import Prediction, ScoringJob
+from predictions.models import Outcome, Prediction, ScoringJob
 from predictions.serializers import (
     AgreementSerializer,
     AnswerSerializer,
@@ -58,6 +58,7 @@ class PredictionList(PlainView, generics.ListAPIView[Prediction]):
         parameters=[
             OpenApiParameter("model", {"type": "integer", "minimum": 0, "maximum": 10**9 - 1}),
             OpenApiParameter("survived", bool),
+            OpenApiParameter("scoring_job", {"type": "integer", "minimum": 0, "maximum": 10**9 - 1}),
             OpenApiParameter("since", OpenApiTypes.DATETIME),
             OpenApiParameter("until", OpenApiTypes.DATETIME),
         ]
@@ -126,6 +127,8 @@ class PredictionDetail(APIView):
 class PredictionExplanation(APIView):
     """Why: each field's share in the answer (exact Shapley values), and what another value would have changed."""
 
+    is_counted = True
+
     @extend_schema(responses=ExplanationSerializer)
     def get(self, request: Request, pk: UUID) -> Response:
         found = log.find(pk)
@@ -138,6 +141,10 @@ class PredictionOutcome(APIView):
     """What really happened: 201 the first time, 200 for the same again, 409 for another."""
 
     scope = Scope.PREDICT
+
+    @extend_schema(responses=OutcomeSerializer)
+    def get(self, request: Request, pk: UUID) -> Response:
+        return Response(OutcomeSerializer(generics.get_object_or_404(Outcome, prediction_id=pk)).data)
 
     @extend_schema(request=OutcomeSerializer, responses={200: OutcomeSerializer, 201: OutcomeSerializer})
     def post(self, request: Request, pk: UUID) -> Response:
@@ -183,6 +190,18 @@ class ScoringJobDetail(generics.RetrieveAPIView[ScoringJob]):
     serializer_class = ScoringJobSerializer
 
 
+class ScoringJobCancel(APIView):
+    """Stop a job: what was in hand is given up, what was scored before stays in the log; 409 when it is over."""
+
+    scope = Scope.PREDICT
+
+    @extend_schema(request=None, responses=ScoringJobSerializer)
+    def post(self, request: Request, pk: int) -> Response:
+        job = generics.get_object_or_404(ScoringJob, pk=pk)
+        job.cancel()
+        return Response(ScoringJobSerializer(job).data)
+
+
 class ScoringJobResults(APIView):
     """A finished job's file: the input plus the answers."""
 
@@ -218,6 +237,7 @@ def _filters(query: Any) -> dict[str, Any]:
     readers = {
         "model": ("model_version", _number),
         "survived": ("survived", _flag),
+        "scoring_job": ("scoring_job_id", _number),
         "since": ("since", _moment),
         "until": ("until", _moment),
     }
@@ -255,5 +275,6 @@ urlpatterns = [
     path("shadow/<int:version>/", ShadowComparison.as_view()),
     path("scoring-jobs/", ScoringJobList.as_view()),
     path("scoring-jobs/<int:pk>/", ScoringJobDetail.as_view()),
+    path("scoring-jobs/<int:pk>/cancel/", ScoringJobCancel.as_view()),
     path("scoring-jobs/<int:pk>/results.csv", ScoringJobResults.as_view()),
 ]

@@ -27,6 +27,8 @@ from training import registry
 from training.artifact import Artifact, ArtifactError
 from training.models import ModelVersion
 
+#: How the addresses end at which answers are explained.
+ADDRESSES = ("/explanation/", "/why/")
 #: How long (seconds) an explanation is remembered; it is the same whenever it is made.
 REMEMBERED_SECONDS = 24 * 60 * 60
 _QUANTILES = (0.1, 0.3, 0.5, 0.7, 0.9)

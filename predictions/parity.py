@@ -3,11 +3,13 @@
 import csv
 import io
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
 import msgspec
 from django.core.handlers.wsgi import WSGIRequest
 from django.http import QueryDict
+from django.utils import timezone
 from django.utils.http import urlencode
 
 from ingestion.compiled import Row
@@ -109,7 +111,8 @@ def _by_file(rows: Sequence[Row]) -> Probabilities:
     text = io.StringIO()
     csv.writer(text, lineterminator="\n").writerows(rows)
     layout = Layout.of(list(FIELD_NAMES), known=FIELD_NAMES, required=())
-    answered = scoring.answer(layout.chunk(text.getvalue().encode(), line=0), scorer.current())
+    number = partial(scoring.ids, job_id=0, moment=timezone.now())
+    answered = scoring.answer(layout.chunk(text.getvalue().encode(), line=0), scorer.current(), number=number)
     written = answered.results.select("probability").write_csv(include_header=False)
     return [float(line) for line in written.splitlines()]
 

@@ -8,7 +8,7 @@ scores a part again. The job itself only cuts, takes parts like the others, and 
 import logging
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import datetime
 from functools import partial
 from pathlib import PurePath
@@ -37,7 +37,7 @@ from predictions.metrics import counter_of
 from predictions.models import Door, Prediction, ScoringJob, ScoringPart, lowest_id
 from titanic_site.lib.copying import copy_csv
 from titanic_site.lib.errors import TitanicError
-from titanic_site.lib.jobs import State
+from titanic_site.lib.jobs import Cancelled, State
 from titanic_site.lib.redis import RedisAway
 from titanic_site.lib.spreadsheets import safe, safe_cell
 from training.artifact import ArtifactError
@@ -47,15 +47,15 @@ logger = logging.getLogger(__name__)
 
 #: With every field's share a row costs a tenth of a second.
 MOST_EXPLAINED = 2_000
-# A part of some hundred rows: it takes seconds as other parts do.
-_EXPLAINED_BYTES = 8 * 1024
+# A part of at most a hundred rows: it takes seconds as other parts do.
+_EXPLAINED_BYTES = 1024
 #: So many workers are asked to take parts, beside the one that has the job.
 HELPERS = 7
 #: Seconds that a helper takes parts before it lets its queue's other messages through.
 HELP_SECONDS = 15.0
 _LOOK_SECONDS = 0.2
 _ANSWER = ("probability", "survived", "model_version")
-_ERROR = "error"
+_ID, _ERROR = "prediction_id", "error"
 _LINE = "line"
 _REQUIRED = [field.name for field in FIELDS if field.is_required]
 # A version 7 UUID: 48 bits of time, its marks, and 62 bits that are ours: the job and the line.
@@ -110,8 +110,14 @@ def result_bytes(job: ScoringJob) -> int:
     return len(_head(job)) + total
 
 
-def answer(chunk: Chunk, model: scorer.Champion, explainer: explanation.Explainer | None = None) -> Answered:
-    """Judge and score the rows of a chunk; nothing is logged here."""
+def answer(
+    chunk: Chunk,
+    model: scorer.Champion,
+    explainer: explanation.Explainer | None = None,
+    *,
+    number: Callable[[pl.Series], pl.Series],
+) -> Answered:
+    """Judge and score the rows of a chunk, and number the answers by their lines; nothing is logged here."""
     checked = sieve.check_columns(FIELDS, chunk.cells, rules=RULES)
     scored = model.score(checked.columns)
     good = checked.frame.with_columns(
@@ -120,6 +126,7 @@ def answer(chunk: Chunk, model: scorer.Champion, explainer: explanation.Explaine
         pl.lit(model.version).alias("model_version"),
         pl.Series(_LINE, chunk.lines[checked.rows]),
     )
+    good = good.with_columns(number(good[_LINE]).alias(_ID))
     if explainer is not None:
         good = good.with_columns(_shares(checked, explainer))
     return Answered(good, _results_of(chunk, good, checked, is_explained=explainer is not None))
@@ -206,8 +213,13 @@ def _score_part(job: ScoringJob, part: ScoringPart, file: IO[bytes]) -> None:
         chunk = layout.chunk(file.read(part.end - part.start), line=part.line)
     except TableError as error:
         raise TitanicError(_(error.message) % error.params) from error
-    answered = answer(chunk, model, explainer)
+    assert job.cut_at is not None
+    number = partial(ids, job_id=job.pk, moment=job.cut_at)
+    answered = answer(chunk, model, explainer, number=number)
     _log(job, answered.good, model)
+    # What was cancelled meanwhile is not wanted any more.
+    if not _is_running(job):
+        raise Cancelled
     text = _csv(answered.results.drop(_LINE))
     part.row_count, part.problem_count = answered.results.height, answered.results.height - answered.good.height
     part.results.name = default_storage.save(f"{_folder(job)}/{part.number}.csv", ContentFile(text))
@@ -219,7 +231,7 @@ def _score_part(job: ScoringJob, part: ScoringPart, file: IO[bytes]) -> None:
 def _log(job: ScoringJob, good: pl.DataFrame, model: scorer.Champion) -> None:
     assert job.cut_at is not None
     rows = good.with_columns(
-        _ids(good[_LINE], job_id=job.pk, moment=job.cut_at).alias("id"),
+        pl.col(_ID).alias("id"),
         pl.lit(model.threshold).alias("threshold"),
         pl.lit(Door.CSV.value).alias("source"),
         pl.lit(job.pk).alias("scoring_job_id"),
@@ -271,11 +283,11 @@ def _folder(job: ScoringJob) -> str:
     return f"scoring/results/{job.pk}"
 
 
-def _ids(lines: pl.Series, *, job_id: int, moment: datetime) -> pl.Series:
+def ids(lines: pl.Series, *, job_id: int, moment: datetime) -> pl.Series:
     """Time-ordered UUIDs (version 7) of the job's lines: each job and line has its own, however often it is asked.
 
     >>> from datetime import UTC
-    >>> _ids(pl.Series([2, 3]), job_id=5, moment=datetime(2026, 11, 1, tzinfo=UTC)).to_list()
+    >>> ids(pl.Series([2, 3]), job_id=5, moment=datetime(2026, 11, 1, tzinfo=UTC)).to_list()
     ['01a19467-e800-7000-8000-000500000002', '01a19467-e800-7000-8000-000500000003']
     """
     base = lowest_id(moment).int | _ID_MARKS | (job_id % 2**_JOB_BITS << _JOB_AT)
@@ -294,19 +306,23 @@ def _shares(checked: sieve.Checked, explainer: explanation.Explainer) -> list[pl
     return [pl.Series(name, column) for name, column in zip(_why(), [np.full(len(rows), base), *shares.T], strict=True)]
 
 
+def _answers(*, is_explained: bool) -> list[str]:
+    return [*_ANSWER, *(_why() if is_explained else []), _ID]
+
+
 def _why() -> list[str]:
     return ["base", *(f"why_{name}" for name in INPUTS)]
 
 
 def _head(job: ScoringJob) -> bytes:
     assert job.header is not None
-    columns = [*job.header, *_ANSWER, *(_why() if job.is_explained else []), _ERROR]
+    columns = [*job.header, *_answers(is_explained=job.is_explained), _ERROR]
     return _csv(pl.DataFrame([safe(columns)], orient="row"))
 
 
 def _results_of(chunk: Chunk, good: pl.DataFrame, checked: sieve.Checked, *, is_explained: bool) -> pl.DataFrame:
     """All rows of the chunk in the file's order: their cells as text, the answers, and what is wrong with them."""
-    answers = [*_ANSWER, *(_why() if is_explained else [])]
+    answers = _answers(is_explained=is_explained)
     cells = chunk.table.with_columns(pl.Series(_LINE, chunk.lines, dtype=pl.Int64))
     said = pl.DataFrame(list(_said(chunk, checked)), schema={_LINE: pl.Int64, _ERROR: pl.String}, orient="row")
     # Named apart from the table's own columns, which are numbered.

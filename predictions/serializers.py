@@ -41,8 +41,8 @@ class PredictionSerializer(serializers.ModelSerializer[Prediction]):
     class Meta:
         model = Prediction
         fields = (
-            "id", "survived", "probability", "threshold", "model_version", "source", "passenger", "features",
-            "created_at",
+            "id", "survived", "probability", "threshold", "model_version", "source", "scoring_job_id", "passenger",
+            "features", "created_at",
         )  # fmt: skip
         read_only_fields = fields
 

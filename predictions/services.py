@@ -11,6 +11,7 @@ import msgspec
 from django.conf import settings
 from django.contrib.auth.models import User
 from django.core.files.uploadedfile import UploadedFile
+from django.db import connection, transaction
 from django.utils import timezone
 from django.utils.translation import gettext as _
 
@@ -25,6 +26,7 @@ from predictions.models import Door, ScoringJob, new_ids
 from titanic_site.lib.errors import Conflict, Invalid, TooLarge, file_too_large
 
 LARGEST_BATCH = 10_000
+_LOCK = 4_104_004
 
 
 class Checked(list[Row]):
@@ -145,12 +147,15 @@ def queue_scoring(*, file: "UploadedFile[Any]", by: User | None, is_explained: b
     """A queued scoring of an uploaded CSV file, kept in storage; raises TooLarge, Conflict."""
     if (file.size or 0) > settings.LARGEST_UPLOAD:
         raise file_too_large()
-    # Before the file is kept: what is refused leaves nothing behind.
-    if ScoringJob.objects.open().filter(created_by=by).count() >= settings.MOST_OPEN_JOBS:
-        message = _("%(most)s of your files are being scored already: wait for one of them, or cancel it.")
-        raise Conflict(message % {"most": settings.MOST_OPEN_JOBS})
     name = PurePath(file.name or "upload.csv").name[-200:]
-    return ScoringJob.objects.create(upload=file, name=name, created_by=by, is_explained=is_explained)
+    with transaction.atomic(), connection.cursor() as cursor:
+        # Of two at once the second counts the first.
+        cursor.execute("SELECT pg_advisory_xact_lock(%s, %s)", [_LOCK, by.pk if by else 0])
+        # Before the file is kept: what is refused leaves nothing behind.
+        if ScoringJob.objects.open().filter(created_by=by).count() >= settings.MOST_OPEN_JOBS:
+            message = _("%(most)s of your files are being scored already: wait for one of them, or cancel it.")
+            raise Conflict(message % {"most": settings.MOST_OPEN_JOBS})
+        return ScoringJob.objects.create(upload=file, name=name, created_by=by, is_explained=is_explained)
 
 
 def _row(raw: Mapping[str, Any], *, is_text: bool = False) -> Row:

@@ -204,8 +204,8 @@ def test_a_file_is_scored_row_by_row(api: APIClient, champion: ModelVersion) -> 
 
     assert waiting.status_code == 409
     lines = b"".join(api.get(f"/api/v1/scoring-jobs/{job.pk}/results.csv")).decode().splitlines()
-    assert lines[0].endswith("Embarked,probability,survived,model_version,error")
-    assert lines[1].endswith(",1,1,")
+    assert lines[0].endswith("Embarked,probability,survived,model_version,prediction_id,error")
+    assert ",1,1,0" in lines[1]
     assert "age: Must be from 0 to 120." in lines[2]
     assert "'=cmd" in lines[3]
     assert "another number of cells" in lines[4]

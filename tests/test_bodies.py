@@ -1,5 +1,6 @@
 """Hostile bodies at every door of the API that takes one: refused with a reason, nothing done, no traceback."""
 
+import gzip
 import logging
 from typing import Any
 
@@ -50,6 +51,44 @@ def test_a_hostile_body_is_refused(
     assert not [record for record in caplog.records if record.exc_info]
     assert log.backlog() == 0
     assert TrainingRun.objects.filter(state="queued").count() == 0
+
+
+@pytest.mark.parametrize(
+    ("value", "code"),
+    [
+        (b"NaN", "not_finite"), (b"-Infinity", "not_finite"), (b"1e400", "not_finite"), (b"9" * 5_000, "not_finite"),
+        (b'"\xff"', "not_utf8"), (b'"\\ud800"', "not_utf8"),
+    ],
+)  # fmt: skip
+def test_what_no_json_can_hold_is_named(value: bytes, code: str, api: APIClient, champion: ModelVersion) -> None:
+    one = b'{"pclass": 1, "sex": "male", "name": "\xc3\xa9", "age": ' + value + b"}"
+
+    for door, body, attr in (
+        ("predictions/", one, "age"),
+        ("predictions/batch/", b'{"instances": [{"pclass": 1, "sex": "male"}, ' + one + b"]}", "instances.1.age"),
+        ("datasets/", b'{"uri": ' + value + b"}", "uri"),
+    ):
+        (error,) = _send(api, door, body).json()["errors"]
+        assert (error["code"], error["attr"]) == (code, attr)
+
+
+def test_of_many_wrong_fields_the_first_are_named_in_short(api: APIClient, champion: ModelVersion) -> None:
+    body = b"{" + b",".join(b'"\xff%d%s": NaN' % (number, b"x" * 1_000) for number in range(1_000)) + b"}"
+
+    refused = _send(api, "predictions/", body)
+
+    assert len(refused.json()["errors"]) == 100
+    assert len(refused.content) < 50_000
+
+
+@pytest.mark.parametrize("encoding", ["gzip", "br", "x" * 5_000])
+def test_a_compressed_body_is_refused_with_the_reason(encoding: str, api: APIClient, champion: ModelVersion) -> None:
+    refused = api.generic(
+        "POST", "/api/v1/predictions/", gzip.compress(b"{}"), "application/json", HTTP_CONTENT_ENCODING=encoding
+    )
+
+    assert refused.status_code == 415
+    assert f"Content-Encoding “{encoding[:50]}” is not taken" in refused.json()["errors"][0]["detail"]
 
 
 def test_a_doubled_field_is_named(api: APIClient, champion: ModelVersion) -> None:

@@ -33,6 +33,7 @@ def test_it_works(api: APIClient, asked: str) -> None:
     answers = [api.post(url, {"survived": survived}, format="json") for survived in (False, False, True)]
 
     assert [answer.status_code for answer in answers] == [201, 200, 409]
+    assert api.get(url).json() == answers[0].json()
     assert answers[0].json()["survived"] is False
     assert answers[2].json()["errors"][0]["attr"] == "survived"
     assert Outcome.objects.get().survived is False
@@ -50,7 +51,10 @@ def test_what_is_no_outcome_is_refused(api: APIClient, asked: str, body: dict[st
 
 
 def test_of_a_prediction_that_was_never_made_there_is_none(api: APIClient, champion: ModelVersion) -> None:
-    assert api.post(f"/api/v1/predictions/{uuid4()}/outcome/", {"survived": True}, format="json").status_code == 404
+    url = f"/api/v1/predictions/{uuid4()}/outcome/"
+
+    assert api.post(url, {"survived": True}, format="json").status_code == 404
+    assert api.get(url).status_code == 404
 
 
 def test_it_is_recorded_on_the_prediction_s_page(client: Client, asked: str) -> None:

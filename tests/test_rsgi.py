@@ -14,10 +14,11 @@ from typing import Any
 import httpx
 import pytest
 from django.db import OperationalError, connection
+from django.urls import resolve
 from rest_framework.test import APIClient
 
 from ingestion.models import Dataset
-from predictions import log
+from predictions import explanation, log
 from predictions.models import Prediction, ScoringJob
 from tests.people import CAST
 from tests.services import log_away
@@ -207,6 +208,21 @@ def test_those_who_ask_at_the_same_time_each_get_their_own_answer(web: Web, api:
     assert log.drain() == 320
 
 
+def test_explanations_keep_nobody_waiting(web: Web) -> None:
+    with web.client() as client, ThreadPoolExecutor(40) as threads:
+        ids = [client.post("/api/v1/predictions/", json=CAST[0]).json()["id"] for _ in range(40)]
+        why = [threads.submit(httpx.get, f"{client.base_url}/api/v1/predictions/{id_}/explanation/",
+                              headers=client.headers, timeout=60) for id_ in ids]  # fmt: skip
+        time.sleep(1)
+        statuses = {client.post("/api/v1/predictions/", json=CAST[0]).status_code for _ in range(20)}
+        # More than all threads of the processes would have in hand.
+        still_waiting = sum(not each.done() for each in why)
+
+    assert statuses == {201}
+    assert still_waiting > 10
+    assert {each.result().status_code for each in why} == {200}
+
+
 def test_what_nobody_waits_for_any_more_is_not_begun() -> None:
     code = """
 import io
@@ -249,6 +265,14 @@ def test_a_query_without_end_is_refused_with_a_reason() -> None:
         cursor.execute("RESET statement_timeout")
     assert isinstance(refusal, TooLong)
     assert refusal.status == 503
+
+
+def test_addresses_that_explain_are_known_to_the_server() -> None:
+    number = "01a19467-e800-7000-8000-000500000002"
+    explaining = [f"/predictions/{number}/why/", f"/api/v1/predictions/{number}/explanation/"]
+
+    assert [resolve(path).func.__name__ for path in explaining] == ["why", "PredictionExplanation"]
+    assert all(path.endswith(explanation.ADDRESSES) for path in explaining)
 
 
 def test_every_query_of_the_web_has_an_end(champion: ModelVersion) -> None:

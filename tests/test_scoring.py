@@ -10,6 +10,7 @@ import subprocess
 import sys
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -177,6 +178,27 @@ def test_a_cancelled_job_stops_and_goes_on(champion: ModelVersion, monkeypatch: 
 
 
 @pytest.mark.usefixtures("small_parts")
+def test_what_was_in_hand_when_it_was_cancelled_is_given_up(
+    champion: ModelVersion, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job = queue(people(60))
+    log_rows = scoring._log
+
+    def cancelled_meanwhile(*args: Any) -> None:
+        log_rows(*args)
+        with connections["default"].copy().cursor() as elsewhere:
+            elsewhere.execute("UPDATE predictions_scoringjob SET state = 'cancelled' WHERE id = %s", [job.pk])
+
+    monkeypatch.setattr(scoring, "_log", cancelled_meanwhile)
+
+    with pytest.raises(jobs.Cancelled):
+        scoring.score(job)
+
+    assert not job.parts.filter(is_done=True).exists()
+    assert not Prediction.objects.filter(scoring_job_id=job.pk).exists()
+
+
+@pytest.mark.usefixtures("small_parts")
 def test_helpers_take_parts_and_none_twice(champion: ModelVersion) -> None:
     job = queue(people(400))
     scoring_errors: list[BaseException] = []
@@ -296,6 +318,55 @@ def test_a_person_has_some_files_scored_at_a_time(api: APIClient, champion: Mode
     ScoringJob.objects.update(state=State.SUCCEEDED)
     assert send().status_code == 202
     assert ScoringJob.objects.latest().is_explained
+
+
+def test_of_many_files_at_once_no_more_are_taken(api: APIClient, champion: ModelVersion) -> None:
+    def send(_number: int) -> int:
+        upload = SimpleUploadedFile("x.csv", people(1).encode())
+        try:
+            return int(api.post("/api/v1/scoring-jobs/", {"file": upload}, format="multipart").status_code)
+        finally:
+            connections.close_all()
+
+    with ThreadPoolExecutor(16) as threads:
+        codes = list(threads.map(send, range(16)))
+
+    assert codes.count(202) == settings.MOST_OPEN_JOBS
+    assert codes.count(409) == 16 - settings.MOST_OPEN_JOBS
+
+
+def test_each_answer_has_the_id_that_outcomes_are_told_by(api: APIClient, champion: ModelVersion) -> None:
+    job, found = scored(people(4) + "1,2\n")
+
+    told = [row["prediction_id"] for row in found]
+    logged = api.get(f"/api/v1/predictions/?scoring_job={job.pk}").json()["results"]
+    assert told[-1] == ""
+    assert sorted(told[:-1]) == sorted(row["id"] for row in logged)
+    assert {row["scoring_job_id"] for row in logged} == {job.pk}
+    assert api.get(f"/api/v1/predictions/?scoring_job={job.pk + 1}").json()["results"] == []
+    assert api.post(f"/api/v1/predictions/{told[0]}/outcome/", {"survived": True}, format="json").status_code == 201
+
+
+def test_a_job_is_cancelled_by_a_program(api: APIClient, champion: ModelVersion) -> None:
+    job = queue(people(4))
+    url = f"/api/v1/scoring-jobs/{job.pk}/cancel/"
+
+    first, second = api.post(url), api.post(url)
+
+    assert (first.status_code, first.json()["state"]) == (200, State.CANCELLED)
+    assert (second.status_code, second.json()["errors"][0]["code"]) == (409, "conflict")
+    assert api.post("/api/v1/scoring-jobs/999999/cancel/").status_code == 404
+
+
+def test_an_explained_file_is_cut_small(champion: ModelVersion) -> None:
+    text = "pclass,sex,age\n" + "3,male,30\n" * 300
+
+    job = queue(text, is_explained=True)
+    with pytest.raises(jobs.Cancelled), job.running():
+        scoring._cut(job)
+        raise jobs.Cancelled
+
+    assert job.parts.count() >= 3
 
 
 def test_the_command_scores_and_explains(champion: ModelVersion, tmp_path: Path) -> None:

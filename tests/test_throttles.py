@@ -9,7 +9,7 @@ from limits.strategies import MovingWindowRateLimiter
 from redis.exceptions import ConnectionError as Away
 from rest_framework.test import APIClient
 
-from predictions.api import PredictionBatch, PredictionList
+from predictions.api import PredictionBatch, PredictionExplanation, PredictionList
 from tests.people import OWEN
 from titanic_site.lib import redis
 from titanic_site.lib.throttles import TokenThrottle
@@ -25,7 +25,7 @@ def two_an_hour(monkeypatch: pytest.MonkeyPatch) -> None:
 
     rates = replace(settings.ENV, throttle_predict="2/h", throttle_anon="2/h")
     monkeypatch.setattr(settings, "ENV", rates)
-    for view in (PredictionList, PredictionBatch):
+    for view in (PredictionList, PredictionBatch, PredictionExplanation):
         monkeypatch.setattr(view, "throttle_classes", [TokenThrottle])
 
 
@@ -45,6 +45,15 @@ def test_a_token_that_asks_too_often_is_told_when_to_come_back(
     token = AccessToken.objects.create(django_user_model.objects.create_user("other"))[1]
     other.credentials(HTTP_AUTHORIZATION=f"Token {token}")
     assert other.post(URL, OWEN, format="json").status_code == 201
+
+
+@pytest.mark.usefixtures("two_an_hour")
+def test_explanations_count_like_predictions(api: APIClient, champion: ModelVersion) -> None:
+    url = f"{URL}{api.post(URL, OWEN, format='json').json()['id']}/"
+
+    codes = [api.get(address).status_code for address in (f"{url}explanation/", url, f"{url}explanation/")]
+
+    assert codes == [200, 200, 429]
 
 
 @pytest.mark.usefixtures("two_an_hour")

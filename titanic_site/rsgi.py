@@ -45,7 +45,7 @@ os.environ.setdefault("PGOPTIONS", "-c statement_timeout=50s")
 django.setup(set_prefix=False)
 
 from monitoring.counters import REFUSALS  # noqa: E402
-from predictions import scorer, together  # noqa: E402
+from predictions import explanation, scorer, together  # noqa: E402
 
 if settings.ENV.artifact_bucket:
     # The client's forty megabytes are for who has a bucket.
@@ -69,6 +69,8 @@ _LARGE = 1024**2
 
 # Python runs one at a time; the others wait for the database, for Redis, or for the model.
 _work = ThreadPoolExecutor(3, "work")
+# What keeps the processor busy for long: one at a time, and short answers do not wait behind it.
+_explaining = ThreadPoolExecutor(1, "explaining")
 # What is as slow as a client, or as a disk.
 _large, _downloads = ThreadPoolExecutor(4, "large"), ThreadPoolExecutor(2, "downloads")
 
@@ -100,7 +102,8 @@ async def application(scope: Scope, protocol: HTTPProtocol) -> None:
             body.seek(0)
         if environ["REQUEST_METHOD"] == "POST" and 0 < size <= _SHORT:
             environ[together.LATER] = _desk.expect(environ["PATH_INFO"])
-        await _answer(protocol, environ, pool=_work, deadline=DEADLINE)
+        pool = _explaining if scope.path.endswith(explanation.ADDRESSES) else _work
+        await _answer(protocol, environ, pool=pool, deadline=DEADLINE)
     except (ProtocolClosed, ProtocolError):
         logger.info("%s %s: the client has gone", scope.method, scope.path)
     except Exception as error:  # noqa: BLE001

@@ -29,11 +29,12 @@ _UNITS = {"s": "second", "m": "minute", "h": "hour", "d": "day"}
 
 
 class TokenThrottle(BaseThrottle):
-    """THROTTLE_PREDICT: how often one token may ask for predictions."""
+    """THROTTLE_PREDICT: how often one token may ask for predictions, or whatever else a view has `is_counted`."""
 
     def allow_request(self, request: Request, view: "APIView") -> bool:
         """Raises TooMany."""
-        if request.auth is not None and request.method == "POST" and getattr(view, "scope", None) == Scope.PREDICT:
+        is_asked = request.method == "POST" and getattr(view, "scope", None) == Scope.PREDICT
+        if request.auth is not None and (is_asked or getattr(view, "is_counted", False)):
             refuse_beyond(settings.ENV.throttle_predict, str(request.auth.pk))
         return True
 
