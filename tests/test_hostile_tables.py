@@ -187,7 +187,7 @@ REFUSED: dict[str, tuple[bytes, str]] = {
     "quote never closed": (good_rows_and('201,1,1,"Allen'), f"A quote that opens on line {BAD_LINE} is not closed"),
     "quote never closed in a long table": (
         table(OWEN).encode() + b'2,1,1,"Allen\n' + table(*CAST[:3] * 8_000).encode(),
-        "A quote",
+        "A quote that opens on line 3 is not closed",
     ),
     "line ends of an old Mac": (table(*GOOD).replace("\n", "\r").encode(), "line"),
     "cell of ten megabytes": (good_rows_and("201,1,1," + "x" * 10 * MB + ",male,,,,,,,"), TOO_LONG),
