@@ -412,7 +412,7 @@ def test_a_text_is_stored_as_it_is_at_every_door(door: Door) -> None:
 
 @pytest.mark.parametrize(
     "formulas",
-    [[FORMULA, "+1+cmd|' /C calc'!A0", "-2+3", "@SUM(1+1)", "\t=1+1"], ["\r=1+1"]],
+    [[FORMULA, "+1+cmd|' /C calc'!A0", "-2+3", "@SUM(1+1)", "\t=1+1", " =1+1", "＝1+1"], ["\r=1+1"]],
     ids=["plain", "behind a carriage return"],
 )
 def test_a_formula_leaves_only_with_a_quote_before_it(client: Client, load: Any, formulas: list[str]) -> None:
