@@ -10,7 +10,7 @@ import re
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import IO, TYPE_CHECKING, NamedTuple
+from typing import IO, TYPE_CHECKING, NamedTuple, NoReturn
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,6 +29,10 @@ LARGEST_EXPANSION = 200
 RAGGED = gettext_noop("The row has another number of cells than the header.")
 _BROKEN_GZIP = gettext_noop("The gzip file is damaged or breaks off. Compress and send it again.")
 _UNCLOSED = gettext_noop("A quote that opens on line %(line)s is not closed, or the line is longer than 1 MB.")
+_STRAY = gettext_noop(
+    "Line %(line)s cannot be read as CSV: a quote stands in the middle of a cell. Quote the whole cell and "
+    "double the quotes within it."
+)
 _UTF16 = (b"\xff\xfe", b"\xfe\xff")
 _BOM = b"\xef\xbb\xbf"
 _GZIP = b"\x1f\x8b"
@@ -190,9 +194,9 @@ def _records(file: IO[bytes], *, size: int) -> Iterator[tuple[int, bytes]]:
             # Once the header is off, all whole records go at once.
             rest, end_of = rest[end:], _end_of_last_record
         if len(rest) > LONGEST_ROW:
-            raise TableError(_UNCLOSED, line=line + 1 + rest.count(b"\n", 0, max(rest.rfind(b'"'), 0)))
+            _refuse_endless(rest, line)
     if rest.count(b'"') % 2:
-        raise TableError(_UNCLOSED, line=line + 1 + rest.count(b"\n", 0, max(rest.rfind(b'"'), 0)))
+        _refuse_endless(rest, line)
     if rest:
         yield line, rest + b"\n"
 
@@ -294,11 +298,25 @@ def _refuse_stray_quotes(raw: NDArray[np.uint8], quotes: Places, newlines: Place
     after = raw[np.minimum(closing + 1, len(raw) - 1)]
     found = np.concatenate((opening[is_stray], closing[~np.isin(after, (_COMMA, _NEWLINE, _RETURN, _QUOTE))]))
     if len(found):
-        message = gettext_noop(
-            "Line %(line)s cannot be read as CSV: a quote stands in the middle of a cell. Quote the whole cell and "
-            "double the quotes within it."
-        )
-        raise TableError(message, line=line + 1 + int(np.searchsorted(newlines, found.min())))
+        stray = found.min()
+        opened, at = line + 1 + np.searchsorted(newlines, [_opening(raw, quotes, stray), stray])
+        # What closes in a later line most likely opens a cell there: the quote before it was never closed.
+        raise TableError(_STRAY if opened == at else _UNCLOSED, line=int(opened))
+
+
+def _refuse_endless(record: bytes, line: int) -> NoReturn:
+    """Say where a record that goes on and on went wrong; before it there are so many lines."""
+    raw = np.frombuffer(record, np.uint8)
+    quotes, newlines = np.flatnonzero(raw == _QUOTE), np.flatnonzero(raw == _NEWLINE)
+    _refuse_stray_quotes(raw, quotes, newlines, line)
+    opened = _opening(raw, quotes, len(raw)) if len(quotes) % 2 else 0
+    raise TableError(_UNCLOSED, line=line + 1 + int(np.searchsorted(newlines, opened)))
+
+
+def _opening(raw: NDArray[np.uint8], quotes: Places, place: int) -> int:
+    """The last quote up to a place that opens a cell; one behind another quote only goes on with its cell."""
+    opening = quotes[::2][quotes[::2] <= place]
+    return int(opening[(opening == 0) | (raw[opening - 1] != _QUOTE)][-1])
 
 
 def _frame(data: bytes, width: int, places: Sequence[int]) -> "pl.DataFrame":

@@ -187,7 +187,7 @@ REFUSED: dict[str, tuple[bytes, str]] = {
     "quote never closed": (good_rows_and('201,1,1,"Allen'), f"A quote that opens on line {BAD_LINE} is not closed"),
     "quote never closed in a long table": (
         table(OWEN).encode() + b'2,1,1,"Allen\n' + table(*CAST[:3] * 8_000).encode(),
-        "A quote",
+        "A quote that opens on line 3 is not closed",
     ),
     "line ends of an old Mac": (table(*GOOD).replace("\n", "\r").encode(), "line"),
     "cell of ten megabytes": (good_rows_and("201,1,1," + "x" * 10 * MB + ",male,,,,,,,"), TOO_LONG),
@@ -412,7 +412,7 @@ def test_a_text_is_stored_as_it_is_at_every_door(door: Door) -> None:
 
 @pytest.mark.parametrize(
     "formulas",
-    [[FORMULA, "+1+cmd|' /C calc'!A0", "-2+3", "@SUM(1+1)", "\t=1+1"], ["\r=1+1"]],
+    [[FORMULA, "+1+cmd|' /C calc'!A0", "-2+3", "@SUM(1+1)", "\t=1+1", " =1+1", "＝1+1"], ["\r=1+1"]],
     ids=["plain", "behind a carriage return"],
 )
 def test_a_formula_leaves_only_with_a_quote_before_it(client: Client, load: Any, formulas: list[str]) -> None:

@@ -130,6 +130,33 @@ def test_a_table_that_is_none_ends_in_one_sentence_and_loads_nothing(
     assert Passenger.objects.count() == 0
 
 
+GOOD_LINES = table(*CAST[:3]).removeprefix(HEADER + "\n")
+UNCLOSED, STRAY = "A quote that opens on line %s is not closed", "Line %s cannot be read as CSV"
+
+
+@pytest.mark.parametrize(
+    ("lines", "sentence"),
+    [
+        ('1,1,1,"Allen\n', UNCLOSED % 2),
+        ('1,1,1,"Allen, ""Lily""\n', UNCLOSED % 2),
+        ('1,1,1,"Allen\n' + GOOD_LINES + '1,1,1,"Allen\n', UNCLOSED % 2),
+        ('1,"1\n1","Allen\n', UNCLOSED % 3),
+        (GOOD_LINES * 100 + '1,1,1,"Allen\n' + GOOD_LINES * 100, UNCLOSED % 302),
+        ('1,1,1,Al"len\n', STRAY % 2),
+        ('1,1,1,"Al"len"\n', STRAY % 2),
+        ('1,1,1,"Mul\nti ""line"" cell"\n1,1,1,Al"len\n', STRAY % 4),
+    ],
+)
+@pytest.mark.parametrize("block_bytes", [1000, 2 * 1024**2])
+def test_a_quote_too_many_is_blamed_on_its_own_line(
+    lines: str, sentence: str, block_bytes: int, load: Load, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ingestion.table.BLOCK_BYTES", block_bytes)
+
+    with pytest.raises(TitanicError, match=sentence):
+        load(f"{HEADER}\n{lines}{GOOD_LINES}")
+
+
 def test_a_label_is_only_asked_for_where_one_was_promised(load: Load) -> None:
     text = table(OWEN).replace("Survived,", "Ignored,")
 

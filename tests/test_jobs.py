@@ -11,6 +11,7 @@ from django.db import connection, transaction
 from django.utils import timezone
 
 from ingestion.models import Dataset
+from predictions.models import ScoringJob
 from tests.services import postgres_away
 from titanic_site import tasks
 from titanic_site.lib import canary, jobs, redis
@@ -43,6 +44,22 @@ def test_a_second_delivery_gets_nothing(job: Dataset) -> None:
 
     job.refresh_from_db()
     assert job.state == State.SUCCEEDED
+
+
+def test_a_job_that_goes_on_where_its_worker_died_has_no_pace() -> None:
+    job = ScoringJob.objects.create(name="people.csv", upload="people.csv")
+    job._claim()
+    ScoringJob.objects.update(progress=0.15, handled_count=150_000)
+    job.refresh_from_db()
+    assert job.rows_per_second
+    assert job.time_left is not None
+
+    ScoringJob.objects.update(lease_expires_at=timezone.now() - timedelta(seconds=1))
+    jobs.sweep()
+    job._claim()
+
+    assert (job.state, job.handled_count) == (State.RUNNING, 150_000)
+    assert (job.rows_per_second, job.time_left) == (None, None)
 
 
 def test_a_failure_is_written_down_with_its_next_step(job: Dataset) -> None:

@@ -4,6 +4,7 @@ import csv
 import importlib
 import io
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -64,6 +65,22 @@ def test_refusals_and_the_key_are_described(schema: Any) -> None:
     assert {"201", "400", "401", "403", "409", "413", "415", "429", "503"} <= set(asked["responses"])
     assert "Idempotency-Key" in {parameter["name"] for parameter in asked["parameters"]}
     assert asked["requestBody"]["content"]["application/json"]["schema"]["examples"] == [EXAMPLE]
+
+
+def test_what_may_be_null_is_said_as_openapi_3_1_says_it(schema: Any) -> None:
+    assert schema["openapi"] == "3.1.0"
+    assert '"nullable"' not in json.dumps(schema)
+
+
+def test_a_page_names_its_neighbours(schema: Any) -> None:
+    pages = [part for name, part in schema["components"]["schemas"].items() if name.startswith("Paginated")]
+
+    assert pages
+    for page in pages:
+        for name in ("next", "previous"):
+            link = page["properties"][name]
+            assert link["type"] == ["string", "null"]
+            assert all(re.fullmatch(r"https://[\w./-]+\?cursor=[\w%]+", example) for example in link["examples"])
 
 
 @pytest.mark.timeout(400)

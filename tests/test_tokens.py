@@ -1,7 +1,9 @@
 """Tokens: hashed, scoped, expiring, remembered for seconds, made by command or in the admin."""
 
+import time
 from datetime import timedelta
 from io import StringIO
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -92,6 +94,28 @@ def test_while_postgres_is_away_a_known_token_still_asks(made: Any, monkeypatch:
         assert client.post("/api/v1/predictions/", OWEN, format="json").status_code == 201
         monkeypatch.setattr(access, "REMEMBERED_WITHOUT_DATABASE", 0.0)
         assert client.post("/api/v1/predictions/", OWEN, format="json").status_code in (500, 503)
+
+
+def test_while_postgres_is_away_it_is_said_once_a_second_in_one_line(
+    made: Any, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    client = _client(made())
+    client.post("/api/v1/predictions/", OWEN, format="json")
+    monkeypatch.setattr(access, "REMEMBERED_SECONDS", 0.0)
+    monkeypatch.setattr(access.RememberingTokenAuthentication, "_warned_at", 0.0)
+
+    def away(*_: Any) -> Any:
+        raise DatabaseError("connection failed:\n\tis the server running?\n")
+
+    now = time.monotonic()
+    with connection.execute_wrapper(away):
+        for moment in (now, now + 0.5, now + 0.9, now + 1.1):
+            monkeypatch.setattr(access, "time", SimpleNamespace(monotonic=lambda at=moment: at))
+            assert client.post("/api/v1/predictions/", OWEN, format="json").status_code == 201
+
+    said = [record.message for record in caplog.records if record.name == access.__name__]
+    assert len(said) == 2
+    assert said[0].endswith("as they were: connection failed: is the server running?")
 
 
 @pytest.mark.parametrize("header", ["Token", "Token a b", "Token ä", "Token " + "x" * 10_000, "Bearer x", "Token \x00"])

@@ -3,7 +3,8 @@
 import hashlib
 import logging
 import time
-from typing import TYPE_CHECKING, Any, NamedTuple, cast
+from math import inf
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, cast
 
 from django.conf import settings
 from django.contrib.auth.models import User
@@ -26,6 +27,7 @@ REMEMBERED_SECONDS = 2.0
 #: The same while Postgres is away, when nobody can revoke one either; who did just before is not heard of so long.
 REMEMBERED_WITHOUT_DATABASE = 300.0
 _MOST_REMEMBERED = 1_000
+_WARNING_SECONDS = 1.0
 
 
 class Scope(models.TextChoices):
@@ -69,6 +71,8 @@ def _key(header: str) -> bytes:
 class RememberingTokenAuthentication(TokenAuthentication):  # type: ignore[misc]
     """knox's tokens; one seen a moment ago costs no query."""
 
+    _warned_at: ClassVar[float] = -inf
+
     def authenticate(self, request: Request) -> tuple[User, Any] | None:
         """Who asks; None for nobody. An address that has no valid token is counted."""
         key, now = _key(request.META.get("HTTP_AUTHORIZATION", "")), time.monotonic()
@@ -98,7 +102,7 @@ class RememberingTokenAuthentication(TokenAuthentication):  # type: ignore[misc]
         except (DatabaseError, InterfaceError) as error:
             if seen is None or now - seen.at > REMEMBERED_WITHOUT_DATABASE:
                 raise
-            logger.warning("cannot look a token up, taking it as it was: %s", error)
+            self._warn(error, now)
             return seen
         if found is None:
             throttles.refuse_address(request)
@@ -108,6 +112,12 @@ class RememberingTokenAuthentication(TokenAuthentication):  # type: ignore[misc]
         user, token = found
         _memory[key] = seen = _Seen(user, token, now)
         return seen
+
+    def _warn(self, error: Exception, now: float) -> None:
+        # Every request of a busy process comes by here while Postgres is away, and the driver says it in many lines.
+        if now - type(self)._warned_at >= _WARNING_SECONDS:
+            type(self)._warned_at = now
+            logger.warning("cannot look tokens up, taking them as they were: %s", " ".join(str(error).split()))
 
 
 _memory: dict[bytes, _Seen] = {}

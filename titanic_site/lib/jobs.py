@@ -162,17 +162,24 @@ class Job(models.Model):
 
     @property
     def rows_per_second(self) -> float | None:
-        """How fast it is, or was; None before the first rows."""
-        if not self.handled_count or not self.duration:
+        """How fast it is, or was; None before the first rows, and where nobody can tell."""
+        if not self.handled_count or not self.duration or self._is_resumed:
             return None
         return float(self.handled_count / max(self.duration.total_seconds(), 0.001))
 
     @property
     def time_left(self) -> timedelta | None:
         """How long it will go on at the pace so far; None while nobody can tell."""
-        if self.state != State.RUNNING or not self.duration or not _LEAST_TO_FORETELL <= self.progress < 1:
+        if self.state != State.RUNNING or self._is_resumed:
+            return None
+        if not self.duration or not _LEAST_TO_FORETELL <= self.progress < 1:
             return None
         return timedelta(seconds=round(self.duration.total_seconds() * (1 / self.progress - 1)))
+
+    @property
+    def _is_resumed(self) -> bool:
+        """Whether it goes on where a worker died: then not all its rows were handled since it started."""
+        return self.is_resumable and getattr(self, "starts", 1) > 1
 
     def report(self, done: float, *, count: int | None = None) -> None:
         """Say how far the work is (0 to 1, rows); raises Cancelled when the job is not ours any more.

@@ -45,6 +45,15 @@ class NewestFirst(CursorPagination):
                 parameter["schema"] |= {"minimum": 1, "maximum": self.max_page_size}
         return found
 
+    def get_paginated_response_schema(self, schema: dict[str, Any]) -> dict[str, Any]:
+        """In the words of OpenAPI 3.1, which has no `nullable`."""
+        page: dict[str, Any] = super().get_paginated_response_schema(schema)
+        link = {"type": ["string", "null"], "format": "uri"}
+        for name, cursor in (("next", "cD00ODY%3D"), ("previous", "cj0xJnA9NDg3")):
+            example = f"https://titanic.example.org/api/v1/things/?{self.cursor_query_param}={cursor}"
+            page["properties"][name] = {**link, "examples": [example]}
+        return page
+
 
 class InOrder(NewestFirst):
     """As they were written."""

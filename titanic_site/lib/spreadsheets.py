@@ -7,9 +7,11 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     import polars as pl
 
-# Both are read by two engines: no \d, which one of them knows in every script.
-_NUMBER_PATTERN = r"[+-]?[0-9.]+(?:[eE][+-]?[0-9]+)?"
-_STARTS_FORMULA_PATTERN = r"\A[=+\-@\t\r]"
+# Both are read by two engines, of which one knows digits of every script as \d and some controls as \s: no \d, and
+# no \s without the controls.
+_NUMBER_PATTERN = r" *[+-]?[0-9.]+(?:[eE][+-]?[0-9]+)?"
+# Spreadsheets pass over blanks, controls and byte order marks; some take full-width signs for the plain ones.
+_STARTS_FORMULA_PATTERN = r"\A(?:[\t\r\n]|[\s\x00-\x1f\ufeff]*[=+\-@＝＋－＠])"
 _NUMBER = re.compile(_NUMBER_PATTERN)
 _STARTS_FORMULA = re.compile(_STARTS_FORMULA_PATTERN)
 
