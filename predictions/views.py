@@ -26,9 +26,11 @@ from training.models import ModelVersion
 
 
 @login_not_required
-@require_POST
+@require_http_methods(["GET", "HEAD", "POST"])
 def predict(request: HttpRequest) -> HttpResponse:
-    """Answer the form, or show what to correct."""
+    """Answer the form, or show what to correct; who opens the address by itself is led to the form."""
+    if request.method != "POST":
+        return redirect("home")
     if not request.user.is_authenticated:
         throttles.refuse_address(request)
     form = PassengerForm(request.POST)

@@ -119,7 +119,7 @@ def test_what_is_not_there_is_404(client: Client, url: str) -> None:
 
 @pytest.mark.parametrize(
     "url",
-    ["/predict", "/datasets/ingest/", "/features/build/", "/models/rollback/", "/scoring/start/",
+    ["/datasets/ingest/", "/features/build/", "/models/rollback/", "/scoring/start/",
      "/models/1/promote/", "/monitoring/drift/check/", "/pipeline/", "/runs/dataset/1/cancel/",
      "/runs/dataset/1/again/"],
 )  # fmt: skip
@@ -131,6 +131,13 @@ def test_what_changes_something_rejects_get_and_wants_a_token(url: str) -> None:
     refused = client.post(url)
     assert refused.status_code == 403
     assert "load the page again" in refused.text
+
+
+def test_who_opens_the_address_of_the_answer_is_led_to_the_form(client: Client) -> None:
+    for answer in (client.get("/predict"), client.head("/predict")):
+        assert (answer.status_code, answer["Location"]) == (302, "/")
+    assert client.put("/predict").status_code == 405
+    assert Client(enforce_csrf_checks=True).post("/predict").status_code == 403
 
 
 # The form
