@@ -415,9 +415,9 @@ def test_an_uploaded_file_becomes_a_dataset_and_a_scoring_job(client: Client, tr
 
 @pytest.mark.usefixtures("login_required")
 def test_with_login_required_only_the_form_is_open(client: Client, champion: ModelVersion) -> None:
-    is_open = {"/", "/accounts/login/", "/healthz", "/readyz", "/metrics"}
+    is_open = {"/", "/accounts/login/", "/healthz", "/readyz", "/metrics", "/predict", "/favicon.ico"}
 
-    for url in [*BUDGETS, "/readyz", "/healthz", "/metrics", "/api/v1/docs/"]:
+    for url in [*BUDGETS, "/readyz", "/healthz", "/metrics", "/predict", "/favicon.ico", "/api/v1/docs/"]:
         answer = client.get(url)
         if url in is_open or url.startswith("/api/"):
             assert "login" not in answer.headers.get("Location", ""), url
@@ -454,6 +454,12 @@ def test_no_page_has_anything_the_policy_forbids(client: Client, champion: Model
     assert not [tag for tag in page.tags if "style" in tag[1] or tag[0] == "style"]
     assert not [tag for tag in page.tags if any(name.startswith("on") for name in tag[1])]
     assert all(script.get("src", "").startswith("/static/") for script in page.all("script"))
+
+
+def test_pages_that_name_no_icon_have_one_too(client: Client) -> None:
+    address = client.get("/favicon.ico")["Location"]
+
+    assert b"".join(client.get(address)).startswith(b"<svg")
 
 
 @pytest.mark.parametrize(
