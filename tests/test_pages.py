@@ -396,6 +396,17 @@ def test_a_run_is_cancelled_and_started_again(client: Client, transactional_db: 
     assert Dataset.objects.get(pk=dataset.pk).state == State.CANCELLED
 
 
+@pytest.mark.parametrize(("is_done", "text"), [(False, "goes on with the others"), (True, "put the results together")])
+def test_a_cancelled_scoring_says_what_is_left_of_it(
+    client: Client, transactional_db: None, is_done: bool, text: str
+) -> None:
+    job = ScoringJob.objects.create(name="x", upload="x.csv", state=State.CANCELLED)
+    for number in range(2):
+        job.parts.create(number=number, start=0, end=1, line=1, is_done=is_done or number == 0)
+
+    assert re.findall(r"Started again, it ([^.]+)\.", client.get(job.get_absolute_url()).text)[0].endswith(text)
+
+
 def test_the_next_step_is_one_button(client: Client, champion: ModelVersion) -> None:
     started = client.post("/pipeline/")
 
