@@ -315,6 +315,27 @@ def test_predictions_are_filtered_by_model_result_and_door(client: Client, champ
     assert "No prediction is like that" in client.get("/predictions/?model=77").text
 
 
+def test_narrow_screens_leave_out_what_is_on_the_row_s_own_page(client: Client, champion: ModelVersion) -> None:
+    client.post("/predict", typed(OWEN | {"name": None, "age": 4}))
+    client.post("/predict", typed(OWEN | {"name": None, "age": 0.92}))
+    log.drain()
+    ScoringJob.objects.create(name="x" * 200, upload="x.csv", row_count=2_000_000)
+
+    history, jobs = client.get("/predictions/").text, client.get("/scoring/").text
+
+    assert re.findall(r'<th scope="col" class="[^"]*extra">([^<]+)', history) == ["Model", "Door"]
+    assert re.findall(r'<th scope="col" class="[^"]*extra">([^<]+)', jobs) == ["Refused", "Created (UTC)"]
+    assert all(text in history for text in ("Male, Third, 4<", "Male, Third, 0.92<"))
+    assert '<td class="number">2,000,000</td>' in jobs
+
+
+def test_the_front_page_says_when_somebody_asked_last(client: Client, champion: ModelVersion) -> None:
+    client.post("/predict", typed(OWEN))
+    log.drain()
+
+    assert re.search(r"last: (now|a second ago|\d+\sseconds ago)", client.get("/").text)
+
+
 def test_problems_are_paged_in_the_files_order(client: Client, transactional_db: None) -> None:
     dataset = Dataset.objects.create(name="x", uri="x")
     RowProblem.objects.bulk_create(
