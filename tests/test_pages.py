@@ -165,6 +165,13 @@ def test_the_browser_is_told_the_limits(client: Client) -> None:
     assert controls["cabin"]["maxlength"] == "60"
 
 
+@pytest.mark.django_db
+def test_the_empty_choice_says_what_it_does(client: Client) -> None:
+    page = client.get("/").text
+
+    assert re.findall(r'<option value="" selected>([^<]+)', page) == ["Choose…", "Choose…", "Unknown", "From the name"]
+
+
 def test_the_form_answers(client: Client, champion: ModelVersion) -> None:
     page = client.post("/predict", typed(ELISABETH))
 
