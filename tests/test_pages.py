@@ -501,6 +501,16 @@ def test_pages_that_name_no_icon_have_one_too(client: Client) -> None:
     assert b"".join(client.get(address)).startswith(b"<svg")
 
 
+@pytest.mark.parametrize("url", ["/datasets/", "/models/", "/runs/", "/features/"])
+def test_what_is_wider_than_the_screen_is_reached_by_the_keyboard(
+    client: Client, champion: ModelVersion, url: str
+) -> None:
+    scrollers = [tag for tag in Page(client.get(url)).all("div") if "table" in (tag.get("class") or "").split()]
+
+    assert scrollers
+    assert all(tag["tabindex"] == "0" and tag["role"] == "region" and tag["aria-label"] for tag in scrollers)
+
+
 @pytest.mark.parametrize(
     ("url", "name"), [("/", "Predict"), ("/models/", "Models"), ("/monitoring/drift/", "Monitoring")]
 )
