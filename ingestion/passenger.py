@@ -209,7 +209,8 @@ def describe(passenger: Any) -> str:
     """A passenger in a few words: the name if it is known, else what is."""
     if passenger.name:
         return str(passenger.name)
-    known = (passenger.get_sex_display(), passenger.get_pclass_display(), passenger.age)
+    age = None if passenger.age is None else f"{passenger.age:g}"
+    known = (passenger.get_sex_display(), passenger.get_pclass_display(), age)
     return ", ".join(str(part) for part in known if part is not None)
 
 

@@ -1,6 +1,7 @@
 """What really happened: recorded once, and never changed."""
 
 import re
+from bisect import insort
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -50,10 +51,12 @@ class Summary:
     problems: list[tuple[int, str]] = field(default_factory=list)
 
     def refuse(self, line: int, reason: str) -> None:
-        """Count a line that was not recorded, and keep the reason of the first ones."""
+        """Count a line that was not recorded, and keep the reasons of the first ones of the file."""
         self.problem_count += 1
-        if len(self.problems) < PROBLEMS_SHOWN:
-            self.problems.append((line, reason))
+        # Within a block the misshapen lines come first, and those that Postgres knows better last.
+        if len(self.problems) < PROBLEMS_SHOWN or line < self.problems[-1][0]:
+            insort(self.problems, (line, reason))
+            del self.problems[PROBLEMS_SHOWN:]
 
     @property
     def line_count(self) -> int:

@@ -19,16 +19,18 @@ from predictions.downloads import results_response
 from predictions.forms import OutcomesForm, PassengerForm, ScoringForm
 from predictions.models import Door, Prediction, ScoringJob
 from titanic_site.lib import throttles
-from titanic_site.lib.errors import Invalid
+from titanic_site.lib.errors import Invalid, TitanicError
 from titanic_site.lib.pages import page
 from titanic_site.lib.views import started
 from training.models import ModelVersion
 
 
 @login_not_required
-@require_POST
+@require_http_methods(["GET", "HEAD", "POST"])
 def predict(request: HttpRequest) -> HttpResponse:
-    """Answer the form, or show what to correct."""
+    """Answer the form, or show what to correct; who opens the address by itself is led to the form."""
+    if request.method != "POST":
+        return redirect("home")
     if not request.user.is_authenticated:
         throttles.refuse_address(request)
     form = PassengerForm(request.POST)
@@ -114,7 +116,11 @@ def outcomes_file(request: HttpRequest) -> HttpResponse:
     if not form.is_valid():
         return render(request, "outcome_file.html", {"form": form}, status=400 if form.errors else 200)
     by: Any = request.user if request.user.is_authenticated else None
-    recorded = outcomes.record_file(form.cleaned_data["file"], by=by)
+    try:
+        recorded = outcomes.record_file(form.cleaned_data["file"], by=by)
+    except TitanicError as error:
+        form.add_error("file", error.message)
+        return render(request, "outcome_file.html", {"form": form}, status=error.status)
     return render(request, "outcome_file.html", {"form": OutcomesForm(), "recorded": recorded})
 
 

@@ -133,7 +133,7 @@ def test_each_wrong_line_is_named_and_the_good_ones_are_recorded(champion: Model
 
     found = page.context["recorded"]
     assert (found.recorded_count, found.known_count) == (3, 1)
-    assert sorted(line for line, _reason in found.problems) == [5, 6, 7, 8, 10, 12, 13, 14, 15, 16, 17]
+    assert [line for line, _reason in found.problems] == [5, 6, 7, 8, 10, 12, 13, 14, 15, 16, 17]
     reasons = dict(found.problems)
     assert reasons[8] == "There is no such prediction."
     assert reasons[10] == reasons[7] == "Another outcome is recorded for this prediction: it stays."
@@ -163,6 +163,8 @@ def test_what_is_no_table_is_refused_in_a_sentence(
 
     assert page.status_code == 400
     assert reason in page.text
+    assert "What really happened, as a file" in page.text
+    assert page.context["form"].errors.keys() == {"file"}
     assert not Outcome.objects.exists()
 
 
@@ -199,7 +201,7 @@ def test_a_file_that_is_too_long_is_refused_where_it_is(
     page = upload(client, "id,survived\n" + f"{uuid4()},1\n" * 1000)
 
     assert page.status_code == 413
-    assert "more than 10 lines" in page.text
+    assert "more than 10 lines" in page.context["form"].errors["file"][0]
 
 
 def test_a_long_file_is_read_in_pieces_and_its_first_wrong_lines_are_shown(
@@ -219,6 +221,19 @@ def test_a_long_file_is_read_in_pieces_and_its_first_wrong_lines_are_shown(
     assert len(found.problems) == outcomes.PROBLEMS_SHOWN
     # All lines at once would take some fifty.
     assert most < 15 * 1024**2
+
+
+def test_the_first_wrong_lines_of_the_file_are_shown_whatever_is_wrong_with_them(
+    champion: ModelVersion, client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(outcomes, "PROBLEMS_SHOWN", 3)
+    (good,) = ask(1)
+    lines = ["id,survived", f"{good},1", f"{uuid4()},1", "x,1", "a,b,c", "a,b,c", "x,1"]
+
+    found = upload(client, "\n".join(lines)).context["recorded"]
+
+    assert found.problem_count == 5
+    assert [line for line, _reason in found.problems] == [3, 4, 5]
 
 
 def test_two_files_at_once_with_the_same_predictions_in_another_order_are_both_recorded(

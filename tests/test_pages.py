@@ -119,7 +119,7 @@ def test_what_is_not_there_is_404(client: Client, url: str) -> None:
 
 @pytest.mark.parametrize(
     "url",
-    ["/predict", "/datasets/ingest/", "/features/build/", "/models/rollback/", "/scoring/start/",
+    ["/datasets/ingest/", "/features/build/", "/models/rollback/", "/scoring/start/",
      "/models/1/promote/", "/monitoring/drift/check/", "/pipeline/", "/runs/dataset/1/cancel/",
      "/runs/dataset/1/again/"],
 )  # fmt: skip
@@ -131,6 +131,13 @@ def test_what_changes_something_rejects_get_and_wants_a_token(url: str) -> None:
     refused = client.post(url)
     assert refused.status_code == 403
     assert "load the page again" in refused.text
+
+
+def test_who_opens_the_address_of_the_answer_is_led_to_the_form(client: Client) -> None:
+    for answer in (client.get("/predict"), client.head("/predict")):
+        assert (answer.status_code, answer["Location"]) == (302, "/")
+    assert client.put("/predict").status_code == 405
+    assert Client(enforce_csrf_checks=True).post("/predict").status_code == 403
 
 
 # The form
@@ -156,6 +163,13 @@ def test_the_browser_is_told_the_limits(client: Client) -> None:
     assert (controls["age"]["min"], controls["age"]["max"], controls["age"]["step"]) == ("0", "120", "any")
     assert controls["sibsp"]["step"] == "1"
     assert controls["cabin"]["maxlength"] == "60"
+
+
+@pytest.mark.django_db
+def test_the_empty_choice_says_what_it_does(client: Client) -> None:
+    page = client.get("/").text
+
+    assert re.findall(r'<option value="" selected>([^<]+)', page) == ["Choose…", "Choose…", "Unknown", "From the name"]
 
 
 def test_the_form_answers(client: Client, champion: ModelVersion) -> None:
@@ -308,6 +322,27 @@ def test_predictions_are_filtered_by_model_result_and_door(client: Client, champ
     assert "No prediction is like that" in client.get("/predictions/?model=77").text
 
 
+def test_narrow_screens_leave_out_what_is_on_the_row_s_own_page(client: Client, champion: ModelVersion) -> None:
+    client.post("/predict", typed(OWEN | {"name": None, "age": 4}))
+    client.post("/predict", typed(OWEN | {"name": None, "age": 0.92}))
+    log.drain()
+    ScoringJob.objects.create(name="x" * 200, upload="x.csv", row_count=2_000_000)
+
+    history, jobs = client.get("/predictions/").text, client.get("/scoring/").text
+
+    assert re.findall(r'<th scope="col" class="[^"]*extra">([^<]+)', history) == ["Model", "Door"]
+    assert re.findall(r'<th scope="col" class="[^"]*extra">([^<]+)', jobs) == ["Refused", "Created (UTC)"]
+    assert all(text in history for text in ("Male, Third, 4<", "Male, Third, 0.92<"))
+    assert '<td class="number">2,000,000</td>' in jobs
+
+
+def test_the_front_page_says_when_somebody_asked_last(client: Client, champion: ModelVersion) -> None:
+    client.post("/predict", typed(OWEN))
+    log.drain()
+
+    assert re.search(r"last: (now|a second ago|\d+\sseconds ago)", client.get("/").text)
+
+
 def test_problems_are_paged_in_the_files_order(client: Client, transactional_db: None) -> None:
     dataset = Dataset.objects.create(name="x", uri="x")
     RowProblem.objects.bulk_create(
@@ -389,6 +424,17 @@ def test_a_run_is_cancelled_and_started_again(client: Client, transactional_db: 
     assert Dataset.objects.get(pk=dataset.pk).state == State.CANCELLED
 
 
+@pytest.mark.parametrize(("is_done", "text"), [(False, "goes on with the others"), (True, "put the results together")])
+def test_a_cancelled_scoring_says_what_is_left_of_it(
+    client: Client, transactional_db: None, is_done: bool, text: str
+) -> None:
+    job = ScoringJob.objects.create(name="x", upload="x.csv", state=State.CANCELLED)
+    for number in range(2):
+        job.parts.create(number=number, start=0, end=1, line=1, is_done=is_done or number == 0)
+
+    assert re.findall(r"Started again, it ([^.]+)\.", client.get(job.get_absolute_url()).text)[0].endswith(text)
+
+
 def test_the_next_step_is_one_button(client: Client, champion: ModelVersion) -> None:
     started = client.post("/pipeline/")
 
@@ -408,9 +454,9 @@ def test_an_uploaded_file_becomes_a_dataset_and_a_scoring_job(client: Client, tr
 
 @pytest.mark.usefixtures("login_required")
 def test_with_login_required_only_the_form_is_open(client: Client, champion: ModelVersion) -> None:
-    is_open = {"/", "/accounts/login/", "/healthz", "/readyz", "/metrics"}
+    is_open = {"/", "/accounts/login/", "/healthz", "/readyz", "/metrics", "/predict", "/favicon.ico"}
 
-    for url in [*BUDGETS, "/readyz", "/healthz", "/metrics", "/api/v1/docs/"]:
+    for url in [*BUDGETS, "/readyz", "/healthz", "/metrics", "/predict", "/favicon.ico", "/api/v1/docs/"]:
         answer = client.get(url)
         if url in is_open or url.startswith("/api/"):
             assert "login" not in answer.headers.get("Location", ""), url
@@ -447,6 +493,22 @@ def test_no_page_has_anything_the_policy_forbids(client: Client, champion: Model
     assert not [tag for tag in page.tags if "style" in tag[1] or tag[0] == "style"]
     assert not [tag for tag in page.tags if any(name.startswith("on") for name in tag[1])]
     assert all(script.get("src", "").startswith("/static/") for script in page.all("script"))
+
+
+def test_pages_that_name_no_icon_have_one_too(client: Client) -> None:
+    address = client.get("/favicon.ico")["Location"]
+
+    assert b"".join(client.get(address)).startswith(b"<svg")
+
+
+@pytest.mark.parametrize("url", ["/datasets/", "/models/", "/runs/", "/features/"])
+def test_what_is_wider_than_the_screen_is_reached_by_the_keyboard(
+    client: Client, champion: ModelVersion, url: str
+) -> None:
+    scrollers = [tag for tag in Page(client.get(url)).all("div") if "table" in (tag.get("class") or "").split()]
+
+    assert scrollers
+    assert all(tag["tabindex"] == "0" and tag["role"] == "region" and tag["aria-label"] for tag in scrollers)
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from django.core.management import CommandError, call_command
 from django.db import DatabaseError, connection
+from django.template import engines
 from django.test import Client
 from django.utils import timezone
 from rest_framework.test import APIClient
@@ -164,6 +165,25 @@ def test_the_admin_makes_a_token_shows_it_once_and_revokes_it(
     assert _client(token).post("/api/v1/predictions/", OWEN, format="json").status_code == 201
     assert token not in admin_client.get("/admin/titanic_site/accesstoken/").content.decode()
 
+    ended = admin_client.post(
+        f"/admin/titanic_site/accesstoken/{made.pk}/change/", {**asked, "expiry_0": "2020-01-01"}, follow=True
+    )
+    made.refresh_from_db()
+    assert (ended.status_code, made.expiry.year) == (200, 2020)
+
     admin_client.post(f"/admin/titanic_site/accesstoken/{made.pk}/delete/", {"post": "yes"})
     access.forget()
     assert _client(token).get("/api/v1/models/").status_code == 401
+
+
+def test_the_admin_refuses_a_token_that_has_expired_already(
+    admin_client: Client, admin_user: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # The theme counts errors in a variable that is not always there: nothing, where the product runs.
+    monkeypatch.setattr(engines["django"].engine, "string_if_invalid", "")  # type: ignore[attr-defined]
+    asked = {"user": admin_user.pk, "can_predict": "on", "expiry_0": "2020-01-01", "expiry_1": "00:00:00"}
+
+    page = admin_client.post("/admin/titanic_site/accesstoken/add/", asked)
+
+    assert page.context["adminform"].form.errors == {"expiry": ["Must be in the future."]}
+    assert not AccessToken.objects.exists()

@@ -1,6 +1,9 @@
 """Who may call the API."""
 
+from django.core.exceptions import ValidationError
 from django.db import models
+from django.utils import timezone
+from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 from knox.models import AbstractAuthToken
 
@@ -20,6 +23,12 @@ class AccessToken(AbstractAuthToken):  # type: ignore[misc]
 
     def __str__(self) -> str:
         return f"{self.token_key}… ({self.user})"
+
+    def clean(self) -> None:
+        """A new one works; one that is there may be ended, or have ended."""
+        super().clean()
+        if self._state.adding and self.expiry is not None and self.expiry <= timezone.now():
+            raise ValidationError({"expiry": _("Must be in the future.")})
 
     def allows(self, scope: str) -> bool:
         """Whether it is good for this."""

@@ -2,7 +2,9 @@
 
 from django.contrib import admin
 from django.contrib.auth.decorators import login_not_required
+from django.templatetags.static import static
 from django.urls import include, path
+from django.views.generic import RedirectView
 from django.views.i18n import set_language
 
 from predictions import v2
@@ -23,4 +25,6 @@ urlpatterns = [
     path("accounts/", include("django.contrib.auth.urls")),
     path("i18n/setlang/", login_not_required(set_language), name="set_language"),
     path("admin/", admin.site.urls),
+    # Asked for by browsers on pages that name no icon: the admin, the API's own, a file.
+    path("favicon.ico", login_not_required(RedirectView.as_view(url=static("logo.svg")))),
 ]

@@ -55,6 +55,12 @@ def poll(context: Context, element_id: str, is_open: bool) -> SafeString:  # noq
     return format_html(attributes, request.get_full_path(), element_id)
 
 
+@register.simple_tag
+def scroller(label: str) -> SafeString:
+    """The attributes of what may be wider than the screen: the keyboard reaches and moves it too."""
+    return format_html('role="region" tabindex="0" aria-label="{}"', label)
+
+
 @register.filter
 def grouped(number: float | None) -> str:
     """A count with its thousands apart.
