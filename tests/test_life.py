@@ -166,7 +166,7 @@ def test_one_passenger_gets_the_same_answer_at_every_door(running: Running, page
     expected = [answer["probability"] for answer in alone]
     assert {answer["model_version"] for answer in alone} == {champion}
     assert [answer["probability"] for answer in batch] == expected
-    assert [float(line.rsplit(",", 4)[1]) for line in scored] == expected
+    assert [float(line.rsplit(",", 5)[1]) for line in scored] == expected
     assert by_form == expected
 
 

@@ -271,7 +271,8 @@ def test_addresses_that_explain_are_known_to_the_server() -> None:
     number = "01a19467-e800-7000-8000-000500000002"
     explaining = [f"/predictions/{number}/why/", f"/api/v1/predictions/{number}/explanation/"]
 
-    assert [resolve(path).func.__name__ for path in explaining] == ["why", "PredictionExplanation"]
+    views: list[Any] = [resolve(path).func for path in explaining]
+    assert [getattr(view, "cls", view).__name__ for view in views] == ["why", "PredictionExplanation"]
     assert all(path.endswith(explanation.ADDRESSES) for path in explaining)
 
 

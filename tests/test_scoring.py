@@ -57,6 +57,11 @@ def rows_of(job: ScoringJob) -> list[dict[str, str]]:
     return list(csv.DictReader(io.StringIO(text.decode(), newline="")))
 
 
+def answers_of(rows: list[dict[str, str]]) -> list[dict[str, str]]:
+    """What does not differ between two jobs of the same file."""
+    return [{name: cell for name, cell in row.items() if name != "prediction_id"} for row in rows]
+
+
 @pytest.fixture
 def small_parts(monkeypatch: pytest.MonkeyPatch) -> None:
     """Some rows make a part."""
@@ -74,7 +79,7 @@ def test_parts_together_are_what_the_whole_is(champion: ModelVersion, monkeypatc
     job, found = scored(people(100))
 
     assert job.parts.count() > 5
-    assert found == expected
+    assert answers_of(found) == answers_of(expected)
     assert (job.row_count, job.problem_count, job.model_version) == (100, 0, champion.version)
     assert Prediction.objects.filter(scoring_job_id=job.pk).count() == 100
     answers = [given.probability for given in services.answer(services.about_many(CAST))]
@@ -103,7 +108,7 @@ def test_what_is_wrong_with_a_row_stands_beside_it(champion: ModelVersion) -> No
 def test_a_packed_file_is_cut_too(champion: ModelVersion) -> None:
     text = people(60)
 
-    assert scored(gzip.compress(text.encode()))[1] == scored(text)[1]
+    assert answers_of(scored(gzip.compress(text.encode()))[1]) == answers_of(scored(text)[1])
 
 
 @pytest.mark.usefixtures("small_parts")
@@ -429,6 +434,6 @@ def test_killed_ten_times_every_row_is_logged_once(champion: ModelVersion, tmp_p
     found = rows_of(job)
     assert len(found) == ROW_COUNT
     _again, expected = scored(text)
-    assert found == expected
+    assert answers_of(found) == answers_of(expected)
     assert not ScoringPart.objects.filter(is_done=False).exists()
     assert len(default_storage.listdir(f"scoring/results/{job.pk}")[1]) == job.parts.count()
