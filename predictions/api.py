@@ -11,7 +11,7 @@ from django.utils.translation import gettext as _
 from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import OpenApiParameter, extend_schema
 from rest_framework import generics, status
-from rest_framework.exceptions import NotFound
+from rest_framework.exceptions import NotFound, PermissionDenied
 from rest_framework.parsers import MultiPartParser
 from rest_framework.request import Request
 from rest_framework.response import Response
@@ -191,13 +191,19 @@ class ScoringJobDetail(generics.RetrieveAPIView[ScoringJob]):
 
 
 class ScoringJobCancel(APIView):
-    """Stop a job: what was in hand is given up, what was scored before stays in the log; 409 when it is over."""
+    """Stop a job: what was in hand is given up, what was scored before stays in the log; 409 when it is over.
+
+    For whoever sent the file, and for tokens that may operate.
+    """
 
     scope = Scope.PREDICT
 
     @extend_schema(request=None, responses=ScoringJobSerializer)
     def post(self, request: Request, pk: int) -> Response:
         job = generics.get_object_or_404(ScoringJob, pk=pk)
+        token: Any = request.auth
+        if token is not None and job.created_by != request.user and not token.allows(Scope.OPERATE):
+            raise PermissionDenied(_("Another one sent this file: it takes the scope “operate” to stop it."))
         job.cancel()
         return Response(ScoringJobSerializer(job).data)
 

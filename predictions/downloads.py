@@ -15,7 +15,7 @@ def results_response(job: ScoringJob) -> StreamingHttpResponse:
 
     if job.state != State.SUCCEEDED:
         raise Conflict(_("%(job)s has no results yet: it is %(state)s.") % {"job": job, "state": job.state})
-    if not all(part.results.storage.exists(str(part.results.name)) for part in job.parts.all()):
+    if not scoring.are_kept(job):
         raise Http404
     headers = {
         "Content-Disposition": f'attachment; filename="results-{job.pk}.csv"',

@@ -97,7 +97,7 @@ class ScoringJob(Job):
         if self.state == State.SUCCEEDED:
             return super().successor()
         if not self._rows().filter(state__in=(State.FAILED, State.CANCELLED)).update(
-            state=State.QUEUED, error="", finished_at=None, sent_at=timezone.now(), starts=0
+            state=State.QUEUED, error="", finished_at=None, sent_at=timezone.now(), starts=1
         ):  # fmt: skip
             raise Conflict(_("This run is not over yet: cancel it first."))
         self.refresh_from_db()

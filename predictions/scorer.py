@@ -144,7 +144,7 @@ class _Seat:
     def _take_up(self, version: ModelVersion) -> None:
         try:
             self._champion = Champion(version.version, version.threshold, registry.load(version))
-        except ArtifactError as error:
+        except (ArtifactError, Unavailable) as error:
             # Better the old champion than a file that is not what the registry says.
             logger.error("model %s must not serve: %s", version.version, error)  # noqa: TRY400
             pause = FIRST_PAUSE

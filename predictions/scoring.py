@@ -47,7 +47,7 @@ logger = logging.getLogger(__name__)
 
 #: With every field's share a row costs a tenth of a second.
 MOST_EXPLAINED = 2_000
-# A part of at most a hundred rows: it takes seconds as other parts do.
+# A part of some hundred rows at most: it takes seconds as other parts do.
 _EXPLAINED_BYTES = 1024
 #: So many workers are asked to take parts, beside the one that has the job.
 HELPERS = 7
@@ -88,8 +88,11 @@ def help_with(job_id: int) -> None:
     job = ScoringJob.objects.filter(pk=job_id, state=State.RUNNING, cut_at__isnull=False).first()
     if job is None:
         return
-    end = time.monotonic() + HELP_SECONDS
+    if not job.parts.filter(is_done=False).exists():
+        return
     with job.upload.open("rb") as file:
+        # From a bucket the whole of it has been fetched by now.
+        end = time.monotonic() + HELP_SECONDS
         while time.monotonic() < end:
             if not _score_next(job, file) or not _is_running(job):
                 return
@@ -102,6 +105,15 @@ def results(job: ScoringJob) -> Iterator[bytes]:
     for part in job.parts.order_by("number").iterator():
         with part.results.open("rb") as file:
             yield from iter(partial(file.read, 2**20), b"")
+
+
+def are_kept(job: ScoringJob) -> bool:
+    """Whether storage still has all results, asked in one go."""
+    try:
+        found = set(default_storage.listdir(_folder(job))[1])
+    except FileNotFoundError:
+        return False
+    return all(PurePath(name).name in found for name in job.parts.values_list("results", flat=True))
 
 
 def result_bytes(job: ScoringJob) -> int:
@@ -217,14 +229,15 @@ def _score_part(job: ScoringJob, part: ScoringPart, file: IO[bytes]) -> None:
     number = partial(ids, job_id=job.pk, moment=job.cut_at)
     answered = answer(chunk, model, explainer, number=number)
     _log(job, answered.good, model)
-    # What was cancelled meanwhile is not wanted any more.
-    if not _is_running(job):
-        raise Cancelled
     text = _csv(answered.results.drop(_LINE))
     part.row_count, part.problem_count = answered.results.height, answered.results.height - answered.good.height
     part.results.name = default_storage.save(f"{_folder(job)}/{part.number}.csv", ContentFile(text))
     part.result_bytes, part.is_done = len(text), True
     part.save()
+    # What was cancelled meanwhile is not wanted any more, and what is not stays so until the transaction's end.
+    if ScoringJob.objects.select_for_update().get(pk=job.pk).state == State.CANCELLED:
+        default_storage.delete(part.results.name)
+        raise Cancelled
     transaction.on_commit(partial(_count, model.version, answered.good["survived"]))
 
 

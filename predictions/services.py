@@ -148,14 +148,26 @@ def queue_scoring(*, file: "UploadedFile[Any]", by: User | None, is_explained: b
     if (file.size or 0) > settings.LARGEST_UPLOAD:
         raise file_too_large()
     name = PurePath(file.name or "upload.csv").name[-200:]
-    with transaction.atomic(), connection.cursor() as cursor:
-        # Of two at once the second counts the first.
-        cursor.execute("SELECT pg_advisory_xact_lock(%s, %s)", [_LOCK, by.pk if by else 0])
-        # Before the file is kept: what is refused leaves nothing behind.
-        if ScoringJob.objects.open().filter(created_by=by).count() >= settings.MOST_OPEN_JOBS:
-            message = _("%(most)s of your files are being scored already: wait for one of them, or cancel it.")
-            raise Conflict(message % {"most": settings.MOST_OPEN_JOBS})
-        return ScoringJob.objects.create(upload=file, name=name, created_by=by, is_explained=is_explained)
+    _refuse_many(by)
+    job = ScoringJob(name=name, created_by=by, is_explained=is_explained)
+    job.upload.save(name, file, save=False)
+    try:
+        with transaction.atomic(), connection.cursor() as cursor:
+            # Of two at once the second counts the first.
+            cursor.execute("SELECT pg_advisory_xact_lock(%s, %s)", [_LOCK, by.pk if by else 0])
+            _refuse_many(by)
+            job.save()
+    except BaseException:
+        # What is refused leaves nothing behind.
+        job.upload.delete(save=False)
+        raise
+    return job
+
+
+def _refuse_many(by: User | None) -> None:
+    if ScoringJob.objects.open().filter(created_by=by).count() >= settings.MOST_OPEN_JOBS:
+        message = _("%(most)s of your files are being scored already: wait for one of them, or cancel it.")
+        raise Conflict(message % {"most": settings.MOST_OPEN_JOBS})
 
 
 def _row(raw: Mapping[str, Any], *, is_text: bool = False) -> Row:

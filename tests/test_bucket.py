@@ -1,11 +1,13 @@
 """A bucket in place of the disk: the whole life runs from it, and one that is away is said to be."""
 
+import gzip
 import socket
 import time
 from dataclasses import replace
 from typing import Any
 
 import pytest
+from django.conf import settings
 from django.core.files.base import ContentFile
 from django.core.files.storage import default_storage
 from django.core.files.uploadedfile import SimpleUploadedFile
@@ -24,7 +26,6 @@ from titanic_site.lib import bucket, network
 from titanic_site.lib.bucket import Bucket
 from titanic_site.lib.errors import Unavailable
 from training import registry
-from training.artifact import ArtifactError
 from training.models import ModelVersion
 
 
@@ -44,7 +45,7 @@ def names(ship: storage.Bucket, prefix: str) -> list[str]:
     return [blob.name for blob in ship.client.list_blobs(ship.name, prefix=prefix)]
 
 
-def move(version: ModelVersion, ship: storage.Bucket, settings: Any) -> None:
+def move(version: ModelVersion, ship: storage.Bucket) -> None:
     """Bring a version's files along, as an operator does who changes from the disk to a bucket."""
     for name in (version.onnx_file.name, version.pkl_file.name):
         ship.blob(name).upload_from_filename(settings.MEDIA_ROOT / str(name))
@@ -60,10 +61,8 @@ def test_an_installation_begins_and_serves_from_it(transactional_db: None, ship_
     assert scorer.current().version == version.version
 
 
-def test_a_file_is_scored_from_it(
-    champion: ModelVersion, ship_as_storage: storage.Bucket, api: APIClient, settings: Any
-) -> None:
-    move(champion, ship_as_storage, settings)
+def test_a_file_is_scored_from_it(champion: ModelVersion, ship_as_storage: storage.Bucket, api: APIClient) -> None:
+    move(champion, ship_as_storage)
     file = SimpleUploadedFile("people.csv", b"\xef\xbb\xbf" + table(*CAST).encode(), "text/csv")
 
     queued = api.post("/api/v1/scoring-jobs/", {"file": file}, format="multipart")
@@ -74,29 +73,25 @@ def test_a_file_is_scored_from_it(
     assert b"".join(results.streaming_content).count(b"\n") == len(CAST) + 1  # type: ignore[attr-defined]
     assert Prediction.objects.filter(scoring_job_id=job.pk).count() == len(CAST)
     # The text in the encoding that the parts are read in has taken the upload's place.
-    assert names(ship_as_storage, "scoring/") == [job.upload.name, f"scoring/results/{job.pk}/0.csv"]
+    assert names(ship_as_storage, "scoring/") == [job.upload.name, job.parts.get().results.name]
 
 
-def test_what_nobody_needs_any_more_is_removed(
-    champion: ModelVersion, ship_as_storage: storage.Bucket, settings: Any
-) -> None:
-    move(champion, ship_as_storage, settings)
+def test_what_nobody_needs_any_more_is_removed(champion: ModelVersion, ship_as_storage: storage.Bucket) -> None:
+    move(champion, ship_as_storage)
     job = ScoringJob.objects.create(upload=SimpleUploadedFile("table.csv", table(OWEN).encode()), name="table.csv")
     ship_as_storage.blob(f"scoring/results/{job.pk}/0_of_one_that_was_killed.csv").upload_from_string("half")
 
     scoring.score(job)
 
-    assert names(ship_as_storage, f"scoring/results/{job.pk}/") == [f"scoring/results/{job.pk}/0.csv"]
+    assert names(ship_as_storage, f"scoring/results/{job.pk}/") == [job.parts.get().results.name]
 
 
 def test_a_table_is_loaded_from_it(load: Any, ship_as_storage: storage.Bucket) -> None:
     assert load(table(OWEN, ELISABETH)).row_count == 2
 
 
-def test_a_model_is_downloaded_from_it(
-    champion: ModelVersion, ship_as_storage: storage.Bucket, client: Client, settings: Any
-) -> None:
-    move(champion, ship_as_storage, settings)
+def test_a_model_is_downloaded_from_it(champion: ModelVersion, ship_as_storage: storage.Bucket, client: Client) -> None:
+    move(champion, ship_as_storage)
 
     response = client.get(f"/models/{champion.version}/artifact/?format=onnx")
 
@@ -118,18 +113,50 @@ def test_a_file_that_was_not_brought_along_is_missed_in_words(
 def test_what_is_larger_than_memory_likes_waits_on_disk(ship_as_storage: storage.Bucket, settings: Any) -> None:
     settings.FILE_UPLOAD_MAX_MEMORY_SIZE = 1_000
     large = Bucket(bucket_name=ship_as_storage.name)
-    large.save("large", ContentFile(b"x" * 5_000))
+    name = large.save("large", ContentFile(b"x" * 5_000))
 
-    with large.open("large") as file:
+    with large.open(name) as file:
         assert file.file._rolled
         assert file.read() == b"x" * 5_000
 
 
-def test_the_same_name_twice_is_two_objects(ship_as_storage: storage.Bucket) -> None:
+def test_the_same_name_at_the_same_time_is_two_objects(
+    ship_as_storage: storage.Bucket, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Each asks for its name before the other one's object is there.
+    monkeypatch.setattr(Bucket, "exists", lambda _bucket, _name: False)
     first, second = (default_storage.save("uploads/a.csv", ContentFile(text)) for text in (b"first", b"second"))
 
-    assert first != second
     assert ship_as_storage.blob(first).download_as_bytes() == b"first"
+    assert ship_as_storage.blob(second).download_as_bytes() == b"second"
+
+
+@pytest.mark.parametrize("content", [gzip.compress(b"text"), b"text"])
+def test_a_packed_file_is_kept_and_read_as_it_is(ship_as_storage: storage.Bucket, content: bytes) -> None:
+    name = default_storage.save("uploads/a.csv.gz", ContentFile(content))
+
+    with default_storage.open(name) as file:
+        assert file.read() == content
+    assert default_storage.size(name) == len(content)
+
+
+@pytest.mark.ignore_template_errors
+def test_the_admin_shows_what_lies_in_it(
+    champion: ModelVersion, ship_as_storage: storage.Bucket, admin_client: Client
+) -> None:
+    job = ScoringJob.objects.create(upload=SimpleUploadedFile("table.csv", table(OWEN).encode()), name="table.csv")
+
+    for page in (f"predictions/scoringjob/{job.pk}", f"training/modelversion/{champion.pk}"):
+        assert admin_client.get(f"/admin/{page}/change/").status_code == 200
+
+
+def test_lost_results_are_missed(champion: ModelVersion, ship_as_storage: storage.Bucket, api: APIClient) -> None:
+    move(champion, ship_as_storage)
+    job = ScoringJob.objects.create(upload=SimpleUploadedFile("table.csv", table(OWEN).encode()), name="table.csv")
+    scoring.score(job)
+    ship_as_storage.blob(job.parts.get().results.name).delete()
+
+    assert api.get(f"/api/v1/scoring-jobs/{job.pk}/results.csv").status_code == 404
 
 
 @pytest.mark.usefixtures("nobody")
@@ -159,9 +186,10 @@ class TestAway:
             assert answer.status_code == 503
             assert "gs://ship cannot be reached: no server answers there." in answer.content.decode()
 
-    def test_a_model_cannot_be_loaded(self, champion: ModelVersion) -> None:
-        with pytest.raises(ArtifactError, match="gs://ship cannot be reached"):
+    def test_nobody_takes_that_for_a_verdict_on_the_model(self, champion: ModelVersion, api: APIClient) -> None:
+        with pytest.raises(Unavailable, match="gs://ship cannot be reached"):
             registry.load(champion)
+        assert api.post(f"/api/v1/models/{champion.version}/promote/").status_code == 503
 
     def test_it_is_said_before_the_start(self, transactional_db: None, settings: Any) -> None:
         settings.ENV = replace(settings.ENV, artifact_bucket="ship")
@@ -184,10 +212,10 @@ def test_the_champion_of_a_moment_ago_goes_on(
     champion: ModelVersion,
     api: APIClient,
     ship_as_storage: storage.Bucket,
-    settings: Any,
     request: pytest.FixtureRequest,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
-    move(champion, ship_as_storage, settings)
+    move(champion, ship_as_storage)
     scorer.current()
     request.getfixturevalue("nobody")
     # Another takes charge, whose file nobody can fetch.
@@ -197,6 +225,7 @@ def test_the_champion_of_a_moment_ago_goes_on(
     answer = api.post("/api/v1/predictions/", {"pclass": 1, "sex": "female"}, format="json")
 
     assert (answer.status_code, answer.json()["model_version"]) == (201, champion.version)
+    assert "model 2 must not serve: gs://ship cannot be reached" in caplog.text
 
 
 def test_a_bucket_that_is_not_there_is_named(ship: storage.Bucket) -> None:

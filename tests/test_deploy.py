@@ -1,5 +1,6 @@
 """The files that deploy the product are what their tools accept, and agree with the code."""
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -66,8 +67,12 @@ def test_it_starts_with_every_setting_made(tmp_path: Path) -> None:
         "SOURCE_URI": "gs://ship/people.csv", "ARTIFACT_BUCKET": "ship", "DASK_SCHEDULER": "tcp://127.0.0.1:8786",
         "AUTO_PROMOTE": "false", "API_ALLOW_ANONYMOUS": "true", "LOGIN_REQUIRED": "true", "THROTTLE_PREDICT": "100/s",
         "THROTTLE_ANON": "10/m", "DRIFT_BACKEND": "scipy", "ALERT_WEBHOOK_URL": "https://example.org/hook",
-        "EMAIL_URL": "submission://user:password@example.org:587", "LOG_FORMAT": "json", "DEBUG": "true",
+        "ADMIN_PASSWORD": "secret", "GOOGLE_APPLICATION_CREDENTIALS": "/key.json",
+        "STORAGE_EMULATOR_HOST": "http://127.0.0.1:4443", "DATABASE_URL": "postgres://titanic:secret@postgres/titanic",
+        "REDIS_URL": "redis://redis:6379/0", "EMAIL_URL": "submission://user:password@example.org:587",
+        "LOG_FORMAT": "json", "DEBUG": "true",
     }  # fmt: skip
+    assert set(re.findall(r"^#?([A-Z_]+)=", (ROOT / ".env.example").read_text(), re.MULTILINE)) <= environment.keys()
     code = "import django; django.setup(); from django.core.management import call_command; call_command('check')"
 
     subprocess.run(

@@ -62,6 +62,18 @@ def test_a_job_that_goes_on_where_its_worker_died_has_no_pace() -> None:
     assert (job.rows_per_second, job.time_left) == (None, None)
 
 
+def test_a_job_that_a_person_starts_again_has_no_pace_either() -> None:
+    job = ScoringJob.objects.create(name="people.csv", upload="people.csv")
+    job._claim()
+    ScoringJob.objects.update(progress=0.9, handled_count=900_000, state=State.CANCELLED)
+    job.refresh_from_db()
+
+    again = job.successor()
+    again._claim()
+
+    assert (again.rows_per_second, again.time_left) == (None, None)
+
+
 def test_a_failure_is_written_down_with_its_next_step(job: Dataset) -> None:
     with pytest.raises(TitanicError), job.running():
         raise TitanicError("Put the file there.")

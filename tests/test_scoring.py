@@ -32,9 +32,10 @@ from predictions import scorer, scoring, services
 from predictions.models import Prediction, ScoringJob, ScoringPart
 from tests.people import CAST, ELISABETH, OWEN, table
 from titanic_site import embedded
-from titanic_site.lib import jobs
+from titanic_site.lib import access, jobs
 from titanic_site.lib.errors import TitanicError
 from titanic_site.lib.jobs import State
+from titanic_site.models import AccessToken
 from training.models import ModelVersion
 
 ROW_COUNT = 60_000
@@ -352,14 +353,26 @@ def test_each_answer_has_the_id_that_outcomes_are_told_by(api: APIClient, champi
     assert api.post(f"/api/v1/predictions/{told[0]}/outcome/", {"survived": True}, format="json").status_code == 201
 
 
-def test_a_job_is_cancelled_by_a_program(api: APIClient, champion: ModelVersion) -> None:
-    job = queue(people(4))
-    url = f"/api/v1/scoring-jobs/{job.pk}/cancel/"
+def test_a_job_is_cancelled_by_whose_it_is_or_who_may_operate(
+    api: APIClient, champion: ModelVersion, django_user_model: Any
+) -> None:
+    users = {name: django_user_model.objects.get(username=name) for name in ("caller", "admin")}
+    files = {
+        name: services.queue_scoring(file=SimpleUploadedFile("x.csv", people(4).encode()), by=user)
+        for name, user in users.items()
+    }
+    AccessToken.objects.update(can_operate=False)
 
-    first, second = api.post(url), api.post(url)
+    def cancel(job: ScoringJob) -> Any:
+        return api.post(f"/api/v1/scoring-jobs/{job.pk}/cancel/")
 
-    assert (first.status_code, first.json()["state"]) == (200, State.CANCELLED)
-    assert (second.status_code, second.json()["errors"][0]["code"]) == (409, "conflict")
+    mine, again, theirs = cancel(files["caller"]), cancel(files["caller"]), cancel(files["admin"])
+    assert (mine.status_code, mine.json()["state"]) == (200, State.CANCELLED)
+    assert (again.status_code, again.json()["errors"][0]["code"]) == (409, "conflict")
+    assert (theirs.status_code, ScoringJob.objects.get(pk=files["admin"].pk).state) == (403, State.QUEUED)
+    AccessToken.objects.update(can_operate=True)
+    access.forget()
+    assert cancel(files["admin"]).status_code == 200
     assert api.post("/api/v1/scoring-jobs/999999/cancel/").status_code == 404
 
 

@@ -64,6 +64,8 @@ DEADLINE: Final = 60.0
 _SHORT = 4_096
 #: What is longer (bytes) is not read before the work begins, but while it goes on.
 _UPLOAD = settings.DATA_UPLOAD_MAX_MEMORY_SIZE
+#: How the addresses end that fetch a file from storage.
+_FILES = ("/artifact/", "/results.csv")
 #: What is longer (bytes) waits on disk, and goes out piece by piece.
 _LARGE = 1024**2
 
@@ -71,7 +73,7 @@ _LARGE = 1024**2
 _work = ThreadPoolExecutor(3, "work")
 # What keeps the processor busy for long: one at a time, and short answers do not wait behind it.
 _explaining = ThreadPoolExecutor(1, "explaining")
-# What is as slow as a client, or as a disk.
+# What is as slow as a client, a disk, or a bucket.
 _large, _downloads = ThreadPoolExecutor(4, "large"), ThreadPoolExecutor(2, "downloads")
 
 _handler = WSGIHandler()
@@ -102,12 +104,22 @@ async def application(scope: Scope, protocol: HTTPProtocol) -> None:
             body.seek(0)
         if environ["REQUEST_METHOD"] == "POST" and 0 < size <= _SHORT:
             environ[together.LATER] = _desk.expect(environ["PATH_INFO"])
-        pool = _explaining if scope.path.endswith(explanation.ADDRESSES) else _work
-        await _answer(protocol, environ, pool=pool, deadline=DEADLINE)
+        await _answer(protocol, environ, pool=_pool(environ), deadline=DEADLINE)
     except (ProtocolClosed, ProtocolError):
         logger.info("%s %s: the client has gone", scope.method, scope.path)
     except Exception as error:  # noqa: BLE001
         _refuse(protocol, _refusal_of(error, path=scope.path), path=scope.path)
+
+
+def _pool(environ: dict[str, Any]) -> ThreadPoolExecutor:
+    path: str = environ["PATH_INFO"]
+    if path.endswith(explanation.ADDRESSES):
+        return _explaining
+    if settings.ENV.artifact_bucket and (
+        path.endswith(_FILES) or environ.get("CONTENT_TYPE", "").startswith("multipart/")
+    ):
+        return _large
+    return _work
 
 
 def _refusal_of(error: Exception, *, path: str) -> TitanicError:

@@ -14,7 +14,7 @@ from django.db.models import Max
 from django.utils.translation import gettext as _
 
 from features.definition import VERSION
-from titanic_site.lib.errors import Conflict, Unavailable
+from titanic_site.lib.errors import Conflict
 from training import gate
 from training.artifact import Artifact, ArtifactError
 from training.examples import Examples
@@ -37,7 +37,7 @@ class Reign:
 
 
 def load(version: ModelVersion) -> Artifact:
-    """The version's graph, checked; raises ArtifactError where it must not serve."""
+    """The version's graph, checked; raises ArtifactError where it must not serve, Unavailable where nobody can tell."""
     if version.definition_version != VERSION:
         raise ArtifactError(f"it reads features of definition {version.definition_version}, this is {VERSION}")
     try:
@@ -45,8 +45,6 @@ def load(version: ModelVersion) -> Artifact:
             data = file.read()
     except OSError as error:
         raise ArtifactError(f"its file cannot be read: {error.strerror}") from error
-    except Unavailable as error:
-        raise ArtifactError(f"its file cannot be read: {error.message}") from error
     return Artifact.load(data, golden=version.golden_rows, sha256=version.sha256)
 
 

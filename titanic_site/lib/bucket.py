@@ -4,6 +4,7 @@ import errno
 import os
 from contextlib import AbstractContextManager
 from functools import cached_property
+from pathlib import PurePosixPath
 from typing import Any
 
 from django.conf import settings
@@ -13,7 +14,7 @@ from google.cloud.storage.retry import DEFAULT_RETRY
 from requests.adapters import HTTPAdapter
 from storages.backends.gcloud import GoogleCloudStorage
 
-from titanic_site.lib import google, network
+from titanic_site.lib import files, google, network
 from titanic_site.lib.errors import Unavailable
 
 #: For how long (seconds) a call is tried again while somebody waits.
@@ -43,14 +44,20 @@ class Bucket(GoogleCloudStorage):  # type: ignore[misc]
             "bucket_name": settings.ENV.artifact_bucket,
             "file_overwrite": False,
             "max_memory_size": settings.FILE_UPLOAD_MAX_MEMORY_SIZE,
+            # What is packed stays so: the client would unpack it, however large that is, when it is opened.
+            "object_parameters": {"content_encoding": None},
+            # An address is nobody's way past our own doors; to sign one takes a key that not every account has.
+            "querystring_auth": False,
         }
 
     @cached_property
     def client(self) -> Any:
         """The client, made by whoever asks first: after the fork."""
         made = google.client()
-        for scheme in ("http://", "https://"):
-            made._http.mount(scheme, _Hasty())
+        # The second one fetches tokens; an emulator wants none.
+        for session in filter(None, (made._http, made._http._auth_request_session)):
+            for scheme in ("http://", "https://"):
+                session.mount(scheme, _Hasty())
         return made
 
     def check(self) -> None:
@@ -68,6 +75,21 @@ class Bucket(GoogleCloudStorage):  # type: ignore[misc]
         """Whether there is such an object."""
         with self._explained():
             return bool(super().exists(name))
+
+    def size(self, name: str) -> int:
+        """In bytes."""
+        with self._explained():
+            return int(super().size(name))
+
+    def get_available_name(self, name: str, max_length: int | None = None) -> str:
+        """The name with something of its own, but for a content-addressed file's.
+
+        An object is there when it is whole: whoever asked before for the same name would be overwritten.
+        """
+        if not name.startswith(files.FOLDER):
+            path = PurePosixPath(name)
+            name = self.get_alternative_name(str(path.with_suffix("")), path.suffix)
+        return str(super().get_available_name(name, max_length))
 
     def delete(self, name: str) -> None:
         """Remove the object, if there is one."""

@@ -7,6 +7,9 @@ from pathlib import Path
 from django.core.files.base import ContentFile
 from django.core.files.storage import FileSystemStorage, default_storage
 
+#: Where content-addressed files lie; nothing else may share a name.
+FOLDER = "models/"
+
 
 def sha256_of(data: bytes) -> str:
     """The name of bytes: 64 hexadecimal digits."""
@@ -16,7 +19,7 @@ def sha256_of(data: bytes) -> str:
 def keep(data: bytes, *, suffix: str) -> str:
     """Store bytes under their sha256 and return the name; the same bytes are stored once, damaged ones replaced."""
     digest = sha256_of(data)
-    name = f"models/{digest}{suffix}"
+    name = f"{FOLDER}{digest}{suffix}"
     return name if _digest_of(name) == digest else _put(name, data)
 
 

@@ -30,6 +30,7 @@ def explained(uri: str, *, role: str, kind: type[TitanicError], gone: TitanicErr
     import urllib3
     from google.api_core.exceptions import GoogleAPIError
     from google.auth.exceptions import GoogleAuthError
+    from google.cloud.storage.exceptions import DataCorruption
 
     try:
         yield
@@ -38,7 +39,7 @@ def explained(uri: str, *, role: str, kind: type[TitanicError], gone: TitanicErr
         raise gone if found is None else kind(found) from error
     except GoogleAuthError as error:
         raise kind(_credentials(uri, error)) from error
-    except (requests.RequestException, urllib3.exceptions.HTTPError, ConnectionError) as error:
+    except (requests.RequestException, urllib3.exceptions.HTTPError, ConnectionError, DataCorruption) as error:
         raise kind(_unreachable(uri, error)) from error
 
 

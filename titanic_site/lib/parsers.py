@@ -16,7 +16,7 @@ from titanic_site.lib.doubles import may_be_doubled
 from titanic_site.lib.errors import Invalid, body_too_large
 
 #: So many fields that no JSON can hold are named, each by so many letters at most.
-_MOST_CULPRITS, _LONGEST_NAME = 100, 100
+_MOST_CULPRITS, _LONGEST_NAME = 100, 200
 
 
 class JSONParser(BaseParser):
@@ -28,8 +28,8 @@ class JSONParser(BaseParser):
         self, stream: IO[Any], media_type: str | None = None, parser_context: Mapping[str, Any] | None = None
     ) -> Any:
         """The body; raises ParseError, Invalid, TooLarge, UnsupportedMediaType."""
-        encoding = getattr(stream, "META", {}).get("HTTP_CONTENT_ENCODING", "identity")
-        if encoding != "identity":
+        encoding = getattr(stream, "META", {}).get("HTTP_CONTENT_ENCODING", "").strip().lower()
+        if encoding not in ("", "identity"):
             message = _("A body with the Content-Encoding “%(name)s” is not taken: send it as it is.")
             raise UnsupportedMediaType(encoding, message % {"name": encoding[:50]})
         most = settings.DATA_UPLOAD_MAX_MEMORY_SIZE
@@ -71,19 +71,23 @@ def _culprits(body: bytes) -> dict[str, list[tuple[str, str]]]:
         return {}
 
 
-def _impossible(value: Any, *names: str) -> Iterator[tuple[str, list[tuple[str, str]]]]:
-    parts = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
-    for name, part in parts:
-        yield from _impossible(part, *names, str(name).encode(errors="replace").decode()[:_LONGEST_NAME])
-    if not names:
-        return
-    if isinstance(value, float) and not math.isfinite(value):
-        yield ".".join(names), [("not_finite", _("Must be a number that JSON knows, or null."))]
-    elif isinstance(value, str) and not value.isascii() and _is_no_text(value):
-        yield ".".join(names), [("not_utf8", _("Must be UTF-8."))]
+def _impossible(value: Any, path: str = "") -> Iterator[tuple[str, list[tuple[str, str]]]]:
+    if isinstance(value, dict):
+        for name, part in value.items():
+            below = f"{path}.{name}".lstrip(".").encode(errors="replace").decode()[:_LONGEST_NAME]
+            yield from _impossible(name if _is_no_text(name) else part, below)
+    elif isinstance(value, list):
+        for index, part in enumerate(value):
+            yield from _impossible(part, f"{path}.{index}".lstrip(".")[:_LONGEST_NAME])
+    elif isinstance(value, float) and not math.isfinite(value):
+        yield path, [("not_finite", _("Must be a number that JSON knows, or null."))]
+    elif isinstance(value, str) and _is_no_text(value):
+        yield path, [("not_utf8", _("Must be UTF-8."))]
 
 
 def _is_no_text(value: str) -> bool:
+    if value.isascii():
+        return False
     try:
         value.encode()
     except UnicodeEncodeError:
