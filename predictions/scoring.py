@@ -113,7 +113,7 @@ def are_kept(job: ScoringJob) -> bool:
         found = set(default_storage.listdir(_folder(job))[1])
     except FileNotFoundError:
         return False
-    return all(PurePath(name).name in found for name in job.parts.values_list("results", flat=True))
+    return _kept(job) <= found
 
 
 def result_bytes(job: ScoringJob) -> int:
@@ -286,10 +286,13 @@ def _conclude(job: ScoringJob) -> None:
 def _tidy(job: ScoringJob) -> None:
     """Remove what those wrote who were stopped before their part was done."""
     folder = _folder(job)
-    kept = {PurePath(name).name for name in job.parts.values_list("results", flat=True)}
-    for name in default_storage.listdir(folder)[1]:
-        if name not in kept:
-            default_storage.delete(f"{folder}/{name}")
+    for name in set(default_storage.listdir(folder)[1]) - _kept(job):
+        default_storage.delete(f"{folder}/{name}")
+
+
+def _kept(job: ScoringJob) -> set[str]:
+    """The names, within the job's folder, of its parts' results."""
+    return {PurePath(name).name for name in job.parts.values_list("results", flat=True)}
 
 
 def _folder(job: ScoringJob) -> str:

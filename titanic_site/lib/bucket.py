@@ -64,12 +64,8 @@ class Bucket(GoogleCloudStorage):  # type: ignore[misc]
         """Raise Unavailable where the bucket cannot be read."""
         with self._explained():
             # Whoever may only handle objects may not ask for the bucket itself.
-            next(
-                iter(
-                    self.client.list_blobs(self.bucket_name, max_results=1, retry=DEFAULT_RETRY.with_timeout(PATIENCE))
-                ),
-                None,
-            )
+            retry = DEFAULT_RETRY.with_timeout(PATIENCE)
+            list(self.client.list_blobs(self.bucket_name, max_results=1, retry=retry))
 
     def exists(self, name: str) -> bool:
         """Whether there is such an object."""
@@ -99,8 +95,8 @@ class Bucket(GoogleCloudStorage):  # type: ignore[misc]
     def listdir(self, path: str) -> tuple[list[str], list[str]]:
         """Names of what begins with the path, up to a slash and without."""
         with self._explained():
-            folders, files = super().listdir(path)
-            return folders, files
+            folders, names = super().listdir(path)
+            return folders, names
 
     def _open(self, name: str, mode: str = "rb") -> "File[Any]":
         with self._explained():
