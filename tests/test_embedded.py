@@ -126,14 +126,12 @@ def test_the_servers_listen_on_private_sockets_alone(layout: Layout) -> None:
             assert (layout.sockets / name).stat().st_mode & 0o077 == 0
 
 
-def test_a_second_start_keeps_the_data_and_is_quick(layout: Layout) -> None:
+def test_a_second_start_keeps_the_data(layout: Layout) -> None:
     with in_use(layout), valkey(layout) as client:
         query(layout, "CREATE TABLE kept AS SELECT 1 AS one")
         client.set("kept", 1)
-    began = time.monotonic()
 
     with in_use(layout), valkey(layout) as client:
-        assert time.monotonic() - began < 5
         assert query(layout, "SELECT one FROM kept") == "1"
         assert client.get("kept") == b"1"
         query(layout, "DROP TABLE kept")

@@ -18,7 +18,6 @@ from datetime import timedelta
 from html import unescape
 from io import StringIO
 from pathlib import Path
-from time import monotonic
 from typing import Any
 
 import psycopg2
@@ -366,15 +365,11 @@ BOMBS: dict[str, bytes] = {
 
 
 @pytest.mark.parametrize("bomb", BOMBS.values(), ids=BOMBS)
-def test_a_gzip_bomb_is_refused_quickly(door: Door, bomb: bytes) -> None:
-    begun = monotonic()
-
+def test_a_gzip_bomb_is_refused(door: Door, bomb: bytes) -> None:
     told = door(bomb)
 
-    seconds = monotonic() - begun
     assert_is_refused(told, "")
     assert re.search("unpacks to more than any table would|longer than 1 MB", told)
-    assert seconds < 10
 
 
 @only("command")
