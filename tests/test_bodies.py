@@ -1,6 +1,7 @@
 """Hostile bodies at every door of the API that takes one: refused with a reason, nothing done, no traceback."""
 
 import gzip
+import json
 import logging
 from typing import Any
 
@@ -73,14 +74,30 @@ def test_what_no_json_can_hold_is_named(value: bytes, code: str, api: APIClient,
 
 
 def test_of_many_wrong_fields_the_first_are_named_in_short(api: APIClient, champion: ModelVersion) -> None:
-    many = b"{" + b",".join(b'"\xff%d%s": NaN' % (number, b"x" * 1_000) for number in range(1_000)) + b"}"
-    deep = b'{"%s":' % (b"x" * 100) * 300 + b"[" + b",".join([b"NaN"] * 1_000) + b"]" + b"}" * 300
+    many = b"{" + b",".join(b'"\xff%d%s": NaN' % (number, b"x" * 1_000) for number in range(3_000)) + b"}"
+    deep = b'{"%s":' % (b"x" * 100) * 300 + b"[" + b",".join([b"NaN"] * 3_000) + b"]" + b"}" * 300
+    unknown = json.dumps({"pclass": 1, "sex": "male", "x" * 1_000_000: 1}).encode()
 
-    for body in (many, deep):
+    for body in (many, deep, unknown):
         refused = _send(api, "predictions/", body)
         assert refused.status_code == 400
-        assert len(refused.json()["errors"]) <= 100
-        assert len(refused.content) < 50_000
+        assert len(refused.json()["errors"]) <= 1_000
+        assert len(refused.content) < 300_000
+
+
+def test_of_many_wrong_passengers_the_first_are_told_and_the_others_counted(
+    api: APIClient, champion: ModelVersion
+) -> None:
+    body = json.dumps({"instances": [{"pclass": 4, "sex": "x"}] * 10_000}).encode()
+
+    refused = _send(api, "predictions/batch/", body)
+
+    *told, rest = refused.json()["errors"]
+    assert refused.status_code == 400
+    assert [error["attr"] for error in told] == [
+        f"instances.{index}.{field}" for index in range(500) for field in ("pclass", "sex")
+    ]
+    assert rest == {"code": "more_errors", "detail": "19000 more are not told here.", "attr": None}
 
 
 def test_a_name_that_is_no_text_is_named_as_well_as_it_can_be(api: APIClient, champion: ModelVersion) -> None:
@@ -100,10 +117,13 @@ def test_a_compressed_body_is_refused_with_the_reason(encoding: str, api: APICli
 
 
 def test_a_doubled_field_is_named(api: APIClient, champion: ModelVersion) -> None:
-    for case in ("doubled", "doubled with a colon in a text", "doubled within"):
+    for case, attr in (
+        ("doubled", "pclass"),
+        ("doubled with a colon in a text", "sex"),
+        ("doubled within", "instances.0.sex"),
+    ):
         (error,) = _send(api, "predictions/", BODIES[case]).json()["errors"]
-        assert error["attr"] in ("pclass", "sex")
-        assert error["code"] == "doubled_field"
+        assert (error["code"], error["attr"]) == ("doubled_field", attr)
 
 
 def test_a_colon_in_a_text_is_no_double(api: APIClient, champion: ModelVersion) -> None:

@@ -9,6 +9,8 @@ import pytest
 import yaml
 from django.conf import settings
 
+from titanic_site import up
+
 ROOT = Path(settings.BASE_DIR)
 BIN = Path(sys.executable).parent
 
@@ -102,3 +104,9 @@ def test_a_wrong_setting_stops_the_start_with_one_sentence(name: str, value: str
     assert name in ended.stderr
     assert "Traceback" not in ended.stderr
     assert len(ended.stderr.strip().splitlines()) == 1
+
+
+def test_the_image_has_the_heap_of_the_embedded_installation() -> None:
+    (line,) = re.findall(r"^ENV (MALLOC_.*)$", (ROOT / "Dockerfile").read_text(), re.MULTILINE)
+
+    assert dict(pair.split("=") for pair in line.split()) == up.HEAP

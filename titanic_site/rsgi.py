@@ -66,13 +66,14 @@ _SHORT = 4_096
 _UPLOAD = settings.DATA_UPLOAD_MAX_MEMORY_SIZE
 #: How the addresses end that fetch a file from storage.
 _FILES = ("/artifact/", "/results.csv")
-#: What is longer (bytes) waits on disk, and goes out piece by piece.
+#: What is longer (bytes) waits on disk, is worked off one at a time, and goes out piece by piece.
 _LARGE = 1024**2
 
 # Python runs one at a time; the others wait for the database, for Redis, or for the model.
 _work = ThreadPoolExecutor(3, "work")
-# What keeps the processor busy for long: one at a time, and short answers do not wait behind it.
-_explaining = ThreadPoolExecutor(1, "explaining")
+# What keeps the processor busy for long: one at a time, for none is done sooner beside another, and short answers do
+# not wait behind it.
+_explaining, _batches = ThreadPoolExecutor(1, "explaining"), ThreadPoolExecutor(1, "batches")
 # What is as slow as a client, a disk, or a bucket.
 _large, _downloads = ThreadPoolExecutor(4, "large"), ThreadPoolExecutor(2, "downloads")
 
@@ -100,18 +101,19 @@ async def application(scope: Scope, protocol: HTTPProtocol) -> None:
             return
         if size or "HTTP_TRANSFER_ENCODING" in environ:
             environ["wsgi.input"] = body = await _whole(protocol, size=size)
-            environ["CONTENT_LENGTH"] = str(body.seek(0, io.SEEK_END))
+            size = body.seek(0, io.SEEK_END)
+            environ["CONTENT_LENGTH"] = str(size)
             body.seek(0)
         if environ["REQUEST_METHOD"] == "POST" and 0 < size <= _SHORT:
             environ[together.LATER] = _desk.expect(environ["PATH_INFO"])
-        await _answer(protocol, environ, pool=_pool(environ), deadline=DEADLINE)
+        await _answer(protocol, environ, pool=_pool(environ, size=size), deadline=DEADLINE)
     except (ProtocolClosed, ProtocolError):
         logger.info("%s %s: the client has gone", scope.method, scope.path)
     except Exception as error:  # noqa: BLE001
         _refuse(protocol, _refusal_of(error, path=scope.path), path=scope.path)
 
 
-def _pool(environ: dict[str, Any]) -> ThreadPoolExecutor:
+def _pool(environ: dict[str, Any], *, size: int) -> ThreadPoolExecutor:
     path: str = environ["PATH_INFO"]
     if path.endswith(explanation.ADDRESSES):
         return _explaining
@@ -119,7 +121,7 @@ def _pool(environ: dict[str, Any]) -> ThreadPoolExecutor:
         path.endswith(_FILES) or environ.get("CONTENT_TYPE", "").startswith("multipart/")
     ):
         return _large
-    return _work
+    return _batches if size > _LARGE else _work
 
 
 def _refusal_of(error: Exception, *, path: str) -> TitanicError:

@@ -14,6 +14,8 @@ from psycopg2 import errorcodes
 
 from titanic_site.lib.redis import RedisAway
 
+#: So many refused fields are told, each by so many letters of its name.
+MOST_TOLD, LONGEST_NAME = 1_000, 200
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
 logger = logging.getLogger(__name__)
 
@@ -151,11 +153,14 @@ def retry_headers(error: TitanicError) -> dict[str, str]:
 def error_body(error: TitanicError) -> dict[str, Any]:
     """The error in drf-standardized-errors' shape."""
     if isinstance(error, Invalid):
-        errors = [
-            {"code": code, "detail": detail, "attr": attr}
+        errors: list[dict[str, Any]] = [
+            {"code": code, "detail": detail, "attr": attr[:LONGEST_NAME]}
             for attr, refusals in error.errors.items()
             for code, detail in refusals
         ]
+        if len(errors) > MOST_TOLD:
+            rest = _("%(count)s more are not told here.") % {"count": len(errors) - MOST_TOLD}
+            errors[MOST_TOLD:] = [{"code": "more_errors", "detail": rest, "attr": None}]
         return {"type": "validation_error", "errors": errors}
     kind = "server_error" if error.status >= HTTPStatus.INTERNAL_SERVER_ERROR else "client_error"
     kind = "validation_error" if error.status == HTTPStatus.BAD_REQUEST else kind

@@ -13,10 +13,7 @@ from rest_framework.exceptions import ParseError, UnsupportedMediaType
 from rest_framework.parsers import BaseParser
 
 from titanic_site.lib.doubles import may_be_doubled
-from titanic_site.lib.errors import Invalid, body_too_large
-
-#: So many fields that no JSON can hold are named, each by so many letters at most.
-_MOST_CULPRITS, _LONGEST_NAME = 100, 200
+from titanic_site.lib.errors import LONGEST_NAME, MOST_TOLD, Invalid, body_too_large
 
 
 class JSONParser(BaseParser):
@@ -42,43 +39,43 @@ class JSONParser(BaseParser):
         """What the JSON says; raises ParseError, Invalid."""
         try:
             found = msgspec.json.decode(body)
-            if may_be_doubled(body, found):
-                json.loads(body, object_pairs_hook=_without_doubles)
+            culprits = _culprits(body) if may_be_doubled(body, found) else {}
         except RecursionError as error:
             raise ParseError(_("The JSON is nested too deeply.")) from error
         except ValueError as error:
-            if culprits := _culprits(body):
-                raise Invalid(culprits) from error
-            raise ParseError(_("The body cannot be read as JSON: %(reason)s.") % {"reason": error}) from error
+            culprits = _culprits(body)
+            if not culprits:
+                raise ParseError(_("The body cannot be read as JSON: %(reason)s.") % {"reason": error}) from error
+        if culprits:
+            raise Invalid(culprits)
         return found
 
 
-def _without_doubles(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) < len(pairs):
-        names = [name for name, _value in pairs]
-        doubled = sorted({name for name in names if names.count(name) > 1})
-        raise Invalid({name: [("doubled_field", _("This field is given twice."))] for name in doubled})
-    return found
+class _Object(list[tuple[str, Any]]):
+    """A JSON object as it stands there."""
 
 
 def _culprits(body: bytes) -> dict[str, list[tuple[str, str]]]:
-    """The fields that make the body no JSON, where a reader that takes NaN, infinity and any bytes can tell."""
+    """The fields that no JSON can hold, or that stand twice, where a reader that takes all of it can tell."""
     try:
-        found = json.loads(body.decode(errors="surrogateescape"), parse_int=float)
-        return dict(islice(_impossible(found), _MOST_CULPRITS))
+        found = json.loads(body.decode(errors="surrogateescape"), parse_int=float, object_pairs_hook=_Object)
+        return dict(islice(_impossible(found), MOST_TOLD))
     except (ValueError, RecursionError):
         return {}
 
 
 def _impossible(value: Any, path: str = "") -> Iterator[tuple[str, list[tuple[str, str]]]]:
-    if isinstance(value, dict):
-        for name, part in value.items():
-            below = f"{path}.{name}".lstrip(".").encode(errors="replace").decode()[:_LONGEST_NAME]
+    if isinstance(value, _Object):
+        names: set[str] = set()
+        for name, part in value:
+            below = f"{path}.{name}".lstrip(".").encode(errors="replace").decode()[:LONGEST_NAME]
+            if name in names:
+                yield below, [("doubled_field", _("This field is given twice."))]
+            names.add(name)
             yield from _impossible(name if _is_no_text(name) else part, below)
     elif isinstance(value, list):
         for index, part in enumerate(value):
-            yield from _impossible(part, f"{path}.{index}".lstrip(".")[:_LONGEST_NAME])
+            yield from _impossible(part, f"{path}.{index}".lstrip(".")[:LONGEST_NAME])
     elif isinstance(value, float) and not math.isfinite(value):
         yield path, [("not_finite", _("Must be a number that JSON knows, or null."))]
     elif isinstance(value, str) and _is_no_text(value):
