@@ -36,6 +36,7 @@ from predictions.together import Asked, answered
 from titanic_site.lib.access import Scope
 from titanic_site.lib.api import accepted, checked
 from titanic_site.lib.errors import Conflict, Invalid
+from titanic_site.lib.negotiation import FileNegotiation
 from titanic_site.lib.parsers import JSONParser
 from titanic_site.lib.plain import PlainView, written
 from training.models import ModelVersion
@@ -202,7 +203,8 @@ class ScoringJobCancel(APIView):
     def post(self, request: Request, pk: int) -> Response:
         job = generics.get_object_or_404(ScoringJob, pk=pk)
         token: Any = request.auth
-        if token is not None and job.created_by != request.user and not token.allows(Scope.OPERATE):
+        asker = request.user if request.user.is_authenticated else None
+        if job.created_by != asker and not (token and token.allows(Scope.OPERATE)):
             raise PermissionDenied(_("Another one sent this file: it takes the scope “operate” to stop it."))
         job.cancel()
         return Response(ScoringJobSerializer(job).data)
@@ -210,6 +212,8 @@ class ScoringJobCancel(APIView):
 
 class ScoringJobResults(APIView):
     """A finished job's file: the input plus the answers."""
+
+    content_negotiation_class = FileNegotiation
 
     @extend_schema(responses={(200, "text/csv"): OpenApiTypes.STR})
     def get(self, request: Request, pk: int) -> StreamingHttpResponse:

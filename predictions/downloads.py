@@ -14,7 +14,9 @@ def results_response(job: ScoringJob) -> StreamingHttpResponse:
     from predictions import scoring
 
     if job.state != State.SUCCEEDED:
-        raise Conflict(_("%(job)s has no results yet: it is %(state)s.") % {"job": job, "state": job.state})
+        raise Conflict(
+            _("%(job)s has no results: its state is “%(state)s”.") % {"job": job, "state": job.get_state_display()}
+        )
     if not scoring.are_kept(job):
         raise Http404
     headers = {

@@ -40,13 +40,14 @@ _FIELD = b"p"
 _TRIES = "predictions:log:tries"
 # How many more predictions than entries the stream has.
 _SHARED = "predictions:log:shared"
-# Takes packs out and counts what they shared; packs that another drainer took out are not counted again.
+# Takes packs out and counts what they shared; packs that another drainer took out are not counted again, and those of
+# somebody else were not counted at first.
 _TAKE_OUT = """
 local shared = 0
 for place = 1, #ARGV, 2 do
   if redis.call('XDEL', KEYS[1], ARGV[place]) == 1 then shared = shared + ARGV[place + 1] - 1 end
 end
-if shared > 0 then redis.call('DECRBY', KEYS[2], shared) end
+if shared > 0 and redis.call('DECRBY', KEYS[2], shared) < 0 then redis.call('SET', KEYS[2], 0) end
 """
 # So long (seconds) no look at a stream that is away takes.
 _OUTDATED = 15.0

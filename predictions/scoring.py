@@ -5,10 +5,11 @@ transaction that holds the part's row locked. Whoever is killed leaves no part h
 scores a part again. The job itself only cuts, takes parts like the others, and waits for the last.
 """
 
+import io
 import logging
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime
 from functools import partial
 from pathlib import PurePath
@@ -31,7 +32,7 @@ from ingestion import sieve
 from ingestion.compiled import Row
 from ingestion.contract import python_values
 from ingestion.passenger import FIELD_NAMES, FIELDS, RULES
-from ingestion.table import RAGGED, Chunk, Layout, TableError, split
+from ingestion.table import RAGGED, Chunk, Layout, Part, TableError, split
 from predictions import explanation, log, scorer
 from predictions.metrics import counter_of
 from predictions.models import Door, Prediction, ScoringJob, ScoringPart, lowest_id
@@ -157,32 +158,56 @@ def _cut(job: ScoringJob) -> None:
             raise TitanicError(_("The table has a header and no rows."))
         if job.is_explained:
             explanation.explainer(champion.version)
-            _refuse_long(plain)
-        is_same = plain.tell() == job.upload.size
-        plain.seek(0)
-        kept = job.upload.name if is_same else default_storage.save(f"{job.upload.name}.csv", File(plain))
-    before = job.upload.name
+            _refuse_long(plain, header, parts)
+        before = kept = str(job.upload.name)
+        if plain.seek(0, io.SEEK_END) != job.upload.size:
+            kept = f"{before}.csv"
+            # Of somebody who was killed here.
+            default_storage.delete(kept)
+            plain.seek(0)
+            kept = default_storage.save(kept, File(plain))
+    try:
+        _pin(job, header, parts, champion=champion, upload=kept)
+    except BaseException:
+        if kept != before:
+            default_storage.delete(kept)
+        raise
+    if kept != before:
+        default_storage.delete(before)
+    # Its file is still open under the old name.
+    job.refresh_from_db(fields=["upload"])
+
+
+def _pin(job: ScoringJob, header: list[str], parts: Sequence[Part], *, champion: scorer.Champion, upload: str) -> None:
+    """Write down the parts, and what they have in common; raises Cancelled."""
     with transaction.atomic():
         job.hold()
         job.header, job.model_version, job.cut_at = header, champion.version, timezone.now()
-        job.upload.name = kept
+        job.upload.name = upload
         job.save(update_fields=["header", "model_version", "cut_at", "upload"])
         ScoringPart.objects.bulk_create(
             ScoringPart(job=job, number=number, start=part.start, end=part.end, line=part.line)
             for number, part in enumerate(parts)
         )
-    if kept != before:
-        default_storage.delete(str(before))
-    # Its file is still open under the old name.
-    job.refresh_from_db(fields=["upload"])
 
 
-def _refuse_long(plain: IO[bytes]) -> None:
-    plain.seek(0)
-    if sum(block.count(b"\n") for block in iter(partial(plain.read, 2**20), b"")) > MOST_EXPLAINED + 1:
-        message = _("At most %(most)s rows are explained at a time: send fewer, or score them without explanation.")
-        raise TitanicError(message % {"most": MOST_EXPLAINED})
-    plain.seek(0, 2)
+def _refuse_long(plain: IO[bytes], header: list[str], parts: Sequence[Part]) -> None:
+    count = 0
+    for part in parts:
+        count += _chunk(plain, header, part).row_count
+        if count > MOST_EXPLAINED:
+            message = _("At most %(most)s rows are explained at a time: send fewer, or score them without explanation.")
+            raise TitanicError(message % {"most": MOST_EXPLAINED})
+
+
+def _chunk(file: IO[bytes], header: list[str], part: Part | ScoringPart) -> Chunk:
+    """The rows of a part."""
+    file.seek(part.start)
+    layout = Layout.of(header, known=FIELD_NAMES, required=_REQUIRED)
+    try:
+        return layout.chunk(file.read(part.end - part.start), line=part.line)
+    except TableError as error:
+        raise TitanicError(_(error.message) % error.params) from error
 
 
 def _ask_for_help(job: ScoringJob) -> None:
@@ -219,12 +244,7 @@ def _score_part(job: ScoringJob, part: ScoringPart, file: IO[bytes]) -> None:
         message = _("Model %(version)s, with which this job began, cannot be used: %(reason)s. Send the file again.")
         raise TitanicError(message % {"version": job.model_version, "reason": error}) from error
     explainer = explanation.explainer(job.model_version) if job.is_explained else None
-    file.seek(part.start)
-    layout = Layout.of(job.header, known=FIELD_NAMES, required=_REQUIRED)
-    try:
-        chunk = layout.chunk(file.read(part.end - part.start), line=part.line)
-    except TableError as error:
-        raise TitanicError(_(error.message) % error.params) from error
+    chunk = _chunk(file, job.header, part)
     assert job.cut_at is not None
     number = partial(ids, job_id=job.pk, moment=job.cut_at)
     answered = answer(chunk, model, explainer, number=number)

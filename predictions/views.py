@@ -21,6 +21,7 @@ from predictions.models import Door, Prediction, ScoringJob
 from titanic_site.lib import throttles
 from titanic_site.lib.errors import Invalid, TitanicError
 from titanic_site.lib.pages import page
+from titanic_site.lib.uploads import for_files
 from titanic_site.lib.views import started
 from training.models import ModelVersion
 
@@ -76,6 +77,8 @@ def prediction(request: HttpRequest, pk: UUID) -> HttpResponse:
 @require_safe
 def why(request: HttpRequest, pk: UUID) -> HttpResponse:
     """Why the model answered so; a fragment of the prediction's page, or a page of its own."""
+    if not request.user.is_authenticated:
+        throttles.refuse_address(request)
     found = log.find(pk)
     if found is None:
         raise Http404
@@ -109,6 +112,7 @@ def outcome(request: HttpRequest, pk: UUID) -> HttpResponse:
     return redirect("prediction", pk)
 
 
+@for_files
 @require_http_methods(["GET", "HEAD", "POST"])
 def outcomes_file(request: HttpRequest) -> HttpResponse:
     """Record what really happened from a file, and show what became of its lines."""
@@ -140,6 +144,7 @@ def scoring(request: HttpRequest) -> HttpResponse:
     )
 
 
+@for_files
 @require_POST
 def score(request: HttpRequest) -> HttpResponse:
     """Score an uploaded file."""

@@ -203,7 +203,8 @@ def test_a_file_is_scored_row_by_row(api: APIClient, champion: ModelVersion) -> 
     scoring.score(job)
 
     assert waiting.status_code == 409
-    lines = b"".join(api.get(f"/api/v1/scoring-jobs/{job.pk}/results.csv")).decode().splitlines()
+    found = api.get(f"/api/v1/scoring-jobs/{job.pk}/results.csv", headers={"Accept": "text/csv"})
+    lines = b"".join(found).decode().splitlines()
     assert lines[0].endswith("Embarked,probability,survived,model_version,prediction_id,error")
     assert ",1,1,0" in lines[1]
     assert "age: Must be from 0 to 120." in lines[2]

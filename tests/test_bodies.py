@@ -6,6 +6,7 @@ import logging
 from typing import Any
 
 import pytest
+from django.test import Client
 from rest_framework.test import APIClient
 
 from predictions import log
@@ -157,6 +158,47 @@ def test_a_hostile_form_is_refused(
     assert refused.status_code == 400, refused.content
     assert not [record for record in caplog.records if record.exc_info]
     assert not ScoringJob.objects.exists()
+
+
+@pytest.mark.parametrize("door", FILE_DOORS)
+@pytest.mark.parametrize(
+    ("part", "times", "status"),
+    [
+        (b'name="f"\r\n\r\nx', 1_100, 400),
+        (b'name="file"; filename="a.csv"\r\n\r\nx', 300, 400),
+        (b'name="explain"\r\n\r\n' + b"x" * 12 * 1024**2, 1, 413),
+    ],
+)
+def test_a_form_of_too_much_is_refused(part: bytes, times: int, status: int, door: str, api: APIClient) -> None:
+    body = (b"--x\r\nContent-Disposition: form-data; " + part + b"\r\n") * times + b"--x--\r\n"
+
+    refused = _send(api, door, body, "multipart/form-data; boundary=x")
+
+    assert refused.status_code == status
+    assert refused.json()["errors"][0]["code"] == {400: "too_many_fields", 413: "too_large"}[status]
+
+
+@pytest.mark.parametrize("door", ["schema/", "predictions/", "scoring-jobs/", "runs/", "datasets/"])
+def test_a_query_of_too_much_is_refused(door: str, api: APIClient) -> None:
+    query = "&".join(f"a{number}=1" for number in range(1_100))
+
+    refused = api.get(f"/api/v1/{door}?{query}")
+
+    assert refused.status_code == 400
+    # The schema's own view writes YAML.
+    assert "too_many_fields" in refused.content.decode()
+
+
+@pytest.mark.parametrize("path", ["/api/v1/predictions/", "/v2/health/live", "/"])
+def test_a_foreign_host_is_refused_in_the_shape_of_the_door(path: str) -> None:
+    refused = Client().get(path, headers={"Host": "evil.example"})
+
+    assert refused.status_code == 400
+    if path == "/":
+        assert "This request cannot be understood" in refused.content.decode()
+    else:
+        said = refused.json()
+        assert "cannot be understood" in (said["error"] if path.startswith("/v2/") else said["errors"][0]["detail"])
 
 
 @pytest.mark.parametrize(

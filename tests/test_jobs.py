@@ -53,6 +53,7 @@ def test_a_job_that_goes_on_where_its_worker_died_has_no_pace() -> None:
     job.refresh_from_db()
     assert job.rows_per_second
     assert job.time_left is not None
+    began = job.started_at
 
     ScoringJob.objects.update(lease_expires_at=timezone.now() - timedelta(seconds=1))
     jobs.sweep()
@@ -60,6 +61,7 @@ def test_a_job_that_goes_on_where_its_worker_died_has_no_pace() -> None:
 
     assert (job.state, job.handled_count) == (State.RUNNING, 150_000)
     assert (job.rows_per_second, job.time_left) == (None, None)
+    assert job.started_at == began
 
 
 def test_a_job_that_a_person_starts_again_has_no_pace_either() -> None:

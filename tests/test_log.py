@@ -245,12 +245,13 @@ class TestPoison:
 
         # Almost lines of predictions.
         _wait(b"", b"[]\n", b'["abc]\n', b"[1]\nx\n[2]\n", b"[\r]\n", log._encode([good[0]])[:-2] + b",1]\n")
+        _wait(b'["a"]\n["b"]\n')
 
         moved = [log.drain() for _ in range(4)]
 
-        assert moved == [5, 0, 11, 0]
+        assert moved == [5, 0, 13, 0]
         assert set(Prediction.objects.values_list("pk", flat=True)) == {one.id for one in good}
-        assert DeadLetter.objects.count() == 11
+        assert DeadLetter.objects.count() == 12
         assert DeadLetter.objects.filter(raw=b"\xc1 no message", attempts=3).exists()
         assert all(letter.error for letter in DeadLetter.objects.all())
         assert log.backlog() == 0

@@ -53,6 +53,14 @@ def test_a_line_is_one_json_object_when_asked(tmp_path: Path) -> None:
     assert "iceberg" in line["exc_info"]
 
 
+def test_what_is_refused_as_hostile_takes_one_line(tmp_path: Path) -> None:
+    logging.config.dictConfig(configuration(tmp_path, log_format="text"))
+
+    logging.getLogger("django.security.DisallowedHost").error("evil.example", exc_info=ValueError("evil"))
+
+    assert _today(tmp_path).read_text().count("\n") == 1
+
+
 def test_nothing_is_made_before_the_first_line(tmp_path: Path) -> None:
     logging.config.dictConfig(configuration(tmp_path / "logs", log_format="text"))
 

@@ -92,11 +92,52 @@ def test_a_file_beyond_the_limit_is_refused_before_it_comes(web: Web) -> None:
     assert json.loads(body)["errors"][0]["detail"].startswith("The file is larger than")
 
 
+@pytest.mark.parametrize("path", ["/predict", "/accounts/login/", "/nowhere/", "/api/v1/predictions/"])
+def test_an_address_that_takes_no_file_reads_none(path: str, web: Web) -> None:
+    # With a cookie Django looks for its like in the form, however long that is.
+    talk = web.begin(path, size=200 * 1024**2, body=PART, Cookie=f"csrftoken={'a' * 32}", **MULTIPART)
+
+    status, body = answer(talk)
+
+    assert (status, json.loads(body)["errors"][0]["code"]) == (413, "too_large")
+
+
+@pytest.mark.parametrize("is_begun", [True, False])
+def test_an_upload_waits_for_its_thread_and_not_without_end(is_begun: bool) -> None:
+    code = f"""
+import asyncio, time
+from threading import Event
+from titanic_site import rsgi
+from titanic_site.lib.errors import TooLong
+rsgi.DEADLINE = 0.3
+free = Event()
+if {is_begun}:
+    free.set()
+for _ in range(rsgi._large._max_workers):
+    rsgi._large.submit(free.wait)
+def work_off(environ, tell, is_over):
+    time.sleep(0.8)
+    tell(((201, []), b"", None))
+rsgi._work_off = work_off
+class Protocol:
+    def response_bytes(self, status, headers, content):
+        print(status)
+try:
+    asyncio.run(rsgi._answer(Protocol(), {{}}, pool=rsgi._large, is_arriving=True))
+except TooLong as refusal:
+    print(int(refusal.status))
+free.set()
+"""
+    found = subprocess.run([sys.executable, "-c", code], env=environment(), capture_output=True, text=True, check=True)
+
+    assert found.stdout.strip() == ("201" if is_begun else "503")
+
+
 def test_who_must_wait_for_others_uploads_is_not_taken_for_slow(web: Web) -> None:
     table = b"pclass,sex\r\n" + b"1,female\r\n" * 1_200_000
     # All that read uploads, in each process, are kept waiting until they are told that they are slow.
     begun = PART + b" " * 200_000
-    slow = [web.begin("/api/v1/scoring-jobs/", size=LARGE, body=begun, **MULTIPART) for _ in range(12)]
+    slow = [web.begin("/api/v1/scoring-jobs/", size=LARGE, body=begun, **MULTIPART) for _ in range(100)]
 
     with web.client() as client:
         client.timeout = 90

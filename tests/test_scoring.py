@@ -11,6 +11,7 @@ import sys
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -204,6 +205,26 @@ def test_what_was_in_hand_when_it_was_cancelled_is_given_up(
     assert not Prediction.objects.filter(scoring_job_id=job.pk).exists()
 
 
+def test_a_packed_file_that_is_cancelled_while_it_is_cut_leaves_nothing_unpacked(
+    champion: ModelVersion, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job = queue(gzip.compress(people(60).encode()))
+    folder = str(Path(job.upload.name).parent)
+    before = set(default_storage.listdir(folder)[1])
+    pin = scoring._pin
+
+    def cancelled_meanwhile(*args: Any, **options: Any) -> None:
+        assert len(set(default_storage.listdir(folder)[1]) - before) == 1
+        ScoringJob.objects.get(pk=job.pk).cancel()
+        pin(*args, **options)
+
+    monkeypatch.setattr(scoring, "_pin", cancelled_meanwhile)
+    with pytest.raises(jobs.Cancelled):
+        scoring.score(job)
+
+    assert set(default_storage.listdir(folder)[1]) == before
+
+
 @pytest.mark.usefixtures("small_parts")
 def test_helpers_take_parts_and_none_twice(champion: ModelVersion) -> None:
     job = queue(people(400))
@@ -255,6 +276,9 @@ def test_too_many_rows_are_not_explained(champion: ModelVersion, monkeypatch: py
     with pytest.raises(TitanicError, match="3 rows"):
         scored(people(4), is_explained=True)
     assert not Prediction.objects.exists()
+    # Rows are counted, and neither lines nor blank ones.
+    _job, found = scored("pclass,sex,name\n" + '1,male,"A\n\nB"\n\n' * 3, is_explained=True)
+    assert len(found) == 3
 
 
 HOSTILE = {
@@ -354,8 +378,9 @@ def test_each_answer_has_the_id_that_outcomes_are_told_by(api: APIClient, champi
 
 
 def test_a_job_is_cancelled_by_whose_it_is_or_who_may_operate(
-    api: APIClient, champion: ModelVersion, django_user_model: Any
+    api: APIClient, champion: ModelVersion, django_user_model: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    credentials: Any = vars(api)["_credentials"]
     users = {name: django_user_model.objects.get(username=name) for name in ("caller", "admin")}
     files = {
         name: services.queue_scoring(file=SimpleUploadedFile("x.csv", people(4).encode()), by=user)
@@ -372,6 +397,10 @@ def test_a_job_is_cancelled_by_whose_it_is_or_who_may_operate(
     assert (theirs.status_code, ScoringJob.objects.get(pk=files["admin"].pk).state) == (403, State.QUEUED)
     AccessToken.objects.update(can_operate=True)
     access.forget()
+    api.credentials()
+    monkeypatch.setattr(settings, "ENV", replace(settings.ENV, api_allow_anonymous=True))
+    assert cancel(files["admin"]).status_code == 403
+    api.credentials(**credentials)
     assert cancel(files["admin"]).status_code == 200
     assert api.post("/api/v1/scoring-jobs/999999/cancel/").status_code == 404
 
@@ -396,6 +425,10 @@ def test_the_command_scores_and_explains(champion: ModelVersion, tmp_path: Path)
         assert len([row for row in csv.DictReader(file) if float(row["base"]) > 0]) == 3
     with pytest.raises(CommandError):
         call_command("score_file", str(tmp_path / "none.csv"), str(tmp_path / "out.csv"))
+    count = Prediction.objects.count()
+    with pytest.raises(CommandError, match="No such file"):
+        call_command("score_file", str(tmp_path / "in.csv"), str(tmp_path / "none" / "out.csv"))
+    assert Prediction.objects.count() == count
 
 
 def _start(path: Path, code: str) -> "subprocess.Popen[bytes]":

@@ -54,6 +54,8 @@ def test_explanations_count_like_predictions(api: APIClient, champion: ModelVers
     codes = [api.get(address).status_code for address in (f"{url}explanation/", url, f"{url}explanation/")]
 
     assert codes == [200, 200, 429]
+    page = url.replace("/api/v1", "") + "why/"
+    assert [Client().get(page).status_code for _ in range(3)] == [200, 200, 429]
 
 
 @pytest.mark.usefixtures("two_an_hour")

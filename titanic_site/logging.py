@@ -24,11 +24,11 @@ _TALKATIVE = (
 
 def configuration(log_dir: Path, *, log_format: str) -> dict[str, Any]:
     """The logging settings; `log_format` is text or json."""
-    handler = {"formatter": log_format, "filters": ["request_id"]}
+    handler = {"formatter": log_format, "filters": ["request_id", "short"]}
     return {
         "version": 1,
         "disable_existing_loggers": False,
-        "filters": {"request_id": {"()": f"{__name__}.RequestId"}},
+        "filters": {"request_id": {"()": f"{__name__}.RequestId"}, "short": {"()": f"{__name__}.Short"}},
         "formatters": {"text": {"()": f"{__name__}.UtcFormatter", "format": _TEXT}, "json": _JSON},
         "handlers": {
             "console": {"class": "logging.StreamHandler", **handler},
@@ -52,6 +52,15 @@ class RequestId(CorrelationId):
     def filter(self, record: logging.LogRecord) -> bool:
         super().filter(record)
         record.request_id = getattr(record, "request_id", None) or ""
+        return True
+
+
+class Short(logging.Filter):
+    """Takes the traceback from what Django refuses as hostile: whoever sends it could fill the disk."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        if record.name.startswith("django.security."):
+            record.exc_info = None
         return True
 
 

@@ -20,6 +20,10 @@ class HtmxRequest(HttpRequest):
     htmx: HtmxDetails
 
 
+#: Addresses of the API, but for its two pages.
+PROGRAMS = re.compile(r"/api/v1/(?!docs/|redoc/)|/v2(/|$)")
+
+
 class StraightToTheView:
     """Leads a program past the middleware that is listed behind this one: a quarter of what an empty answer cost.
 
@@ -27,15 +31,13 @@ class StraightToTheView:
     long way. Only calls are passed by: `process_view` and `process_exception` are still asked.
     """
 
-    _PROGRAMS = re.compile(r"/api/v1/(?!docs/|redoc/)|/v2(/|$)")
-
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
         self._long_way = self._straight = get_response
         while hasattr(layer := inspect.unwrap(self._straight), "get_response"):
             self._straight = layer.get_response
 
     def __call__(self, request: HttpRequest) -> HttpResponse:
-        if not self._PROGRAMS.match(request.path_info):
+        if not PROGRAMS.match(request.path_info):
             return self._long_way(request)
         request.user = AnonymousUser()
         return self._straight(request)

@@ -33,8 +33,8 @@ from titanic_site.lib.errors import (
     TitanicError,
     TooLong,
     as_refusal,
+    body_at,
     body_too_large,
-    error_body,
     file_too_large,
     retry_headers,
 )
@@ -46,6 +46,7 @@ django.setup(set_prefix=False)
 
 from monitoring.counters import REFUSALS  # noqa: E402
 from predictions import explanation, scorer, together  # noqa: E402
+from titanic_site.lib.uploads import takes_file  # noqa: E402
 
 if settings.ENV.artifact_bucket:
     # The client's forty megabytes are for who has a bucket.
@@ -58,7 +59,7 @@ logger = logging.getLogger(__name__)
 #: How long (seconds) a body may take; one that is read while it arrives may take longer at this rate (bytes a second).
 PATIENCE: Final = 20.0
 LEAST_RATE: Final = 50_000
-#: After how long (seconds) whoever waits for an answer is told that there is none yet.
+#: After how long (seconds) whoever waits for an answer, or for his upload to be taken, is told that there is none yet.
 DEADLINE: Final = 60.0
 #: What is not longer (bytes) may be answered together with others.
 _SHORT = 4_096
@@ -74,8 +75,8 @@ _work = ThreadPoolExecutor(3, "work")
 # What keeps the processor busy for long: one at a time, for none is done sooner beside another, and short answers do
 # not wait behind it.
 _explaining, _batches = ThreadPoolExecutor(1, "explaining"), ThreadPoolExecutor(1, "batches")
-# What is as slow as a client, a disk, or a bucket.
-_large, _downloads = ThreadPoolExecutor(4, "large"), ThreadPoolExecutor(2, "downloads")
+# What is as slow as a client, a disk, or a bucket: a thread that waits costs little.
+_large, _downloads = ThreadPoolExecutor(32, "large"), ThreadPoolExecutor(2, "downloads")
 
 _handler = WSGIHandler()
 _desk = together.Desk()
@@ -95,9 +96,12 @@ async def application(scope: Scope, protocol: HTTPProtocol) -> None:
             _refuse(protocol, file_too_large(), path=scope.path)
             return
         if size > _UPLOAD:
+            if not takes_file(environ["PATH_INFO"]):
+                _refuse(protocol, body_too_large(), path=scope.path)
+                return
             arriving = await _begun(protocol, size=size)
             environ["wsgi.input"] = io.BufferedReader(arriving, 64 * 1024)
-            await _answer(protocol, environ, pool=_large, deadline=None)
+            await _answer(protocol, environ, pool=_large, is_arriving=True)
             return
         if size or "HTTP_TRANSFER_ENCODING" in environ:
             environ["wsgi.input"] = body = await _whole(protocol, size=size)
@@ -106,7 +110,7 @@ async def application(scope: Scope, protocol: HTTPProtocol) -> None:
             body.seek(0)
         if environ["REQUEST_METHOD"] == "POST" and 0 < size <= _SHORT:
             environ[together.LATER] = _desk.expect(environ["PATH_INFO"])
-        await _answer(protocol, environ, pool=_pool(environ, size=size), deadline=DEADLINE)
+        await _answer(protocol, environ, pool=_pool(environ, size=size))
     except (ProtocolClosed, ProtocolError):
         logger.info("%s %s: the client has gone", scope.method, scope.path)
     except Exception as error:  # noqa: BLE001
@@ -201,7 +205,7 @@ class _Arriving(io.RawIOBase):
 
 
 async def _answer(
-    protocol: HTTPProtocol, environ: dict[str, Any], *, pool: ThreadPoolExecutor, deadline: float | None
+    protocol: HTTPProtocol, environ: dict[str, Any], *, pool: ThreadPoolExecutor, is_arriving: bool = False
 ) -> None:
     loop = asyncio.get_running_loop()
     promise: asyncio.Future[_Response] = loop.create_future()
@@ -211,13 +215,19 @@ async def _answer(
         with suppress(RuntimeError):
             loop.call_soon_threadsafe(_keep, promise, outcome)
 
-    late = None if deadline is None else loop.call_later(deadline, _keep, promise, TooLong())
-    pool.submit(_work_off, environ, tell, promise.done)
+    late = loop.call_later(DEADLINE, _keep, promise, TooLong())
+
+    def work_off() -> None:
+        if is_arriving:
+            # From here on it may take as long as it comes.
+            loop.call_soon_threadsafe(late.cancel)
+        _work_off(environ, tell, promise.done)
+
+    pool.submit(work_off)
     try:
         (status, headers), content, rest = await promise
     finally:
-        if late is not None:
-            late.cancel()
+        late.cancel()
     if rest is None:
         protocol.response_bytes(status, headers, content)
         return
@@ -331,8 +341,7 @@ def _refuse(protocol: HTTPProtocol, refusal: TitanicError, *, path: str) -> None
 
 
 def _said(refusal: TitanicError, *, path: str) -> bytes:
-    # The inference protocol has a shape of its own.
-    return json.dumps({"error": refusal.message} if path.startswith("/v2/") else error_body(refusal)).encode()
+    return json.dumps(body_at(path, refusal)).encode()
 
 
 def _environ(scope: Scope) -> dict[str, Any]:

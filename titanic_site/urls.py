@@ -10,6 +10,8 @@ from django.views.i18n import set_language
 from predictions import v2
 from titanic_site import views
 
+handler400 = views.bad_request
+
 urlpatterns = [
     # First, as in the file itself the predictions are: addresses are tried in this order.
     path("api/v1/", include("titanic_site.api")),

@@ -4,10 +4,11 @@ from typing import Any
 
 from django.contrib import messages
 from django.contrib.auth.decorators import login_not_required
-from django.http import Http404, HttpRequest, HttpResponse
+from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.utils.dateparse import parse_datetime
 from django.utils.translation import gettext as _
+from django.views import defaults
 from django.views.decorators.http import require_POST, require_safe
 from django_celery_beat.models import PeriodicTask
 
@@ -17,10 +18,20 @@ from monitoring.models import DriftCheck
 from predictions.forms import PassengerForm
 from predictions.models import Prediction
 from titanic_site import pipeline, runs
+from titanic_site.lib.errors import TitanicError, body_at
 from titanic_site.lib.jobs import Job
 from titanic_site.lib.pages import SIZE
 from titanic_site.lib.views import started
+from titanic_site.middleware import PROGRAMS
 from training.models import ModelVersion, TrainingRun
+
+
+def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:
+    """What Django refuses before any view: a page, or what the API says."""
+    if PROGRAMS.match(request.path_info):
+        refusal = TitanicError(_("This request cannot be understood."))
+        return JsonResponse(body_at(request.path_info, refusal), status=refusal.status)
+    return defaults.bad_request(request, exception)
 
 
 @login_not_required

@@ -15,6 +15,7 @@ from rest_framework.views import APIView
 from features.models import FeatureBatch
 from titanic_site.lib.api import accepted, checked
 from titanic_site.lib.errors import Conflict
+from titanic_site.lib.negotiation import FileNegotiation
 from training import registry, services
 from training.downloads import artifact_response
 from training.models import ModelVersion, Reproduction, TrainingRun
@@ -122,6 +123,8 @@ class ReproductionDetail(generics.RetrieveAPIView[Reproduction]):
 
 class ModelArtifact(APIView):
     """A version's file: `?format=onnx` or `pkl`."""
+
+    content_negotiation_class = FileNegotiation
 
     @extend_schema(
         parameters=[OpenApiParameter("format", str, enum=["onnx", "pkl"], default="onnx")],

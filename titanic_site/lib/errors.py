@@ -7,6 +7,7 @@ from http import HTTPStatus
 from typing import Any
 
 from django.conf import settings
+from django.core.exceptions import RequestDataTooBig, TooManyFieldsSent, TooManyFilesSent
 from django.db import InterfaceError, OperationalError
 from django.http import UnreadablePostError
 from django.utils.translation import gettext as _
@@ -134,20 +135,34 @@ def as_refusal(error: Exception) -> TitanicError | None:
     if getattr(error, "errno", None) in _NO_ROOM or getattr(error.__cause__, "pgcode", None) == errorcodes.DISK_FULL:
         logger.error("the disk is full: %s", error)
         return Unavailable(_("The disk is full. Make room and try again."))
-    if isinstance(error, UnreadablePostError):
-        return IncompleteBody()
     if getattr(error.__cause__, "pgcode", None) == errorcodes.QUERY_CANCELED:
         logger.warning("a query took too long: %s", error)
         return TooLong()
     if isinstance(error, (OperationalError, InterfaceError, *RedisAway)):
         logger.warning("a service is away: %s", error)
         return away()
+    return _of_django(error)
+
+
+def _of_django(error: Exception) -> TitanicError | None:
+    """What Django says of a body when a view asks for it."""
+    if isinstance(error, UnreadablePostError):
+        return IncompleteBody()
+    if isinstance(error, RequestDataTooBig):
+        return body_too_large()
+    if isinstance(error, (TooManyFieldsSent, TooManyFilesSent)):
+        return Invalid({"non_field_errors": [("too_many_fields", _("No address here takes so many fields."))]})
     return None
 
 
 def retry_headers(error: TitanicError) -> dict[str, str]:
     """When to try again, for a machine."""
     return {} if error.wait is None else {"Retry-After": str(error.wait)}
+
+
+def body_at(path: str, error: TitanicError) -> dict[str, Any]:
+    """The error in the shape of the door at this address: the inference protocol has one of its own."""
+    return {"error": error.message} if path.startswith("/v2/") else error_body(error)
 
 
 def error_body(error: TitanicError) -> dict[str, Any]:

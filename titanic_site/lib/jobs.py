@@ -15,7 +15,7 @@ from celery import current_app, current_task
 from django.apps import apps
 from django.core.exceptions import ImproperlyConfigured
 from django.db import DatabaseError, InterfaceError, connection, models, transaction
-from django.db.models.functions import Now
+from django.db.models.functions import Coalesce, Now
 from django.utils import timezone
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
@@ -234,8 +234,10 @@ class Job(models.Model):
 
     def _claim(self) -> None:
         worker = f"{socket.gethostname()}:{os.getpid()}:{time.monotonic_ns()}"
+        # What goes on where a worker died began when that one did.
+        started_at = Coalesce("started_at", Now()) if self.is_resumable else Now()
         claimed = self._rows().filter(state=State.QUEUED).update(
-            state=State.RUNNING, worker=worker, started_at=Now(), lease_expires_at=Now() + LEASE
+            state=State.RUNNING, worker=worker, started_at=started_at, lease_expires_at=Now() + LEASE
         )  # fmt: skip
         if not claimed:
             raise NotClaimed(self.task_id)

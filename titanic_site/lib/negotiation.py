@@ -19,3 +19,14 @@ class Negotiation(DefaultContentNegotiation):
             return first, first.media_type
         found: tuple[BaseRenderer, str] = super().select_renderer(request, renderers, format_suffix)
         return found
+
+
+class FileNegotiation(Negotiation):
+    """For views that send a file, of a type that no renderer has: what is written are refusals alone."""
+
+    def select_renderer(
+        self, request: Request, renderers: Iterable[BaseRenderer], format_suffix: str | None = None
+    ) -> tuple[BaseRenderer, str]:
+        """The first one, whatever is asked for."""
+        first = next(iter(renderers))
+        return first, first.media_type

@@ -40,9 +40,9 @@ class TokenThrottle(BaseThrottle):
 
 
 def refuse_address(request: HttpRequest | Request) -> None:
-    """THROTTLE_ANON: how often one address may ask without a valid token, guess one, or send the form; raises TooMany.
+    """THROTTLE_ANON: how often one address may ask without a valid token, guess one, send the form, or ask why.
 
-    The address is the connection's: what a header says of it, anybody can write.
+    Raises TooMany. The address is the connection's: what a header says of it, anybody can write.
     """
     refuse_beyond(settings.ENV.throttle_anon, str(request.META.get("REMOTE_ADDR", "")))
 

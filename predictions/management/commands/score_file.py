@@ -23,6 +23,8 @@ class Command(StepCommand):
 
     def step(self, **options: Any) -> str:
         try:
+            # Not after the work, to nobody's use.
+            options["output"].open("ab").close()
             with options["input"].open("rb") as file:
                 job = ScoringJob.objects.create(
                     upload=File(file, options["input"].name),
