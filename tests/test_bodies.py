@@ -161,6 +161,15 @@ def test_a_hostile_form_is_refused(
 
 
 @pytest.mark.parametrize("door", FILE_DOORS)
+def test_a_form_with_a_field_twice_is_refused(door: str, api: APIClient) -> None:
+    file = b'--x\r\nContent-Disposition: form-data; name="file"; filename="a.csv"\r\n\r\npclass,sex\n1,male\n\r\n'
+
+    (error,) = _send(api, door, file * 2 + b"--x--\r\n", "multipart/form-data; boundary=x").json()["errors"]
+
+    assert (error["code"], error["attr"]) == ("doubled_field", "file")
+
+
+@pytest.mark.parametrize("door", FILE_DOORS)
 @pytest.mark.parametrize(
     ("part", "times", "status"),
     [

@@ -96,7 +96,7 @@ async def application(scope: Scope, protocol: HTTPProtocol) -> None:
             _refuse(protocol, file_too_large(), path=scope.path)
             return
         if size > _UPLOAD:
-            if not takes_file(environ["PATH_INFO"]):
+            if not takes_file(scope.path):
                 _refuse(protocol, body_too_large(), path=scope.path)
                 return
             arriving = await _begun(protocol, size=size)

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
+from django.utils.datastructures import MultiValueDict
 from django.utils.translation import gettext as _
 from rest_framework import serializers, status
 from rest_framework.request import Request
@@ -13,7 +14,12 @@ from titanic_site.lib.jobs import Job, enqueue
 
 
 def checked(serializer: type[serializers.Serializer[Any]], request: Request) -> Mapping[str, Any]:
-    """The body as the serializer reads it; a field it does not know is refused like a wrong one."""
+    """The body as the serializer reads it; a field it does not know is refused like a wrong one, or one given twice."""
+    if isinstance(request.data, MultiValueDict):
+        # Of a form's fields the last would count; JSON has been read more strictly.
+        doubled = [name for name, values in request.data.lists() if len(values) > 1]
+        if doubled:
+            raise Invalid({name: [("doubled_field", _("This field is given twice."))] for name in doubled})
     bound = serializer(data=request.data)
     bound.is_valid(raise_exception=True)
     unknown = set(request.data) - set(bound.fields)

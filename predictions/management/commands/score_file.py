@@ -23,9 +23,9 @@ class Command(StepCommand):
 
     def step(self, **options: Any) -> str:
         try:
-            # Not after the work, to nobody's use.
-            options["output"].open("ab").close()
             with options["input"].open("rb") as file:
+                # Told before the work, not after it.
+                options["output"].open("ab").close()
                 job = ScoringJob.objects.create(
                     upload=File(file, options["input"].name),
                     name=options["input"].name[-200:],
