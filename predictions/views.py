@@ -32,8 +32,7 @@ def predict(request: HttpRequest) -> HttpResponse:
     """Answer the form, or show what to correct; who opens the address by itself is led to the form."""
     if request.method != "POST":
         return redirect("home")
-    if not request.user.is_authenticated:
-        throttles.refuse_address(request)
+    throttles.refuse_stranger(request)
     form = PassengerForm(request.POST)
     form.is_valid()
     try:
@@ -77,8 +76,7 @@ def prediction(request: HttpRequest, pk: UUID) -> HttpResponse:
 @require_safe
 def why(request: HttpRequest, pk: UUID) -> HttpResponse:
     """Why the model answered so; a fragment of the prediction's page, or a page of its own."""
-    if not request.user.is_authenticated:
-        throttles.refuse_address(request)
+    throttles.refuse_stranger(request)
     found = log.find(pk)
     if found is None:
         raise Http404

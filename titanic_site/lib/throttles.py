@@ -47,6 +47,12 @@ def refuse_address(request: HttpRequest | Request) -> None:
     refuse_beyond(settings.ENV.throttle_anon, str(request.META.get("REMOTE_ADDR", "")))
 
 
+def refuse_stranger(request: HttpRequest) -> None:
+    """The same on a page, of whoever is not signed in; raises TooMany."""
+    if not request.user.is_authenticated:
+        refuse_address(request)
+
+
 def refuse_beyond(rate: str | None, who: str) -> None:
     """Count one more of somebody; raises TooMany beyond the rate. Redis away: everybody is let through."""
     if rate is None:
