@@ -57,7 +57,7 @@ def user(layout: Layout) -> Iterator[Callable[[], subprocess.Popen[str]]]:
         command = [sys.executable, "-c", USER, str(layout.home)]
         started.append(
             subprocess.Popen(
-                command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=Path(__file__).parents[1]
+                command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=Path(__file__).parents[2]
             )
         )
         return started[-1]
@@ -213,7 +213,7 @@ def test_an_append_only_file_cut_in_the_middle_of_a_write_is_read(layout: Layout
 
 def test_a_database_half_made_is_made_again(new_layout: Layout) -> None:
     command = [sys.executable, "-c", USER, str(new_layout.home)]
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, cwd=Path(__file__).parents[1])
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, cwd=Path(__file__).parents[2])
     assert _soon(lambda: any((new_layout.root / "postgres").glob("initdb-*/base")))
     process.kill()
     process.wait()

@@ -13,8 +13,8 @@ from django.template.loader import render_to_string
 from django.test import Client
 from playwright.sync_api import Page, sync_playwright
 
+from tests.life.test_life import CHROMIUM
 from tests.model_figures import WORST, metrics
-from tests.test_life import CHROMIUM
 from titanic_site.lib.charts import Series, thinned
 from training.models import ModelVersion, Stage, TrainingRun
 from training.report import LEAST_ROWS, Report

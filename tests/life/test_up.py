@@ -15,7 +15,7 @@ import pytest
 
 from titanic_site import embedded
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 RUN = """
 import json, sys, time
 from pathlib import Path

@@ -7,7 +7,7 @@ from django.utils.translation import gettext, override
 from rest_framework.test import APIClient
 
 from tests.people import OWEN
-from tests.test_pages import BUDGETS
+from tests.titanic_site.test_pages import BUDGETS
 from titanic_site.lib import messages
 from training.models import ModelVersion
 
