@@ -1,4 +1,4 @@
-"""What only pages need, passed by for programs; refusals as pages."""
+"""Probes under any host; what only pages need, passed by for programs; refusals as pages."""
 
 import inspect
 import re
@@ -8,6 +8,7 @@ from typing import cast
 from django.contrib.auth.models import AnonymousUser
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
+from django.urls import resolve
 from django_htmx.http import reselect, retarget
 from django_htmx.middleware import HtmxDetails
 
@@ -22,6 +23,23 @@ class HtmxRequest(HttpRequest):
 
 #: Addresses of the API, but for its two pages.
 PROGRAMS = re.compile(r"/api/v1/(?!docs/|redoc/)|/v2(/|$)")
+
+
+#: What load balancers, the kubelet and Prometheus request: they know this process by an address or a service's name.
+PROBES = frozenset({"/healthz", "/readyz", "/metrics"})
+
+
+class ProbeMiddleware:
+    """Answer probes under any Host, before all middleware that asks for it, for a language, a session or a user."""
+
+    def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponse:
+        if request.path_info not in PROBES:
+            return self.get_response(request)
+        request.resolver_match = resolve(request.path_info)
+        return cast("HttpResponse", request.resolver_match.func(request))
 
 
 class StraightToTheView:

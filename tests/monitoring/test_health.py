@@ -76,6 +76,19 @@ def test_they_reject_post(client: Client, url: str) -> None:
     assert client.post(url).status_code == 405
 
 
+@pytest.mark.usefixtures("login_required", "champion")
+def test_they_answer_under_any_host_and_ask_for_no_session(client: Client) -> None:
+    answer_for_all()
+
+    for url in ("/healthz", "/readyz", "/metrics"):
+        # A load balancer asks by address, Prometheus by a service's name, and a stranger by what he likes.
+        for host in ("10.0.0.7:8000", "web:8000", "evil.example", "not a host"):
+            answer = client.get(url, headers={"Host": host, "Accept-Language": "es"})
+            assert answer.status_code == 200, (url, host)
+            assert not {"Vary", "Set-Cookie", "Content-Language"} & answer.headers.keys()
+        assert client.get(f"{url}/", headers={"Host": "evil.example"}).status_code == 400
+
+
 def test_predictions_are_counted(client: Client, champion: ModelVersion) -> None:
     client.post("/predict", OWEN)
     metrics._cache._made_at = -metrics._cache.seconds
