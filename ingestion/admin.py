@@ -3,6 +3,7 @@
 from typing import Any
 
 from django.contrib import admin, messages
+from django.forms import ModelForm
 from django.http import HttpRequest
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
@@ -10,7 +11,7 @@ from unfold.admin import ModelAdmin
 
 from ingestion import retention, services, sources
 from ingestion.forms import OperatorSourceForm
-from ingestion.models import Dataset, Passenger, RefusedRow, RowProblem, Source
+from ingestion.models import TERMS, Dataset, Passenger, RefusedRow, RowProblem, Source
 from titanic_site.lib.admin import JobAdmin, ReadOnlyAdmin
 from titanic_site.lib.errors import TitanicError
 from titanic_site.lib.jobs import enqueue
@@ -24,6 +25,18 @@ class SourceAdmin(ModelAdmin):
     list_display = ("name", "address", "is_enabled", "has_label", "checked_at", "error")
     list_select_related = ("schedule",)
     actions = ("ingest_now",)
+
+    def get_fields(self, request: HttpRequest, obj: Any = None) -> Any:
+        """Who may only look sees the address without its password."""
+        if self._is_only_seen(request, obj):
+            return ("name", "address", *TERMS, "keep_count")
+        return super().get_fields(request, obj)
+
+    def get_form(self, request: HttpRequest, obj: Any = None, change: Any = False, **kwargs: Any) -> Any:  # noqa: FBT002
+        """Who may only look has no fields to fill in."""
+        if self._is_only_seen(request, obj):
+            kwargs["form"] = ModelForm
+        return super().get_form(request, obj, change, **kwargs)
 
     def save_model(self, request: HttpRequest, obj: Any, form: OperatorSourceForm, change: Any) -> None:
         """With its schedule."""
@@ -43,13 +56,16 @@ class SourceAdmin(ModelAdmin):
         """Whether its schedule is on."""
         return source.is_enabled
 
-    @admin.action(description=gettext_lazy("Ingest now"))
+    @admin.action(permissions=["change"], description=gettext_lazy("Ingest now"))
     def ingest_now(self, request: HttpRequest, queryset: Any) -> None:
         """Load what is there, new or not."""
         for source in queryset:
             dataset = services.queue_source(source)
             enqueue(dataset)
             self.message_user(request, _("%(dataset)s: the ingest has begun.") % {"dataset": dataset})
+
+    def _is_only_seen(self, request: HttpRequest, source: Source | None) -> bool:
+        return source is not None and not self.has_change_permission(request, source)
 
 
 @admin.register(Dataset)
@@ -62,7 +78,7 @@ class DatasetAdmin(JobAdmin):
     readonly_fields = ("address",)
     actions = (*JobAdmin.actions, "archive")
 
-    @admin.action(description=gettext_lazy("Archive"))
+    @admin.action(permissions=["operate"], description=gettext_lazy("Archive"))
     def archive(self, request: HttpRequest, queryset: Any) -> None:
         """Drop the rows, keep what they were."""
         for dataset in queryset:

@@ -57,7 +57,7 @@ class DeadLetterAdmin(ReadOnlyAdmin):
         """The bytes, as Python writes them."""
         return repr(bytes(letter.raw))
 
-    @admin.action(description=gettext_lazy("Try again"))
+    @admin.action(permissions=["operate"], description=gettext_lazy("Try again"))
     def try_again(self, request: HttpRequest, queryset: QuerySet[DeadLetter]) -> None:
         """Store them now."""
         stored = [log.retry(letter) for letter in queryset]

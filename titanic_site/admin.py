@@ -46,6 +46,11 @@ class PeriodicTaskForm(beat.PeriodicTaskForm):
         self.fields["regtask"].widget = ThemedTaskSelect()
 
 
+# The scheduler's own actions ask for no permission.
+for name in beat.PeriodicTaskAdmin.actions:
+    admin.action(permissions=["change"])(getattr(beat.PeriodicTaskAdmin, name))
+
+
 @admin.register(PeriodicTask)
 class ThemedPeriodicTaskAdmin(beat.PeriodicTaskAdmin, ModelAdmin):
     """What runs by itself."""
@@ -83,6 +88,12 @@ class AccessTokenAdmin(ModelAdmin):
 
     def get_readonly_fields(self, request: HttpRequest, obj: AccessToken | None = None) -> tuple[str, ...]:
         return ("user",) if obj else ()
+
+    def formfield_for_foreignkey(self, db_field: Any, request: HttpRequest, **kwargs: Any) -> Any:
+        """Only a superuser makes a token for somebody else."""
+        if not request.user.is_superuser:
+            kwargs["queryset"] = User.objects.filter(username=request.user.get_username())
+        return super().formfield_for_foreignkey(db_field, request, **kwargs)
 
     def save_model(self, request: HttpRequest, obj: AccessToken, form: Any, change: bool) -> None:  # noqa: FBT001
         """The manager makes the token and its hash; the token itself is shown this once."""

@@ -29,22 +29,22 @@ class ModelVersionAdmin(ReadOnlyAdmin):
     list_select_related = ("run",)
     actions = ("promote", "challenge", "retire", "reproduce")
 
-    @admin.action(description=gettext_lazy("Put in charge"))
+    @admin.action(permissions=["operate"], description=gettext_lazy("Put in charge"))
     def promote(self, request: HttpRequest, queryset: QuerySet[ModelVersion]) -> None:
         """One version, into the champion's place."""
         self._move(request, queryset, registry.promote)
 
-    @admin.action(description=gettext_lazy("Let it score in the shadow"))
+    @admin.action(permissions=["operate"], description=gettext_lazy("Let it score in the shadow"))
     def challenge(self, request: HttpRequest, queryset: QuerySet[ModelVersion]) -> None:
         """One version, beside the champion."""
         self._move(request, queryset, registry.challenge)
 
-    @admin.action(description=gettext_lazy("Retire"))
+    @admin.action(permissions=["operate"], description=gettext_lazy("Retire"))
     def retire(self, request: HttpRequest, queryset: QuerySet[ModelVersion]) -> None:
         """One version, out of the running."""
         self._move(request, queryset, registry.retire)
 
-    @admin.action(description=gettext_lazy("Make it again and compare"))
+    @admin.action(permissions=["operate"], description=gettext_lazy("Make it again and compare"))
     def reproduce(self, request: HttpRequest, queryset: QuerySet[ModelVersion]) -> None:
         """A run for each version."""
         for version in queryset:

@@ -1,18 +1,20 @@
-"""The admin: every model of ours and the scheduler's, jobs to look at and to start again."""
+"""The admin: every model of ours and the scheduler's, jobs to look at and to start again, and who may do what."""
 
 from typing import Any
 
 import pytest
 from django.apps import apps
 from django.contrib import admin
-from django.test import Client
+from django.contrib.auth.models import Permission, User
+from django.test import Client, RequestFactory
 from django_celery_beat.models import ClockedSchedule, CrontabSchedule, IntervalSchedule, PeriodicTask, SolarSchedule
 from unfold.admin import ModelAdmin
 
-from ingestion.models import Dataset, RowProblem
-from predictions.models import ScoringJob
+from ingestion.models import Dataset
+from tests.rows import PASSWORD, one_of_each
 from titanic_site import schedules
 from titanic_site.lib.jobs import Job, State, kinds
+from titanic_site.models import AccessToken
 from training.models import ModelVersion, StageChange
 
 # The theme has its own ways with variables.
@@ -22,10 +24,46 @@ OURS = ("titanic_site", "ingestion", "features", "training", "predictions", "mon
 
 
 @pytest.fixture
-def client(champion: ModelVersion, django_user_model: Any) -> Client:
+def administrator(db: None) -> User:
+    return User.objects.create_superuser("captain")
+
+
+@pytest.fixture
+def client(administrator: User) -> Client:
+    return _signed_in(administrator)
+
+
+@pytest.fixture
+def rows(administrator: User) -> dict[type[Any], Any]:
+    return one_of_each(administrator)
+
+
+@pytest.fixture
+def viewer(django_user_model: Any, db: None) -> User:
+    """Staff who may look at everything, and no more."""
+    viewer: User = django_user_model.objects.create_user("viewer", is_staff=True)
+    viewer.user_permissions.set(Permission.objects.filter(codename__startswith="view_"))
+    return viewer
+
+
+def _signed_in(user: User) -> Client:
     client = Client()
-    client.force_login(django_user_model.objects.get(username="admin"))
+    client.force_login(user)
     return client
+
+
+def _actions(page: Any) -> list[str]:
+    """The names of its actions, those of the theme too."""
+    kinds = ("actions", "actions_list", "actions_row", "actions_detail", "actions_submit_line")
+    return [name for kind in kinds for name in getattr(page, kind) or ()]
+
+
+def _offered(page: Any, user: User, row: Any) -> set[str]:
+    request = RequestFactory().get("/")
+    request.user = user
+    of_list = [*page.get_actions_list(request), *page.get_actions_row(request)]
+    of_row = [*page.get_actions_detail(request, row.pk), *page.get_actions_submit_line(request, row.pk)]
+    return {*page.get_actions(request), *(action["name"] for action in [*of_list, *of_row])}
 
 
 def _url(model: type[Any], page: str = "") -> str:
@@ -40,24 +78,86 @@ def test_every_model_of_ours_and_of_the_scheduler_is_there_in_the_theme() -> Non
     assert [model for model, page in admin.site._registry.items() if not isinstance(page, ModelAdmin)] == []
 
 
-def test_every_list_and_every_row_opens(client: Client) -> None:
-    schedules.create_missing()
-    dataset = Dataset.objects.get()
-    RowProblem.objects.create(dataset=dataset, line_number=2, column="x", code="x", message="bad")
-    ScoringJob.objects.create(name="x", upload="x.csv")
-
-    for model in admin.site._registry:
+def test_every_page_opens_for_the_administrator(client: Client, rows: dict[type[Any], Any]) -> None:
+    for model, row in rows.items():
         assert client.get(_url(model)).status_code == 200, model
-        for row in model._default_manager.all()[:1]:
-            assert client.get(_url(model, f"{row.pk}/change/")).status_code == 200, model
+        assert client.get(_url(model, f"{row.pk}/change/")).status_code == 200, model
+        assert client.get(_url(model, "add/")).status_code in (200, 403), model
+
+
+def test_who_may_look_sees_every_page_and_no_password_and_changes_nothing(
+    viewer: User, rows: dict[type[Any], Any]
+) -> None:
+    client = _signed_in(viewer)
+
+    for model, row in rows.items():
+        seen = client.get(_url(model, f"{row.pk}/change/"))
+        assert (seen.status_code, PASSWORD in seen.text) == (200, False), model
+        for page in ("add/", f"{row.pk}/change/", f"{row.pk}/delete/"):
+            assert client.post(_url(model, page), {"post": "yes"}).status_code == 403, (model, page)
+
+
+def test_staff_without_rights_open_nothing(django_user_model: Any, rows: dict[type[Any], Any]) -> None:
+    client = _signed_in(django_user_model.objects.create_user("staff", is_staff=True))
+
+    for model, row in rows.items():
+        for page in ("", "add/", f"{row.pk}/change/", f"{row.pk}/delete/"):
+            assert client.get(_url(model, page)).status_code == 403, (model, page)
+            assert client.post(_url(model, page)).status_code == 403, (model, page)
+
+
+def test_every_action_asks_for_a_permission() -> None:
+    pages = admin.site._registry.values()
+
+    assert [
+        (page, name) for page in pages for name in _actions(page)
+        if not getattr(getattr(page, name), "allowed_permissions", ())
+    ] == []  # fmt: skip
+
+
+def test_who_may_look_is_offered_no_action_and_runs_none(viewer: User, rows: dict[type[Any], Any]) -> None:
+    client = _signed_in(viewer)
+    before = _everything()
+
+    for model, page in admin.site._registry.items():
+        assert _offered(page, viewer, rows[model]) == set(), model
+        for name in _actions(page):
+            sent = {"action": name, "_selected_action": [rows[model].pk]}
+            assert client.post(_url(model), sent).status_code < 500, (model, name)
+
+    assert _everything() == before
+
+
+def test_who_may_change_is_offered_every_action(viewer: User, rows: dict[type[Any], Any]) -> None:
+    viewer.user_permissions.add(*Permission.objects.filter(codename__startswith="change_"))
+
+    for model, page in admin.site._registry.items():
+        assert _offered(page, viewer, rows[model]) == set(_actions(page)), model
+
+
+def _everything() -> dict[type[Any], list[Any]]:
+    return {model: list(model._default_manager.order_by("pk").values_list()) for model in admin.site._registry}
+
+
+def test_only_the_administrator_makes_a_token_for_somebody_else(viewer: User, administrator: User) -> None:
+    viewer.user_permissions.add(Permission.objects.get(codename="add_accesstoken"))
+    request = RequestFactory().get("/")
+
+    def owners(by: User) -> set[User]:
+        request.user = by
+        user: Any = admin.site._registry[AccessToken].get_form(request).base_fields["user"]
+        return set(user.queryset)
+
+    assert (owners(viewer), owners(administrator)) == ({viewer}, {viewer, administrator})
 
 
 @pytest.mark.parametrize("kind", kinds())
-def test_jobs_are_read_only(client: Client, kind: type[Job]) -> None:
+def test_jobs_are_read_only(client: Client, rows: dict[type[Any], Any], kind: type[Job]) -> None:
+    page = f"{rows[kind].pk}/change/"
+
     assert client.get(_url(kind, "add/")).status_code == 403
-    for row in kind._default_manager.all()[:1]:
-        assert client.post(_url(kind, f"{row.pk}/change/"), {"name": "y"}).status_code == 403
-        assert client.post(_url(kind, f"{row.pk}/delete/"), {"post": "yes"}).status_code == 403
+    assert client.post(_url(kind, page), {"name": "y"}).status_code == 403
+    assert client.post(_url(kind, page.replace("change", "delete")), {"post": "yes"}).status_code == 403
 
 
 def test_a_job_is_started_again_from_the_list(client: Client) -> None:
@@ -81,15 +181,14 @@ def test_an_open_job_is_cancelled_from_the_list_and_not_started_twice(client: Cl
     assert job.state == State.CANCELLED
 
 
-def test_who_put_a_model_in_charge_cannot_be_rewritten(client: Client) -> None:
-    change = StageChange.objects.first()
-    assert change is not None
+def test_who_put_a_model_in_charge_cannot_be_rewritten(client: Client, rows: dict[type[Any], Any]) -> None:
+    change = rows[StageChange]
 
     assert client.post(_url(StageChange, f"{change.pk}/change/"), {"reason": "other"}).status_code == 403
     assert client.post(_url(StageChange, f"{change.pk}/delete/"), {"post": "yes"}).status_code == 403
 
 
-def test_a_champion_is_not_put_in_charge_twice(client: Client, champion: ModelVersion) -> None:
+def test_a_champion_is_not_put_in_charge_twice(champion: ModelVersion, client: Client) -> None:
     page = client.post(_url(ModelVersion), {"action": "promote", "_selected_action": [champion.pk]}, follow=True)
 
     assert "is in charge already" in page.text
