@@ -144,8 +144,8 @@ class Postgres(Server):
         try:
             psycopg2.connect(host=str(self.sockets), user="titanic", dbname="titanic", connect_timeout=2).close()
         except psycopg2.OperationalError as error:
-            # Every slot taken is a server that runs.
-            return "slots are reserved" in str(error) or "too many clients" in str(error)
+            # A refusal is an answer (every slot taken, say), unless it "is starting up", "shutting down" or the like.
+            return "FATAL:" in str(error) and "database system is" not in str(error)
         return True
 
     def _command(self) -> list[str]:
@@ -264,6 +264,9 @@ class Valkey(Server):
                 client.ping()
             except (redis.ConnectionError, redis.TimeoutError):
                 return False
+            except redis.ResponseError:
+                # A refusal is an answer: with a full disk it refuses PING too (MISCONF).
+                return True
         return True
 
     def _command(self) -> list[str]:

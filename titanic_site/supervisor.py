@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import TypeVar
 
 from titanic_site.keeper import end_with_parent
 
@@ -23,6 +24,7 @@ _LONGEST_PAUSE = 8.0
 _KILL = ((signal.SIGKILL, 0.0),)
 
 Say = Callable[[str], object]
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -40,9 +42,10 @@ class Program:
 
 
 class Supervisor:
-    """Runs programs until it is told to stop or one of them cannot be kept up.
+    """Runs programs until it is told to stop, or until one keeps dying while `is_starting`.
 
-    `stages` is the order of the end: the first stage is stopped, and waited for, before the second.
+    `stages` is the order of the end: the first stage is stopped, and waited for, before the second. `duties` are called
+    once a second.
     """
 
     def __init__(
@@ -52,11 +55,14 @@ class Supervisor:
         directory: Path,
         say: Say,
         duties: Sequence[Callable[[], object]] = (),
+        is_starting: Callable[[], bool] = lambda: True,
     ) -> None:
         self._stages = [[_Child(program, directory=directory) for program in stage] for stage in stages]
         self._children = [child for stage in self._stages for child in stage]
         self._duties = duties
-        self._say = say
+        self._is_starting = is_starting
+        self._print = say
+        self._failing: set[object] = set()
         self._asked = threading.Event()
         self._asked_count = 0
 
@@ -70,24 +76,41 @@ class Supervisor:
 
     def _supervise(self) -> int:
         for child in self._children:
-            child.start()
+            self._attempt(child.start, of=child)
         duty_at = 0.0
         while not self._asked.wait(_LOOK_SECONDS):
             if time.monotonic() >= duty_at:
                 for duty in self._duties:
-                    duty()
+                    self._attempt(duty, of=duty)
                 duty_at = time.monotonic() + _DUTY_SECONDS
             for child in self._children:
-                if not self._keep_up(child):
+                if self._attempt(partial(self._keep_up, child), of=child) is False:
                     return 1
         return 0
 
+    def _attempt(self, act: Callable[[], T], *, of: object) -> T | None:
+        """Do what is done again and again; why it fails is said once, until it works again."""
+        try:
+            result = act()
+        except Exception as error:  # noqa: BLE001 - a full disk shows as any error, and no duty may end what runs
+            if of not in self._failing:
+                self._failing.add(of)
+                self._say(f"{str(error) or repr(error)} Trying again until it works.")
+            return None
+        self._failing.discard(of)
+        return result
+
+    def _say(self, text: str) -> None:
+        # Standard output may be a file on a full disk.
+        with contextlib.suppress(OSError):
+            self._print(text)
+
     def _keep_up(self, child: "_Child") -> bool:
-        """Start a child that is down, end one that is silent; False when it died too often."""
+        """Start a child that is down, end one that is silent; False when it dies too often to ever start."""
         name = child.program.name
         if child.just_ended():
             deaths = child.recent_deaths()
-            if deaths > _MOST_DEATHS:
+            if deaths > _MOST_DEATHS and self._is_starting():
                 self._say(
                     f"{name} died {deaths} times within a minute, the last time with code {child.code}. Stopping."
                 )

@@ -51,10 +51,18 @@ def run(*, say: Say) -> int:
         os.environ.setdefault(name, value)
     with _stopping_by_interrupt(), _alone(), _without_rival(), _services(say=say) as services:
         _prepare(say=say)
-        duties = [_Readiness(say=say).look]
+        readiness = _Readiness(say=say)
+        duties = [readiness.look]
         if services is not None:
             duties.append(partial(_revive, services, say=say))
-        return Supervisor(stages=programs(), directory=BASE_DIR, say=say, duties=duties).run()
+        return Supervisor(
+            stages=programs(),
+            directory=BASE_DIR,
+            say=say,
+            duties=duties,
+            # Later on what keeps a program from running, such as a full disk, will pass.
+            is_starting=lambda: not readiness.is_said,
+        ).run()
 
 
 def stop() -> bool:
@@ -146,12 +154,9 @@ def _services(*, say: Say) -> Iterator[embedded.Services | None]:
 
 
 def _revive(services: embedded.Services, *, say: Say) -> None:
-    try:
-        if not services.answer():
-            say("A database server has stopped, starting it again")
-            services.ensure()
-    except embedded.EmbeddedError as error:
-        say(str(error))
+    if not services.answer():
+        services.ensure()
+        say("A database server had stopped and was started again")
 
 
 def _prepare(*, say: Say) -> None:
@@ -180,15 +185,15 @@ class _Readiness:
 
     def __init__(self, *, say: Say) -> None:
         self._say = say
-        self._is_said = False
+        self.is_said = False
         self._complain_at = time.monotonic() + _PATIENCE_SECONDS
 
     def look(self) -> None:
-        if self._is_said:
+        if self.is_said:
             return
         refusal = _refusal("/healthz") or _silence() or _refusal("/readyz")
         if refusal is None:
-            self._is_said = True
+            self.is_said = True
             self._say(f"READY {_address(settings.ENV.host)}")
             path = settings.HOME / "credentials.json"
             if path.exists():

@@ -152,6 +152,26 @@ def test_a_killed_server_comes_back_with_what_was_written(layout: Layout, kill: 
         query(layout, "DROP TABLE written")
 
 
+def test_a_valkey_that_cannot_write_answers_and_goes_on_when_it_can(layout: Layout) -> None:
+    with in_use(layout) as services, valkey(layout) as client:
+        # It cannot move its dump there, and then refuses even PING as it does with a full disk.
+        in_the_way = services.valkey.data / "dump.rdb"
+        (in_the_way / "something").mkdir(parents=True)
+        client.config_set("save", "3600 1")
+        client.bgsave()
+        assert _soon(lambda: client.info("persistence")["rdb_last_bgsave_status"] == "err")
+        with pytest.raises(redis.ResponseError, match="unable to persist to disk"):
+            client.ping()
+
+        assert services.answer()
+        services.ensure()
+
+        shutil.rmtree(in_the_way)
+        client.bgsave()
+        assert _soon(lambda: client.info("persistence")["rdb_last_bgsave_status"] == "ok")
+        assert client.ping()
+
+
 def test_a_session_that_computes_does_not_keep_a_killed_postgres_down(layout: Layout) -> None:
     with in_use(layout) as services:
         busy = psycopg2.connect(layout.database_url, async_=True)

@@ -1,5 +1,6 @@
 """`up` and its supervisor: programs are kept running, ended in order, and never left behind."""
 
+import functools
 import json
 import os
 import signal
@@ -12,8 +13,10 @@ from pathlib import Path
 
 import psutil
 import pytest
+import redis
 
-from titanic_site import embedded
+from titanic_site import embedded, supervisor
+from titanic_site.supervisor import Program, Supervisor
 
 ROOT = Path(__file__).parents[2]
 RUN = """
@@ -166,6 +169,76 @@ def test_no_program_outlives_a_killed_supervisor(supervise: Start, tmp_path: Pat
     supervisor.kill()
 
     assert _soon(lambda: not _programs(tmp_path))
+
+
+@pytest.fixture
+def _hurried(monkeypatch: pytest.MonkeyPatch) -> None:
+    for pause in ("_LOOK_SECONDS", "_DUTY_SECONDS", "_LONGEST_PAUSE"):
+        monkeypatch.setattr(supervisor, pause, 0.001)
+
+
+@pytest.mark.usefixtures("_hurried")
+def test_no_duty_ends_it_and_each_failure_is_said_once(tmp_path: Path) -> None:
+    said: list[str] = []
+    looks = iter(["failing", "failing", "fine", "failing", "failing", "stop"])
+
+    def duty() -> None:
+        match next(looks):
+            case "failing":
+                raise redis.ResponseError("MISCONF No space left on device.")
+            case "stop":
+                signal.raise_signal(signal.SIGTERM)
+
+    code = Supervisor(stages=[], directory=tmp_path, say=said.append, duties=[duty]).run()
+
+    assert code == 0
+    assert said == ["MISCONF No space left on device. Trying again until it works."] * 2
+
+
+@pytest.mark.usefixtures("_hurried")
+def test_a_program_that_cannot_be_started_for_now_is_tried_again(tmp_path: Path) -> None:
+    said: list[str] = []
+    home = tmp_path / "home"
+    stages = [[Program(name="web", command=("touch", "started"))]]
+
+    def duty() -> None:
+        if said:
+            home.mkdir(exist_ok=True)
+        if (home / "started").exists():
+            signal.raise_signal(signal.SIGTERM)
+
+    assert Supervisor(stages=stages, directory=home, say=said.append, duties=[duty]).run() == 0
+    assert "No such file or directory" in said[0]
+
+
+@pytest.mark.usefixtures("_hurried")
+def test_a_full_disk_under_its_own_output_does_not_end_it(tmp_path: Path) -> None:
+    looks = iter(range(3))
+
+    def duty() -> None:
+        if next(looks) == 2:
+            signal.raise_signal(signal.SIGTERM)
+        raise OSError("No space left on device")
+
+    with Path("/dev/full").open("w") as full:
+        full_disk = functools.partial(print, file=full, flush=True)
+        assert Supervisor(stages=[], directory=tmp_path, say=full_disk, duties=[duty]).run() == 0
+        os.dup2(os.open(os.devnull, os.O_WRONLY), full.fileno())
+
+
+@pytest.mark.usefixtures("_hurried")
+def test_once_everything_was_there_it_does_not_give_up(tmp_path: Path) -> None:
+    deaths: list[str] = []
+
+    def say(text: str) -> None:
+        deaths.append(text)
+        if len(deaths) == 8:
+            signal.raise_signal(signal.SIGTERM)
+
+    stages = [[Program(name="worker", command=("false",))]]
+
+    assert Supervisor(stages=stages, directory=tmp_path, say=say, is_starting=lambda: False).run() == 0
+    assert deaths == ["worker ended with code 1, starting it again"] * 8
 
 
 @pytest.fixture
