@@ -8,6 +8,8 @@ from typing import Any
 
 from django.conf import settings
 from django.contrib.auth.models import User
+from django.db import connection, transaction
+from django.db.models import Q
 from django.utils.translation import gettext as _
 
 from ingestion import sources
@@ -18,6 +20,8 @@ from titanic_site.models import AccessToken
 from training.models import ModelVersion
 
 ADMIN = "admin"
+#: The advisory lock under which the first administrator is made.
+_LOCK = 4_104_005
 
 
 def credentials_path() -> Path:
@@ -32,8 +36,7 @@ def bootstrap(*, say: Callable[[str], Any]) -> ModelVersion:
         from titanic_site.lib.bucket import Bucket
 
         Bucket().check()
-    if _ensure_credentials():
-        say(_("Admin and API token made: %(path)s") % {"path": credentials_path()})
+    ensure_admin(say=say)
     if created := schedules.create_missing():
         say(_("%(count)s schedules made") % {"count": created})
     local.inbox().mkdir(parents=True, exist_ok=True)
@@ -48,20 +51,37 @@ def bootstrap(*, say: Callable[[str], Any]) -> ModelVersion:
     return champion
 
 
-def _ensure_credentials() -> bool:
-    """Make admin and token where they are missing; whether anything was."""
+@transaction.atomic
+def ensure_admin(*, say: Callable[[str], Any]) -> None:
+    """Make the first administrator with a token and tell both in a file; one that exists is left as it is."""
+    with connection.cursor() as cursor:
+        # Two hosts may start at once on one database.
+        cursor.execute("SELECT pg_advisory_xact_lock(%s)", [_LOCK])
     path = credentials_path()
-    if path.exists() and User.objects.filter(username=ADMIN).exists():
-        return False
-    password = settings.ENV.admin_password or secrets.token_urlsafe(16)
-    user, _created = User.objects.get_or_create(username=ADMIN, defaults={"is_staff": True, "is_superuser": True})
-    user.set_password(password)
-    user.save()
-    AccessToken.objects.filter(user=user, note="bootstrap").delete()
-    _instance, token = AccessToken.objects.create(user, note="bootstrap")
+    admin = User.objects.filter(Q(username=ADMIN) | Q(is_superuser=True)).first()
+    if admin is None:
+        password = settings.ENV.admin_password or secrets.token_urlsafe(16)
+        admin = User.objects.create_superuser(ADMIN, password=password)
+        _instance, token = AccessToken.objects.create(admin, note="bootstrap")
+        # Before the commit: killed in between, the next start makes both anew.
+        _write(path, {"username": ADMIN, "password": password, "token": token})
+        say(_("Admin and API token made: %(path)s") % {"path": path})
+    elif not path.exists():
+        say(
+            _(
+                "The administrator %(user)s exists and is left unchanged; %(path)s is not written. For access from "
+                "here, run manage.py changepassword %(user)s or manage.py create_token %(user)s."
+            )
+            % {"user": admin.username, "path": path}
+        )
+
+
+def _write(path: Path, credentials: dict[str, str]) -> None:
+    """Write a private file whole or not at all; one that tells of another database is kept beside it."""
     draft = path.with_suffix(".draft")
     draft.unlink(missing_ok=True)
     draft.touch(mode=0o600)
-    draft.write_text(json.dumps({"username": ADMIN, "password": password, "token": token}, indent=1) + "\n")
+    draft.write_text(json.dumps(credentials, indent=1) + "\n")
+    if path.exists():
+        path.replace(path.with_suffix(".old.json"))
     draft.rename(path)
-    return True
