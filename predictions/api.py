@@ -6,7 +6,6 @@ from uuid import UUID
 import msgspec
 from django.http import HttpResponse, StreamingHttpResponse
 from django.urls import path
-from django.utils.dateparse import parse_datetime
 from django.utils.translation import gettext as _
 from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import OpenApiParameter, extend_schema
@@ -33,6 +32,7 @@ from predictions.serializers import (
     ScoringUploadSerializer,
 )
 from predictions.together import Asked, answered
+from titanic_site.lib import moments
 from titanic_site.lib.access import Scope
 from titanic_site.lib.api import accepted, checked
 from titanic_site.lib.errors import Conflict, Invalid
@@ -248,8 +248,8 @@ def _filters(query: Any) -> dict[str, Any]:
         "model": ("model_version", _number),
         "survived": ("survived", _flag),
         "scoring_job": ("scoring_job_id", _number),
-        "since": ("since", _moment),
-        "until": ("until", _moment),
+        "since": ("since", moments.read),
+        "until": ("until", moments.read),
     }
     found = {}
     for name, (lookup, read) in readers.items():
@@ -266,14 +266,6 @@ def _number(text: str) -> int | None:
 
 def _flag(text: str) -> bool | None:
     return {"true": True, "1": True, "false": False, "0": False}.get(text.lower())
-
-
-def _moment(text: str) -> Any:
-    try:
-        moment = parse_datetime(text)
-    except ValueError:
-        return None
-    return moment if moment and moment.tzinfo else None
 
 
 urlpatterns = [

@@ -19,6 +19,7 @@ from ingestion import api as ingestion
 from monitoring import api as monitoring
 from predictions import api as predictions
 from titanic_site.lib.jobs import Job, State
+from titanic_site.lib.moments import MomentField
 from titanic_site.lib.pagination import NewestFirst
 from titanic_site.runs import kind_of, newest
 from training import api as training
@@ -51,7 +52,7 @@ class RunPageSerializer(serializers.Serializer[Any]):
 class RunQuery(serializers.Serializer[Any]):
     """Which page: runs created before `cursor`."""
 
-    cursor = serializers.DateTimeField(required=False, default=None)
+    cursor = MomentField(required=False, default=None)
     page_size = serializers.IntegerField(
         required=False, min_value=1, max_value=NewestFirst.max_page_size, default=NewestFirst.page_size
     )
@@ -82,7 +83,8 @@ class Unknown(APIView):
 
 # Both pages write style attributes, and ReDoc searches in a worker.
 _own_styles = csp_update({"style-src": ["'self'", "'unsafe-inline'"], "worker-src": ["'self'", "blob:"]})
-_open: dict[str, Any] = {"permission_classes": [AllowAny], "url_name": "api_schema"}
+# What OPTIONS would tell has no place in their template.
+_open: dict[str, Any] = {"permission_classes": [AllowAny], "url_name": "api_schema", "metadata_class": None}
 
 urlpatterns = [
     # One list: each level below costs a look-up at every request.

@@ -6,7 +6,6 @@ from django.contrib import messages
 from django.contrib.auth.decorators import login_not_required
 from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
 from django.shortcuts import get_object_or_404, redirect, render
-from django.utils.dateparse import parse_datetime
 from django.utils.translation import gettext as _
 from django.views import defaults
 from django.views.decorators.http import require_POST, require_safe
@@ -18,6 +17,7 @@ from monitoring.models import DriftCheck
 from predictions.forms import PassengerForm
 from predictions.models import Prediction
 from titanic_site import pipeline, runs
+from titanic_site.lib import moments
 from titanic_site.lib.errors import TitanicError, body_at
 from titanic_site.lib.jobs import Job
 from titanic_site.lib.pages import SIZE
@@ -51,11 +51,7 @@ def home(request: HttpRequest) -> HttpResponse:
 @require_safe
 def all_runs(request: HttpRequest) -> HttpResponse:
     """Every job of every kind."""
-    try:
-        before = parse_datetime(request.GET.get("before", ""))
-    except ValueError:
-        before = None
-    jobs = runs.newest(before=before if before and before.tzinfo else None, count=SIZE)
+    jobs = runs.newest(before=moments.read(request.GET.get("before", "")), count=SIZE)
     return render(request, "run_list.html", {"jobs": jobs, "is_full": len(jobs) == SIZE})
 
 

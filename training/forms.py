@@ -5,6 +5,7 @@ from typing import Any
 from django import forms
 from django.utils.translation import gettext_lazy
 
+from titanic_site.lib.moments import MomentFormField
 from training.models import TrainingRun
 
 
@@ -25,7 +26,7 @@ class TrainingForm(forms.ModelForm):  # type: ignore[type-arg]
 class MomentForm(forms.Form):
     """A moment of the past, in UTC."""
 
-    at = forms.DateTimeField(
+    at = MomentFormField(
         label=gettext_lazy("Who was in charge at (UTC)"),
         widget=forms.DateTimeInput(attrs={"type": "datetime-local"}, format="%Y-%m-%dT%H:%M"),
     )

@@ -2,6 +2,7 @@
 
 from rest_framework import serializers
 
+from titanic_site.lib.moments import MomentField
 from titanic_site.lib.serializers import JOB_FIELDS
 from training.models import Algorithm, ModelVersion, Reproduction, TrainingRun
 from training.recipe import CANDIDATES, LARGEST_SEED, MOST_CANDIDATES
@@ -55,7 +56,7 @@ class StageRequest(serializers.Serializer[None]):
 class MomentRequest(serializers.Serializer[None]):
     """A moment of the past."""
 
-    at = serializers.DateTimeField(required=False)
+    at = MomentField(required=False)
 
 
 class ReignSerializer(serializers.Serializer[Reign]):

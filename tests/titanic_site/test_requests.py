@@ -1,0 +1,92 @@
+"""Whatever is asked at any address: an answer or a refusal, never a fault of ours."""
+
+import re
+from collections.abc import Iterator
+from typing import Any
+from urllib.parse import quote
+
+import pytest
+from django.contrib.auth.models import User
+from django.test import Client
+from django.urls import URLPattern, URLResolver, get_resolver
+
+from titanic_site.models import AccessToken
+
+# The theme of the admin has its own ways with variables.
+pytestmark = pytest.mark.ignore_template_errors
+
+_SAMPLES = {"int": "7", "uuid": "01a19467-e800-7000-8000-000500000002", "str": "x", "path": "x", "slug": "x"}
+_METHODS = ("OPTIONS", "HEAD", "TRACE", "PROPFIND", "PUT", "DELETE", "CONNECT")
+
+#: Of the calendar's ends, of other digits, of no calendar, of no text.
+NO_MOMENTS = (
+    "0001-01-01T00:00:00+23:59", "9999-12-31T23:59:59-23:59", "2026-11-01T24:00:00Z", "2026-02-30T00:00:00Z",
+    "٢٠٢٦-١١-٠١T٠٠:٠٠:٠٠Z", "9" * 5000, "2026-11-01T00:00:00\0Z", b"\xed\xa0\x80", "now", "1e400",
+)  # fmt: skip
+#: The doors that take a moment, and what names it there.
+API_MOMENTS = [("predictions", "since"), ("predictions", "until"), ("runs", "cursor"), ("models/reigns", "at")]
+PAGE_MOMENTS = [("/runs/", "before"), ("/models/reigns/", "at")]
+
+
+@pytest.fixture
+def everybody(db: None) -> Client:
+    """Signed in as administrator, and with a token."""
+    user = User.objects.create_superuser("captain")
+    client = Client(headers={"Authorization": f"Token {AccessToken.objects.create(user)[1]}"})
+    client.force_login(user)
+    return client
+
+
+def _addresses(patterns: list[Any], prefix: str = "/") -> Iterator[str]:
+    """An address for each pattern."""
+    for found in patterns:
+        route = str(found.pattern)
+        # The two that are expressions match all that is left.
+        route = "nothing/" if route.startswith(("^", "(")) else re.sub(r"<(?:(\w+):)?\w+>", _sample, route)
+        if isinstance(found, URLResolver):
+            yield from _addresses(found.url_patterns, prefix + route)
+        else:
+            assert isinstance(found, URLPattern)
+            yield prefix + route
+
+
+def _sample(parameter: "re.Match[str]") -> str:
+    return _SAMPLES[parameter[1] or "str"]
+
+
+@pytest.mark.parametrize("method", _METHODS)
+def test_no_method_is_a_fault_at_any_address(everybody: Client, method: str) -> None:
+    addresses = sorted(set(_addresses(get_resolver().url_patterns)))
+    assert {"/", "/api/v1/docs/", "/api/v1/predictions/", "/v2", "/admin/", "/metrics"} <= set(addresses)
+
+    for address in addresses:
+        # The admin's own pages take any method for a GET, and are opened elsewhere.
+        asking = Client() if address.startswith("/admin/") else everybody
+        status = asking.generic(method, address).status_code
+        # Without a champion some have nothing to tell.
+        assert status < 500 or status == 503, (address, status)
+
+
+@pytest.mark.parametrize(("door", "name"), API_MOMENTS)
+def test_what_is_no_moment_is_refused_by_name(everybody: Client, door: str, name: str) -> None:
+    for text in NO_MOMENTS:
+        response = everybody.get(f"/api/v1/{door}/?{name}={quote(text)}")
+
+        assert (response.status_code, response.json()["errors"][0]["attr"]) == (400, name), text
+
+
+@pytest.mark.parametrize(("door", "name"), API_MOMENTS)
+def test_every_moment_of_the_calendar_is_taken(everybody: Client, door: str, name: str) -> None:
+    for text in (
+        "0001-01-01T00:00:00Z",
+        "9999-12-31T23:59:59+14:00",
+        "2026-11-01T00:00:00.5-03:30",
+        "2026-11-01T00:00",
+    ):
+        assert everybody.get(f"/api/v1/{door}/?{name}={quote(text)}").status_code == 200, text
+
+
+@pytest.mark.parametrize(("door", "name"), PAGE_MOMENTS)
+def test_what_is_no_moment_is_passed_over_by_a_page(everybody: Client, door: str, name: str) -> None:
+    for text in (*NO_MOMENTS, "0001-01-01T00:00:00", "9999-12-31T23:59:59"):
+        assert everybody.get(f"{door}?{name}={quote(text)}").status_code == 200, text

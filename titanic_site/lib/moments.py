@@ -1,0 +1,46 @@
+"""Moments that callers name, read alike at every door."""
+
+from datetime import UTC, datetime
+from typing import Any
+
+from django import forms
+from rest_framework import serializers
+
+
+def read(text: str) -> datetime | None:
+    """The moment that ISO 8601 names, in UTC, which is also meant where it names no zone; None where it is none.
+
+    >>> read("2026-11-01T12:00+02:00"), read("2026-11-01T24:00"), read("0001-01-01T00:00:00+23:59")
+    (datetime.datetime(2026, 11, 1, 10, 0, tzinfo=datetime.timezone.utc), None, None)
+    """
+    if not text.isprintable():
+        # Python reads past a NUL.
+        return None
+    try:
+        moment = datetime.fromisoformat(text)
+        return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).astimezone(UTC)
+    except (ValueError, OverflowError):
+        # In its own zone it may be within the calendar; in UTC, as PostgreSQL keeps it, it is not.
+        return None
+
+
+class MomentField(serializers.DateTimeField):
+    """A moment in a request to the API."""
+
+    def to_internal_value(self, value: Any) -> datetime:
+        moment = read(str(value))
+        if moment is None:
+            self.fail("invalid", format="YYYY-MM-DDThh:mm:ss+hh:mm")
+        return moment
+
+
+class MomentFormField(forms.DateTimeField):
+    """A moment in a form, without a zone as browsers send it."""
+
+    def to_python(self, value: Any) -> datetime | None:
+        if value in self.empty_values:
+            return None
+        moment = read(str(value))
+        if moment is None:
+            raise forms.ValidationError(self.error_messages["invalid"], code="invalid")
+        return moment
