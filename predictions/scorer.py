@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from features.definition import FEATURES, Matrix, derive
 from ingestion.contract import Columns
 from ingestion.passenger import to_columns
-from predictions import refusals
+from predictions import metrics, refusals
 from titanic_site.lib.errors import Unavailable, away
 from training import registry
 from training.artifact import Artifact, ArtifactError
@@ -154,6 +154,7 @@ class _Seat:
             refusals.note(version.version, str(error))
         else:
             logger.info("model %s took charge", version.version)
+            metrics.start(version.version)
             self._refusal = None
             refusals.clear(version.version)
 

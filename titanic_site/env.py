@@ -181,6 +181,8 @@ def _database(url: str) -> dict[str, Any]:
         "keepalives_idle": 5, "keepalives_interval": 2, "keepalives_count": 3,
     }  # fmt: skip
     config["OPTIONS"] = patience | config.get("OPTIONS", {})
+    # Django's own backend, with queries and connections counted for /metrics.
+    config["ENGINE"] = "django_prometheus.db.backends.postgresql"
     return dict(config)
 
 

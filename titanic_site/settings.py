@@ -28,6 +28,7 @@ INSTALLED_APPS = [
     "django_celery_beat",
     "django_guid",
     "django_htmx",
+    "django_prometheus",
     "drf_spectacular",
     "drf_spectacular_sidecar",
     "drf_standardized_errors",
@@ -216,15 +217,17 @@ DJANGO_GUID = {
 }
 LOGGING = configuration(HOME / "logs", log_format=ENV.log_format)
 
+PROMETHEUS_LATENCY_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 10, float("inf"))
 # Counters of all processes on this machine meet in these files; set before prometheus_client is imported.
 METRICS_DIR = HOME / "metrics"
 METRICS_DIR.mkdir(parents=True, exist_ok=True)
 os.environ["PROMETHEUS_MULTIPROC_DIR"] = str(METRICS_DIR)
 from prometheus_client import values as prometheus  # noqa: E402
 
-# Processes of two containers may have the same number.
+# Processes of two containers may have the same number. The name is read once: this runs at each count.
+_NODE = os.uname().nodename
 prometheus.ValueClass = prometheus.MultiProcessValue(  # type: ignore[no-untyped-call]
-    lambda: f"{os.uname().nodename}-{os.getpid()}"
+    lambda: f"{_NODE}-{os.getpid()}"
 )
 
 UNFOLD = {
