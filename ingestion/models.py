@@ -14,6 +14,7 @@ from django_celery_beat.models import PeriodicTask
 from ingestion import transports
 from ingestion.contract import Field
 from ingestion.passenger import FIELD_NAMES, FIELDS, KEY, KEY_FIELD, LABEL, LABEL_FIELD, WORKED_OUT, PassengerFields
+from titanic_site.lib.file_names import OwnName
 from titanic_site.lib.jobs import OPEN, Job, JobQuerySet, State
 
 #: The stages, in the registry's words, of models that stand on their dataset.
@@ -180,7 +181,7 @@ class Dataset(Terms, Job):
     is_repeat = models.BooleanField(default=False, editable=False)
     # Somebody at the shell or in the admin named the address: any file and any database may be read.
     is_operated = models.BooleanField(default=False, editable=False)
-    upload = models.FileField(gettext_lazy("upload"), upload_to="uploads/%Y/%m", blank=True, max_length=300)
+    upload = models.FileField(gettext_lazy("upload"), upload_to=OwnName("uploads"), blank=True, max_length=300)
     sha256 = models.CharField(max_length=64, blank=True, db_index=True, editable=False)
     byte_count = models.BigIntegerField(gettext_lazy("bytes"), null=True, editable=False)
     row_count = models.PositiveIntegerField(gettext_lazy("rows"), null=True, editable=False)

@@ -25,6 +25,7 @@ from ingestion.transports import Found
 from titanic_site.lib.ahead import ahead
 from titanic_site.lib.copying import Copier
 from titanic_site.lib.errors import Conflict, TitanicError, as_refusal, file_too_large
+from titanic_site.lib.file_names import label
 from titanic_site.lib.jobs import OPEN
 
 if TYPE_CHECKING:
@@ -34,7 +35,6 @@ if TYPE_CHECKING:
 FEWEST_ROWS_FOR_A_SHARE = 100
 #: From where to where in the progress the transfer and the loading go; between them the hold-out is drawn.
 _TRANSFER, _LOAD = (0.0, 0.2), (0.3, 1.0)
-_LONGEST_NAME = 200
 
 
 class Unchanged(Conflict):
@@ -64,7 +64,7 @@ def queue_upload(*, file: "UploadedFile[Any]") -> Dataset:
     """A queued ingest of an uploaded file, kept in storage."""
     if (file.size or 0) > settings.LARGEST_UPLOAD:
         raise file_too_large()
-    name = PurePath(file.name or "upload.csv").name[-_LONGEST_NAME:]
+    name = label(file.name) or "upload.csv"
     return Dataset.objects.create(uri=name, name=name, upload=file)
 
 
@@ -287,6 +287,6 @@ def _name_of(uri: str) -> str:
     try:
         parts = urlsplit(uri)
     except ValueError:
-        return uri[-_LONGEST_NAME:]
+        return label(uri)
     name = parts.fragment if parts.scheme.startswith("postgres") else PurePath(parts.path).name
-    return (name or parts.netloc or uri)[-_LONGEST_NAME:]
+    return label(name or parts.netloc or uri)

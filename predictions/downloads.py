@@ -1,6 +1,7 @@
 """Scoring results for people and scripts."""
 
 from django.http import Http404, StreamingHttpResponse
+from django.utils.http import content_disposition_header
 from django.utils.translation import gettext as _
 
 from predictions.models import ScoringJob
@@ -20,7 +21,7 @@ def results_response(job: ScoringJob) -> StreamingHttpResponse:
     if not scoring.are_kept(job):
         raise Http404
     headers = {
-        "Content-Disposition": f'attachment; filename="results-{job.pk}.csv"',
+        "Content-Disposition": content_disposition_header(as_attachment=True, filename=f"results-{job.pk}.csv"),
         "Content-Length": str(scoring.result_bytes(job)),
     }
     return StreamingHttpResponse(scoring.results(job), content_type="text/csv", headers=headers)

@@ -15,6 +15,7 @@ from django.utils.translation import gettext_lazy
 
 from ingestion.passenger import PassengerFields, describe
 from titanic_site.lib.errors import Conflict
+from titanic_site.lib.file_names import OwnName
 from titanic_site.lib.jobs import Job, JobQuerySet, State
 
 
@@ -67,7 +68,7 @@ class ScoringJob(Job):
     is_resumable = True
 
     name = models.CharField(gettext_lazy("name"), max_length=200)
-    upload = models.FileField(gettext_lazy("file"), upload_to="scoring/%Y/%m", max_length=300)
+    upload = models.FileField(gettext_lazy("file"), upload_to=OwnName("scoring"), max_length=300)
     is_explained = models.BooleanField(gettext_lazy("explained"), default=False)
     row_count = models.PositiveIntegerField(gettext_lazy("rows"), null=True, editable=False)
     problem_count = models.PositiveIntegerField(gettext_lazy("problems"), null=True, editable=False)

@@ -4,7 +4,6 @@ import time
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from itertools import islice
-from pathlib import PurePath
 from typing import Any, NamedTuple
 
 import msgspec
@@ -24,6 +23,7 @@ from predictions import log, metrics, scorer
 from predictions.idempotency import LIFETIME_SECONDS, Key
 from predictions.models import Door, ScoringJob, new_ids
 from titanic_site.lib.errors import Conflict, Invalid, TooLarge, file_too_large
+from titanic_site.lib.file_names import label
 
 LARGEST_BATCH = 10_000
 _LOCK = 4_104_004
@@ -147,7 +147,7 @@ def queue_scoring(*, file: "UploadedFile[Any]", by: User | None, is_explained: b
     """A queued scoring of an uploaded CSV file, kept in storage; raises TooLarge, Conflict."""
     if (file.size or 0) > settings.LARGEST_UPLOAD:
         raise file_too_large()
-    name = PurePath(file.name or "upload.csv").name[-200:]
+    name = label(file.name) or "upload.csv"
     _refuse_many(by)
     job = ScoringJob(name=name, created_by=by, is_explained=is_explained)
     job.upload.save(name, file, save=False)

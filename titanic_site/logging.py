@@ -65,11 +65,24 @@ class Short(logging.Filter):
 
 
 class UtcFormatter(logging.Formatter):
-    """Times as the rest of the system has them."""
+    """Times as the rest of the system has them; whatever a client named, an entry is one line, a traceback indented."""
 
     converter = staticmethod(time.gmtime)
     default_time_format = "%Y-%m-%dT%H:%M:%S"
     default_msec_format = "%s.%03dZ"
+
+    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802
+        return _escaped(super().formatMessage(record))
+
+    def formatException(self, ei: Any) -> str:  # noqa: N802
+        return "\n".join(f"  {_escaped(line)}" for line in super().formatException(ei).split("\n"))
+
+
+def _escaped(text: str) -> str:
+    """The text with line ends, terminal sequences and marks of direction as Python writes them."""
+    if text.isprintable():
+        return text
+    return "".join(letter if letter.isprintable() else ascii(letter)[1:-1] for letter in text)
 
 
 class DailyFile(logging.Handler):

@@ -123,6 +123,10 @@ MOST_OPEN_JOBS = 5
 FEATURE_BATCHES_KEPT = 5
 DATA_UPLOAD_MAX_MEMORY_SIZE = 10 * 1024**2
 FILE_UPLOAD_MAX_MEMORY_SIZE = 1024**2
+FILE_UPLOAD_HANDLERS = [
+    "django.core.files.uploadhandler.MemoryFileUploadHandler",
+    "titanic_site.lib.file_names.OwnNameUploadHandler",
+]
 
 #: How many whole months of predictions are kept beside the present one; None keeps all.
 PREDICTIONS_KEPT_MONTHS: int | None = None

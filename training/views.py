@@ -7,6 +7,7 @@ from typing import Any
 from django.contrib import messages
 from django.http import FileResponse, HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
+from django.utils.http import content_disposition_header
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
@@ -63,7 +64,8 @@ def model_card_file(request: HttpRequest, version: int) -> HttpResponse:
     """The version's card as it is written."""
     found = get_object_or_404(ModelVersion.objects.with_history(), version=version)
     response = HttpResponse(card.markdown(found), content_type="text/markdown; charset=utf-8")
-    response["Content-Disposition"] = f'attachment; filename="model-{found.version}.md"'
+    name = f"model-{found.version}.md"
+    response["Content-Disposition"] = content_disposition_header(as_attachment=True, filename=name)
     return response
 
 

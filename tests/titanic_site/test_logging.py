@@ -61,6 +61,18 @@ def test_what_is_refused_as_hostile_takes_one_line(tmp_path: Path) -> None:
     assert _today(tmp_path).read_text().count("\n") == 1
 
 
+@pytest.mark.parametrize("log_format", ["text", "json"])
+def test_whatever_a_client_names_an_entry_is_one_line_in_no_colour(tmp_path: Path, log_format: str) -> None:
+    logging.config.dictConfig(configuration(tmp_path, log_format=log_format))
+    name = "a\n2026-11-01T00:00:00.000Z ERROR forged\r\x1b[31m\u202e\x85\u2028"
+
+    logging.getLogger("titanic").error("cannot read %s", name, exc_info=ValueError(name))
+
+    text = _today(tmp_path).read_text()
+    assert text.replace("\n", "").isprintable()
+    assert [line for line in text.split("\n") if line and not line.startswith("  ")] == [text.split("\n")[0]]
+
+
 def test_nothing_is_made_before_the_first_line(tmp_path: Path) -> None:
     logging.config.dictConfig(configuration(tmp_path / "logs", log_format="text"))
 

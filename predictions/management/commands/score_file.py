@@ -11,6 +11,7 @@ from predictions import scoring
 from predictions.models import ScoringJob
 from titanic_site.lib.commands import StepCommand
 from titanic_site.lib.errors import TitanicError
+from titanic_site.lib.file_names import label
 
 
 class Command(StepCommand):
@@ -28,7 +29,7 @@ class Command(StepCommand):
                 options["output"].open("ab").close()
                 job = ScoringJob.objects.create(
                     upload=File(file, options["input"].name),
-                    name=options["input"].name[-200:],
+                    name=label(options["input"].name),
                     is_explained=options["explain"],
                 )
             scoring.score(job)

@@ -1,0 +1,17 @@
+"""Uploads are kept under names of ours; the table stays as it is."""
+
+from django.db import migrations, models
+
+from titanic_site.lib.file_names import OwnName
+
+
+class Migration(migrations.Migration):
+    dependencies = [("predictions", "0009_fewer_indexes")]
+
+    operations = [
+        migrations.AlterField(
+            "scoringjob",
+            "upload",
+            models.FileField(max_length=300, upload_to=OwnName("scoring"), verbose_name="file"),
+        ),
+    ]

@@ -1,0 +1,40 @@
+"""Files from outside: what a client calls one is a label for people, and never the name of a file of ours."""
+
+from typing import Any
+from uuid import uuid4
+
+from django.core.files.uploadhandler import TemporaryFileUploadHandler
+from django.utils import timezone
+from django.utils.deconstruct import deconstructible
+
+#: Characters of a label: what its columns hold.
+LONGEST_LABEL = 200
+
+
+def label(name: str | None) -> str:
+    r"""A name as people may see it: printable, on one line, its end where it is too long.
+
+    >>> label("crew\n\x1b[31m\u202evsc.csv")
+    'crew [31m vsc.csv'
+    """
+    printable = "".join(letter if letter.isprintable() else " " for letter in name or "")
+    return " ".join(printable.split())[-LONGEST_LABEL:]
+
+
+@deconstructible
+class OwnName:
+    """An `upload_to`: a name of ours in a folder, by the month."""
+
+    def __init__(self, folder: str) -> None:
+        self.folder = folder
+
+    def __call__(self, row: Any, name: str) -> str:
+        return f"{self.folder}/{timezone.now():%Y/%m}/{uuid4().hex}"
+
+
+class OwnNameUploadHandler(TemporaryFileUploadHandler):
+    """Django's temporary file, whose suffix would else be the client's."""
+
+    def new_file(self, field_name: str, file_name: str, *args: Any, **kwargs: Any) -> None:
+        super().new_file(field_name, "upload", *args, **kwargs)
+        self.file_name = self.file.name = file_name
