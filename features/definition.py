@@ -1,12 +1,15 @@
 """The one definition of the features: training, store, form, API and scoring all derive them here."""
 
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ingestion.names import likely_title, title_of
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 #: Raise it with every change of meaning below: a model never reads features of another version.
 VERSION = "1"
@@ -63,22 +66,35 @@ def derive(columns: Mapping[str, NDArray[Any]]) -> Matrix:
     return np.ascontiguousarray(np.array(features, dtype=np.float32).T)
 
 
-def slices(matrix: Matrix) -> dict[str, NDArray[np.bool_]]:
+def frame(matrix: Matrix) -> "pd.DataFrame":
+    """Features of shape (n, 11) by name, for people and for figures about them.
+
+    >>> frame(np.ones((1, 11), dtype=np.float32))["Familysize"].tolist()
+    [1.0]
+    """
+    # Serving needs the matrix alone: pandas stays out of the web process.
+    import pandas as pd
+
+    return pd.DataFrame(matrix, columns=list(FEATURES))
+
+
+def slices(features: "pd.DataFrame") -> dict[str, NDArray[np.bool_]]:
     """Groups that a model should serve alike, by name: which of n rows belong to each, shape (n,).
 
     >>> allen = np.array([[29, 211.5, 1, 1, 2, 1, 1, 1, 1, 211.5, 6133.5]], dtype=np.float32)
-    >>> [name for name, members in slices(allen).items() if members.all()]
+    >>> [name for name, members in slices(frame(allen)).items() if members.all()]
     ['Sex: female', 'Pclass: 1', 'Age: 16 to 39']
     """
-    age, pclass, sex = matrix[:, 0], matrix[:, 2], matrix[:, 3]
-    return {
+    age, pclass, sex = features["Age"], features["Pclass"], features["Sex"]
+    members = {
         **{f"Sex: {name}": sex == code for name, code in SEX.items()},
         **{f"Pclass: {number}": pclass == number for number in (1, 2, 3)},
         "Age: under 16": age < GROWN_UP,
-        "Age: 16 to 39": (age >= GROWN_UP) & (age < ELDER),
+        "Age: 16 to 39": age.between(GROWN_UP, ELDER, inclusive="left"),
         "Age: 40 and over": age >= ELDER,
-        "Age: unknown": np.isnan(age),
+        "Age: unknown": age.isna(),
     }
+    return {name: rows.to_numpy() for name, rows in members.items()}
 
 
 def _codes(codes: Mapping[str, float], values: Iterable[str | None]) -> list[float]:

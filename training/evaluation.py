@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
+import pandas as pd
 from joblib import Parallel, delayed
 from numpy.typing import NDArray
 from sklearn.inspection import permutation_importance
@@ -83,11 +84,8 @@ def importance(make: Make, examples: Examples, splits: Sequence[Split], *, seed:
     """How much log loss each feature saves: permuted among rows not learned from (Breiman 2001), most first."""
     work = (delayed(_permute)(make(examples.only(train)), examples, (train, test), seed) for train, test in splits)
     found = np.hstack(Parallel()(work))
-    order = np.argsort(-found.mean(axis=1), kind="stable")
-    return [
-        {"feature": FEATURES[place], "mean": float(found[place].mean()), "spread": float(found[place].std(ddof=1))}
-        for place in order
-    ]
+    table = pd.DataFrame({"feature": FEATURES, "mean": found.mean(axis=1), "spread": found.std(axis=1, ddof=1)})
+    return table.sort_values("mean", ascending=False, kind="stable").to_dict("records")  # type: ignore[return-value]
 
 
 def summary(
@@ -97,20 +95,12 @@ def summary(
 
     `intervals_with` is the seed of the bootstrap; without one there are no intervals.
     """
-    repeats = [figures(examples.labels, row, threshold=threshold) for row in found]
-    bounds = (
-        {}
-        if intervals_with is None
-        else intervals(examples.labels, found, examples.groups, threshold=threshold, seed=intervals_with)
-    )
-    return {
-        name: {
-            "mean": float(np.mean([repeat[name] for repeat in repeats])),
-            "spread": float(np.std([repeat[name] for repeat in repeats], ddof=1)),
-            **(dict(zip(("low", "high"), bounds[name], strict=True)) if bounds else {}),
-        }
-        for name in repeats[0]
-    }
+    repeats = pd.DataFrame([figures(examples.labels, row, threshold=threshold) for row in found])
+    table = pd.DataFrame({"mean": repeats.mean(), "spread": repeats.std()})
+    if intervals_with is not None:
+        bounds = intervals(examples.labels, found, examples.groups, threshold=threshold, seed=intervals_with)
+        table[["low", "high"]] = pd.DataFrame(bounds).T
+    return table.to_dict("index")  # type: ignore[return-value]
 
 
 def intervals(
@@ -133,8 +123,7 @@ def intervals(
         for number, weights in enumerate(resamples)
     )
     edges = ((1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2)
-    bounds = {name: np.quantile([figure[name] for figure in drawn], edges).tolist() for name in drawn[0]}
-    return {name: (low, high) for name, (low, high) in bounds.items()}
+    return {name: (low, high) for name, low, high in pd.DataFrame(drawn).quantile(edges).T.itertuples()}
 
 
 def confusion(labels: Labels, probabilities: Probabilities, *, threshold: float) -> dict[str, int]:
@@ -162,7 +151,7 @@ def curves(labels: Labels, probabilities: Probabilities) -> dict[str, Any]:
 def by_slice(examples: Examples, probabilities: Probabilities, *, threshold: float) -> list[dict[str, Any]]:
     """Figures of each group of passengers that a model should serve alike; groups of nobody are left out."""
     found = []
-    for name, members in slices(examples.matrix).items():
+    for name, members in slices(examples.features).items():
         rows = int(members.sum())
         if not rows:
             continue

@@ -2,12 +2,15 @@
 
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
-from features.definition import Matrix
+from features.definition import Matrix, frame
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 Labels = NDArray[np.bool_]
 Groups = NDArray[np.int64]
@@ -37,6 +40,11 @@ class Examples:
     def held_out(self) -> Self:
         """The rows that no model learns from."""
         return self.only(self.is_holdout)
+
+    @property
+    def features(self) -> "pd.DataFrame":
+        """The features by name, for looking at them."""
+        return frame(self.matrix)
 
     def save(self, path: Path) -> None:
         """Write them to an .npz file."""

@@ -8,10 +8,10 @@ from functools import partial
 from typing import Any
 
 import numpy as np
+import pandas as pd
 from sklearn.calibration import CalibratedClassifierCV
 from sklearn.pipeline import Pipeline
 
-from features.definition import FEATURES
 from training import estimators, evaluation, export, folds, search
 from training.evaluation import Make, OutOfFold
 from training.examples import Examples
@@ -89,13 +89,9 @@ def choose_threshold(examples: Examples, found: OutOfFold) -> tuple[float, dict[
 
 def inputs(learned: Examples) -> dict[str, dict[str, float]]:
     """What each feature was when the model learned: how many values it took, and the share that was unknown."""
-    return {
-        name: {
-            "values": len(np.unique(column[~np.isnan(column)])),
-            "missing": float(np.isnan(column).mean()),
-        }
-        for name, column in zip(FEATURES, learned.matrix.T, strict=True)
-    }
+    features = learned.features
+    table = pd.DataFrame({"values": features.nunique(), "missing": features.isna().mean()})
+    return table.to_dict("index")  # type: ignore[return-value]
 
 
 def _trials(recipe: Recipe, learned: Examples, *, report: Callable[[Progress], None]) -> list[Trial]:

@@ -142,7 +142,7 @@ def _no_worse(candidate: Contender, champion: Contender, held: Examples) -> Chec
 
 
 def _slices(candidate: Contender, champion: Contender | None, held: Examples) -> Iterator[Check]:
-    for name, members in slices(held.matrix).items():
+    for name, members in slices(held.features).items():
         rows = int(members.sum())
         if rows >= _FEWEST_IN_A_SLICE:
             yield _slice(name, candidate, champion, held, members)
