@@ -38,7 +38,7 @@ def running(home: Path) -> Iterator[tuple[int, str]]:
     port = _free_port()
     environment = {
         **os.environ, "TITANIC_HOME": str(home), "PORT": str(port), "DJANGO_SETTINGS_MODULE": "benchmarks.settings",
-        "DATABASE_URL": "", "REDIS_URL": "", "LOG_FORMAT": "",
+        "DATABASE_URL": "", "REDIS_URL": "", "LOG_FORMAT": "", "LOGIN_REQUIRED": "false",
     }  # fmt: skip
     log = home / "up.log"
     with log.open("w") as out:

@@ -1,6 +1,5 @@
 """The pages of monitoring."""
 
-from django.contrib.auth.decorators import login_not_required
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, render
 from django.utils.translation import gettext as _
@@ -33,10 +32,9 @@ def overview(request: HttpRequest) -> HttpResponse:
     return render(request, "monitoring.html", context)
 
 
-@login_not_required
 @require_safe
 def open_alerts(request: HttpRequest) -> HttpResponse:
-    """How many alerts are open, as a fragment of the navigation; a number that /metrics tells everybody too."""
+    """How many alerts are open, as a fragment of the navigation."""
     return render(request, "_components/open_alerts.html", {"count": Alert.objects.open().count()})
 
 

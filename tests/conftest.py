@@ -91,7 +91,8 @@ def api(request: pytest.FixtureRequest, django_user_model: Any, transactional_db
 
 @pytest.fixture
 def login_required(settings: Any) -> None:
-    settings.MIDDLEWARE = [*settings.MIDDLEWARE, "django.contrib.auth.middleware.LoginRequiredMiddleware"]
+    settings.MIDDLEWARE = [*settings.MIDDLEWARE, "titanic_site.middleware.LoginMiddleware"]
+    settings.LOGIN_REQUIRED = True
 
 
 @pytest.fixture(scope="session")

@@ -12,7 +12,7 @@ os.environ.update(
     DATABASE_URL="",
     REDIS_URL="",
     SOURCE_URI="",
-    LOGIN_REQUIRED="",
+    LOGIN_REQUIRED="false",
     API_ALLOW_ANONYMOUS="",
     THROTTLE_PREDICT="",
     THROTTLE_ANON="",

@@ -93,7 +93,7 @@ def _environment(env: Env) -> Environment:
         web_workers=_number(env, "WEB_WORKERS", default=2, most=64),
         allowed_hosts=_words(env, "ALLOWED_HOSTS") or sorted(LOOPBACK | ({host} - _ANYWHERE)),
         csrf_trusted_origins=[_origin(word) for word in _words(env, "CSRF_TRUSTED_ORIGINS")],
-        login_required=_flag(env, "LOGIN_REQUIRED", default=not (is_embedded and host in LOOPBACK)),
+        login_required=_flag(env, "LOGIN_REQUIRED", default=True),
         api_allow_anonymous=_flag(env, "API_ALLOW_ANONYMOUS", default=False),
         throttle_predict=_rate(env, "THROTTLE_PREDICT"),
         throttle_anon=_rate(env, "THROTTLE_ANON"),

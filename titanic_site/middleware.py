@@ -3,13 +3,17 @@
 import inspect
 import re
 from collections.abc import Callable
-from typing import cast
+from typing import Any, cast
 
+from django.contrib.auth.middleware import LoginRequiredMiddleware
 from django.contrib.auth.models import AnonymousUser
-from django.http import HttpRequest, HttpResponse
+from django.contrib.auth.views import redirect_to_login
+from django.db import DatabaseError, InterfaceError
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.http.response import HttpResponseBase
 from django.shortcuts import render
 from django.urls import resolve
-from django_htmx.http import reselect, retarget
+from django_htmx.http import HttpResponseClientRedirect, reselect, retarget
 from django_htmx.middleware import HtmxDetails
 
 from titanic_site.lib.errors import TitanicError, Unavailable, as_refusal, retry_headers
@@ -71,19 +75,51 @@ class RefusalMiddleware:
         return self.get_response(request)
 
     def process_exception(self, request: HttpRequest, exception: Exception) -> HttpResponse | None:
-        refusal = as_refusal(exception)
-        if refusal is None:
+        return _refused(request, exception)
+
+
+class LoginMiddleware(LoginRequiredMiddleware):
+    """Leads who is not signed in to the sign-in page, and from there to the page they were on."""
+
+    def process_view(
+        self, request: HttpRequest, view_func: Callable[..., Any], view_args: Any, view_kwargs: Any
+    ) -> HttpResponseBase | None:
+        # First: a page for everybody is answered also while it cannot be looked up who asks.
+        if not getattr(view_func, "login_required", True):
             return None
-        if isinstance(refusal, Unavailable):
-            # Who is signed in may be just what cannot be asked.
-            request.user = AnonymousUser()
-        if cast("HtmxRequest", request).htmx:
-            response = _fragment(request, refusal)
-        else:
-            response = render(request, "refusal.html", {"error": refusal}, status=refusal.status)
-        for name, value in retry_headers(refusal).items():
-            response[name] = value
-        return response
+        try:
+            answer = super().process_view(request, view_func, view_args, view_kwargs)
+        except (DatabaseError, InterfaceError) as error:
+            return _refused(request, error)
+        if answer is not None and cast("HtmxRequest", request).htmx:
+            # The whole page goes there, not its part alone.
+            return HttpResponseClientRedirect(answer["Location"])
+        return answer
+
+    def handle_no_permission(self, request: HttpRequest, view_func: Callable[..., Any]) -> HttpResponseRedirect:
+        htmx = cast("HtmxRequest", request).htmx
+        if htmx:
+            return redirect_to_login(htmx.current_url_abs_path or "/")
+        if request.method not in ("GET", "HEAD"):
+            # What was posted cannot be got; the page it was on can. The sign-in page leads to no other host.
+            return redirect_to_login(request.headers.get("Referer", "/"))
+        return super().handle_no_permission(request, view_func)
+
+
+def _refused(request: HttpRequest, exception: Exception) -> HttpResponse | None:
+    refusal = as_refusal(exception)
+    if refusal is None:
+        return None
+    if isinstance(refusal, Unavailable):
+        # Who is signed in may be just what cannot be asked.
+        request.user = AnonymousUser()
+    if cast("HtmxRequest", request).htmx:
+        response = _fragment(request, refusal)
+    else:
+        response = render(request, "refusal.html", {"error": refusal}, status=refusal.status)
+    for name, value in retry_headers(refusal).items():
+        response[name] = value
+    return response
 
 
 def _fragment(request: HttpRequest, refusal: TitanicError) -> HttpResponse:

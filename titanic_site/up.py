@@ -20,7 +20,7 @@ from django.core.management import call_command
 from django.db import connections
 from kombu.exceptions import OperationalError as BrokerAway
 
-from titanic_site import embedded, tasks
+from titanic_site import embedded, start_link, tasks
 from titanic_site.env import BASE_DIR
 from titanic_site.lib import canary, redis
 from titanic_site.supervisor import Program, Supervisor
@@ -193,8 +193,13 @@ class _Readiness:
             return
         refusal = _refusal("/healthz") or _silence() or _refusal("/readyz")
         if refusal is None:
+            host = settings.ENV.host
+            link = start_link.path()
+            connections.close_all()
             self.is_said = True
-            self._say(f"READY {_address(settings.ENV.host)}")
+            self._say(f"READY {_address(host)}")
+            if link:
+                self._say(f"Sign in, once and within an hour: {_address(_EVERY_ADDRESS.get(host, host))}{link}")
             path = settings.HOME / "credentials.json"
             if path.exists():
                 self._say(f"Admin: {json.loads(path.read_text())['username']}, the password is in {path}")

@@ -4,11 +4,15 @@ from typing import Any
 
 from django.contrib import messages
 from django.contrib.auth.decorators import login_not_required
+from django.contrib.auth.views import redirect_to_login
 from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
 from django.shortcuts import get_object_or_404, redirect, render
+from django.urls import reverse
+from django.utils.http import url_has_allowed_host_and_scheme
 from django.utils.translation import gettext as _
 from django.views import defaults
-from django.views.decorators.http import require_POST, require_safe
+from django.views.decorators.cache import never_cache
+from django.views.decorators.http import require_GET, require_POST, require_safe
 from django_celery_beat.models import PeriodicTask
 
 from features.models import FeatureBatch
@@ -17,6 +21,7 @@ from monitoring.models import DriftCheck
 from predictions.forms import PassengerForm
 from predictions.models import Prediction
 from titanic_site import pipeline, runs
+from titanic_site import start_link as link
 from titanic_site.lib import moments
 from titanic_site.lib.errors import TitanicError, body_at
 from titanic_site.lib.jobs import Job
@@ -74,6 +79,23 @@ def run_cancel(request: HttpRequest, kind: str, pk: int) -> HttpResponse:
 def next_step(request: HttpRequest) -> HttpResponse:
     """Queue the first step of the life that has not succeeded."""
     return started(request, pipeline.next_step(), _("Started."))
+
+
+@login_not_required
+@never_cache
+@require_GET
+def start_link(request: HttpRequest) -> HttpResponse:
+    """Sign in whoever opens the link that `up` printed, and go where `next` says."""
+    target = request.GET.get("next", "")
+    if not url_has_allowed_host_and_scheme(target, {request.get_host()}, require_https=request.is_secure()):
+        target = reverse("home")
+    if link.sign_in(request, request.GET.get("token", "")) or request.user.is_authenticated:
+        return redirect(target)
+    messages.warning(
+        request,
+        _("This link has been used, has expired or is incomplete. Sign in here, or start again for a new link."),
+    )
+    return redirect_to_login(target)
 
 
 @require_safe

@@ -3,6 +3,7 @@
 import functools
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -11,6 +12,7 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import httpx
 import psutil
 import pytest
 import redis
@@ -350,6 +352,10 @@ def test_everything_comes_up_survives_and_goes(product: Product) -> None:
     credentials = product.home / "credentials.json"
     assert f"Admin: admin, the password is in {credentials}" in product.log.read_text()
     assert credentials.stat().st_mode & 0o777 == 0o600
+    link = re.search(r"Sign in, once and within an hour: (http://127.0.0.1:\S+)", product.log.read_text())
+    assert link
+    assert "sessionid" in httpx.get(link[1]).cookies
+    assert "token=" not in "".join(log.read_text() for log in (product.home / "logs").glob("*.log"))
 
     services = embedded.Services(embedded.Layout(product.home))
     postgres = int((product.home / "postgres/data/postmaster.pid").read_text().split()[0])
