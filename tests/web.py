@@ -81,6 +81,8 @@ def answer(talk: socket.socket) -> tuple[int, bytes]:
     """The status and the body that came; 0 where nothing came."""
     with talk, talk.makefile("rb") as heard:
         status = int(heard.readline()[9:12] or 0)
+        if not status:
+            return 0, b""
         headers = dict(line.rstrip().lower().split(b": ", 1) for line in iter(heard.readline, b"\r\n") if line)
         return status, heard.read(int(headers.get(b"content-length", 0)))
 

@@ -4,6 +4,7 @@ import re
 import secrets
 import sys
 from dataclasses import dataclass
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 from urllib.parse import urlsplit
@@ -44,6 +45,7 @@ class Environment:
     web_workers: int
     allowed_hosts: list[str]
     csrf_trusted_origins: list[str]
+    trusted_proxies: list[str]
     login_required: bool
     api_allow_anonymous: bool
     throttle_predict: str | None
@@ -93,6 +95,7 @@ def _environment(env: Env) -> Environment:
         web_workers=_number(env, "WEB_WORKERS", default=2, most=64),
         allowed_hosts=_words(env, "ALLOWED_HOSTS") or sorted(LOOPBACK | ({host} - _ANYWHERE)),
         csrf_trusted_origins=[_origin(word) for word in _words(env, "CSRF_TRUSTED_ORIGINS")],
+        trusted_proxies=[_network(word) for word in _words(env, "TRUSTED_PROXIES")],
         login_required=_flag(env, "LOGIN_REQUIRED", default=True),
         api_allow_anonymous=_flag(env, "API_ALLOW_ANONYMOUS", default=False),
         throttle_predict=_rate(env, "THROTTLE_PREDICT"),
@@ -152,6 +155,14 @@ def _origin(text: str) -> str:
     if urlsplit(text).scheme not in ("http", "https"):
         raise SettingError(f'Setting CSRF_TRUSTED_ORIGINS has "{text}": write it with its scheme, https://example.org.')
     return text
+
+
+def _network(text: str) -> str:
+    try:
+        return str(ip_network(text))
+    except ValueError as error:
+        hint = "write addresses or networks with commas, such as 10.0.0.7,172.16.0.0/12."
+        raise SettingError(f'Setting TRUSTED_PROXIES has "{text}": {hint}') from error
 
 
 def _webhook(url: str) -> str:

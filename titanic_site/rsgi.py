@@ -26,6 +26,7 @@ from granian._granian import RSGIHTTPProtocol as HTTPProtocol
 from granian._granian import RSGIProtocolClosed as ProtocolClosed
 from granian._granian import RSGIProtocolError as ProtocolError
 from granian.rsgi import Scope
+from granian.utils.proxies import wrap_wsgi_with_proxy_headers
 
 from titanic_site.lib.errors import (
     Broken,
@@ -78,7 +79,7 @@ _explaining, _batches = ThreadPoolExecutor(1, "explaining"), ThreadPoolExecutor(
 # What is as slow as a client, a disk, or a bucket: a thread that waits costs little.
 _large, _downloads = ThreadPoolExecutor(32, "large"), ThreadPoolExecutor(2, "downloads")
 
-_handler = WSGIHandler()
+_handler = wrap_wsgi_with_proxy_headers(WSGIHandler(), trusted_hosts=settings.ENV.trusted_proxies)
 _desk = together.Desk()
 _Head = tuple[int, list[tuple[str, str]]]
 #: Status and headers, and the content, or the stream that it is.

@@ -21,7 +21,7 @@ from django.db import connections
 from kombu.exceptions import OperationalError as BrokerAway
 
 from titanic_site import embedded, start_link, tasks
-from titanic_site.env import BASE_DIR
+from titanic_site.env import BASE_DIR, LOOPBACK, Environment
 from titanic_site.lib import canary, redis
 from titanic_site.supervisor import Program, Supervisor
 
@@ -203,9 +203,18 @@ class _Readiness:
             path = settings.HOME / "credentials.json"
             if path.exists():
                 self._say(f"Admin: {json.loads(path.read_text())['username']}, the password is in {path}")
+            if is_bare(settings.ENV):
+                self._say(
+                    "No proxy in front of HOST: slow clients can hold the site up. Put one there, see deploy/nginx."
+                )
         elif time.monotonic() > self._complain_at:
             self._complain_at = time.monotonic() + _PATIENCE_SECONDS
             self._say(f"Not ready yet: {refusal}")
+
+
+def is_bare(env: Environment) -> bool:
+    """Whether other machines reach the web server without a proxy that takes slow clients' requests for it."""
+    return env.host not in LOOPBACK and not env.trusted_proxies
 
 
 def _silence() -> str | None:

@@ -11,7 +11,6 @@ import sys
 import tempfile
 import threading
 import time
-import warnings
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import dataclass
@@ -29,9 +28,8 @@ from playwright.sync_api import Page, sync_playwright
 
 from predictions.scorer import RECHECK_SECONDS
 from tests.people import CAST, ELISABETH, OWEN, table
+from tests.programs import CHROMIUM
 from titanic_site import embedded
-
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 
 
 @dataclass(frozen=True)
@@ -98,8 +96,7 @@ def running() -> Iterator[Running]:
 @pytest.fixture
 def page(running: Running) -> Iterator[Page]:
     if CHROMIUM is None:
-        warnings.warn("NO CHROMIUM ON THIS MACHINE: browser tests are left out", stacklevel=1)
-        pytest.skip("no Chromium on this machine: browser tests are left out")
+        pytest.skip("no Chromium on this machine")
     with sync_playwright() as playwright:
         arguments = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update"]
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=arguments)

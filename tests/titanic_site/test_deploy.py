@@ -1,14 +1,20 @@
 """The files that deploy the product are what their tools accept, and agree with the code."""
 
 import re
+import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import trustme
 import yaml
 from django.conf import settings
+from django.urls import reverse
+from drf_spectacular.generators import SchemaGenerator
 
+from tests.programs import NGINX
 from titanic_site import up
 
 ROOT = Path(settings.BASE_DIR)
@@ -23,6 +29,42 @@ def test_compose_follows_the_specification() -> None:
 
 def test_hadolint_has_nothing_to_say() -> None:
     assert subprocess.run([BIN / "hadolint", ROOT / "Dockerfile"], check=False).returncode == 0
+
+
+@pytest.mark.parametrize("scheme", ["http", "https"])
+@pytest.mark.skipif(NGINX is None, reason="no nginx on this machine")
+def test_nginx_takes_its_configuration(scheme: str, tmp_path: Path) -> None:
+    shutil.copytree(ROOT / "deploy/nginx", tmp_path, dirs_exist_ok=True)
+    shutil.copy(ROOT / f"deploy/nginx/listen-{scheme}.conf", tmp_path / "listen.conf")
+    (tmp_path / "tls").mkdir()
+    certificate = trustme.CA().issue_cert("titanic.example.org")
+    certificate.private_key_pem.write_to_path(tmp_path / "tls/key.pem")
+    certificate.cert_chain_pems[0].write_to_path(tmp_path / "tls/certificate.pem")
+    command = [str(NGINX), "-t", "-q", "-e", "stderr", "-c", tmp_path / "nginx.conf", "-g", f"pid {tmp_path}/pid;"]
+
+    checked = subprocess.run(command, capture_output=True, text=True, check=False)
+
+    assert (checked.returncode, checked.stderr) == (0, "")
+
+
+def test_the_proxy_takes_files_where_the_product_does() -> None:
+    (address,) = re.findall(r"location ~ (\S+) \{", (ROOT / "deploy/nginx/nginx.conf").read_text())
+    form = re.compile(r"""action="{% url '(\w+)'([^%]*)%}"\s+enctype="multipart/form-data">""")
+    pages = {
+        reverse(name, args=[1] if argument.strip() else [])
+        for template in (ROOT / "templates").rglob("*.html")
+        for name, argument in form.findall(template.read_text())
+    }
+    operations = [
+        (path, "multipart/form-data" in operation.get("requestBody", {}).get("content", {}))
+        for path, methods in SchemaGenerator().get_schema(public=True)["paths"].items()
+        for operation in methods.values()
+    ]
+    files = pages | {path for path, takes_file in operations if takes_file}
+    others = {"/", "/predict", "/accounts/login/", "/admin/"} | {path for path, _takes_file in operations}
+
+    assert len(pages) == 4
+    assert {path for path in files | others if re.match(address, path)} == files
 
 
 def test_every_queue_has_a_worker() -> None:
@@ -69,7 +111,8 @@ def test_compose_passes_every_setting_on() -> None:
         assert service["env_file"] == [{"path": ".env", "required": False}]
         # What stands here wins over the file: nothing that a person may choose, unless his choice is passed on.
         fixed = {name for name, value in service["environment"].items() if f"${{{name}:" not in value}
-        assert fixed == {"TITANIC_HOME", "HOST", "PORT"}
+        assert fixed == {"TITANIC_HOME", "HOST", "PORT", "TRUSTED_PROXIES", "GRANIAN_WORKERS"}
+        assert service["environment"]["GRANIAN_WORKERS"].startswith("${WEB_WORKERS:")
 
 
 def test_it_starts_with_every_setting_made(tmp_path: Path) -> None:
@@ -83,6 +126,7 @@ def test_it_starts_with_every_setting_made(tmp_path: Path) -> None:
         "STORAGE_EMULATOR_HOST": "http://127.0.0.1:4443", "DATABASE_URL": "postgres://titanic:secret@postgres/titanic",
         "REDIS_URL": "redis://redis:6379/0", "EMAIL_URL": "submission://user:password@example.org:587",
         "LOG_FORMAT": "json", "DEBUG": "true", "POSTGRES_PASSWORD": "secret",
+        "TRUSTED_PROXIES": "10.0.0.7, 172.16.0.0/12,::1", "TLS_CERTIFICATE": "/certificate.pem", "TLS_KEY": "/key.pem",
     }  # fmt: skip
     assert _names_in_the_example() <= environment.keys()
     code = "import django; django.setup(); from django.core.management import call_command; call_command('check')"
@@ -100,6 +144,7 @@ def test_it_starts_with_every_setting_made(tmp_path: Path) -> None:
         ("LOG_FORMAT", "xml"), ("THROTTLE_PREDICT", "fast"), ("DATABASE_URL", "postgres://x"), ("REDIS_URL", "redis://x"),
         ("CSRF_TRUSTED_ORIGINS", "example.org"), ("ARTIFACT_BUCKET", "gs://ship"), ("EMAIL_URL", "nonsense://"),
         ("ALERT_WEBHOOK_URL", "example.org/hook"), ("ALERT_WEBHOOK_URL", "http://[::1"),
+        ("TRUSTED_PROXIES", "proxy"), ("TRUSTED_PROXIES", "10.0.0.7/8"),
     ],
 )  # fmt: skip
 def test_a_wrong_setting_stops_the_start_with_one_sentence(name: str, value: str, tmp_path: Path) -> None:
@@ -120,3 +165,13 @@ def test_the_image_has_the_heap_of_the_embedded_installation() -> None:
     (line,) = re.findall(r"^ENV (MALLOC_.*)$", (ROOT / "Dockerfile").read_text(), re.MULTILINE)
 
     assert dict(pair.split("=") for pair in line.split()) == up.HEAP
+
+
+@pytest.mark.parametrize(
+    ("host", "trusted_proxies", "is_bare"),
+    [("127.0.0.1", [], False), ("0.0.0.0", [], True), ("0.0.0.0", ["10.0.0.7/32"], False)],
+)
+def test_who_serves_others_without_a_proxy_is_told(host: str, trusted_proxies: list[str], is_bare: bool) -> None:
+    env = replace(settings.ENV, host=host, trusted_proxies=trusted_proxies)
+
+    assert up.is_bare(env) is is_bare

@@ -13,8 +13,8 @@ from django.template.loader import render_to_string
 from django.test import Client
 from playwright.sync_api import Page, sync_playwright
 
-from tests.life.test_life import CHROMIUM
 from tests.model_figures import WORST, metrics
+from tests.programs import CHROMIUM
 from titanic_site.lib.charts import Series, thinned
 from training.models import ModelVersion, Stage, TrainingRun
 from training.report import LEAST_ROWS, Report
@@ -357,7 +357,7 @@ def test_thinning_keeps_short_series_and_the_ends_of_long_ones() -> None:
 @pytest.fixture
 def page(live_server: Any) -> Any:
     if CHROMIUM is None:
-        pytest.skip("no Chromium on this machine: browser tests are left out")
+        pytest.skip("no Chromium on this machine")
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu"])
         yield browser.new_page(base_url=live_server.url, viewport={"width": 390, "height": 800})

@@ -1,0 +1,17 @@
+"""Programs that no Python package carries: on a machine without one, the tests that need it are left out, loudly."""
+
+import os
+import shutil
+
+import pytest
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
+# Debian keeps it where only root's PATH leads.
+NGINX = shutil.which("nginx", path=f"{os.environ['PATH']}:/usr/sbin")
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Say what is missing, whatever was run."""
+    for name, path in {"CHROMIUM": CHROMIUM, "NGINX": NGINX}.items():
+        if path is None:
+            terminalreporter.write_line(f"NO {name} ON THIS MACHINE: tests that need it are left out", red=True)
