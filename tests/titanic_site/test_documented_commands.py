@@ -1,0 +1,149 @@
+"""Every command that README, `make help` and `manage.py help` name is run, so that none can rot."""
+
+import json
+import re
+import shlex
+import subprocess
+import sys
+from importlib.util import find_spec
+from io import StringIO
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.conf import settings
+from django.core.management import call_command, get_commands, load_command_class
+from markdown_it import MarkdownIt
+from pytest_django.live_server_helper import LiveServer
+
+from tests.people import CAST, table
+from titanic_site.models import AccessToken
+from training.models import ModelVersion
+
+ROOT = Path(settings.BASE_DIR)
+MANAGE = re.compile(r"(?:\.venv/bin/python )?manage\.py (.+)")
+SETTING = re.compile(r"([A-Z_]+)=\S+")
+#: They install or copy by other people's programs, and need a network.
+FOREIGN = (".venv/bin/python -m pip install ", "gcloud storage ")
+#: Commands of ours that README's steps leave out.
+OTHER_STEPS = ("bootstrap", "up --stop")
+#: A search of half a minute, and a migration that must not be written.
+CHEAPER = {"train": ("--algorithm=logistic_regression", "--candidates=0"), "makemigrations": ("--check", "--dry-run")}
+VERBS = {"Build", "Compare", "Let", "Load", "Make", "Put", "Run", "Score", "Take", "Train"}
+APPS = ("ingestion", "features", "training", "predictions", "monitoring", "titanic_site")
+OUR_COMMANDS = sorted(name for name, app in get_commands().items() if app in APPS)
+
+
+def readme() -> tuple[list[str], list[str]]:
+    """README's blocks of code, and the commands in its sentences."""
+    tokens = MarkdownIt().parse((ROOT / "README.md").read_text(encoding="utf-8"))
+    blocks = [token.content for token in tokens if token.type in ("code_block", "fence")]
+    inline = [child.content for token in tokens for child in token.children or () if child.type == "code_inline"]
+    return blocks, [text for text in inline if re.match(r"(make|curl|gcloud|python|manage\.py|\.venv/\S+) ", text)]
+
+
+BLOCKS, IN_SENTENCES = readme()
+CURL_BLOCKS = [block for block in BLOCKS if "curl " in block]
+
+
+def commands() -> list[str]:
+    """README's commands but for curl's, those of a remark `# and: ...` too."""
+    found = []
+    for line in (line for block in BLOCKS if block not in CURL_BLOCKS for line in block.splitlines()):
+        command, _, remark = line.partition("#")
+        found.append(command.strip())
+        if remark.startswith(" and: "):
+            found += [f"manage.py {also}" for also in remark.removeprefix(" and: ").split(", ")]
+    return found + IN_SENTENCES
+
+
+MAKE = [command.split()[1] for command in commands() if command.startswith("make ")]
+STEPS = [match[1] for match in map(MANAGE.fullmatch, commands()) if match]
+MAKEFILE = (ROOT / "Makefile").read_text(encoding="utf-8")
+(TARGETS,) = (line.split() for line in re.findall(r"^\.PHONY: (.+)$", MAKEFILE, flags=re.MULTILINE))
+
+
+def test_no_command_of_readme_is_of_a_kind_that_is_not_tried_here() -> None:
+    unknown = [
+        command
+        for command in commands()
+        if not (command.startswith(("make ", *FOREIGN)) or MANAGE.fullmatch(command) or SETTING.fullmatch(command))
+    ]  # fmt: skip
+
+    assert not unknown
+    assert (len(MAKE), len(STEPS), len(CURL_BLOCKS)) >= (5, 10, 3)
+
+
+def test_the_settings_of_readme_are_read() -> None:
+    readers = "".join((ROOT / name).read_text(encoding="utf-8") for name in (".env.example", "docker-compose.yml"))
+
+    for match in filter(None, map(SETTING.fullmatch, commands())):
+        assert re.search(rf"\b{match[1]}\b", readers), match[1]
+
+
+def test_make_help_lists_every_target() -> None:
+    listed = subprocess.run(["make", "help"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+
+    assert [line.split()[1] for line in listed.splitlines()] == TARGETS
+    assert set(MAKE) <= set(TARGETS)
+
+
+@pytest.mark.parametrize("target", TARGETS)
+def test_what_a_target_runs_is_there(target: str) -> None:
+    """The recipes themselves run in `make check` and `make test`, and in tests/life those of the product."""
+    command = ["make", "-n", "-o", "install", "-o", "install-test", target]
+    recipe = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
+
+    for name in re.findall(r"manage\.py (\w+)", recipe):
+        assert name in get_commands()
+    for module in re.findall(r"python -m ([\w.]+)", recipe):
+        assert find_spec(module), module
+    for program in re.findall(r"\.venv/bin/(\S+)", recipe):
+        assert (Path(sys.executable).parent / program).exists(), program
+
+
+def test_the_steps_run_one_after_the_other(
+    champion: ModelVersion, django_user_model: Any, sample_path: Path, settings: Any, tmp_path: Path
+) -> None:
+    settings.AUTO_PROMOTE = False
+    django_user_model.objects.create_user("caller")
+    (tmp_path / "in.csv").write_text(table(*CAST))
+    words = {
+        "ADDRESS": sample_path, "N": champion.version + 1, "IN": tmp_path / "in.csv", "OUT": tmp_path / "out.csv",
+        "USER": "caller",
+    }  # fmt: skip
+
+    for step in (*STEPS, *OTHER_STEPS):
+        name, *arguments = (str(words.get(word, word)) for word in shlex.split(step))
+        out = StringIO()
+        said = call_command(name, *arguments, *CHEAPER.get(name, ()), stdout=out)
+        assert said or out.getvalue() or name == "up", step
+        # Of a version trained just now; other tests have those that differ.
+        assert name != "reproduce" or "equal to the last bit" in said
+
+    assert {step.split()[0] for step in (*STEPS, *OTHER_STEPS)} >= set(OUR_COMMANDS)
+
+
+@pytest.mark.parametrize("block", CURL_BLOCKS)
+def test_curl_gets_an_answer(
+    block: str, live_server: LiveServer, champion: ModelVersion, django_user_model: Any, tmp_path: Path
+) -> None:
+    _instance, token = AccessToken.objects.create(django_user_model.objects.create_user("caller"))
+    (tmp_path / "var").mkdir()
+    (tmp_path / "var/credentials.json").write_text(json.dumps({"token": token}))
+    script = block.replace("http://127.0.0.1:8000", live_server.url).replace("curl ", "curl --silent --fail-with-body ")
+
+    done = subprocess.run(
+        ["bash", "-c", f"TOKEN={token}\n{script}"], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert json.loads(done.stdout)["id" if "predictions" in block else "outputs"]
+
+
+@pytest.mark.parametrize("name", OUR_COMMANDS)
+def test_each_command_says_what_it_does(name: str) -> None:
+    help_text = load_command_class(get_commands()[name], name).help
+
+    assert help_text.split()[0] in VERBS
+    assert help_text.endswith(".")
