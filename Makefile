@@ -52,7 +52,7 @@ format: install-test ## mend what can be mended by itself
 messages: install ## bring the translations in locale/ in step with the code
 	$(PY) -m titanic_site.lib.messages
 
-bench: install-test ## measure; also written to benchmarks/results.json
+bench: install-test ## measure what is promised, in some 20 minutes, also into benchmarks/results.json; ARGS=serving for a part
 	@exec $(PY) -m benchmarks $(ARGS)
 
 lock: $(PY) ## compile requirements/*.txt anew; ARGS=--upgrade for newer versions

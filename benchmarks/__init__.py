@@ -1,1 +1,1 @@
-"""Measurements; `make bench` runs them."""
+"""Measurements and the promises they are held to: `python -m benchmarks [NAME ...] [--quick]`."""

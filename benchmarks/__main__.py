@@ -1,87 +1,55 @@
-"""make bench: what one passenger costs, as ratios to one ONNX call, and what a million cost, as ratios to psql.
+"""Run the benchmarks, end with one table, and write `results.json`.
 
-All in the same run; also written to results.json.
+python -m benchmarks [NAME ...] [--quick] [--results PATH]; without names all but `hour`. With `--quick` each runs on
+tiny sizes: it shows that it works, its figures mean nothing.
 """
 
+import argparse
 import json
-import timeit
-from collections.abc import Callable
+import sys
+from importlib import import_module
 from pathlib import Path
 
-import django
-import numpy as np
-from django.conf import settings
-
-from benchmarks import explanation, features, ingest, scoring, search, serving
+from benchmarks import product
+from benchmarks.figure import Figure, table
 
 RESULTS = Path(__file__).with_name("results.json")
-ONE = {"pclass": 3, "sex": "male", "age": 22, "fare": 7.25, "embarked": "S", "name": "Braund, Mr. Owen Harris"}
+#: In this order: the first measure in this process, those from `serving` on share one running product.
+NAMES = (
+    "one_passenger",
+    "explanation",
+    "drift_false_alarms",
+    "search",
+    "features",
+    "ingest",
+    "history",
+    "serving",
+    "scoring",
+    "hour",
+)
 
 
-def microseconds(work: Callable[[], object], *, number: int = 2000) -> float:
-    """The best of five rounds, per call."""
-    return min(timeit.repeat(work, number=number, repeat=5)) / number * 1e6
-
-
-def main() -> None:
-    settings.configure()
-    django.setup()
-    from features.definition import FEATURES, derive
-    from ingestion import contract
-    from ingestion.passenger import FIELDS, RULES, to_columns
-    from training import estimators, export
-    from training.artifact import Artifact
-
-    rng = np.random.default_rng(0)
-    matrix = rng.random((400, len(FEATURES)), dtype=np.float32)
-    pipeline = estimators.build("random_forest", seed=0).fit(matrix, matrix[:, 0] > 0.5)
-    artifact = Artifact.load(export.to_graph(pipeline), golden=export.golden_rows(pipeline, matrix))
-    columns = to_columns([contract.check_row(FIELDS, ONE, rules=RULES)[0]])
-    row = derive(columns)
-    reference = microseconds(lambda: artifact.score(row))
-    steps = {
-        "check one passenger": microseconds(lambda: contract.check_row(FIELDS, ONE, rules=RULES)),
-        "derive its features": microseconds(lambda: derive(columns)),
-        "scikit-learn on its row": microseconds(lambda: pipeline.predict_proba(row), number=20),
-    }
-    results = {name: round(cost / reference, 2) for name, cost in steps.items()}
-    print(f"{'one ONNX call':42}{reference:10.1f} µs")
-    for name, ratio in results.items():
-        print(f"{name:42}{ratio:10.2f} x")
-    print("ingest of a million rows, and of four million: a minute or two")
-    table = ingest.measure(1_000_000)
-    for name, figure in table.items():
-        print(f"{name:42}{figure:10,.2f}")
-    print("features of a million rows: a minute")
-    store = features.measure()
-    for name, figure in store.items():
-        print(f"{name:42}{figure:10,.2f}")
-    print("the search for hyper-parameters: a minute")
-    searched = search.measure()
-    for name, figure in searched.items():
-        print(f"{name:42}{figure:10,.2f}")
-    print("explanation")
-    explained = explanation.measure()
-    for name, figure in explained.items():
-        print(f"{name:42}{figure:10,.2f}")
-    print("serving, beside an empty view and the old service: three minutes")
-    served = serving.measure()
-    for name, figure in served.items():
-        print(f"{name:42}{figure:10,.2f}")
-    print("scoring files of one and four million rows: four minutes")
-    scored = scoring.measure()
-    for name, figure in scored.items():
-        print(f"{name:42}{figure:10,.2f}")
-    found = {
-        "one passenger": {"reference": "one ONNX call", "ratios": results},
-        "a million passengers": table,
-        "features": store,
-        "search": searched,
-        "explanation": explained,
-        "serving": served,
-        "scoring files": scored,
-    }
-    RESULTS.write_text(json.dumps(found, indent=1) + "\n")
+def main(*names: str) -> None:
+    """Measure the named benchmarks, and those that the command line names."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    parser.add_argument("names", nargs="*", metavar="NAME", help=", ".join(NAMES))
+    parser.add_argument("--quick", action="store_true", help="tiny sizes, in seconds: for tests")
+    parser.add_argument("--results", type=Path, help=f"{RESULTS} when left out; nothing when quick")
+    options = parser.parse_args([*names, *sys.argv[1:]])
+    if unknown := set(options.names) - set(NAMES):
+        parser.error(f"there is no benchmark {', '.join(sorted(unknown))}; there are {', '.join(NAMES)}")
+    chosen = [
+        name for name in NAMES if name in options.names or (not options.names and (options.quick or name != "hour"))
+    ]
+    figures: dict[str, list[Figure]] = {}
+    with product.home():
+        for name in chosen:
+            print(f"measuring {name}", flush=True)
+            figures[name] = import_module(f"benchmarks.{name}").measure(is_quick=options.quick)
+    print(table([figure for group in figures.values() for figure in group]))
+    results = {name: [figure.as_dict() for figure in group] for name, group in figures.items()}
+    if path := options.results or (None if options.quick else RESULTS):
+        path.write_text(json.dumps(results, indent=1, ensure_ascii=False) + "\n")
 
 
 if __name__ == "__main__":

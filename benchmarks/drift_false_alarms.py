@@ -1,38 +1,20 @@
-"""How often a drift check cries wolf, and what it sees: windows drawn from the real passengers.
+"""How often a drift check raises a false alarm, and what it detects: windows drawn from the real passengers.
 
-Run: python benchmarks/drift_false_alarms.py [repetitions]
+python -m benchmarks.drift_false_alarms
 """
 
-import csv
-import sys
 from collections.abc import Callable
-from pathlib import Path
+from typing import Any
 
-import django
 import numpy as np
-import polars as pl
-from django.conf import settings
 
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
-settings.configure()
-django.setup()
+from benchmarks.__main__ import main
+from benchmarks.figure import Figure
 
-from features.definition import derive  # noqa: E402
-from ingestion import sieve  # noqa: E402
-from ingestion.contract import Columns  # noqa: E402
-from ingestion.passenger import FIELDS, RULES  # noqa: E402
-from monitoring.drift import compare  # noqa: E402
+SIZES = (50, 200, 300)
+REPETITIONS = 300
 
-SAMPLE = Path(__file__).resolve().parent.parent / "ingestion/sample/titanic.csv"
-
-
-def passengers() -> Columns:
-    with SAMPLE.open(encoding="utf-8", newline="") as file:
-        header, *rows = csv.reader(file)
-    cells = pl.DataFrame(rows, schema=[name.lower() for name in header], orient="row")
-    return sieve.check_columns(FIELDS, cells, rules=RULES).columns
-
-
+Columns = dict[str, Any]
 SHIFTS: dict[str, Callable[[Columns], Columns]] = {
     "unchanged": lambda window: window,
     "fares x 1.5": lambda window: {**window, "fare": window["fare"] * 1.5},
@@ -44,27 +26,39 @@ SHIFTS: dict[str, Callable[[Columns], Columns]] = {
 }  # fmt: skip
 
 
-def share_of_alarms(columns: Columns, shift: Callable[[Columns], Columns], *, size: int, repetitions: int) -> float:
+def measure(*, is_quick: bool) -> list[Figure]:
+    """The share (%) of checks that report drift, by shift and size of the window."""
+    from benchmarks.passengers import columns
+    from monitoring.drift import FALSE_ALARM_RATE
+
+    (people,) = columns()
+    repetitions = 2 if is_quick else REPETITIONS
+    return [
+        Figure(
+            f"drift checks that report: {name}, {size} rows",
+            100 * _share_of_alarms(people, shift, size=size, repetitions=repetitions),
+            "%",
+            at_most=100 * FALSE_ALARM_RATE if name == "unchanged" else None,
+        )
+        for name, shift in SHIFTS.items()
+        for size in SIZES
+    ]
+
+
+def _share_of_alarms(people: Columns, shift: Callable[[Columns], Columns], *, size: int, repetitions: int) -> float:
     """Reference and window are disjoint halves of one shuffle, so that "unchanged" is true."""
-    alarms, rng, count = 0, np.random.default_rng(7), len(columns["age"])
+    from features.definition import derive
+    from monitoring.drift import compare
+
+    alarms, rng, count = 0, np.random.default_rng(7), len(people["age"])
     for _ in range(repetitions):
         order = rng.permutation(count)
-        pool = shift({name: column[order[count // 2 :]] for name, column in columns.items()})
+        pool = shift({name: column[order[count // 2 :]] for name, column in people.items()})
         window = derive({name: column[:size] for name, column in pool.items()})
-        reference = derive({name: column[order[: count // 2]] for name, column in columns.items()})
+        reference = derive({name: column[order[: count // 2]] for name, column in people.items()})
         alarms += any(test.drifted for test in compare(reference, window, backend="scipy"))
     return alarms / repetitions
 
 
-def main() -> None:
-    repetitions = int(sys.argv[1]) if len(sys.argv) > 1 else 400
-    columns = passengers()
-    print(f"share of checks that say drift, {repetitions} draws each")
-    print(f"{'':20}" + "".join(f"{size:>8}" for size in (50, 200, 300)))
-    for name, shift in SHIFTS.items():
-        found = (share_of_alarms(columns, shift, size=size, repetitions=repetitions) for size in (50, 200, 300))
-        print(f"{name:20}" + "".join(f"{share:8.3f}" for share in found))
-
-
 if __name__ == "__main__":
-    main()
+    main("drift_false_alarms")

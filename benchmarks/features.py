@@ -1,11 +1,10 @@
-"""The feature store and the definition against the least that could be done, in the same run.
+"""The feature store beside the least that Redis could do, and the definition beside pandas.
 
-python -m benchmarks.features [ROWS]
+python -m benchmarks.features
 """
 
 import json
 import statistics
-import sys
 import tempfile
 import time
 from collections.abc import Callable
@@ -13,69 +12,25 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from benchmarks.passengers import SAMPLE, make
-from titanic_site import embedded
+from benchmarks.__main__ import main
+from benchmarks.figure import Figure, best_seconds
 
-ROUNDS = 5
-CALLS = 2000
+ROWS, QUICK_ROWS = 1_000_000, 2_000
+CALLS, QUICK_CALLS = 2_000, 20
 CHUNK_ROWS = 20_000
 BUCKETS_PER_COMMAND = 2048
 #: JSON is written for a part of the rows and scaled up: all of them take a minute.
 JSON_ROWS = 50_000
 
 
-def seconds(*works: Callable[[], object], rounds: int = ROUNDS) -> list[float]:
-    """The best of several rounds of each; taking turns, so that a busy machine is busy for all."""
-    best = [float("inf")] * len(works)
-    for _ in range(rounds):
-        for place, work in enumerate(works):
-            start = time.perf_counter()
-            work()
-            best[place] = min(best[place], time.perf_counter() - start)
-    return best
+def measure(*, is_quick: bool) -> list[Figure]:
+    """Write, verify, look up and load a batch, and derive its rows."""
+    row_count, calls, rounds = (QUICK_ROWS, QUICK_CALLS, 1) if is_quick else (ROWS, CALLS, 5)
+    return [*_store(row_count, calls=calls, rounds=rounds), _definition(row_count, rounds=rounds)]
 
 
-def often(work: Callable[[], object]) -> Callable[[], None]:
-    """Work of microseconds, so many times that it can be measured."""
-
-    def run() -> None:
-        for _ in range(CALLS):
-            work()
-
-    return run
-
-
-def latencies(*works: Callable[[], object]) -> list[float]:
-    """The median of single calls, in turn: whether the server had gone to sleep is chance, and the same for all."""
-    taken: list[list[float]] = [[] for _ in works]
-    for _ in range(CALLS):
-        for times, work in zip(taken, works, strict=True):
-            start = time.perf_counter()
-            work()
-            times.append(time.perf_counter() - start)
-    return [statistics.median(times) for times in taken]
-
-
-def measure(row_count: int = 1_000_000) -> dict[str, float]:
-    """Ratios, and the seconds that they are ratios to."""
-    from django.conf import settings
-
-    from titanic_site.lib import redis
-
-    with tempfile.TemporaryDirectory(prefix="titanic-bench-") as folder:
-        layout = embedded.Layout(Path(folder) / "home")
-        path = make(Path(folder) / "passengers.csv", row_count=row_count)
-        with embedded.in_use(layout):
-            settings.REDIS_URL = layout.redis_url
-            redis.client.cache_clear()
-            found = {**_definition(path), **_store(row_count)}
-            redis.client.cache_clear()
-    return {name: round(figure, 3) for name, figure in found.items()}
-
-
-def _store(row_count: int) -> dict[str, float]:
+def _store(row_count: int, *, calls: int, rounds: int) -> list[Figure]:
     from features import store
     from features.definition import FEATURES
     from titanic_site.lib import redis
@@ -113,105 +68,83 @@ def _store(row_count: int) -> dict[str, float]:
                 pipeline.hset(f"bare:{key}", mapping=buckets)
                 pipeline.execute()
 
-    kept = set(meta.keys)
+    published = {key.encode() for key in meta.keys}
 
     def clear() -> None:
-        for key in [*client.scan_iter("bare:*"), *client.scan_iter("features:1:????????:*")]:
-            if key.decode() not in kept:
-                client.unlink(key)
+        for key in {*client.scan_iter("bare:*"), *client.scan_iter("features:1:????????:*")} - published:
+            client.unlink(key)
         time.sleep(0.2)
 
     written, written_bare = [], []
-    for _ in range(ROUNDS):
-        written += seconds(write, rounds=1)
+    for _ in range(rounds):
+        written += best_seconds(write, rounds=1)
         clear()
-        written_bare += seconds(bare, rounds=1)
+        written_bare += best_seconds(bare, rounds=1)
         clear()
-    (as_json,) = seconds(lambda: _write_json(client, ids, matrix), rounds=2)
-    as_json *= row_count / min(JSON_ROWS, row_count)
-    (checked,) = seconds(lambda: store.verify(meta), rounds=2)
-    hget, row, current = _look_ups(client, meta)
+    bare_write = Figure("bare pipeline of the same bytes", min(written_bare), "s")
+    our_write = Figure(f"write {row_count:,} feature rows", min(written), "s", reference=bare_write, at_most=1.5)
+    json_count = min(JSON_ROWS, row_count)
+    (as_json,) = best_seconds(lambda: _write_json(client, ids[:json_count], matrix), rounds=2)
+    (verified,) = best_seconds(lambda: store.verify(meta), rounds=2)
+    last_rows = meta.keys[-1]
+    hget, row, current = _medians(
+        lambda: client.hget(last_rows, 5),
+        lambda: store.rows(1, ["77"]),
+        lambda: store.current_rows(["77"]),
+        calls=calls,
+    )
     client.set("bare", matrix.tobytes())
-    get, loaded = seconds(lambda: client.get("bare"), lambda: store.matrix(1))
-    return {
-        "bare pipeline of the same bytes, s": min(written_bare),
-        "write, x bare pipeline": min(written) / min(written_bare),
-        "one JSON SET per row, x write": as_json / min(written),
-        "read back and verify, x bare pipeline": checked / min(written_bare),
-        "bare HGET, µs": hget * 1e6,
-        "look-up in a batch, x bare HGET": row / hget,
-        "look-up in the current batch, x bare HGET": current / hget,
-        "bare GET of the matrix, s": get,
-        "load the matrix, x bare GET": loaded / get,
-    }
+    get, loaded = best_seconds(lambda: client.get("bare"), lambda: store.matrix(1), rounds=rounds)
+    client.flushdb()
+    bare_look_up = Figure("bare HGET", hget, "µs")
+    return [
+        our_write,
+        Figure("one JSON SET for each row", as_json * row_count / json_count, "s", reference=our_write, at_least=20),
+        Figure("read back and verify", verified, "s", reference=bare_write),
+        Figure("look-up in a batch", row, "µs", reference=bare_look_up, at_most=1.3),
+        Figure("look-up in the current batch", current, "µs", reference=bare_look_up, at_most=1.3),
+        Figure("load the matrix", loaded, "s", reference=Figure("bare GET of its bytes", get, "s"), at_most=2),
+    ]
 
 
-def _look_ups(client: Any, meta: Any) -> list[float]:
-    from features import store
+def _medians(*works: Callable[[], object], calls: int) -> list[float]:
+    """The median (µs) of single calls, in turn: whether the server sleeps is chance, and the same for all."""
+    times: list[list[float]] = [[] for _ in works]
+    for _ in range(calls):
+        for each, work in zip(times, works, strict=True):
+            start = time.perf_counter()
+            work()
+            each.append(time.perf_counter() - start)
+    return [statistics.median(each) * 1e6 for each in times]
 
-    key = meta.keys[-1]
-    store.current_rows(["77"])
-    return latencies(lambda: client.hget(key, 5), lambda: store.rows(1, ["77"]), lambda: store.current_rows(["77"]))
 
-
-def _write_json(client: Any, ids: list[str], matrix: NDArray[np.float32]) -> None:
+def _write_json(client: Any, ids: list[str], matrix: Any) -> None:
     """As people do: one key per passenger, in pipelines of ten thousand."""
     from features.definition import FEATURES
 
-    for start in range(0, min(JSON_ROWS, len(ids)), 10_000):
+    for start in range(0, len(ids), 10_000):
         with client.pipeline(transaction=False) as pipeline:
             part = slice(start, start + 10_000)
-            for passenger_id, row in zip(ids[part], matrix[part].tolist(), strict=True):
+            for passenger_id, row in zip(ids[part], matrix[part].tolist(), strict=False):
                 pipeline.set(f"passenger:{passenger_id}", json.dumps(dict(zip(FEATURES, row, strict=True))))
             pipeline.execute()
 
 
-def _definition(path: Path) -> dict[str, float]:
+def _definition(row_count: int, *, rounds: int) -> Figure:
     import pandas as pd
 
+    from benchmarks.passengers import columns, make
     from features.definition import derive
 
-    artifact, columns = _model(), _columns(path)
-    one = {name: column[:1] for name, column in columns[0].items()}
-    row = derive(one)
-    onnx, derived = seconds(often(lambda: artifact.score(row)), often(lambda: derive(one)))
-    csv, many = seconds(lambda: pd.read_csv(path), lambda: [derive(chunk) for chunk in columns], rounds=3)
-    return {
-        "one ONNX call, µs": onnx / CALLS * 1e6,
-        "derive one passenger, x one ONNX call": derived / onnx,
-        "pandas reads their CSV, s": csv,
-        "derive all of them, x pandas reads their CSV": many / csv,
-    }
-
-
-def _model() -> Any:
-    """A forest like the product's, on the sample."""
-    from features.definition import derive
-    from training import estimators, export
-    from training.artifact import Artifact
-
-    (sample, *_rest) = _columns(SAMPLE)
-    matrix = derive(sample)
-    pipeline = estimators.build("random_forest", seed=0).fit(matrix, matrix[:, 3] > 0)
-    return Artifact.load(export.to_graph(pipeline), golden=export.golden_rows(pipeline, matrix))
-
-
-def _columns(path: Path) -> list[Any]:
-    """The file's passengers through the contract, chunk by chunk."""
-    from ingestion import sieve
-    from ingestion.passenger import FIELD_NAMES, FIELDS, RULES
-    from ingestion.table import read
-
-    required = [field.name for field in FIELDS if field.is_required]
-    with path.open("rb") as file:
-        chunks = read(file, known=FIELD_NAMES, required=required)
-        return [sieve.check_columns(FIELDS, chunk.cells, rules=RULES).columns for chunk in chunks]
+    with tempfile.TemporaryDirectory(prefix="titanic-bench-") as folder:
+        path = make(Path(folder) / "passengers.csv", row_count=row_count)
+        chunks = columns(path)
+        csv, derived = best_seconds(
+            lambda: pd.read_csv(path), lambda: [derive(chunk) for chunk in chunks], rounds=rounds
+        )
+    reference = Figure("pandas reads their CSV", csv, "s")
+    return Figure(f"derive {row_count:,} passengers", derived, "s", reference=reference, at_most=1)
 
 
 if __name__ == "__main__":
-    import django
-    from django.conf import settings
-
-    settings.configure()
-    django.setup()
-    print(json.dumps(measure(int(sys.argv[1]) if sys.argv[1:] else 1_000_000), indent=1, ensure_ascii=False))
+    main("features")

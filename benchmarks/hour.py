@@ -1,54 +1,62 @@
 """An hour of load: whether answers a second stay, and what a web process comes to hold.
 
-python -m benchmarks.hour [HOME] [MINUTES]; of each minute fifty seconds of predictions, among them batches, and five of
-the empty view in between, so that whatever else the machine does shows in both.
+python -m benchmarks.hour; of each minute fifty seconds of predictions, among them batches, and five of the empty view
+in between, so that whatever else the machine does shows in both.
 """
 
-import sys
-import tempfile
-from pathlib import Path
 from statistics import median
 
-from benchmarks.load import Load
-from benchmarks.serving import BATCH_ROWS, PEOPLE, load, people, running, setup, web_memory
+from benchmarks import product
+from benchmarks.__main__ import main
+from benchmarks.figure import Figure
+from benchmarks.load import Load, load
+from benchmarks.serving import BATCH, BATCH_ROWS, EMPTY, PREDICTIONS
 
-TURNS, SECONDS, EMPTY_SECONDS, BATCHES = 5, 9.8, 1.0, 1.0
+MINUTES, QUICK_MINUTES = 60, 2
+TURNS, SECONDS, EMPTY_SECONDS, BATCH_SECONDS = 5, 9.8, 1.0, 1.0
 #: One such part of the minutes at either end is compared.
 SHARE = 6
 
 
-def measure(home: Path, *, minutes: int = 60) -> dict[str, float]:
-    """Rates of the last minutes as shares of the first, and the memory (MB) of the largest web process."""
-    asked = people()
-    batch = {"instances": [asked[number % PEOPLE] for number in range(BATCH_ROWS)]}
+def measure(*, is_quick: bool) -> list[Figure]:
+    """Rates of the last minutes beside those of the first, and the memory of the largest web process."""
+    from benchmarks.passengers import people
+
+    running = product.running(is_quick=is_quick)
+    passengers = people()
+    batch = {"instances": [passengers[number % len(passengers)] for number in range(BATCH_ROWS)]}
+    pace = 0.01 if is_quick else 1.0
+    minutes = QUICK_MINUTES if is_quick else MINUTES
     shares, rates, memory = [], [], []
-    with running(home) as (port, token):
-        for minute in range(minutes):
-            empty, ours = Load(0.0), Load(0.0)
-            for _ in range(TURNS):
-                empty += load(port, "/api/v1/empty/", asked, token=token, seconds=EMPTY_SECONDS)
-                ours += load(port, "/api/v1/predictions/", asked, token=token, seconds=SECONDS)
-            load(port, "/api/v1/predictions/batch/", [batch], token=token, seconds=BATCHES)
-            shares.append(ours.rate / empty.rate)
-            rates.append(ours.rate)
-            memory.append(max(web_memory(port)))
-            print(f"{minute:3}{rates[-1]:10,.0f}/s{shares[-1]:8.3f}{memory[-1]:8.1f} MB", flush=True)
+    for minute in range(minutes):
+        empty, ours = Load(), Load()
+        for _ in range(TURNS):
+            empty += load(running.port, EMPTY, passengers, running.token, seconds=pace * EMPTY_SECONDS)
+            ours += load(running.port, PREDICTIONS, passengers, running.token, seconds=pace * SECONDS)
+        load(running.port, BATCH, [batch], running.token, seconds=pace * BATCH_SECONDS)
+        shares.append(ours.rate / empty.rate)
+        rates.append(ours.rate)
+        memory.append(running.memory("granian", kind="pss"))
+        print(f"{minute:3}{rates[-1]:10,.0f}/s{shares[-1]:8.3f}{memory[-1]:8.1f} MB", flush=True)
     ends = max(minutes // SHARE, 1)
-    return {
-        "rate, last / first": median(rates[-ends:]) / median(rates[:ends]),
-        "share of the empty view, last / first": median(shares[-ends:]) / median(shares[:ends]),
-        "largest web process, MB": max(memory),
-        "largest web process at the end, MB": memory[-1],
-    }
-
-
-def main() -> None:
-    setup()
-    with tempfile.TemporaryDirectory(prefix="titanic-bench-") as name:
-        home = Path(sys.argv[1] if len(sys.argv) > 1 else name).resolve()
-        for figure, value in measure(home, minutes=int(sys.argv[2]) if len(sys.argv) > 2 else 60).items():
-            print(f"{figure:42}{value:10,.3f}")
+    return [
+        Figure(
+            "predictions, last minutes",
+            median(rates[-ends:]),
+            "/s",
+            reference=Figure("first minutes", median(rates[:ends]), "/s"),
+            at_least=0.95,
+        ),
+        Figure(
+            "predictions / empty view, last minutes",
+            median(shares[-ends:]),
+            "",
+            reference=Figure("first minutes", median(shares[:ends]), ""),
+        ),
+        Figure("largest web process in the hour", max(memory), "MB", at_most=200),
+        Figure("largest web process at the end", memory[-1], "MB"),
+    ]
 
 
 if __name__ == "__main__":
-    main()
+    main("hour")

@@ -3,20 +3,19 @@
 import json
 import math
 import socket
-import threading
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from typing import Any
 
 
-@dataclass
+@dataclass(frozen=True)
 class Load:
-    """What was asked in how many seconds, and how long each answer took (seconds)."""
+    """How long each answer took, in so many seconds in all."""
 
-    seconds: float
-    latencies: list[float] = field(default_factory=list)
-    statuses: dict[int, int] = field(default_factory=dict)
+    seconds: float = 0.0
+    latencies: Sequence[float] = ()
 
     @property
     def rate(self) -> float:
@@ -24,66 +23,56 @@ class Load:
         return len(self.latencies) / self.seconds
 
     def __add__(self, other: "Load") -> "Load":
-        statuses = {
-            status: self.statuses.get(status, 0) + other.statuses.get(status, 0)
-            for status in self.statuses | other.statuses
-        }
-        return Load(self.seconds + other.seconds, self.latencies + other.latencies, statuses)
+        return Load(self.seconds + other.seconds, [*self.latencies, *other.latencies])
 
     def quantile(self, share: float) -> float:
         """The latency that this share of the answers does not exceed."""
         return sorted(self.latencies)[math.ceil(share * len(self.latencies)) - 1]
 
 
-def post(  # noqa: PLR0913
-    port: int, path: str, bodies: Sequence[Any], *, token: str = "", seconds: float, connections: int
+def load(  # noqa: PLR0913
+    port: int, path: str, bodies: Sequence[Any] = (None,), token: str = "", *, seconds: float, connections: int = 16
 ) -> Load:
-    """Ask for so many seconds; raises AssertionError when an answer is none of 2xx."""
-    head = {"Connection": "keep-alive", "Host": f"127.0.0.1:{port}"}
+    """Send requests for so many seconds; raises AssertionError when an answer is none of 2xx.
+
+    A body that is bytes is a form, None is a GET, anything else goes as JSON. With two connections for each thread of
+    the server no process idles while another has more of them than threads.
+    """
+    head = {"Host": f"127.0.0.1:{port}"}
     if token:
         head["Authorization"] = f"Token {token}"
     requests = [_request(path, body, head) for body in bodies]
-    load, lock = Load(0.0), threading.Lock()
-    end = time.perf_counter() + seconds
+    began = time.perf_counter()
 
-    def ask(first: int) -> None:
+    def ask(number: int) -> list[float]:
+        place, latencies = number * 7, []
         connection = socket.create_connection(("127.0.0.1", port), timeout=60)
-        place, latencies, statuses = first, [], {}
-        while time.perf_counter() < end:
-            began = time.perf_counter()
+        while not latencies or time.perf_counter() - began < seconds:
+            start = time.perf_counter()
             connection.sendall(requests[place % len(requests)])
             status, is_over = _answer(connection)
+            assert 200 <= status < 300, f"{path} answers {status}"
             if is_over:
                 connection.close()
                 connection = socket.create_connection(("127.0.0.1", port), timeout=60)
-            latencies.append(time.perf_counter() - began)
-            statuses[status] = statuses.get(status, 0) + 1
+            latencies.append(time.perf_counter() - start)
             place += 1
         connection.close()
-        with lock:
-            load.latencies += latencies
-            for status, count in statuses.items():
-                load.statuses[status] = load.statuses.get(status, 0) + count
+        return latencies
 
-    threads = [threading.Thread(target=ask, args=(number * 7,)) for number in range(connections)]
-    began = time.perf_counter()
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    load.seconds = time.perf_counter() - began
-    assert load.latencies, "nothing was answered"
-    assert all(200 <= status < 300 for status in load.statuses), load.statuses
-    return load
+    with ThreadPoolExecutor(connections) as pool:
+        latencies = [latency for each in pool.map(ask, range(connections)) for latency in each]
+    return Load(time.perf_counter() - began, latencies)
 
 
 def _request(path: str, body: Any, head: dict[str, str]) -> bytes:
-    """A body that is bytes is a form, anything else goes as JSON."""
-    is_form = isinstance(body, bytes)
-    kind = "application/x-www-form-urlencoded" if is_form else "application/json"
-    body, head = body if is_form else json.dumps(body).encode(), {**head, "Content-Type": kind}
-    lines = [f"POST {path} HTTP/1.1", *(f"{name}: {value}" for name, value in head.items())]
-    return "\r\n".join([*lines, f"Content-Length: {len(body)}", "", ""]).encode() + body
+    method, data = ("GET", b"") if body is None else ("POST", body)
+    if not isinstance(data, bytes):
+        data, head = json.dumps(data).encode(), {**head, "Content-Type": "application/json"}
+    elif body is not None:
+        head = {**head, "Content-Type": "application/x-www-form-urlencoded"}
+    lines = [f"{method} {path} HTTP/1.1", *(f"{name}: {value}" for name, value in head.items())]
+    return "\r\n".join([*lines, f"Content-Length: {len(data)}", "", ""]).encode() + data
 
 
 def _answer(connection: socket.socket) -> tuple[int, bool]:
@@ -96,11 +85,14 @@ def _answer(connection: socket.socket) -> tuple[int, bool]:
     while end < 0:
         data += _some(connection)
         end = data.find(b"\r\n\r\n")
-    head = data[:end].lower()
-    length = int(head.partition(b"content-length:")[2].partition(b"\r\n")[0])
-    missing = length - (len(data) - end - 4)
-    while missing > 0:
-        missing -= len(_some(connection))
+    head, body = data[:end].lower(), data[end + 4 :]
+    if b"transfer-encoding: chunked" in head:
+        while not body.endswith(b"0\r\n\r\n"):
+            body += _some(connection)
+    else:
+        missing = int(head.partition(b"content-length:")[2].partition(b"\r\n")[0]) - len(body)
+        while missing > 0:
+            missing -= len(_some(connection))
     return int(head[9:12]), b"connection: close" in head
 
 

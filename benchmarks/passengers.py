@@ -1,20 +1,20 @@
-"""A passenger table of any length: the sample over and over, each time with ids and tickets of its own.
-
-python -m benchmarks.passengers ROWS PATH
-"""
+"""Passengers in every form that a benchmark needs; all are the sample's, over and over."""
 
 import csv
-import sys
 from itertools import count
 from pathlib import Path
+from typing import Any
 
-SAMPLE = Path(__file__).parents[1] / "ingestion" / "sample" / "titanic.csv"
+import numpy as np
+
+from benchmarks.product import SAMPLE
+
+PEOPLE = 200
 
 
 def make(path: Path, *, row_count: int) -> Path:
     """Write `row_count` rows that all keep the contract; families stay families, and nobody is there twice."""
-    with SAMPLE.open(encoding="utf-8", newline="") as file:
-        header, *rows = csv.reader(file)
+    header, *rows = _sample()
     key, ticket = header.index("PassengerId"), header.index("Ticket")
     with path.open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
@@ -32,5 +32,64 @@ def make(path: Path, *, row_count: int) -> Path:
     raise AssertionError
 
 
-if __name__ == "__main__":
-    make(Path(sys.argv[2]), row_count=int(sys.argv[1]))
+def columns(path: Path = SAMPLE) -> list[Any]:
+    """A file's passengers through the contract, chunk by chunk."""
+    from ingestion import sieve
+    from ingestion.passenger import FIELD_NAMES, FIELDS, RULES
+    from ingestion.table import read
+
+    required = [field.name for field in FIELDS if field.is_required]
+    with path.open("rb") as file:
+        chunks = read(file, known=FIELD_NAMES, required=required)
+        return [sieve.check_columns(FIELDS, chunk.cells, rules=RULES).columns for chunk in chunks]
+
+
+def examples() -> Any:
+    """The sample's passengers, as a training has them."""
+    from features.definition import derive
+    from ingestion.passenger import BASELINE, GROUP, LABEL
+    from ingestion.split import Holdout, buckets_of
+    from training.examples import Examples
+
+    header, *rows = _sample()
+    names = [name.lower() for name in header]
+    labels = np.array([row[names.index(LABEL)] == "1" for row in rows])
+    groups = [row[names.index(GROUP)] or str(number) for number, row in enumerate(rows)]
+    holdout, buckets = Holdout(), buckets_of(group.encode() for group in groups)
+    holdout.count(labels, buckets)
+    (people,) = columns()
+    return Examples(
+        derive(people),
+        labels,
+        np.unique(groups, return_inverse=True)[1].astype(np.int64),
+        holdout.draw()[buckets],
+        people[BASELINE[0]] == BASELINE[1],
+    )
+
+
+def forest() -> tuple[Any, Any]:
+    """A pipeline like the product's, fitted on the sample, and its artifact."""
+    from training import estimators, export
+    from training.artifact import Artifact
+
+    train = examples().learned
+    pipeline = estimators.build("random_forest", seed=0).fit(train.matrix, train.labels)
+    return pipeline, Artifact.load(export.to_graph(pipeline), golden=export.golden_rows(pipeline, train.matrix))
+
+
+def people() -> list[dict[str, Any]]:
+    """Passengers as the API takes them."""
+    from ingestion.passenger import FIELDS
+
+    types = {field.name: int if field.is_integer else float if field.is_numeric else str for field in FIELDS}
+    header, *rows = _sample()
+    names = [name.lower() for name in header]
+    return [
+        {name: types[name](cell) for name, cell in zip(names, row, strict=True) if name in types and cell}
+        for row in rows[:PEOPLE]
+    ]
+
+
+def _sample() -> list[list[str]]:
+    with SAMPLE.open(encoding="utf-8", newline="") as file:
+        return list(csv.reader(file))

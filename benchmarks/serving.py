@@ -1,236 +1,145 @@
-"""What an answer costs, with servers, workers and load on the same cores: as shares of an empty view's rate.
+"""What an answer costs, with servers, workers and load on the same cores.
 
-python -m benchmarks.serving [HOME]; a HOME that is kept saves the first start.
+python -m benchmarks.serving
 """
 
-import json
 import os
 import pickle
-import signal
-import socket
-import subprocess
-import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
+from dataclasses import replace
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
-import psutil
+from benchmarks import product
+from benchmarks.__main__ import main
+from benchmarks.figure import Figure
+from benchmarks.load import Load, load
 
-from benchmarks.load import Load, post
-from benchmarks.passengers import SAMPLE
-from titanic_site import embedded
-
-ROOT = Path(__file__).parents[1]
-# Two for each thread of the server: with one, chance leaves a process more of them than the other, and cores idle.
-CONNECTIONS = 16
-# Short turns: a machine that others use too is not equally fast from one moment to the next.
-ROUNDS, SECONDS = 20, 1.0
-BATCH_ROUNDS, BATCH_ROWS = 5, 1_000
-PEOPLE = 200
+BATCH_ROWS = 1_000
+PREDICTIONS, BATCH, EMPTY = "/api/v1/predictions/", "/api/v1/predictions/batch/", "/api/v1/empty/"
+FORM = (
+    b"Age=29&Fare=211.3375&Pclass=1&Sex=1&Embarked=2&Familysize=1&Isalone=1&HasCabin=1&Title=1"
+    b"&Pclass_Fare=211.3375&Age_Fare=6128.7875"
+)
 
 
-@contextmanager
-def running(home: Path) -> Iterator[tuple[int, str]]:
-    """The whole product on a free port; yields the port and a token."""
-    port = _free_port()
-    environment = {
-        **os.environ, "TITANIC_HOME": str(home), "PORT": str(port), "DJANGO_SETTINGS_MODULE": "benchmarks.settings",
-        "DATABASE_URL": "", "REDIS_URL": "", "LOG_FORMAT": "", "LOGIN_REQUIRED": "false",
-    }  # fmt: skip
-    log = home / "up.log"
-    with log.open("w") as out:
-        process = subprocess.Popen(
-            [sys.executable, "manage.py", "up"], cwd=ROOT, env=environment, stdout=out, stderr=out
-        )
-    try:
-        while "READY" not in log.read_text():
-            if process.poll() is not None:
-                raise SystemExit(log.read_text()[-2000:])
-            time.sleep(0.5)
-        yield port, json.loads((home / "credentials.json").read_text())["token"]
-    finally:
-        process.send_signal(signal.SIGINT)
-        process.wait(120)
+def measure(*, is_quick: bool) -> list[Figure]:
+    """Rates beside an empty view, plain Granian, the old service and ONNX alone; memory under that load."""
+    running = product.running(is_quick=is_quick)
+    with _plain_granian() as plain, _old_service() as old:
+        product.wait_for_drain()
+        figures = _single(running, plain=plain, old=old, rounds=1 if is_quick else 20, seconds=0.2 if is_quick else 1.0)
+    return [
+        *figures,
+        _batch(running, rounds=1 if is_quick else 5, seconds=0.2 if is_quick else 2.0),
+        Figure("largest web process", running.memory("granian", kind="pss"), "MB", at_most=200),
+    ]
 
 
-@contextmanager
-def old_service(folder: Path) -> Iterator[int]:
-    """The stand-in as it was run: gunicorn with two workers."""
-    _train_the_old_model(folder)
-    port = _free_port()
-    process = subprocess.Popen(
-        [sys.executable, "-m", "gunicorn", "--workers", "2", "--bind", f"127.0.0.1:{port}", "--log-level", "warning",
-         "benchmarks.old_service:app"],
-        cwd=ROOT, env={**os.environ, "OLD_SERVICE": str(folder)}, stdout=subprocess.DEVNULL,
-    )  # fmt: skip
-    try:
-        _wait_for(port)
-        yield port
-    finally:
-        process.terminate()
-        process.wait(60)
+def _single(running: product.Product, *, plain: int, old: int, rounds: int, seconds: float) -> list[Figure]:
+    """All in short turns: a machine that others use too is not equally fast from one moment to the next."""
+    from benchmarks.passengers import people
 
-
-def _train_the_old_model(folder: Path) -> None:
-    import numpy as np
-    import pandas as pd
-    from sklearn.ensemble import RandomForestClassifier
-
-    from benchmarks.search import examples
-    from features.definition import FEATURES
-
-    learned = examples().learned
-    reference = pd.DataFrame(np.nan_to_num(learned.matrix), columns=FEATURES)
-    forest = RandomForestClassifier(n_estimators=300, max_depth=20, min_samples_split=5, random_state=42)
-    (folder / "model.pkl").write_bytes(pickle.dumps(forest.fit(reference, learned.labels)))
-    reference.to_pickle(folder / "reference.pkl")
-
-
-def measure(home: Path | None = None) -> dict[str, float]:
-    """Rates as ratios, and the figures that they are ratios to."""
-    with tempfile.TemporaryDirectory(prefix="titanic-bench-") as name:
-        folder = Path(name)
-        home = home or folder / "home"
-        home.mkdir(exist_ok=True)
-        with running(home) as (port, token):
-            _wait_for_the_drain(home)
-            figures = {**_single(port, token), **_batch(port, token, home=home)}
-            figures["largest web process, MB"] = max(web_memory(port))
-        with old_service(folder) as port:
-            old = _old(port)
-    return {
-        **figures,
-        "old service, answers a second": old.rate,
-        "predictions / old service": figures["predictions a second"] / old.rate,
+    passengers = people()
+    turns = {
+        "predictions": (running.port, PREDICTIONS, passengers, running.token),
+        "empty view": (running.port, EMPTY, passengers, running.token),
+        "empty view, plain Granian": (plain, EMPTY, passengers, running.token),
+        "/healthz": (running.port, "/healthz"),
+        "/healthz, plain Granian": (plain, "/healthz"),
+        "old service": (old, "/predict", [FORM]),
     }
-
-
-def _single(port: int, token: str) -> dict[str, float]:
-    asked = people()
-    empty, ours = Load(0.0), Load(0.0)
-    load(port, "/api/v1/predictions/", asked, token=token, seconds=1.0)
-    for _ in range(ROUNDS):
-        empty += load(port, "/api/v1/empty/", asked, token=token)
-        ours += load(port, "/api/v1/predictions/", asked, token=token)
-    return {
-        "empty view, answers a second": empty.rate,
-        "predictions a second": ours.rate,
-        "predictions / empty view": ours.rate / empty.rate,
-        "p99 of a prediction / of the empty view": ours.quantile(0.99) / empty.quantile(0.99),
-        "p99 of a prediction, ms": ours.quantile(0.99) * 1e3,
+    loads = dict.fromkeys(turns, Load())
+    for turn in turns.values():
+        load(*turn, seconds=seconds)
+    for _ in range(rounds):
+        for name, turn in turns.items():
+            loads[name] += load(*turn, seconds=seconds)
+    rates = {name: Figure(name, each.rate, "/s") for name, each in loads.items()}
+    p99 = {
+        name: Figure(f"{name}, p99", loads[name].quantile(0.99) * 1e3, "ms") for name in ("predictions", "empty view")
     }
+    return [
+        replace(rates["predictions"], reference=rates["old service"], at_least=25),
+        replace(rates["predictions"], reference=rates["empty view"]),
+        replace(p99["predictions"], reference=p99["empty view"]),
+        replace(rates["empty view"], reference=rates["empty view, plain Granian"], at_least=0.9),
+        replace(rates["/healthz"], reference=rates["/healthz, plain Granian"], at_least=0.9),
+    ]
 
 
-def _batch(port: int, token: str, *, home: Path) -> dict[str, float]:
-    """Rows a second of batches, and of ONNX alone on the same rows in as many processes."""
-    asked = people()
-    rows = [asked[number % PEOPLE] for number in range(BATCH_ROWS)]
-    graph = next(home.glob("artifacts/models/*.onnx"))
-    ours, raw = Load(0.0), 0.0
-    for _ in range(BATCH_ROUNDS):
-        ours += load(port, "/api/v1/predictions/batch/", [{"instances": rows}], token=token, seconds=2.0)
-        _wait_for_the_drain(home)
-        raw += _alone(graph) / BATCH_ROUNDS
-    return {
-        "rows of batches a second": ours.rate * BATCH_ROWS,
-        "rows of ONNX alone a second": raw,
-        "rows of batches / of ONNX alone": ours.rate * BATCH_ROWS / raw,
-    }
+def _batch(running: product.Product, *, rounds: int, seconds: float) -> Figure:
+    """Rows a second of batches, and of ONNX alone on such rows in as many processes."""
+    from benchmarks.passengers import examples, people
+    from training.models import ModelVersion
+
+    passengers = people()
+    batch = {"instances": [passengers[number % len(passengers)] for number in range(BATCH_ROWS)]}
+    graph = ModelVersion.objects.champion().onnx_file.path
+    matrix = examples().matrix[:BATCH_ROWS]
+    ours, alone = Load(), 0.0
+    with ProcessPoolExecutor(2, mp_context=get_context("spawn")) as pool:
+        for _ in range(rounds):
+            ours += load(running.port, BATCH, [batch], running.token, seconds=seconds)
+            product.wait_for_drain()
+            alone += sum(pool.map(_onnx_rate, [graph] * 2, [matrix] * 2, [seconds] * 2)) / rounds
+    reference = Figure("ONNX alone", alone, "rows/s")
+    return Figure(f"batches of {BATCH_ROWS:,}", ours.rate * BATCH_ROWS, "rows/s", reference=reference, at_least=0.1)
 
 
-def _alone(graph: Path) -> float:
-    """Rows a second of ONNX in two processes."""
-    command = [sys.executable, "-c", f"from benchmarks import serving; serving.score_for({str(graph)!r}, seconds=2.0)"]
-    processes = [subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) for _ in range(2)]
-    return sum(float(process.communicate()[0]) for process in processes)
-
-
-def score_for(graph: str, *, seconds: float) -> None:
-    """Score a ready matrix over and over, and print how many rows a second that was."""
-    import numpy as np
+def _onnx_rate(graph: str, matrix: Any, seconds: float) -> float:
+    """Rows a second of a ready matrix that is scored over and over."""
     import onnxruntime as ort
 
     options = ort.SessionOptions()
     options.intra_op_num_threads = options.inter_op_num_threads = 1
     session = ort.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
-    from benchmarks.search import examples
-
-    setup()
-    matrix = examples().matrix[np.arange(BATCH_ROWS) % PEOPLE]
-    began, count = time.perf_counter(), 0
-    while time.perf_counter() - began < seconds:
+    start, count = time.perf_counter(), 0
+    while time.perf_counter() - start < seconds:
         session.run(["probabilities"], {"features": matrix})
-        count += BATCH_ROWS
-    print(count / (time.perf_counter() - began))
+        count += len(matrix)
+    return count / (time.perf_counter() - start)
 
 
-def _old(port: int) -> Load:
-    """The stand-in's rate, asked as its page asks."""
-    body = "Age=29&Fare=211.3375&Pclass=1&Sex=1&Embarked=2&Familysize=1&Isalone=1&HasCabin=1&Title=1"
-    form = f"{body}&Pclass_Fare=211.3375&Age_Fare=6128.7875".encode()
-    load(port, "/predict", [form], seconds=2.0)
-    return load(port, "/predict", [form], seconds=8.0)
+@contextmanager
+def _plain_granian() -> Iterator[int]:
+    """The same Django application as Granian's documentation serves one."""
+    port = product.free_port()
+    with product.server(
+        "granian", "--interface", "wsgi", "--factory", "django.core.wsgi:get_wsgi_application", "--port", str(port),
+        "--workers", "2", "--blocking-threads", "2", "--log-level", "warning", port=port,
+    ):  # fmt: skip
+        yield port
 
 
-def load(port: int, path: str, bodies: Sequence[Any], *, token: str = "", seconds: float = SECONDS) -> Load:
-    return post(port, path, bodies, token=token, seconds=seconds, connections=CONNECTIONS)
+@contextmanager
+def _old_service() -> Iterator[int]:
+    """The stand-in as it was run, on a forest as it had."""
+    import numpy as np
+    import pandas as pd
+    from sklearn.ensemble import RandomForestClassifier
 
+    from benchmarks.passengers import examples
+    from features.definition import FEATURES
 
-def setup() -> None:
-    import django
-
-    os.environ.setdefault("DJANGO_SETTINGS_MODULE", "titanic_site.settings")
-    django.setup()
-
-
-def people() -> list[dict[str, Any]]:
-    """Passengers of the sample as the API takes them."""
-    import csv
-
-    from ingestion.passenger import FIELDS
-
-    types = {rule.name: int if rule.is_integer else float if rule.is_numeric else str for rule in FIELDS}
-    with SAMPLE.open(encoding="utf-8", newline="") as file:
-        rows = [{name.lower(): text for name, text in row.items()} for row in csv.DictReader(file)]
-    return [{name: types[name](text) for name, text in row.items() if name in types and text} for row in rows[:PEOPLE]]
-
-
-def web_memory(port: int) -> Sequence[float]:
-    """Memory (MB) of the processes that answer at the port, of what they share each one's part (PSS)."""
-    servers = [
-        process for process in psutil.process_iter(["cmdline"])
-        if "granian" in " ".join(process.info["cmdline"] or []) and str(port) in process.info["cmdline"]
-    ]  # fmt: skip
-    return [child.memory_full_info().pss / 1e6 for server in servers for child in server.children()]
-
-
-def _wait_for_the_drain(home: Path) -> None:
-    """What was logged before, by an earlier run, would be drained meanwhile."""
-    import redis
-
-    with redis.Redis.from_url(embedded.Layout(home).redis_url) as client:
-        while client.xlen("predictions:log") > 100:
-            time.sleep(0.5)
-
-
-def _free_port() -> int:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        return int(free.getsockname()[1])
-
-
-def _wait_for(port: int) -> None:
-    while True:
-        with socket.socket() as probe:
-            if not probe.connect_ex(("127.0.0.1", port)):
-                return
-        time.sleep(0.2)
+    train, port = examples().learned, product.free_port()
+    reference = pd.DataFrame(np.nan_to_num(train.matrix), columns=FEATURES)
+    forest = RandomForestClassifier(n_estimators=300, max_depth=20, min_samples_split=5, random_state=42)
+    with tempfile.TemporaryDirectory(prefix="titanic-bench-") as folder:
+        (Path(folder) / "model.pkl").write_bytes(pickle.dumps(forest.fit(reference, train.labels)))
+        reference.to_pickle(Path(folder) / "reference.pkl")
+        os.environ["OLD_SERVICE"] = folder
+        with product.server(
+            "gunicorn", "--workers", "2", "--preload", "--bind", f"127.0.0.1:{port}", "--log-level", "warning",
+            "benchmarks.old_service:app", port=port,
+        ):  # fmt: skip
+            yield port
 
 
 if __name__ == "__main__":
-    setup()
-    found = measure(Path(sys.argv[1]).resolve() if len(sys.argv) > 1 else None)
-    print("\n".join(f"{name:42}{figure:10,.2f}" for name, figure in found.items()))
+    main("serving")
