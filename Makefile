@@ -12,7 +12,7 @@ LOCK := $(PY) -m uv pip compile --quiet --universal --python-version 3.11 --gene
 CATALOGUES := $(patsubst %.po,%.mo,$(wildcard locale/*/LC_MESSAGES/django.po))
 
 .DEFAULT_GOAL := help
-.PHONY: help install install-test run stop logs shell test check format messages bench lock
+.PHONY: help install install-test run stop logs shell test test-long check format messages bench lock
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-13s %s\n", $$1, $$2 }' Makefile
@@ -33,8 +33,11 @@ logs: ## follow the logs
 shell: install ## a Python shell with the models
 	@exec $(PY) manage.py shell
 
-test: install-test ## all tests; ARGS="-k word" for some
-	@exec $(PY) -m pytest $(ARGS)
+test: install-test ## tests, a worker for each core; ARGS="-k word" for some, ARGS="-n 0" in one process
+	@exec $(PY) -m pytest -n logical --maxprocesses 4 --dist worksteal -m "not long" $(ARGS)
+
+test-long: install-test ## what takes volume or patience, which `make test` leaves out
+	@exec $(PY) -m pytest -m long --timeout 3600 $(ARGS)
 
 check: install-test ## format, lint, types, import contracts, migrations, templates
 	$(PY) -m ruff format --check .

@@ -124,7 +124,7 @@ def _record_block(reported: list[Reported], summary: Summary, *, by: User | None
     """Write down one block in a transaction of its own, and say of each line that was not recorded why."""
     table, known = Outcome._meta.db_table, Prediction._meta.db_table
     with transaction.atomic(), connection.cursor() as cursor:
-        cursor.execute("CREATE TEMP TABLE reported (line bigint, prediction_id uuid, survived boolean) ON COMMIT DROP")
+        cursor.execute("CREATE TEMP TABLE reported (line bigint, prediction_id uuid, survived boolean)")
         copy_rows("reported", Reported._fields, reported)
         # Without figures of it Postgres would read the whole log rather than look some ids up.
         cursor.execute("ANALYZE reported")
@@ -142,6 +142,7 @@ def _record_block(reported: list[Reported], summary: Summary, *, by: User | None
             " WHERE o.survived IS DISTINCT FROM r.survived ORDER BY r.line"
         )
         refused = cursor.fetchall()
+        cursor.execute("DROP TABLE reported")
     summary.recorded_count += recorded_count
     summary.known_count += len(reported) - recorded_count - len(refused)
     for line, is_unknown in refused:

@@ -1,10 +1,19 @@
-"""The test run's own home, Postgres and Valkey: fresh, and never the user's. Loaded before Django's settings are."""
+"""The test run's own home, Postgres and Valkey: fresh, and never the user's. Loaded before Django's settings are.
+
+Each of xdist's workers has all of it for itself.
+"""
 
 import os
 import shutil
 import tempfile
-from contextlib import ExitStack
+from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from titanic_site import embedded
 
 HOME = Path(tempfile.mkdtemp(prefix="titanic-test-"))
 os.environ.update(
@@ -27,17 +36,33 @@ os.environ.update(
     DJANGO_ALLOW_ASYNC_UNSAFE="1",
 )
 
-_services = ExitStack()
 
-
-def pytest_sessionstart() -> None:
-    """Start the servers."""
+@pytest.fixture(scope="session", autouse=True)
+def _services() -> Iterator[None]:
+    """Start the servers before the first test, which xdist's controller never comes to; stop them after the last."""
     from titanic_site import embedded
 
-    _services.enter_context(embedded.in_use(embedded.Layout(HOME)))
+    with embedded.in_use(embedded.Layout(HOME)) as services:
+        _forget_the_disk(services)
+        yield
+
+
+def _forget_the_disk(services: "embedded.Services") -> None:
+    """Let neither server wait for the disk: what they hold ends with the run."""
+    import psycopg2
+    import redis
+
+    raw = psycopg2.connect(host=str(services.postgres.sockets), user="titanic", dbname="titanic")
+    raw.autocommit = True
+    with raw.cursor() as cursor:
+        for name in ("fsync", "synchronous_commit", "full_page_writes"):
+            cursor.execute(f"ALTER SYSTEM SET {name} = off")
+        cursor.execute("SELECT pg_reload_conf()")
+    raw.close()
+    with redis.Redis(unix_socket_path=str(services.valkey.socket)) as client:
+        client.config_set("appendonly", "no")
 
 
 def pytest_unconfigure() -> None:
-    """Stop them, leave nothing behind."""
-    _services.close()
+    """Leave nothing behind."""
     shutil.rmtree(HOME, ignore_errors=True)

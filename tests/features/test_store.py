@@ -141,7 +141,7 @@ def test_old_t26_readers_never_see_half_a_batch(batch: FeatureBatch) -> None:
         store.rows(batch.pk + 1, ["1"])
 
 
-def test_without_a_batch_it_says_what_to_do(transactional_db: None) -> None:
+def test_without_a_batch_it_says_what_to_do(db: None) -> None:
     with pytest.raises(Conflict, match="build one first"):
         services.of_passenger("1")
 
@@ -329,6 +329,7 @@ def test_a_reader_finds_a_batch_that_was_written_anew_elsewhere(batch: FeatureBa
     assert store.rows(batch.pk, ["700"]).shape == (1, 11)
 
 
+@pytest.mark.django_db(transaction=True)
 def test_many_healers_at_once_do_no_harm(batch: FeatureBatch) -> None:
     before = store.matrix(batch.pk)
     redis.client().flushall()
@@ -359,6 +360,7 @@ def test_healing_sees_each_kind_of_key_that_is_gone(batch: FeatureBatch, kind: s
     store.verify(store.meta(batch.pk))
 
 
+@pytest.mark.django_db(transaction=True)
 def test_two_builders_at_once_leave_one_current_batch(batch: FeatureBatch) -> None:
     builders = [services.queue_build(dataset=batch.dataset) for _ in range(3)]
 
@@ -434,6 +436,7 @@ def test_an_expired_batch_is_rebuilt_for_who_reads_it(batch: FeatureBatch, setti
     assert batch.expired_at is None
 
 
+@pytest.mark.django_db(transaction=True)
 def test_a_batch_may_expire_while_it_is_read(batch: FeatureBatch, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(store, "GRACE_SECONDS", 1)
     before, over = store.matrix(batch.pk).tobytes(), threading.Event()
@@ -452,6 +455,7 @@ def test_a_batch_may_expire_while_it_is_read(batch: FeatureBatch, monkeypatch: p
     assert at_once(read, read, expire) == []
 
 
+@pytest.mark.django_db(transaction=True)
 @pytest.mark.timeout(120)
 def test_predictions_go_on_while_redis_is_emptied(
     batch: FeatureBatch, api: APIClient, monkeypatch: pytest.MonkeyPatch

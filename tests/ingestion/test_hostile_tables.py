@@ -40,7 +40,7 @@ from titanic_site.lib import network
 from titanic_site.lib.errors import TitanicError
 from titanic_site.lib.jobs import State
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = pytest.mark.django_db
 
 Door = Callable[[bytes], str]
 MB = 1024**2
@@ -78,7 +78,7 @@ def new_source(uri: object) -> Source:
 
 
 @pytest.fixture(autouse=True)
-def _no_partitions(transactional_db: None) -> None:
+def _no_partitions(db: None) -> None:
     """None of those that other tests' rows were flushed from."""
     with connection.cursor() as cursor:
         cursor.execute(
@@ -89,7 +89,7 @@ def _no_partitions(transactional_db: None) -> None:
 
 
 @pytest.fixture(autouse=True)
-def _no_partitions_left(transactional_db: None) -> Iterator[None]:
+def _no_partitions_left(db: None) -> Iterator[None]:
     """Emptied tables of earlier tests would be emptied again after each later one."""
     yield
     for dataset in Dataset.objects.all():
@@ -607,6 +607,7 @@ def terminate(pid: int) -> None:
     other.close()
 
 
+@pytest.mark.django_db(transaction=True)
 @pytest.mark.parametrize("block_bytes", [300, 2 * MB], ids=["in the middle", "after the last row"])
 def test_postgres_going_away_in_mid_load_leaves_nothing_and_the_next_start_succeeds(
     door: Door, monkeypatch: pytest.MonkeyPatch, block_bytes: int
@@ -638,6 +639,7 @@ def test_a_full_disk_under_the_spool_says_so(door: Door, monkeypatch: pytest.Mon
     assert_is_refused(told, DISK_FULL)
 
 
+@pytest.mark.django_db(transaction=True)
 def test_a_full_disk_under_the_uploads_says_so(api: APIClient, client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
     def full(*_: object) -> str:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
@@ -699,6 +701,7 @@ def test_a_disk_that_fills_up_with_problems_says_so(door: Door) -> None:
     assert not RefusedRow.objects.exists()
 
 
+@pytest.mark.django_db(transaction=True)
 @pytest.mark.parametrize("number", range(4))
 def test_of_two_that_fetch_one_source_at_once_exactly_one_loads_it(path: Path, number: int) -> None:
     path.write_text(table(*GOOD, *CAST[:number]))

@@ -239,9 +239,7 @@ def test_columns_come_back_typed(load: Load) -> None:
     assert {name: str(column.dtype) for name, column in columns.items()}["age"] == "float64"
 
 
-def test_the_command_says_what_it_did(
-    transactional_db: Any, sample_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_the_command_says_what_it_did(db: None, sample_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     from django.core.management import call_command
 
     call_command("ingest", str(sample_path))
@@ -249,6 +247,7 @@ def test_the_command_says_what_it_did(
     assert "1309 passengers loaded, 0 rows refused" in capsys.readouterr().out
 
 
+@pytest.mark.django_db(transaction=True)
 def test_a_load_that_is_cancelled_leaves_nothing(load: Load, sample: str, monkeypatch: pytest.MonkeyPatch) -> None:
     take = Loader.load
 

@@ -16,7 +16,7 @@ from training.models import ModelVersion
 
 
 @pytest.fixture
-def three(transactional_db: None, tmp_path: Path) -> list[Dataset]:
+def three(db: None, tmp_path: Path) -> list[Dataset]:
     """Three versions of one file, of which the source keeps one."""
     file = tmp_path / "people.csv"
     made = Source(name="test", uri=str(file), keep_count=1)

@@ -12,7 +12,7 @@ from ingestion.models import Dataset, Source
 from ingestion.transports import local
 from tests.people import OWEN, table
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = pytest.mark.django_db
 
 DATABASE = "postgresql://ann:secret@db.example/ship#passengers"
 

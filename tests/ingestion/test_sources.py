@@ -19,7 +19,7 @@ from titanic_site.lib.errors import TitanicError
 from titanic_site.lib.jobs import State
 from training.models import ModelVersion
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = pytest.mark.django_db
 
 
 def source(uri: str, **terms: Any) -> Source:
@@ -134,6 +134,7 @@ def test_what_cannot_be_seen_stands_on_the_source(ship: storage.Bucket) -> None:
     assert not Dataset.objects.exists()
 
 
+@pytest.mark.django_db(transaction=True)
 def test_of_two_workers_on_one_source_one_wins(ship: storage.Bucket) -> None:
     made = source("gs://ship/people.csv")
     lines = [csv_line(number, OWEN) for number in range(1, 5000)]

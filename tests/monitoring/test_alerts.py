@@ -26,7 +26,7 @@ from training.models import ModelVersion
 
 
 @pytest.fixture(autouse=True)
-def _workers_answer(transactional_db: None, monkeypatch: pytest.MonkeyPatch) -> None:
+def _workers_answer(db: None, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(alerts, "PATIENCE", 0)
     for queue in settings.QUEUES:
         canary.answer(queue)
@@ -103,6 +103,7 @@ def test_a_part_that_does_not_answer_is_one(champion: ModelVersion, monkeypatch:
     assert Alert.objects.get().text == "The prediction log is stuck"
 
 
+@pytest.mark.django_db(transaction=True)
 def test_two_who_look_at_once_raise_one(champion: ModelVersion) -> None:
     refusals.note(champion.version, "broken")
 
@@ -345,6 +346,7 @@ def test_a_webhook_that_hangs_is_given_up_soon(
     assert "ReadTimeout" in caplog.text
 
 
+@pytest.mark.django_db(transaction=True)
 def test_of_two_senders_one_tells(champion: ModelVersion, hook: servers.Server) -> None:
     Alert.objects.bulk_create(
         [Alert(kind="x", subject=str(number), text="y", tell_at=timezone.now()) for number in range(10)]
@@ -363,6 +365,7 @@ def test_of_two_senders_one_tells(champion: ModelVersion, hook: servers.Server) 
     assert sorted(json.loads(body)["subject"] for body in hook.bodies) == sorted(map(str, range(10)))
 
 
+@pytest.mark.django_db(transaction=True)
 def test_one_that_is_resolved_while_it_is_told_is_told_again(champion: ModelVersion, hook: servers.Server) -> None:
     refusals.note(champion.version, "broken")
     alerts.watch()

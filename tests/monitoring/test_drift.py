@@ -106,5 +106,5 @@ class TestCheck:
         with pytest.raises(Conflict, match="under way"):
             services.queue_check()
 
-    def test_without_a_champion_there_is_nothing_to_check(self, transactional_db: None) -> None:
+    def test_without_a_champion_there_is_nothing_to_check(self, db: None) -> None:
         assert services.scheduled_check() is None

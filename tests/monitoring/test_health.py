@@ -35,7 +35,7 @@ def test_ready_when_everything_answers(client: Client, champion: ModelVersion) -
     assert (response.status_code, response.json()["ready"]) == (200, True)
 
 
-def test_without_a_champion_it_is_not_ready(client: Client, transactional_db: None) -> None:
+def test_without_a_champion_it_is_not_ready(client: Client, db: None) -> None:
     answer_for_all()
 
     response = client.get("/readyz")

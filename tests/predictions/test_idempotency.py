@@ -72,6 +72,7 @@ def test_a_key_is_forgotten_after_a_day(api: APIClient, champion: ModelVersion) 
     assert 86_000 < redis.client().ttl(name) <= 86_400
 
 
+@pytest.mark.django_db(transaction=True)
 def test_of_many_at_once_all_get_one_answer(api: APIClient, champion: ModelVersion) -> None:
     token = vars(api)["_credentials"]["HTTP_AUTHORIZATION"]
     answers: list[Any] = []

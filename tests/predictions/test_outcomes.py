@@ -236,6 +236,7 @@ def test_the_first_wrong_lines_of_the_file_are_shown_whatever_is_wrong_with_them
     assert [line for line, _reason in found.problems] == [3, 4, 5]
 
 
+@pytest.mark.django_db(transaction=True)
 def test_two_files_at_once_with_the_same_predictions_in_another_order_are_both_recorded(
     champion: ModelVersion,
 ) -> None:
@@ -259,6 +260,7 @@ def test_two_files_at_once_with_the_same_predictions_in_another_order_are_both_r
     assert sum(summary.problem_count for summary in found) == 0
 
 
+@pytest.mark.django_db(transaction=True)
 def test_of_two_who_say_otherwise_at_once_one_is_heard(api: APIClient, asked: str) -> None:
     codes: list[str] = []
 
@@ -318,6 +320,6 @@ def test_they_feed_the_champion_s_live_performance(api: APIClient, client: Clien
     assert "titanic_live_brier_score 0." in figures
 
 
-def test_without_a_champion_there_is_no_live_performance(client: Client, transactional_db: None) -> None:
+def test_without_a_champion_there_is_no_live_performance(client: Client, db: None) -> None:
     assert performance.live() is None
     assert client.get("/monitoring/").status_code == 200

@@ -77,7 +77,7 @@ def test_a_door_that_answers_otherwise_is_told_of(
     assert not Alert.objects.open().exists()
 
 
-def test_without_a_champion_it_says_so(client: Client, transactional_db: None) -> None:
+def test_without_a_champion_it_says_so(client: Client, db: None) -> None:
     found = parity.run()
 
     assert not found.is_passed

@@ -154,6 +154,7 @@ def test_the_pause_between_two_tries_grows(
     assert 3 <= caplog.text.count("model 2 must not serve") <= 8
 
 
+@pytest.mark.django_db(transaction=True)
 def test_while_one_thread_loads_the_others_go_on_answering(
     champion: ModelVersion, put_in_charge: Callable[..., ModelVersion], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -184,6 +184,7 @@ def test_a_cancelled_job_stops_and_goes_on(champion: ModelVersion, monkeypatch: 
     assert Prediction.objects.filter(scoring_job_id=job.pk).count() == 60
 
 
+@pytest.mark.django_db(transaction=True)
 @pytest.mark.usefixtures("small_parts")
 def test_what_was_in_hand_when_it_was_cancelled_is_given_up(
     champion: ModelVersion, monkeypatch: pytest.MonkeyPatch
@@ -225,6 +226,7 @@ def test_a_packed_file_that_is_cancelled_while_it_is_cut_leaves_nothing_unpacked
     assert set(default_storage.listdir(folder)[1]) == before
 
 
+@pytest.mark.django_db(transaction=True)
 @pytest.mark.usefixtures("small_parts")
 def test_helpers_take_parts_and_none_twice(champion: ModelVersion) -> None:
     job = queue(people(400))
@@ -350,6 +352,7 @@ def test_a_person_has_some_files_scored_at_a_time(api: APIClient, champion: Mode
     assert ScoringJob.objects.latest().is_explained
 
 
+@pytest.mark.django_db(transaction=True)
 def test_of_many_files_at_once_no_more_are_taken(api: APIClient, champion: ModelVersion) -> None:
     def send(_number: int) -> int:
         upload = SimpleUploadedFile("x.csv", people(1).encode())
@@ -447,6 +450,7 @@ def _start(path: Path, code: str) -> "subprocess.Popen[bytes]":
         )  # fmt: skip
 
 
+@pytest.mark.django_db(transaction=True)
 @pytest.mark.timeout(400)
 def test_killed_ten_times_every_row_is_logged_once(champion: ModelVersion, tmp_path: Path) -> None:
     text = make(tmp_path / "people.csv", row_count=ROW_COUNT).read_bytes()

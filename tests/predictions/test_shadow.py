@@ -85,6 +85,7 @@ def test_a_task_scores_so_many_and_the_next_goes_on(challenger: ModelVersion, mo
     assert [shadow.score_all(), shadow.score_all(), shadow.score_all()] == [8, 8, 4]
 
 
+@pytest.mark.django_db(transaction=True)
 def test_two_workers_at_once_do_no_harm(challenger: ModelVersion) -> None:
     registry.challenge(challenger, by=None)
     ask(50)

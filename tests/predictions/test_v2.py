@@ -117,7 +117,7 @@ def test_nested_data_is_flattened(api: APIClient, champion: ModelVersion) -> Non
     assert len(_data(_infer(api, inputs=inputs), "probability")) == 2
 
 
-def test_without_a_model_it_is_not_ready(transactional_db: None) -> None:
+def test_without_a_model_it_is_not_ready(db: None) -> None:
     client = APIClient(raise_request_exception=False)
 
     assert client.get("/v2/health/live").status_code == 200

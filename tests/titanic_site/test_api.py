@@ -131,14 +131,14 @@ def test_a_body_that_is_none_is_400_without_a_traceback(api: APIClient, champion
     ["predictions/", "datasets/", "feature-batches/", "features/1/", "models/", "training-runs/", "scoring-jobs/",
      "drift-checks/", "runs/"],
 )  # fmt: skip
-def test_old_s37_every_door_wants_a_token(url: str, transactional_db: None) -> None:
+def test_old_s37_every_door_wants_a_token(url: str, db: None) -> None:
     client = APIClient()
 
     assert client.get(f"/api/v1/{url}").status_code == 401
     assert client.get(f"/api/v1/{url}", HTTP_AUTHORIZATION="Token nonsense").status_code == 401
 
 
-def test_a_token_is_kept_as_a_hash(django_user_model: Any, transactional_db: None) -> None:
+def test_a_token_is_kept_as_a_hash(django_user_model: Any, db: None) -> None:
     _, token = AccessToken.objects.create(django_user_model.objects.create_user("x"))
 
     assert token not in str(AccessToken.objects.values().get())

@@ -1,5 +1,6 @@
 """The clock: of several, exactly one sends, and another takes over when it goes."""
 
+import time
 from collections.abc import Iterator
 from datetime import timedelta
 
@@ -64,8 +65,11 @@ def test_another_takes_over_and_knows_what_was_sent(clocks: list[SoleScheduler])
         _run(clock)
 
     clocks[0].close()
-    for clock in clocks[1:]:
-        _run(clock)
+    deadline = time.monotonic() + 10
+    # Postgres lets the lock go when it comes to the end of the session.
+    while not clocks[1]._is_sole and time.monotonic() < deadline:
+        _run(clocks[1])
+    _run(clocks[2])
 
     assert _sent_count() == 1
     assert clocks[1]._is_sole

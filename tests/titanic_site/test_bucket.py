@@ -51,7 +51,7 @@ def move(version: ModelVersion, ship: storage.Bucket) -> None:
         ship.blob(name).upload_from_filename(settings.MEDIA_ROOT / str(name))
 
 
-def test_an_installation_begins_and_serves_from_it(transactional_db: None, ship_as_storage: storage.Bucket) -> None:
+def test_an_installation_begins_and_serves_from_it(db: None, ship_as_storage: storage.Bucket) -> None:
     call_command("bootstrap", verbosity=0)
 
     version = ModelVersion.objects.champion()
@@ -191,7 +191,7 @@ class TestAway:
             registry.load(champion)
         assert api.post(f"/api/v1/models/{champion.version}/promote/").status_code == 503
 
-    def test_it_is_said_before_the_start(self, transactional_db: None, settings: Any) -> None:
+    def test_it_is_said_before_the_start(self, db: None, settings: Any) -> None:
         settings.ENV = replace(settings.ENV, artifact_bucket="ship")
 
         with pytest.raises(Unavailable, match="gs://ship cannot be reached"):

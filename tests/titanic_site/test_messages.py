@@ -51,7 +51,7 @@ def test_pages_have_no_english_left(client: Client, champion: ModelVersion, cata
     assert [text for text in english if f">{text}<" in page.text or f">{text} <" in page.text] == []
 
 
-def test_whoever_chooses_it_keeps_it(client: Client, transactional_db: None) -> None:
+def test_whoever_chooses_it_keeps_it(client: Client, db: None) -> None:
     assert 'value="es" lang="es"' in client.get("/").text
 
     chosen = client.post("/i18n/setlang/", {"language": "es"}, headers={"referer": "http://testserver/datasets/"})
@@ -64,7 +64,7 @@ def test_whoever_chooses_it_keeps_it(client: Client, transactional_db: None) -> 
 
 
 @pytest.mark.usefixtures("login_required")
-def test_whoever_is_not_signed_in_may_choose_too(client: Client, transactional_db: None) -> None:
+def test_whoever_is_not_signed_in_may_choose_too(client: Client, db: None) -> None:
     chosen = client.post("/i18n/setlang/", {"language": "es"}, headers={"referer": "http://testserver/accounts/login/"})
 
     assert chosen["Location"] == "http://testserver/accounts/login/"
@@ -72,7 +72,7 @@ def test_whoever_is_not_signed_in_may_choose_too(client: Client, transactional_d
 
 
 @pytest.mark.parametrize("language", ["xx", "", "es\x00", "e" * 10_000])
-def test_what_is_no_language_of_ours_changes_nothing(client: Client, transactional_db: None, language: str) -> None:
+def test_what_is_no_language_of_ours_changes_nothing(client: Client, db: None, language: str) -> None:
     assert client.post("/i18n/setlang/", {"language": language, "next": "//evil.example/"})["Location"] == "/"
     assert '<html lang="en">' in client.get("/").text
 

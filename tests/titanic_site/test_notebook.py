@@ -45,7 +45,7 @@ def test_it_runs_from_top_to_bottom(champion: ModelVersion) -> None:
     assert [output for output in outputs if output.output_type == "stream"] == []
 
 
-def test_without_a_champion_it_says_what_to_do(transactional_db: None) -> None:
+def test_without_a_champion_it_says_what_to_do(db: None) -> None:
     with pytest.raises(CellExecutionError, match="bootstrap"):
         run()
 

@@ -236,14 +236,14 @@ def test_old_t15_the_old_form_is_understood_but_not_believed(client: Client, cha
 # Refusals
 
 
-def test_without_a_champion_it_says_so(client: Client, transactional_db: None) -> None:
+def test_without_a_champion_it_says_so(client: Client, db: None) -> None:
     page = client.post("/predict", OWEN)
 
     assert page.status_code == 503
     assert "No model is in charge yet" in page.text
 
 
-def test_an_open_page_gets_the_refusal_among_its_notices(client: Client, transactional_db: None) -> None:
+def test_an_open_page_gets_the_refusal_among_its_notices(client: Client, db: None) -> None:
     fragment = client.post("/predict", OWEN, **HTMX)
 
     assert fragment.status_code == 503
@@ -253,7 +253,7 @@ def test_an_open_page_gets_the_refusal_among_its_notices(client: Client, transac
     assert Page(client.get("/")).with_id("notices")["aria-live"] == "polite"
 
 
-def test_a_poll_that_is_refused_leaves_the_page_as_it_is(client: Client, transactional_db: None) -> None:
+def test_a_poll_that_is_refused_leaves_the_page_as_it_is(client: Client, db: None) -> None:
     with patch("titanic_site.runs.newest", side_effect=OperationalError("away")):
         answer = client.get("/runs/", **HTMX)
 
@@ -261,7 +261,7 @@ def test_a_poll_that_is_refused_leaves_the_page_as_it_is(client: Client, transac
     assert "HX-Reswap" not in answer
 
 
-def test_a_refusal_is_a_page(client: Client, transactional_db: None) -> None:
+def test_a_refusal_is_a_page(client: Client, db: None) -> None:
     page = client.post("/models/train/")
 
     assert page.status_code == 409
@@ -269,7 +269,7 @@ def test_a_refusal_is_a_page(client: Client, transactional_db: None) -> None:
 
 
 def test_a_broken_page_says_so_and_asks_nothing_of_the_database(
-    client: Client, transactional_db: None, django_assert_num_queries: Any
+    client: Client, db: None, django_assert_num_queries: Any
 ) -> None:
     with patch("titanic_site.runs.newest", side_effect=RuntimeError), django_assert_num_queries(0):
         page = client.get("/runs/")
@@ -297,7 +297,7 @@ def test_a_strange_address_is_an_ordinary_page(client: Client, url: str, query: 
     assert client.get(url + query).status_code == 200
 
 
-def test_pages_follow_each_other_without_gap(client: Client, transactional_db: None) -> None:
+def test_pages_follow_each_other_without_gap(client: Client, db: None) -> None:
     for _ in range(51):
         Dataset.objects.create(name="x", uri="x")
 
@@ -343,7 +343,7 @@ def test_the_front_page_says_when_somebody_asked_last(client: Client, champion: 
     assert re.search(r"last: (now|a second ago|\d+\sseconds ago)", client.get("/").text)
 
 
-def test_problems_are_paged_in_the_files_order(client: Client, transactional_db: None) -> None:
+def test_problems_are_paged_in_the_files_order(client: Client, db: None) -> None:
     dataset = Dataset.objects.create(name="x", uri="x")
     RowProblem.objects.bulk_create(
         [RowProblem(dataset=dataset, line_number=line, column="x", code="x", message="x") for line in range(2, 153)]
@@ -356,7 +356,7 @@ def test_problems_are_paged_in_the_files_order(client: Client, transactional_db:
     assert second["following"] is None
 
 
-def test_problems_as_csv_run_no_formula(client: Client, transactional_db: None) -> None:
+def test_problems_as_csv_run_no_formula(client: Client, db: None) -> None:
     dataset = Dataset.objects.create(name="x", uri="x")
     RowProblem.objects.create(dataset=dataset, line_number=2, column="x", value="=1+1", code="x", message="bad")
 
@@ -372,7 +372,7 @@ def test_a_dataset_shows_what_became_of_it(client: Client, champion: ModelVersio
     assert champion.get_absolute_url() in page.text
 
 
-def test_an_empty_list_has_a_button_to_go_on_with(client: Client, transactional_db: None) -> None:
+def test_an_empty_list_has_a_button_to_go_on_with(client: Client, db: None) -> None:
     for url in ("/datasets/", "/features/", "/models/", "/runs/", "/predictions/", "/scoring/", "/monitoring/drift/"):
         empty = client.get(url).text.partition('class="empty"')[2]
         assert "button--main" in empty, url
@@ -382,7 +382,7 @@ def test_an_empty_list_has_a_button_to_go_on_with(client: Client, transactional_
 
 
 @pytest.mark.parametrize("url", ["/", "/datasets/", "/runs/", "/datasets/{pk}/"])
-def test_a_page_with_an_open_job_polls_until_it_is_over(client: Client, transactional_db: None, url: str) -> None:
+def test_a_page_with_an_open_job_polls_until_it_is_over(client: Client, db: None, url: str) -> None:
     dataset = Dataset.objects.create(name="x", uri="x")
     url = url.format(pk=dataset.pk)
 
@@ -395,7 +395,7 @@ def test_a_page_with_an_open_job_polls_until_it_is_over(client: Client, transact
     assert "every 2s" not in over.text
 
 
-def test_the_answer_to_a_post_does_not_poll_its_own_address(client: Client, transactional_db: None) -> None:
+def test_the_answer_to_a_post_does_not_poll_its_own_address(client: Client, db: None) -> None:
     ScoringJob.objects.create(name="x", upload="x.csv")
 
     page = client.post("/scoring/start/")
@@ -404,7 +404,7 @@ def test_the_answer_to_a_post_does_not_poll_its_own_address(client: Client, tran
     assert "every 2s" not in page.text
 
 
-def test_a_running_job_shows_how_far_it_is(client: Client, transactional_db: None) -> None:
+def test_a_running_job_shows_how_far_it_is(client: Client, db: None) -> None:
     dataset = Dataset.objects.create(name="x", uri="x", state=State.RUNNING, progress=0.4)
 
     bar = next(Page(client.get(dataset.get_absolute_url())).all("progress"))
@@ -412,7 +412,7 @@ def test_a_running_job_shows_how_far_it_is(client: Client, transactional_db: Non
     assert float(bar["value"] or 0) == 0.4
 
 
-def test_a_run_is_cancelled_and_started_again(client: Client, transactional_db: None) -> None:
+def test_a_run_is_cancelled_and_started_again(client: Client, db: None) -> None:
     dataset = Dataset.objects.create(name="x", uri="x")
 
     cancelled = client.post(f"/runs/dataset/{dataset.pk}/cancel/")
@@ -425,9 +425,7 @@ def test_a_run_is_cancelled_and_started_again(client: Client, transactional_db: 
 
 
 @pytest.mark.parametrize(("is_done", "text"), [(False, "goes on with the others"), (True, "put the results together")])
-def test_a_cancelled_scoring_says_what_is_left_of_it(
-    client: Client, transactional_db: None, is_done: bool, text: str
-) -> None:
+def test_a_cancelled_scoring_says_what_is_left_of_it(client: Client, db: None, is_done: bool, text: str) -> None:
     job = ScoringJob.objects.create(name="x", upload="x.csv", state=State.CANCELLED)
     for number in range(2):
         job.parts.create(number=number, start=0, end=1, line=1, is_done=is_done or number == 0)
@@ -441,7 +439,7 @@ def test_the_next_step_is_one_button(client: Client, champion: ModelVersion) -> 
     assert started["Location"] == TrainingRun.objects.get(state=State.QUEUED).get_absolute_url()
 
 
-def test_an_uploaded_file_becomes_a_dataset_and_a_scoring_job(client: Client, transactional_db: None) -> None:
+def test_an_uploaded_file_becomes_a_dataset_and_a_scoring_job(client: Client, db: None) -> None:
     dataset = client.post("/datasets/ingest/", {"file": SimpleUploadedFile("a.csv", b"x")})
     scoring = client.post("/scoring/start/", {"file": SimpleUploadedFile("b.csv", b"x")})
 
@@ -479,7 +477,7 @@ def test_who_is_signed_in_sees_the_rest(client: Client, champion: ModelVersion, 
 # Looks
 
 
-def test_pages_are_served_with_a_strict_policy(client: Client, transactional_db: None) -> None:
+def test_pages_are_served_with_a_strict_policy(client: Client, db: None) -> None:
     policy = client.get("/").headers["Content-Security-Policy"]
 
     assert "default-src 'self'" in policy

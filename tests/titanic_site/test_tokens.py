@@ -120,14 +120,14 @@ def test_while_postgres_is_away_it_is_said_once_a_second_in_one_line(
 
 
 @pytest.mark.parametrize("header", ["Token", "Token a b", "Token ä", "Token " + "x" * 10_000, "Bearer x", "Token \x00"])
-def test_a_header_that_is_no_token_is_refused(header: str, transactional_db: None) -> None:
+def test_a_header_that_is_no_token_is_refused(header: str, db: None) -> None:
     client = APIClient(raise_request_exception=False)
     client.credentials(HTTP_AUTHORIZATION=header.encode().decode("latin-1"))
 
     assert client.get("/api/v1/models/").status_code == 401
 
 
-def test_the_command_makes_a_token_of_one_scope_that_expires(django_user_model: Any, transactional_db: None) -> None:
+def test_the_command_makes_a_token_of_one_scope_that_expires(django_user_model: Any, db: None) -> None:
     django_user_model.objects.create_user("caller")
     out = StringIO()
 
@@ -141,7 +141,7 @@ def test_the_command_makes_a_token_of_one_scope_that_expires(django_user_model: 
 
 
 @pytest.mark.parametrize("days", ["0", "-1", "99999999"])
-def test_the_command_refuses_days_that_are_none(days: str, django_user_model: Any, transactional_db: None) -> None:
+def test_the_command_refuses_days_that_are_none(days: str, django_user_model: Any, db: None) -> None:
     django_user_model.objects.create_user("caller")
 
     with pytest.raises(CommandError):

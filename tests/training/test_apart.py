@@ -203,6 +203,7 @@ def test_a_scheduler_that_does_not_answer_is_named(examples: Examples) -> None:
         apart.fit(QUICK, examples, limits=ENOUGH, report=lambda _: None, dask_scheduler="tcp://127.0.0.1:9")
 
 
+@pytest.mark.django_db(transaction=True)
 def test_a_cancelled_run_ends_at_once_and_leaves_no_version(champion: ModelVersion) -> None:
     run = services.queue_run(batch=champion.feature_batch, candidates=500)
 

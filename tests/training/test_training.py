@@ -262,6 +262,7 @@ class TestRegistry:
         assert (present.until, past.until) == (None, present.since)
         assert present.reason == "newer"
 
+    @pytest.mark.django_db(transaction=True)
     def test_of_two_who_promote_at_once_both_are_in_the_history(
         self, champion: ModelVersion, second: ModelVersion
     ) -> None:
@@ -376,7 +377,7 @@ class TestArtifact:
         assert together.tobytes() == np.concatenate([artifact.score(row[None]) for row in matrix]).tobytes()
 
 
-def test_a_damaged_file_in_storage_is_written_anew(transactional_db: None) -> None:
+def test_a_damaged_file_in_storage_is_written_anew(db: None) -> None:
     from titanic_site.lib import files
 
     name = files.keep(b"model", suffix=".onnx")

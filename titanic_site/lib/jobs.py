@@ -136,10 +136,9 @@ class Job(models.Model):
 
         Raises NotClaimed when it is not queued any more: of two deliveries one gets it.
         """
-        if connection.in_atomic_block:
-            message = "running() inside a transaction: a failure would roll its own mark back."
-            raise ImproperlyConfigured(message)
-        self._claim()
+        # Inside a transaction a failure would roll its own mark back: Django raises RuntimeError there.
+        with transaction.atomic(durable=True):
+            self._claim()
         with _Lease(self) as self._lease:
             try:
                 yield
