@@ -12,9 +12,7 @@ RUN pybabel --quiet compile --directory locale --domain django
 RUN useradd --system --uid 1000 --create-home titanic && mkdir /data && chown titanic /data
 USER 1000
 ENV TITANIC_HOME=/data HOST=0.0.0.0 PORT=8000 GRANIAN_WORKERS=2
-# As `make run` has them; up.py says why.
-ENV MALLOC_ARENA_MAX=2 MALLOC_MMAP_THRESHOLD_=1048576 MALLOC_TRIM_THRESHOLD_=2097152
 VOLUME /data
 EXPOSE 8000
 
-CMD ["granian", "--interface", "rsgi", "--http", "1", "--loop", "uvloop", "--no-ws", "--workers-kill-timeout", "8", "--host", "0.0.0.0", "--port", "8000", "--respawn-failed-workers", "titanic_site.rsgi:application"]
+CMD ["granian", "--interface", "wsgi", "--blocking-threads", "2", "--http", "1", "--no-ws", "--workers-kill-timeout", "8", "--host", "0.0.0.0", "--port", "8000", "--respawn-failed-workers", "titanic_site.wsgi:application"]

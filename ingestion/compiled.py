@@ -1,11 +1,11 @@
-"""The contract for passengers as JSON sends them: what is certainly good is taken at once, all else by the contract.
+"""Validate many passengers of a JSON body at once; those that are not plain go through `check_row`.
 
 The declaration is compiled into a type that msgspec converts to. It only knows values in their plainest form; where one
 of the passengers is not plain, nothing is said here, and `check_row` judges them: one contract, in a microsecond.
 """
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from typing import Annotated, Any, Literal
 
@@ -21,30 +21,18 @@ _MOST_JUDGEMENTS = 4_096
 
 
 class Reader:
-    """Reads passengers for whom `check_row` would have no refusal.
+    """Reads passengers for whom `check_row` would have no refusal."""
 
-    `may_be_doubled` says of JSON, and of what was found in it, whether a key may stand there twice.
-    """
-
-    def __init__(
-        self,
-        fields: Sequence[Field],
-        *,
-        rules: Sequence[Rule],
-        may_be_doubled: Callable[[bytes, Any], bool],
-    ) -> None:
+    def __init__(self, fields: Sequence[Field], *, rules: Sequence[Rule]) -> None:
         self._fields = fields
-        self._may_be_doubled = may_be_doubled
         self._type: Any = list[_struct(fields)]  # type: ignore[misc]
-        batch = msgspec.defstruct("Batch", [("instances", self._type)], forbid_unknown_fields=True, gc=False)
-        self._decoder: msgspec.json.Decoder[Any] = msgspec.json.Decoder(batch)
         self._judges = [_Judge(fields, rule) for rule in rules if rule.severity == "error"]
 
     def read(self, raws: Sequence[Mapping[str, Any]]) -> list[Row] | None:
         """The passengers' values in the order of the fields, exactly those of `check_row`; None when one is not plain.
 
         >>> word = Field("word", "text", is_required=False, is_nullable=True, max_length=4)
-        >>> reader = Reader([word], rules=(), may_be_doubled=lambda body, found: False)
+        >>> reader = Reader([word], rules=())
         >>> reader.read([{"word": " a "}, {"word": ""}, {}]), reader.read([{"word": 1}]), reader.read([{"x": 1}])
         ([('a',), (None,), (None,)], None, None)
         """
@@ -53,22 +41,6 @@ class Reader:
         except (msgspec.ValidationError, OverflowError):
             return None
         return self._rows(found)
-
-    def decode(self, body: bytes) -> list[Row] | None:
-        """The same of JSON, an object with a list of passengers as its `instances`.
-
-        >>> word = Field("word", "text", is_required=False, is_nullable=True, max_length=4)
-        >>> reader = Reader([word], rules=(), may_be_doubled=lambda body, found: False)
-        >>> reader.decode(b'{"instances": [{"word": "a"}, {}]}'), reader.decode(b'{"instances": [{"x": 1}]}')
-        ([('a',), (None,)], None)
-        """
-        try:
-            found = self._decoder.decode(body)
-        except (msgspec.MsgspecError, UnicodeError, RecursionError):
-            return None
-        if self._may_be_doubled(body, found):
-            return None
-        return self._rows(found.instances)
 
     def _rows(self, found: Sequence[msgspec.Struct]) -> list[Row] | None:
         if not found:

@@ -13,7 +13,6 @@ from django.utils.translation import gettext_noop
 
 from ingestion import compiled, contract
 from ingestion.names import HONORIFIC, honorific, sex_of, title_of
-from titanic_site.lib.doubles import may_be_doubled
 
 KEY = "passenger_id"
 LABEL = "survived"
@@ -175,8 +174,8 @@ RULES = (
 #: The contract's fields, read off the declaration above.
 FIELDS = contract.fields_of(PassengerFields)
 FIELD_NAMES = tuple(field.name for field in FIELDS)
-#: Passengers in JSON, where nothing is to be said of them.
-READER = compiled.Reader(FIELDS, rules=RULES, may_be_doubled=may_be_doubled)
+#: Reads many passengers at once, where the contract objects to none of them.
+READER = compiled.Reader(FIELDS, rules=RULES)
 #: Somebody to try the doors with.
 EXAMPLE = {
     "pclass": 1, "sex": "female", "age": 29, "sibsp": 0, "parch": 0, "fare": 211.3375, "embarked": "S",

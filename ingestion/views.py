@@ -18,7 +18,6 @@ from ingestion.transports import local
 from titanic_site.lib.errors import Invalid
 from titanic_site.lib.pages import page
 from titanic_site.lib.spreadsheets import safe
-from titanic_site.lib.uploads import for_files
 from titanic_site.lib.views import started
 
 _PROBLEMS_A_PAGE = 100
@@ -33,7 +32,6 @@ def datasets(request: HttpRequest) -> HttpResponse:
     return _list(request, AddressForm(), UploadForm())
 
 
-@for_files
 @require_POST
 def ingest(request: HttpRequest) -> HttpResponse:
     """Load the default source, something by its address, or an upload."""
@@ -110,7 +108,6 @@ def refused_csv(request: HttpRequest, pk: int) -> HttpResponse:
     return response
 
 
-@for_files
 @require_POST
 def mend(request: HttpRequest, pk: int) -> HttpResponse:
     """Admit the rows of a mended file."""

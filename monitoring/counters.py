@@ -9,6 +9,3 @@ DRIFTS = Counter("drift_count", "Features found to have drifted", ["feature"])
 for _feature in FEATURES:
     if _feature not in DERIVED:
         DRIFTS.labels(_feature)
-REFUSALS = Counter(
-    "titanic_server_refusals", "Requests that the web server itself answered in a view's place", ["status"]
-)

@@ -4,7 +4,7 @@ from typing import Any
 from uuid import UUID
 
 import msgspec
-from django.http import HttpResponse, StreamingHttpResponse
+from django.http import StreamingHttpResponse
 from django.urls import path
 from django.utils.translation import gettext as _
 from drf_spectacular.types import OpenApiTypes
@@ -16,7 +16,6 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from ingestion import passenger
 from ingestion.openapi import batch_schema, passenger_schema
 from predictions import explanation, idempotency, log, outcomes, services, shadow
 from predictions.downloads import results_response
@@ -31,18 +30,15 @@ from predictions.serializers import (
     ScoringJobSerializer,
     ScoringUploadSerializer,
 )
-from predictions.together import Asked, answered
 from titanic_site.lib import moments
 from titanic_site.lib.access import Scope
 from titanic_site.lib.api import accepted, checked
 from titanic_site.lib.errors import Conflict, Invalid
 from titanic_site.lib.negotiation import FileNegotiation
-from titanic_site.lib.parsers import JSONParser
-from titanic_site.lib.plain import PlainView, written
 from training.models import ModelVersion
 
 
-class PredictionList(PlainView, generics.ListAPIView[Prediction]):
+class PredictionList(generics.ListAPIView[Prediction]):
     """The prediction log, newest first; POST asks about one passenger."""
 
     scope = Scope.PREDICT
@@ -79,39 +75,29 @@ class PredictionList(PlainView, generics.ListAPIView[Prediction]):
             )
         ],
     )
-    def post(self, request: Request) -> HttpResponse:
-        raw, text = _object(self.sent(request)), request.META.get(idempotency.META)
+    def post(self, request: Request) -> Response:
+        raw, text = _object(request.data), request.headers.get(idempotency.HEADER)
         if text is None:
-            asked = Asked(services.about_one(raw), lambda answers: answers[0])
-            return answered(request, asked, status=status.HTTP_201_CREATED)
+            (answer,) = services.answer(services.about_one(raw))
+            return Response(answer, status=status.HTTP_201_CREATED)
         asker = request.user.pk if request.auth else "anybody"
         key = idempotency.Key.of(text, asker=asker, question=raw)
-        answer, is_known = services.predict_once(raw, key=key)
+        encoded, is_known = services.predict_once(raw, key=key)
         headers = {"Idempotency-Replayed": "true"} if is_known else {}
-        return written(msgspec.Raw(answer), status=status.HTTP_201_CREATED, headers=headers)
+        return Response(msgspec.Raw(encoded), status=status.HTTP_201_CREATED, headers=headers)
 
 
-class _BatchParser(JSONParser):
-    """Passengers of whom nothing is to be said are checked while they are read; all else is JSON."""
-
-    def decode(self, body: bytes) -> Any:
-        rows = passenger.READER.decode(body)
-        return super().decode(body) if rows is None else services.Checked(rows)
-
-
-class PredictionBatch(PlainView):
+class PredictionBatch(APIView):
     """Many passengers at once: all are answered, or none."""
 
     scope = Scope.PREDICT
-    parser_classes = (_BatchParser,)
 
     @extend_schema(
         request={"application/json": batch_schema(most=services.LARGEST_BATCH)}, responses=BatchAnswerSerializer
     )
-    def post(self, request: Request) -> HttpResponse:
-        sent = self.sent(request)
-        instances = sent if isinstance(sent, services.Checked) else _instances(sent)
-        return answered(request, Asked(services.about_many(instances), lambda answers: {"predictions": answers}))
+    def post(self, request: Request) -> Response:
+        question = services.about_many(_instances(request.data))
+        return Response({"predictions": services.answer(question)})
 
 
 class PredictionDetail(APIView):

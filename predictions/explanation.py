@@ -27,8 +27,6 @@ from training import registry
 from training.artifact import Artifact, ArtifactError
 from training.models import ModelVersion
 
-#: How the addresses end at which answers are explained.
-ADDRESSES = ("/explanation/", "/why/")
 #: How long (seconds) an explanation is remembered; it is the same whenever it is made.
 REMEMBERED_SECONDS = 24 * 60 * 60
 _QUANTILES = (0.1, 0.3, 0.5, 0.7, 0.9)
@@ -132,14 +130,14 @@ def explain(prediction: Prediction) -> Explanation:
     """Take a logged answer apart, with the version that gave it; raises Conflict when that cannot be asked any more."""
     name = f"predictions:why:{prediction.model_version}:{prediction.pk}"
     try:
-        kept = redis.ask(("GET", name))[0]
+        kept = redis.client().get(name)
     except RedisError:
         kept = None
     if kept is not None:
         return msgspec.json.decode(kept, type=Explanation)
     made = _explain(prediction)
     try:
-        redis.ask(("SET", name, msgspec.json.encode(made), "EX", REMEMBERED_SECONDS))
+        redis.client().set(name, msgspec.json.encode(made), ex=REMEMBERED_SECONDS)
     except (*RedisAway, RedisError):
         # It is made again when it is asked for again.
         pass

@@ -15,8 +15,6 @@ from titanic_site.lib import redis
 from titanic_site.lib.errors import Conflict, Invalid
 
 HEADER = "Idempotency-Key"
-#: Its name in a request's META: to ask `headers` makes a mapping of them all, which costs as much as deriving features.
-META = "HTTP_IDEMPOTENCY_KEY"
 LIFETIME_SECONDS = 24 * 60 * 60
 LONGEST = 255
 _SORTED = msgspec.json.Encoder(order="sorted")
@@ -40,7 +38,7 @@ class Key:
 
     def answered(self) -> bytes | None:
         """What was answered; raises Conflict when something else was asked under the key, and RedisAway."""
-        return self.read(redis.ask(("GET", self.name))[0])
+        return self.read(redis.client().get(self.name))
 
     def read(self, kept: bytes | None) -> bytes | None:
         """The answer in what is kept; raises Conflict when it is one to another question."""

@@ -178,8 +178,8 @@ def append_once(entry: Any, *, name: str, value: bytes, seconds: int) -> bytes |
     """
     try:
         with _level.watched():
-            script = ("EVAL", _APPEND_ONCE, 2, STREAM, name, _FIELD, _encode([entry]), value, seconds)
-            kept: bytes | None = redis.ask(script)[0]
+            arguments = (STREAM, name, _FIELD, _encode([entry]), value, seconds)
+            kept: bytes | None = redis.client().eval(_APPEND_ONCE, 2, *arguments)
     except (*RedisAway, ResponseError, _Refusing) as error:
         logger.warning("The stream takes nothing: %s", error)
         raise _not_now() from error
@@ -192,19 +192,15 @@ def _not_now() -> Unavailable:
 
 def _append_to_stream(entries: Sequence[Any]) -> None:
     if len(entries) == 1:
-        redis.ask(("XADD", STREAM, "*", _FIELD, _encode(entries)))
+        redis.client().xadd(STREAM, {_FIELD: _encode(entries)})
         return
     packs = [entries[start : start + PACK_ROWS] for start in range(0, len(entries), PACK_ROWS)]
     # All or none: half a batch in the log would be half an answer.
-    *_queued, done = redis.ask(
-        ("MULTI",),
-        *(("XADD", STREAM, "*", _FIELD, _encode(pack)) for pack in packs),
-        ("INCRBY", _SHARED, len(entries) - len(packs)),
-        ("EXEC",),
-    )
-    failure = next((answer for answer in done if isinstance(answer, ResponseError)), None)
-    if failure is not None:
-        raise failure
+    with redis.client().pipeline(transaction=True) as pipeline:
+        for pack in packs:
+            pipeline.xadd(STREAM, {_FIELD: _encode(pack)})
+        pipeline.incrby(_SHARED, len(entries) - len(packs))
+        pipeline.execute()
 
 
 def backlog() -> int:

@@ -18,6 +18,7 @@ from ingestion.table import Layout
 from predictions import api, log, scorer, services, v2
 from predictions.models import Door
 from titanic_site.lib.errors import Conflict, Invalid, TitanicError
+from titanic_site.lib.renderers import JSONRenderer
 from training.models import ModelVersion
 
 Probabilities = list[float]
@@ -101,7 +102,8 @@ def _post(view: Any, body: object) -> Any:
         "REQUEST_METHOD": "POST", "CONTENT_TYPE": "application/json", "CONTENT_LENGTH": str(len(sent)),
         "wsgi.input": io.BytesIO(sent),
     }  # fmt: skip
-    return msgspec.json.decode(view.post(view.initialize_request(WSGIRequest(environ))).content)
+    response = view.post(view.initialize_request(WSGIRequest(environ)))
+    return msgspec.json.decode(JSONRenderer().render(response.data))
 
 
 def _by_file(rows: Sequence[Row]) -> Probabilities:

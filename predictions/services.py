@@ -3,7 +3,6 @@
 import time
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from itertools import islice
 from typing import Any, NamedTuple
 
 import msgspec
@@ -27,10 +26,6 @@ from titanic_site.lib.file_names import label
 
 LARGEST_BATCH = 10_000
 _LOCK = 4_104_004
-
-
-class Checked(list[Row]):
-    """Passengers that the contract has nothing to say of, their values in the order of the fields."""
 
 
 class Answer(msgspec.Struct, frozen=True, gc=False):
@@ -57,12 +52,12 @@ def about_one(raw: Mapping[str, Any]) -> Question:
     return Question([_row(raw)], Door.API)
 
 
-def about_many(instances: Checked | Sequence[Mapping[str, Any]]) -> Question:
+def about_many(instances: Sequence[Mapping[str, Any]]) -> Question:
     """A question about many; one that is refused refuses all, named by its index. Raises Invalid, TooLarge."""
     if len(instances) > LARGEST_BATCH:
         message = _("At most %(most)s passengers at a time; for more, send a CSV file to scoring-jobs/.")
         raise TooLarge(message % {"most": LARGEST_BATCH}, field="instances")
-    return Question(instances if isinstance(instances, Checked) else _rows(instances), Door.BATCH)
+    return Question(_rows(instances), Door.BATCH)
 
 
 def predict_once(raw: Mapping[str, Any], *, key: Key) -> tuple[bytes, bool]:
@@ -73,7 +68,7 @@ def predict_once(raw: Mapping[str, Any], *, key: Key) -> tuple[bytes, bool]:
     known = key.answered()
     if known is not None:
         return known, True
-    ((found,),), entries = score([about_one(raw)])
+    (found,), entries = score(about_one(raw))
     given = msgspec.json.encode(found)
     # Of two who ask at once, both get what the first one is told.
     kept = log.append_once(entries[0], name=key.name, value=key.keeping(given), seconds=LIFETIME_SECONDS)
@@ -102,20 +97,21 @@ def _row_of_form(form: Mapping[str, str]) -> Row:
 
 def answer(question: Question) -> list[Answer]:
     """Score checked passengers with the champion and log the answers; raises Unavailable."""
-    (answers,), entries = score([question])
-    record(entries)
+    answers, entries = score(question)
+    if entries and not log.is_rehearsal():
+        log.append(entries)
+        metrics.count(entries)
     return answers
 
 
-def score(questions: Sequence[Question]) -> tuple[list[list[Answer]], list[Any]]:
-    """What the champion says to each caller, not to be told before `record` has taken the entries.
+def score(question: Question) -> tuple[list[Answer], list[Any]]:
+    """The champion's answers, and their entries for the log: nothing is answered before it is logged.
 
     Raises Unavailable.
     """
-    rows = [row for question in questions for row in question.rows]
+    rows = question.rows
     if not rows:
-        return [[] for _question in questions], []
-    doors = [question.door.value for question in questions for _row in question.rows]
+        return [], []
     champion = scorer.current()
     began = time.perf_counter()
     scored = champion.score(passenger.columns_of(rows))
@@ -129,18 +125,10 @@ def score(questions: Sequence[Question]) -> tuple[list[list[Answer]], list[Any]]
         for id_, survived, probability, named in zip(ids, verdicts, probabilities, features, strict=True)
     ]
     entries = [
-        log.Entry(id_, version, probability, threshold, survived, door, None, now, *row)
-        for id_, survived, probability, door, row in zip(ids, verdicts, probabilities, doors, rows, strict=True)
+        log.Entry(id_, version, probability, threshold, survived, question.door.value, None, now, *row)
+        for id_, survived, probability, row in zip(ids, verdicts, probabilities, rows, strict=True)
     ]
-    following = iter(answers)
-    return [list(islice(following, len(question.rows))) for question in questions], entries
-
-
-def record(entries: Sequence[Any]) -> None:
-    """Log what is to be answered, and count it; raises Unavailable."""
-    if entries and not log.is_rehearsal():
-        log.append(entries)
-        metrics.count(entries)
+    return answers, entries
 
 
 def queue_scoring(*, file: "UploadedFile[Any]", by: User | None, is_explained: bool = False) -> ScoringJob:
@@ -178,7 +166,10 @@ def _row(raw: Mapping[str, Any], *, is_text: bool = False) -> Row:
 
 
 def _rows(instances: Sequence[Mapping[str, Any]]) -> list[Row]:
-    """The instances' values, each judged by itself; raises Invalid with each refused field, named by its index."""
+    """The instances' values; raises Invalid with each refused field, named by its index."""
+    plain = passenger.READER.read(instances)
+    if plain is not None:
+        return plain
     rows, errors = [], {}
     for index, raw in enumerate(instances):
         values, refusals = contract.check_row(FIELDS, raw, rules=passenger.RULES)

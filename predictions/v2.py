@@ -2,7 +2,6 @@
 
 from typing import Any
 
-from django.http import HttpResponse
 from django.urls import path, re_path
 from django.utils.translation import gettext as _
 from rest_framework.exceptions import NotFound
@@ -14,12 +13,10 @@ from rest_framework.views import APIView
 from predictions import scorer, services, tensors
 from predictions.models import Door
 from predictions.services import Answer, Question
-from predictions.together import Asked, answered
 from titanic_site.lib.access import Scope
 from titanic_site.lib.api_errors import api_exception_handler
 from titanic_site.lib.errors import Invalid
 from titanic_site.lib.parsers import JSONParser
-from titanic_site.lib.plain import PlainView
 
 NAME = "titanic"
 _OUTPUTS = {"probability": "FP64", "survived": "BOOL", "id": "BYTES"}
@@ -87,10 +84,10 @@ class Model(OpenView):
         )
 
 
-class Infer(ProtocolView, PlainView):
+class Infer(ProtocolView):
     """Answer for n passengers, and log them like those of every other door."""
 
-    def post(self, request: Request, version: int | None = None) -> HttpResponse:
+    def post(self, request: Request, version: int | None = None) -> Response:
         if "Inference-Header-Content-Length" in request.headers:
             raise Invalid({"body": [("binary", _("Tensors are taken as JSON: switch the binary extension off."))]})
         _champion(version)
@@ -99,7 +96,7 @@ class Infer(ProtocolView, PlainView):
         if unknown := [name for name in wanted if name not in _OUTPUTS]:
             raise Invalid({name: [("unknown_output", _("There is no such output."))] for name in unknown})
         question = Question(asked.rows(most=services.LARGEST_BATCH), Door.V2)
-        return answered(request, Asked(question, lambda answers: _outputs(answers, wanted, asked=asked.id)))
+        return Response(_outputs(services.answer(question), wanted, asked=asked.id))
 
 
 def _outputs(answers: list[Answer], wanted: list[str], *, asked: str | None) -> dict[str, Any]:

@@ -21,7 +21,6 @@ from predictions.models import Door, Prediction, ScoringJob
 from titanic_site.lib import throttles
 from titanic_site.lib.errors import Invalid, TitanicError
 from titanic_site.lib.pages import page
-from titanic_site.lib.uploads import for_files
 from titanic_site.lib.views import started
 from training.models import ModelVersion
 
@@ -110,7 +109,6 @@ def outcome(request: HttpRequest, pk: UUID) -> HttpResponse:
     return redirect("prediction", pk)
 
 
-@for_files
 @require_http_methods(["GET", "HEAD", "POST"])
 def outcomes_file(request: HttpRequest) -> HttpResponse:
     """Record what really happened from a file, and show what became of its lines."""
@@ -142,7 +140,6 @@ def scoring(request: HttpRequest) -> HttpResponse:
     )
 
 
-@for_files
 @require_POST
 def score(request: HttpRequest) -> HttpResponse:
     """Score an uploaded file."""

@@ -32,11 +32,11 @@ WORKERS = {
     "work": (("default", "scoring"), ("-c", "2")),
     "training": (("training",), ("-c", "1", "--max-tasks-per-child", "1")),
 }
-#: glibc's variables. It keeps a heap for each thread: with two of them a web process needs a fifth less memory. And
-#: what a large answer took it gives back only where the sizes (bytes) of such a piece and of what it keeps are told.
-HEAP = {"MALLOC_ARENA_MAX": "2", "MALLOC_MMAP_THRESHOLD_": "1048576", "MALLOC_TRIM_THRESHOLD_": "2097152"}
 _STOP_SECONDS = 120
 _PATIENCE_SECONDS = 60
+
+#: Threads of a web process that run Django (decision 0008).
+BLOCKING_THREADS = "2"
 
 Say = Callable[[str], object]
 
@@ -47,8 +47,6 @@ class CannotRunError(RuntimeError):
 
 def run(*, say: Say) -> int:
     """Run until told to stop; returns the exit code."""
-    for name, value in HEAP.items():
-        os.environ.setdefault(name, value)
     with _stopping_by_interrupt(), _alone(), _without_rival(), _services(say=say) as services:
         _prepare(say=say)
         readiness = _Readiness(say=say)
@@ -92,9 +90,10 @@ def _web() -> Program:
     return Program(
         name="web",
         command=(
-            sys.executable, "-m", "granian", "--interface", "rsgi", "titanic_site.rsgi:application",
-            "--host", env.host, "--port", str(env.port), "--workers", str(env.web_workers),
-            "--http", "1", "--loop", "uvloop", "--no-ws", "--log-level", "warning",
+            sys.executable, "-m", "granian", "--interface", "wsgi", "titanic_site.wsgi:application",
+            "--host", env.host, "--port", str(env.port),
+            "--workers", str(env.web_workers), "--blocking-threads", BLOCKING_THREADS,
+            "--http", "1", "--no-ws", "--log-level", "warning",
             "--respawn-failed-workers", "--workers-kill-timeout", "15",
         ),
         endings=((signal.SIGTERM, 20.0),),

@@ -11,6 +11,7 @@ from predictions import v2
 from titanic_site import views
 
 handler400 = views.bad_request
+handler500 = views.server_error
 
 urlpatterns = [
     # First, as in the file itself the predictions are: addresses are tried in this order.

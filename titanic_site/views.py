@@ -1,5 +1,6 @@
 """The pages that span the apps: the front page, all runs, schedules."""
 
+import sys
 from typing import Any
 
 from django.contrib import messages
@@ -23,11 +24,11 @@ from predictions.models import Prediction
 from titanic_site import pipeline, runs
 from titanic_site import start_link as link
 from titanic_site.lib import moments
-from titanic_site.lib.errors import TitanicError, body_at
+from titanic_site.lib.errors import InternalError, TitanicError, as_refusal, body_at, retry_headers
 from titanic_site.lib.jobs import Job
 from titanic_site.lib.pages import SIZE
 from titanic_site.lib.views import started
-from titanic_site.middleware import PROGRAMS
+from titanic_site.middleware import PROGRAMS, refusal_page
 from training.models import ModelVersion, TrainingRun
 
 
@@ -37,6 +38,17 @@ def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:
         refusal = TitanicError(_("This request cannot be understood."))
         return JsonResponse(body_at(request.path_info, refusal), status=refusal.status)
     return defaults.bad_request(request, exception)
+
+
+def server_error(request: HttpRequest) -> HttpResponse:
+    """What fails outside any view, such as looking a session up while PostgreSQL is away."""
+    error = sys.exception()
+    refusal = as_refusal(error) if isinstance(error, Exception) else None
+    if PROGRAMS.match(request.path_info):
+        refusal = refusal or InternalError()
+        headers = retry_headers(refusal)
+        return JsonResponse(body_at(request.path_info, refusal), status=refusal.status, headers=headers)
+    return refusal_page(request, refusal) if refusal else defaults.server_error(request)
 
 
 @login_not_required

@@ -1,6 +1,5 @@
 """What the compiled reader takes is exactly what the contract gives."""
 
-import json
 from typing import Any
 
 import pytest
@@ -10,8 +9,6 @@ from hypothesis import strategies as st
 from ingestion import contract
 from ingestion.passenger import FIELD_NAMES, FIELDS, READER, RULES
 from tests.people import CAST, ELISABETH, JAMES, OWEN
-from titanic_site.lib.errors import Invalid
-from titanic_site.lib.parsers import JSONParser
 
 _TEXTS = st.text(max_size=8) | st.sampled_from(
     ["", " ", "a\tb", "é", "x\u00a0", "\x00", "Allen, Miss. E", "Mr", "male", "S", "A" * 70, "\ud800", "“”", "a\r\n"]
@@ -42,36 +39,6 @@ def test_what_is_taken_is_what_the_contract_gives(raws: list[dict[str, Any]]) ->
             values, refusals = contract.check_row(FIELDS, raw, rules=RULES)
             assert refusals == []
             assert _exact(row) == _exact(values[name] for name in FIELD_NAMES)
-
-
-@given(_PASSENGERS, st.booleans())
-def test_what_is_taken_of_json_is_what_the_parser_and_the_contract_give(
-    raws: list[dict[str, Any]], is_ascii: bool
-) -> None:
-    # With NaN, lone surrogates and numbers beyond all bounds, as Python writes them.
-    body = json.dumps({"instances": raws}, ensure_ascii=is_ascii).encode(errors="surrogatepass")
-    rows = READER.decode(body)
-
-    if rows is not None:
-        parsed = JSONParser().decode(body)["instances"]
-        assert [_exact(row) for row in rows] == [
-            _exact(contract.check_row(FIELDS, raw, rules=RULES)[0][name] for name in FIELD_NAMES) for raw in parsed
-        ]
-        assert not any(contract.check_row(FIELDS, raw, rules=RULES)[1] for raw in parsed)
-
-
-@pytest.mark.parametrize(
-    "more", [b"", rb', "ticket": ":"', rb', "ticket": "\u003a"', rb', "ticket": "\u003A:"'],
-)  # fmt: skip
-def test_a_doubled_key_is_seen_at_every_door(more: bytes) -> None:
-    person = b'{"pclass": 3, "sex": "male", "sex": "female"' + more + b"}"
-    body = b'{"instances": [' + person + b"]}"
-
-    assert READER.decode(body) is None
-    for sent, field in ((person, "sex"), (body, "instances.0.sex")):
-        with pytest.raises(Invalid) as caught:
-            JSONParser().decode(sent)
-        assert set(caught.value.errors) == {field}
 
 
 def test_ordinary_passengers_are_taken() -> None:

@@ -6,11 +6,11 @@ import pytest
 from django.test import Client
 
 from features.definition import derive
-from ingestion.passenger import FIELD_NAMES, FIELDS
+from ingestion.passenger import FIELDS
 from monitoring import alerts, parity
 from monitoring.models import Alert
 from predictions import api as predictions_api
-from predictions import log, services, tensors
+from predictions import log, tensors
 from predictions import parity as doors
 from predictions.models import Door
 from titanic_site.lib import canary
@@ -116,14 +116,9 @@ def test_one_of_whom_nothing_is_known_is_asked_about_too(champion: ModelVersion)
 
 
 def test_a_view_that_changes_what_was_sent_is_seen(champion: ModelVersion, monkeypatch: pytest.MonkeyPatch) -> None:
-    as_sent, as_read = predictions_api._object, predictions_api._BatchParser.decode
-    age = FIELD_NAMES.index("age")
-
-    def a_child(self: Any, body: bytes) -> Any:
-        return services.Checked((*row[:age], 3.0, *row[age + 1 :]) for row in as_read(self, body))
-
-    monkeypatch.setattr(predictions_api, "_object", lambda body: {**as_sent(body), "age": 3})
-    monkeypatch.setattr(predictions_api._BatchParser, "decode", a_child)
+    one, many = predictions_api._object, predictions_api._instances
+    monkeypatch.setattr(predictions_api, "_object", lambda body: {**one(body), "age": 3})
+    monkeypatch.setattr(predictions_api, "_instances", lambda body: [{**each, "age": 3} for each in many(body)])
     found = parity.run()
 
     assert [door for door, agrees in found.doors.items() if not agrees] == ["api", "batch"]

@@ -43,7 +43,7 @@ def test_no_column_of_the_passenger_is_named_outside_its_places() -> None:
 
 def test_old_t29_the_web_imports_no_heavy_library() -> None:
     code = (
-        "import sys; import titanic_site.rsgi; from django.urls import get_resolver; get_resolver().url_patterns;"
+        "import sys; import titanic_site.wsgi; from django.urls import get_resolver; get_resolver().url_patterns;"
         "heavy = {'sklearn', 'pandas', 'polars', 'alibi_detect', 'skl2onnx', 'scipy', 'numba', 'google.cloud.storage'};"
         "print(*sorted(heavy & set(sys.modules)))"
     )

@@ -1,5 +1,6 @@
 """The files that deploy the product are what their tools accept, and agree with the code."""
 
+import json
 import re
 import shutil
 import subprocess
@@ -161,10 +162,14 @@ def test_a_wrong_setting_stops_the_start_with_one_sentence(name: str, value: str
     assert len(ended.stderr.strip().splitlines()) == 1
 
 
-def test_the_image_has_the_heap_of_the_embedded_installation() -> None:
-    (line,) = re.findall(r"^ENV (MALLOC_.*)$", (ROOT / "Dockerfile").read_text(), re.MULTILINE)
+def test_the_image_serves_as_the_embedded_installation_does() -> None:
+    (line,) = re.findall(r"^CMD (.*)$", (ROOT / "Dockerfile").read_text(), re.MULTILINE)
+    (web,) = (program for stage in up.programs() for program in stage if program.name == "web")
 
-    assert dict(pair.split("=") for pair in line.split()) == up.HEAP
+    command, ours = json.loads(line), list(web.command)
+    assert command[-1] == "titanic_site.wsgi:application"
+    for option in ("--interface", "--blocking-threads", "--http"):
+        assert command[command.index(option) + 1] == ours[ours.index(option) + 1]
 
 
 @pytest.mark.parametrize(

@@ -59,6 +59,16 @@ class IncompleteBody(TitanicError):
         super().__init__(_("The body did not arrive whole and in time. Send it again."))
 
 
+class LengthRequired(TitanicError):
+    """A body that does not say how long it is."""
+
+    code = "length_required"
+    status = HTTPStatus.LENGTH_REQUIRED
+
+    def __init__(self) -> None:
+        super().__init__(_("Send the body with a Content-Length, not in chunks."))
+
+
 class Unavailable(TitanicError):
     """A part that is needed is away for the moment."""
 
@@ -76,8 +86,8 @@ class TooLong(Unavailable):
         super().__init__(_("This takes too long at the moment. Try again later, or ask for less."))
 
 
-class Broken(TitanicError):
-    """Our own fault."""
+class InternalError(TitanicError):
+    """A fault of this program."""
 
     status = HTTPStatus.INTERNAL_SERVER_ERROR
 
