@@ -102,7 +102,7 @@ def test_without_redis_nothing_is_claimed(
     def away(*_: Any) -> Any:
         raise Away
 
-    monkeypatch.setattr(redis, "ask", away)
+    monkeypatch.setattr(redis, "client", away)
     refused = _ask(api, "a")
 
     assert refused.status_code == 503

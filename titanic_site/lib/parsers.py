@@ -9,7 +9,7 @@ from django.utils.translation import gettext as _
 from rest_framework.exceptions import ParseError
 from rest_framework.parsers import BaseParser
 
-from titanic_site.lib.errors import body_too_large
+from titanic_site.lib.errors import IncompleteBody, body_too_large
 
 
 class JSONParser(BaseParser):
@@ -20,11 +20,14 @@ class JSONParser(BaseParser):
     def parse(
         self, stream: IO[Any], media_type: str | None = None, parser_context: Mapping[str, Any] | None = None
     ) -> Any:
-        """Decode the body; raises ParseError, TooLarge."""
+        """Decode the body; raises ParseError, TooLarge, IncompleteBody."""
         most = settings.DATA_UPLOAD_MAX_MEMORY_SIZE
         body = stream.read(most + 1)
         if len(body) > most:
             raise body_too_large()
+        # A client that goes in the middle may leave what reads as whole.
+        if len(body) != int(getattr(stream, "META", {}).get("CONTENT_LENGTH") or len(body)):
+            raise IncompleteBody
         try:
             return msgspec.json.decode(body)
         except RecursionError as error:
