@@ -22,7 +22,9 @@ from rest_framework.test import APIClient
 
 from ingestion import services as ingestion_services
 from ingestion.models import Dataset
+from monitoring import metrics
 from predictions import log, scorer
+from tests import small_trainings
 from tests.snapshot import Snapshot
 from titanic_site.lib import access, jobs, redis
 from titanic_site.models import AccessToken
@@ -41,6 +43,7 @@ SAMPLE = Path(settings.BASE_DIR) / "ingestion" / "sample" / "titanic.csv"
 def _clean_memory(monkeypatch: pytest.MonkeyPatch) -> None:
     """No test sees another's keys, tokens, champion or language, or remembers its outages."""
     monkeypatch.setattr(log, "_level", log._Level())
+    monkeypatch.setattr(metrics, "_cache", metrics._Cache())
     # A lease's thread has a connection of its own, which sees no job that is not committed: tests of leases shorten it.
     monkeypatch.setattr(jobs, "RENEWAL_SECONDS", 3600)
     redis.client().flushall()
@@ -54,6 +57,18 @@ def _ignore_template_errors(request: pytest.FixtureRequest, monkeypatch: pytest.
     """Where a test ignores undefined variables, spare it the walk through the stack for the template of each: 50 ms."""
     if request.node.get_closest_marker("ignore_template_errors"):
         monkeypatch.setattr(engines["django"].engine, "string_if_invalid", "")
+
+
+@pytest.fixture(autouse=True)
+def _small_trainings(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Trainings cost a second or two; those of `real_training` are the product's."""
+    if "real_training" not in request.fixturenames:
+        small_trainings.install(monkeypatch)
+
+
+@pytest.fixture
+def real_training() -> None:
+    """Trainings in a process of their own, with the product's forests and searches."""
 
 
 @pytest.fixture(scope="session")
@@ -81,7 +96,9 @@ def _trained(
             trained.add(to=django_db_setup)
             trained.advance_sequences()
         else:
-            call_command("bootstrap", stdout=StringIO())
+            with pytest.MonkeyPatch.context() as patch:
+                small_trainings.install(patch)
+                call_command("bootstrap", stdout=StringIO())
             trained = Snapshot.take()
             path.write_bytes(pickle.dumps(trained))
         django_db_setup.put_back()

@@ -121,7 +121,7 @@ def _answer(found: Mapping[str, Any]) -> tuple[str, str]:
 
 
 # Fixtures live through all examples: each loads a table of its own.
-@settings(max_examples=25, suppress_health_check=[*HealthCheck])
+@settings(max_examples=10, suppress_health_check=[*HealthCheck])
 @given(passengers=some.lists(PASSENGERS, min_size=1, max_size=8))
 def test_generated_passengers_are_the_same_at_every_door(
     champion: ModelVersion, api: APIClient, client: Client, load: Callable[..., Dataset], passengers: list[Row]
@@ -135,7 +135,11 @@ def test_generated_passengers_are_the_same_at_every_door(
 
 
 @pytest.mark.timeout(300)
-def test_the_real_passengers_are_the_same_at_every_door(champion: ModelVersion, api: APIClient, client: Client) -> None:
+@pytest.mark.parametrize("step", [pytest.param(1, marks=pytest.mark.long), 20])
+def test_the_real_passengers_are_the_same_at_every_door(
+    step: int, champion: ModelVersion, api: APIClient, client: Client
+) -> None:
+    """Those that are asked about one by one are every so many of them."""
     dataset = champion.feature_batch.dataset
     passengers = list(Passenger.objects.of(dataset).values(*FIELD_NAMES))
 
@@ -144,5 +148,5 @@ def test_the_real_passengers_are_the_same_at_every_door(champion: ModelVersion, 
     assert len(expected) == 1309
     assert by_store(dataset) == expected
     assert by_file(passengers) == expected
-    assert by_single_api(api, passengers) == expected
-    assert by_form(client, passengers) == expected
+    assert by_single_api(api, passengers[::step]) == expected[::step]
+    assert by_form(client, passengers[::step]) == expected[::step]

@@ -113,6 +113,20 @@ def test_everything_is_ready(running: Running) -> None:
     assert (running.home / "credentials.json").stat().st_mode & 0o777 == 0o600
 
 
+def test_the_champion_is_as_good_as_promised(running: Running) -> None:
+    found = running.api.get("/api/v1/models/1/").json()["metrics"]["cross_validation"]
+
+    assert (found["folds"], found["repeats"], found["grouped_by"]) == (5, 5, "ticket")
+    assert found["accuracy"]["mean"] >= 0.805
+    assert found["roc_auc"]["mean"] >= 0.84
+    assert found["brier"]["mean"] <= 0.1435
+    assert found["log_loss"]["mean"] <= 0.457
+    assert found["ece"]["mean"] <= 0.04
+    for figure in ("accuracy", "roc_auc", "average_precision", "log_loss", "brier", "ece"):
+        assert 0 < found[figure]["spread"] < 0.02
+        assert found[figure]["low"] < found[figure]["high"]
+
+
 def test_a_prediction_reaches_postgres_by_itself(running: Running) -> None:
     answer = running.api.post("/api/v1/predictions/", json=ELISABETH)
 

@@ -204,6 +204,7 @@ def test_a_scheduler_that_does_not_answer_is_named(examples: Examples) -> None:
 
 
 @pytest.mark.django_db(transaction=True)
+@pytest.mark.usefixtures("real_training")
 def test_a_cancelled_run_ends_at_once_and_leaves_no_version(champion: ModelVersion) -> None:
     run = services.queue_run(batch=champion.feature_batch, candidates=500)
 

@@ -1,0 +1,47 @@
+"""Trainings that cost a second: in this process, small forests, few candidates."""
+
+import warnings
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import joblib
+import pytest
+
+from training import apart, services
+from training.examples import Examples
+from training.recipe import Made, Progress, Recipe
+
+
+class InProcess:
+    """What `services` takes from `training.apart`, without the process."""
+
+    Limits = apart.Limits
+    TrainingError = apart.TrainingError
+
+    @staticmethod
+    def fit(recipe: Recipe, examples: Examples, *, report: Callable[[Progress], None], **_: Any) -> Made:
+        """Train here; raises TrainingError as the real one does."""
+        from training import estimators, evaluation, fitting
+        from training.export import ExportError
+        from training.folds import TooFew
+
+        forest = estimators.ALGORITHMS["random_forest"]
+        small = replace(
+            forest, defaults={**forest.defaults, "n_estimators": 15}, least=5, most=15, may_need_calibration=False
+        )
+        with pytest.MonkeyPatch.context() as patch, joblib.parallel_config("sequential"), warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            patch.setattr(estimators, "ALGORITHMS", {**estimators.ALGORITHMS, "random_forest": small})
+            patch.setattr(evaluation, "REPEATS", 3)
+            patch.setattr(evaluation, "RESAMPLES", 20)
+            patch.setattr(evaluation, "_PERMUTATIONS", 1)
+            try:
+                return fitting.fit(replace(recipe, candidates=min(recipe.candidates, 3)), examples, report=report)
+            except (TooFew, ExportError) as error:
+                raise apart.TrainingError(str(error)) from error
+
+
+def install(patch: pytest.MonkeyPatch) -> None:
+    """Let `services` train so until the patch is undone."""
+    patch.setattr(services, "apart", InProcess)
