@@ -34,6 +34,8 @@ def run() -> Any:
     return client.execute(env={**os.environ, **where, "JUPYTER_PLATFORM_DIRS": "1"})
 
 
+# The kernel has a connection of its own.
+@pytest.mark.django_db(transaction=True)
 def test_it_runs_from_top_to_bottom(champion: ModelVersion) -> None:
     champion.metrics = metrics()
     champion.save()
