@@ -7,6 +7,8 @@ from urllib.parse import quote
 
 import pytest
 from django.contrib.auth.models import User
+from django.contrib.sessions.middleware import SessionMiddleware
+from django.db import OperationalError
 from django.test import Client
 from django.urls import URLPattern, URLResolver, get_resolver
 
@@ -90,3 +92,27 @@ def test_every_moment_of_the_calendar_is_taken(everybody: Client, door: str, nam
 def test_what_is_no_moment_is_passed_over_by_a_page(everybody: Client, door: str, name: str) -> None:
     for text in (*NO_MOMENTS, "0001-01-01T00:00:00", "9999-12-31T23:59:59"):
         assert everybody.get(f"{door}?{name}={quote(text)}").status_code == 200, text
+
+
+@pytest.mark.parametrize(
+    ("error", "status"),
+    [(OperationalError("gone"), 503), (InterfaceError("closed"), 503), (ValueError("a fault"), 500)],
+)
+@pytest.mark.parametrize("path", ["/", "/api/v1/predictions/", "/v2/health/live"])
+def test_what_fails_before_any_view_is_told_in_the_shape_of_the_address(
+    path: str, error: Exception, status: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise error
+
+    monkeypatch.setattr(SessionMiddleware, "process_request", fail)
+    told = Client(raise_request_exception=False).get(path)
+
+    assert told.status_code == status
+    assert told.headers.get("Retry-After") == ("5" if status == 503 else None)
+    if path.startswith("/api/"):
+        assert told.json()["errors"][0]["detail"]
+    elif path.startswith("/v2/"):
+        assert told.json()["error"]
+    else:
+        assert "a fault" not in told.content.decode()
