@@ -96,7 +96,7 @@ def test_what_is_no_moment_is_passed_over_by_a_page(everybody: Client, door: str
 
 @pytest.mark.parametrize(
     ("error", "status"),
-    [(OperationalError("gone"), 503), (InterfaceError("closed"), 503), (ValueError("a fault"), 500)],
+    [(OperationalError("gone"), 503), (ValueError("a fault"), 500)],
 )
 @pytest.mark.parametrize("path", ["/", "/api/v1/predictions/", "/v2/health/live"])
 def test_what_fails_before_any_view_is_told_in_the_shape_of_the_address(
