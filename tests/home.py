@@ -32,6 +32,9 @@ os.environ.update(
     DEBUG="",
     ADMIN_PASSWORD="",
     ALLOWED_HOSTS="testserver,127.0.0.1,localhost",
+    # Every core has a worker already.
+    OMP_NUM_THREADS="1",
+    OPENBLAS_NUM_THREADS="1",
     # Playwright's event loop runs in the test's thread.
     DJANGO_ALLOW_ASYNC_UNSAFE="1",
 )

@@ -17,15 +17,17 @@ import psutil
 import pytest
 
 from features.definition import FEATURES
+from titanic_site.lib import jobs
 from titanic_site.lib.jobs import Cancelled, State
 from training import apart, services
 from training.apart import Limits, TrainingError
 from training.examples import Examples
 from training.models import ModelVersion
-from training.recipe import Progress, Recipe
+from training.recipe import Made, Progress, Recipe
 
 ENOUGH = Limits(seconds=250, memory_bytes=4 * 2**30)
 QUICK = Recipe("logistic_regression", seed=1, candidates=0)
+SEARCH = Recipe("logistic_regression", seed=1, candidates=9)
 
 
 @pytest.fixture(scope="module")
@@ -60,20 +62,22 @@ def are_gone(*, within_seconds: float = 20) -> bool:
     return False
 
 
-def test_it_works(examples: Examples) -> None:
+@pytest.fixture(scope="module")
+def searched(examples: Examples) -> tuple[Made, list[Progress]]:
+    """What a training with a search made, and what it told on the way."""
     told: list[Progress] = []
+    return apart.fit(SEARCH, examples, limits=ENOUGH, report=told.append), told
 
-    made = apart.fit(QUICK, examples, limits=ENOUGH, report=told.append)
+
+def test_it_works(searched: tuple[Made, list[Progress]]) -> None:
+    made, told = searched
 
     assert made.metrics["hold_out"]["rows"] == 60
     assert [progress.done for progress in told] == sorted(progress.done for progress in told)
-    assert are_gone()
 
 
-def test_a_search_tells_how_it_stands(examples: Examples) -> None:
-    told: list[Progress] = []
-
-    made = apart.fit(Recipe("logistic_regression", seed=1, candidates=9), examples, limits=ENOUGH, report=told.append)
+def test_a_search_tells_how_it_stands(searched: tuple[Made, list[Progress]]) -> None:
+    made, told = searched
 
     standings = [progress.standing for progress in told if progress.standing]
     assert (standings[-1].tried, standings[-1].of) == (13, 13)
@@ -81,7 +85,40 @@ def test_a_search_tells_how_it_stands(examples: Examples) -> None:
     assert len(made.metrics["search"]["trials"]) == 9
 
 
-@pytest.mark.parametrize("algorithm", ["random_forest", "gradient_boosting", "logistic_regression"])
+ALGORITHMS = ("random_forest", "gradient_boosting", "logistic_regression")
+# Each algorithm's pipeline, and the calibrated forest, fitted and exported: without the figures, which take the time.
+GRAPHS = """
+import sys
+from pathlib import Path
+from titanic_site.lib.files import sha256_of
+from training import export, fitting
+from training.examples import Examples
+from training.recipe import Recipe
+learned = Examples.load(Path(sys.argv[1])).learned
+for algorithm in sys.argv[2:]:
+    recipe, parameters = Recipe(algorithm, 1, 0), fitting.estimators.ALGORITHMS[algorithm].defaults
+    for make in (fitting._plain, fitting._calibrated):
+        pipeline = make(recipe, parameters, learned).fit(learned.matrix, learned.labels)
+        print(algorithm, make.__name__, sha256_of(export.to_graph(pipeline)))
+"""
+
+
+def test_the_same_recipe_makes_the_same_graph_in_another_process(tmp_path: Path, examples: Examples) -> None:
+    examples.save(tmp_path / "examples.npz")
+    command = [sys.executable, "-c", GRAPHS, str(tmp_path / "examples.npz"), *ALGORITHMS]
+
+    processes = [
+        subprocess.Popen(command, env={**os.environ, "PYTHONHASHSEED": seed}, stdout=subprocess.PIPE)
+        for seed in "12"
+    ]
+    first, second = (process.communicate()[0] for process in processes)
+
+    assert len(set(first.splitlines())) == 2 * len(ALGORITHMS)
+    assert first == second
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("algorithm", ALGORITHMS)
 def test_the_same_recipe_makes_the_same_bytes_in_another_process(
     examples: Examples, algorithm: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -187,12 +224,13 @@ def dask_cluster(folder: Path) -> Iterator[str]:
         process.stdin.close()
 
 
-def test_a_dask_cluster_finds_what_the_local_cores_find(examples: Examples, tmp_path: Path) -> None:
-    recipe = Recipe("logistic_regression", seed=1, candidates=9)
-    here = apart.fit(recipe, examples, limits=ENOUGH, report=lambda _: None)
+def test_a_dask_cluster_finds_what_the_local_cores_find(
+    examples: Examples, searched: tuple[Made, list[Progress]], tmp_path: Path
+) -> None:
+    here, _ = searched
 
     with dask_cluster(tmp_path) as scheduler:
-        there = apart.fit(recipe, examples, limits=ENOUGH, report=lambda _: None, dask_scheduler=scheduler)
+        there = apart.fit(SEARCH, examples, limits=ENOUGH, report=lambda _: None, dask_scheduler=scheduler)
 
     assert there.graph == here.graph
     assert there.metrics["search"]["trials"] == here.metrics["search"]["trials"]
@@ -205,7 +243,10 @@ def test_a_scheduler_that_does_not_answer_is_named(examples: Examples) -> None:
 
 @pytest.mark.django_db(transaction=True)
 @pytest.mark.usefixtures("real_training")
-def test_a_cancelled_run_ends_at_once_and_leaves_no_version(champion: ModelVersion) -> None:
+def test_a_cancelled_run_ends_at_once_and_leaves_no_version(
+    champion: ModelVersion, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(jobs, "RENEWAL_SECONDS", 0.1)
     run = services.queue_run(batch=champion.feature_batch, candidates=500)
 
     def cancel() -> None:
