@@ -31,7 +31,8 @@ logger = logging.getLogger(__name__)
 _ROOT = Path(__file__).parents[1]
 #: How often (seconds) the limits are looked at, and the caller hears of the training, who may call it off.
 _HEARTBEAT_SECONDS = 0.5
-_LONGEST_WAIT_FOR_SCHEDULER = "10s"
+#: How long a Dask scheduler is waited for, unless the installation says otherwise by Dask's own variable.
+_DASK = {"DASK_DISTRIBUTED__COMM__TIMEOUTS__CONNECT": "10s"}
 _EXPECTED_FAILURE = 3
 _LONGEST_ERROR = 2000
 # One thread for each linear algebra call: the order of a sum, and so its last bits, follow the number of threads.
@@ -76,7 +77,7 @@ def _started(folder: Path, errors: IO[bytes]) -> Iterator["subprocess.Popen[byte
     process = subprocess.Popen(
         [sys.executable, "-m", "training.apart", str(folder)],
         cwd=_ROOT,
-        env={**os.environ, **_ONE_THREAD, "JOBLIB_TEMP_FOLDER": str(folder)},
+        env={**_DASK, **os.environ, **_ONE_THREAD, "JOBLIB_TEMP_FOLDER": str(folder)},
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=errors,
@@ -203,7 +204,7 @@ def _cluster(dask_scheduler: str) -> Iterator[AbstractContextManager[object] | N
     from distributed import Client
 
     try:
-        client = Client(dask_scheduler, timeout=_LONGEST_WAIT_FOR_SCHEDULER)  # type: ignore[no-untyped-call]
+        client = Client(dask_scheduler)  # type: ignore[no-untyped-call]
     except (OSError, ValueError) as error:
         raise _SchedulerAway(f"no Dask scheduler answers at {dask_scheduler} (DASK_SCHEDULER): {error}") from error
     with client:

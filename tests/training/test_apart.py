@@ -108,8 +108,7 @@ def test_the_same_recipe_makes_the_same_graph_in_another_process(tmp_path: Path,
     command = [sys.executable, "-c", GRAPHS, str(tmp_path / "examples.npz"), *ALGORITHMS]
 
     processes = [
-        subprocess.Popen(command, env={**os.environ, "PYTHONHASHSEED": seed}, stdout=subprocess.PIPE)
-        for seed in "12"
+        subprocess.Popen(command, env={**os.environ, "PYTHONHASHSEED": seed}, stdout=subprocess.PIPE) for seed in "12"
     ]
     first, second = (process.communicate()[0] for process in processes)
 
@@ -236,7 +235,9 @@ def test_a_dask_cluster_finds_what_the_local_cores_find(
     assert there.metrics["search"]["trials"] == here.metrics["search"]["trials"]
 
 
-def test_a_scheduler_that_does_not_answer_is_named(examples: Examples) -> None:
+def test_a_scheduler_that_does_not_answer_is_named(examples: Examples, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DASK_DISTRIBUTED__COMM__TIMEOUTS__CONNECT", "500ms")
+
     with pytest.raises(TrainingError, match=r"tcp://127\.0\.0\.1:9"):
         apart.fit(QUICK, examples, limits=ENOUGH, report=lambda _: None, dask_scheduler="tcp://127.0.0.1:9")
 
