@@ -14,4 +14,10 @@ os.environ.setdefault("PGOPTIONS", "-c statement_timeout=50s")
 # young generations and wait for a full collection (decision 0008).
 gc.set_threshold(10_000, 3)
 
+if settings.ENV.artifact_bucket:
+    # Imported only with a bucket: Google's client takes forty megabytes.
+    from titanic_site.lib import bucket
+
+    bucket.hurry()
+
 application = wrap_wsgi_with_proxy_headers(get_wsgi_application(), trusted_hosts=settings.ENV.trusted_proxies)

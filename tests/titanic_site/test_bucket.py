@@ -1,7 +1,10 @@
 """A bucket in place of the disk: the whole life runs from it, and one that is away is said to be."""
 
 import gzip
+import os
 import socket
+import subprocess
+import sys
 import time
 from dataclasses import replace
 from typing import Any
@@ -235,3 +238,14 @@ def test_a_bucket_that_is_not_there_is_named(ship: storage.Bucket) -> None:
         with pytest.raises(Unavailable) as raised:
             ask()
         assert raised.value.message == "There is no bucket gs://nowhere. Make it, or correct ARTIFACT_BUCKET."
+
+
+def test_web_processes_give_up_a_bucket_while_somebody_waits() -> None:
+    code = (
+        "import titanic_site.wsgi; from google.cloud.storage.retry import DEFAULT_RETRY; print(DEFAULT_RETRY.timeout)"
+    )
+    environment = {**os.environ, "ARTIFACT_BUCKET": "ship"}
+
+    told = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
+
+    assert float(told.stdout) == bucket.PATIENCE
