@@ -39,6 +39,12 @@ hypothesis.settings.load_profile("ours")
 SAMPLE = Path(settings.BASE_DIR) / "ingestion" / "sample" / "titanic.csv"
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _static_files_on_request() -> None:
+    """Let WhiteNoise look for a static file when it is asked for one: each test's client makes it read all: 25 ms."""
+    settings.WHITENOISE_AUTOREFRESH = True
+
+
 @pytest.fixture(autouse=True)
 def _clean_memory(monkeypatch: pytest.MonkeyPatch) -> None:
     """No test sees another's keys, tokens, champion or language, or remembers its outages."""
