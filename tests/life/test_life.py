@@ -31,9 +31,6 @@ from tests.people import CAST, ELISABETH, OWEN, table
 from tests.programs import CHROMIUM
 from titanic_site import embedded
 
-# One worker of xdist has them all: what they share is dear.
-pytestmark = pytest.mark.xdist_group("the product")
-
 
 @dataclass(frozen=True)
 class Running:

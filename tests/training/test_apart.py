@@ -25,9 +25,6 @@ from training.examples import Examples
 from training.models import ModelVersion
 from training.recipe import Made, Progress, Recipe
 
-# One worker of xdist has them all: what they share is dear.
-pytestmark = pytest.mark.xdist_group("apart")
-
 ENOUGH = Limits(seconds=250, memory_bytes=4 * 2**30)
 QUICK = Recipe("logistic_regression", seed=1, candidates=0)
 SEARCH = Recipe("logistic_regression", seed=1, candidates=9)
