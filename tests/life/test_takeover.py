@@ -28,6 +28,9 @@ from titanic_site.models import AccessToken
 from training import estimators, export, registry
 from training.models import ModelVersion, Stage, TrainingRun
 
+# The web server has connections of its own.
+pytestmark = pytest.mark.django_db(transaction=True)
+
 CHANGES = 20
 THREADS = 4
 #: So many answers come from both processes.
