@@ -96,6 +96,7 @@ def _command(port: int) -> list[str]:
 
 def environment() -> dict[str, str]:
     """The variables of a process on this test's database."""
+    assert not connection.in_atomic_block, "Processes see what is committed: mark the test django_db(transaction=True)."
     host = quote(connection.settings_dict["HOST"], safe="")
     return {
         **os.environ,

@@ -3,7 +3,6 @@
 import csv
 import gzip
 import io
-import os
 import random
 import signal
 import subprocess
@@ -15,14 +14,13 @@ from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
 
 import pytest
 from django.conf import settings
 from django.core.files.storage import default_storage
 from django.core.files.uploadedfile import SimpleUploadedFile
 from django.core.management import CommandError, call_command
-from django.db import connection, connections
+from django.db import connections
 from django.utils import timezone
 from rest_framework.test import APIClient
 
@@ -32,7 +30,7 @@ from ingestion import table as tables
 from predictions import scorer, scoring, services
 from predictions.models import Prediction, ScoringJob, ScoringPart
 from tests.people import CAST, ELISABETH, OWEN, table
-from titanic_site import embedded
+from tests.web import environment
 from titanic_site.lib import access, jobs
 from titanic_site.lib.errors import TitanicError
 from titanic_site.lib.jobs import State
@@ -436,16 +434,9 @@ def test_the_command_scores_and_explains(champion: ModelVersion, tmp_path: Path)
 
 def _start(path: Path, code: str) -> "subprocess.Popen[bytes]":
     """A process of its own on this test's database."""
-    host = quote(connection.settings_dict["HOST"], safe="")
-    environment = {
-        **os.environ,
-        "DATABASE_URL": f"postgres://titanic@{host}/{connection.settings_dict['NAME']}",
-        "SECRET_KEY": settings.SECRET_KEY,
-        "REDIS_URL": embedded.Layout(settings.HOME).redis_url,
-    }
     with path.open("a") as log:
         return subprocess.Popen(
-            [sys.executable, "manage.py", "shell", "-c", code], cwd=settings.BASE_DIR, env=environment,
+            [sys.executable, "manage.py", "shell", "-c", code], cwd=settings.BASE_DIR, env=environment(),
             stdout=log, stderr=log,
         )  # fmt: skip
 
