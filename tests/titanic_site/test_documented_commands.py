@@ -82,7 +82,9 @@ def test_the_settings_of_readme_are_read() -> None:
 
 
 def test_make_help_lists_every_target() -> None:
-    listed = subprocess.run(["make", "help"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    listed = subprocess.run(
+        ["make", "--no-print-directory", "help"], cwd=ROOT, capture_output=True, text=True, check=True
+    ).stdout
 
     assert [line.split()[1] for line in listed.splitlines()] == TARGETS
     assert set(MAKE) <= set(TARGETS)
