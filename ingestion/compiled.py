@@ -38,7 +38,7 @@ class Reader:
         """
         try:
             found = msgspec.convert(raws, self._type)
-        except (msgspec.ValidationError, OverflowError):
+        except (msgspec.ValidationError, OverflowError, UnicodeError):
             return None
         return self._rows(found)
 
