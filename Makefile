@@ -34,7 +34,7 @@ shell: install ## a Python shell with the models
 	@exec $(PY) manage.py shell
 
 test: install-test ## tests, a worker for each core; ARGS="-k word" for some, ARGS="-n 0" in one process
-	@exec $(PY) -m pytest -n logical --maxprocesses 4 --dist loadfile -m "not long" $(ARGS)
+	@exec $(PY) -m pytest -n logical --maxprocesses 4 --dist loadfile --no-loadscope-reorder -m "not long" $(ARGS)
 
 test-long: install-test ## what takes volume or patience, which `make test` leaves out
 	@exec $(PY) -m pytest -m long --timeout 3600 $(ARGS)

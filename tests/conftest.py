@@ -39,6 +39,12 @@ hypothesis.settings.load_profile("ours")
 SAMPLE = Path(settings.BASE_DIR) / "ingestion" / "sample" / "titanic.csv"
 
 
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with the tests of whole products: they wait the longest, and short ones fill the cores beside them."""
+    items.sort(key=lambda item: not item.nodeid.startswith("tests/life/"))
+
+
 @pytest.fixture(scope="session", autouse=True)
 def _static_files_on_request() -> None:
     """Let WhiteNoise look for a static file when it is asked for one: each test's client makes it read all: 25 ms."""

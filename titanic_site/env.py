@@ -59,6 +59,7 @@ class Environment:
     email: dict[str, Any]
     admin_password: str
     log_format: Literal["text", "json"]
+    job_lease_seconds: int
 
 
 def read() -> Environment:
@@ -109,6 +110,7 @@ def _environment(env: Env) -> Environment:
         email=_email(_text(env, "EMAIL_URL", "console:")),
         admin_password=_text(env, "ADMIN_PASSWORD"),
         log_format=_one_of(env, "LOG_FORMAT", ("text", "json")),  # type: ignore[arg-type]
+        job_lease_seconds=_number(env, "JOB_LEASE_SECONDS", default=60, least=5, most=3600),
     )
 
 
@@ -124,10 +126,10 @@ def _words(env: Env, name: str) -> list[str]:
     return [word.strip() for word in _text(env, name).split(",") if word.strip()]
 
 
-def _number(env: Env, name: str, *, default: int, most: int) -> int:
+def _number(env: Env, name: str, *, default: int, least: int = 1, most: int) -> int:
     if not _text(env, name):
         return default
-    return int(env.int(name, validate=validate.Range(1, most)))
+    return int(env.int(name, validate=validate.Range(least, most)))
 
 
 def _one_of(env: Env, name: str, options: tuple[str, ...]) -> str:

@@ -1,6 +1,7 @@
 """Django's settings; everything that differs between installations comes from `env.read()`."""
 
 import os
+from datetime import timedelta
 
 from django_guid.integrations import CeleryIntegration
 
@@ -146,6 +147,7 @@ CONTENT_SECURITY_POLICY = (
 vars().update(ENV.email)
 
 CELERY_BROKER_URL = ENV.broker_url
+JOB_LEASE = timedelta(seconds=ENV.job_lease_seconds)
 CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
 # State lives on the job rows.
 CELERY_TASK_IGNORE_RESULT = True

@@ -67,6 +67,7 @@ def running() -> Iterator[Running]:
         "PORT": str(port),
         "DRIFT_BACKEND": "alibi",
         "ALLOWED_HOSTS": "",
+        "JOB_LEASE_SECONDS": "10",
     }
     log = home / "up.log"
     with log.open("w") as out:

@@ -335,9 +335,15 @@ class Product:
         return any(str(self.home) in word for word in words)
 
 
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """One home for all that come up: the first trains its champion."""
+    return tmp_path_factory.mktemp("home")
+
+
 @pytest.fixture
-def product(tmp_path: Path) -> Iterator[Product]:
-    product = Product(tmp_path)
+def product(home: Path) -> Iterator[Product]:
+    product = Product(home)
     yield product
     product.process.kill()
     product.process.wait()

@@ -126,7 +126,7 @@ def test_it_starts_with_every_setting_made(tmp_path: Path) -> None:
         "ADMIN_PASSWORD": "secret", "GOOGLE_APPLICATION_CREDENTIALS": "/key.json",
         "STORAGE_EMULATOR_HOST": "http://127.0.0.1:4443", "DATABASE_URL": "postgres://titanic:secret@postgres/titanic",
         "REDIS_URL": "redis://redis:6379/0", "EMAIL_URL": "submission://user:password@example.org:587",
-        "LOG_FORMAT": "json", "DEBUG": "true", "POSTGRES_PASSWORD": "secret",
+        "LOG_FORMAT": "json", "JOB_LEASE_SECONDS": "90", "DEBUG": "true", "POSTGRES_PASSWORD": "secret",
         "TRUSTED_PROXIES": "10.0.0.7, 172.16.0.0/12,::1", "TLS_CERTIFICATE": "/certificate.pem", "TLS_KEY": "/key.pem",
     }  # fmt: skip
     assert _names_in_the_example() <= environment.keys()
@@ -145,7 +145,7 @@ def test_it_starts_with_every_setting_made(tmp_path: Path) -> None:
         ("LOG_FORMAT", "xml"), ("THROTTLE_PREDICT", "fast"), ("DATABASE_URL", "postgres://x"), ("REDIS_URL", "redis://x"),
         ("CSRF_TRUSTED_ORIGINS", "example.org"), ("ARTIFACT_BUCKET", "gs://ship"), ("EMAIL_URL", "nonsense://"),
         ("ALERT_WEBHOOK_URL", "example.org/hook"), ("ALERT_WEBHOOK_URL", "http://[::1"),
-        ("TRUSTED_PROXIES", "proxy"), ("TRUSTED_PROXIES", "10.0.0.7/8"),
+        ("JOB_LEASE_SECONDS", "0"), ("TRUSTED_PROXIES", "proxy"), ("TRUSTED_PROXIES", "10.0.0.7/8"),
     ],
 )  # fmt: skip
 def test_a_wrong_setting_stops_the_start_with_one_sentence(name: str, value: str, tmp_path: Path) -> None:

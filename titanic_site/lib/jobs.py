@@ -13,6 +13,7 @@ from typing import Any, ClassVar, Self, TypeVar
 
 from celery import current_app, current_task
 from django.apps import apps
+from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
 from django.db import DatabaseError, InterfaceError, connection, models, transaction
 from django.db.models.functions import Coalesce, Now
@@ -27,7 +28,6 @@ from titanic_site.lib.redis import RedisAway
 
 logger = logging.getLogger(__name__)
 
-LEASE = timedelta(seconds=60)
 RENEWAL_SECONDS = 1.0
 _LEAST_TO_FORETELL = 0.02
 #: A queued job is published again when nobody took it for this long; a second message is harmless.
@@ -236,7 +236,7 @@ class Job(models.Model):
         # What goes on where a worker died began when that one did.
         started_at = Coalesce("started_at", Now()) if self.is_resumable else Now()
         claimed = self._rows().filter(state=State.QUEUED).update(
-            state=State.RUNNING, worker=worker, started_at=started_at, lease_expires_at=Now() + LEASE
+            state=State.RUNNING, worker=worker, started_at=started_at, lease_expires_at=Now() + settings.JOB_LEASE
         )  # fmt: skip
         if not claimed:
             raise NotClaimed(self.task_id)
@@ -295,7 +295,9 @@ class _Lease:
         connection.close()
 
     def _renew(self) -> None:
-        kept = self._job._mine().update(lease_expires_at=Now() + LEASE, progress=self.done, handled_count=self.count)
+        kept = self._job._mine().update(
+            lease_expires_at=Now() + settings.JOB_LEASE, progress=self.done, handled_count=self.count
+        )
         self.is_lost = not kept
         # A worker that holds leases answers for its queues: the canary cannot, while long runs fill it.
         for queue in self._queues:
