@@ -53,7 +53,7 @@ format: install-test ## mend what can be mended by itself
 	$(VENV)/bin/djlint templates --quiet --reformat
 
 messages: install ## bring the translations in locale/ in step with the code
-	$(PY) -m titanic_site.lib.messages
+	$(PY) -m core.translations
 
 bench: install-test ## measure what is promised, in some 20 minutes, also into benchmarks/results.json; ARGS=serving for a part
 	@exec $(PY) -m benchmarks $(ARGS)

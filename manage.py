@@ -22,7 +22,7 @@ def main() -> None:
         warnings.filterwarnings("ignore", message="Got an error checking a consistent migration history")
         _execute()
         return
-    from titanic_site import embedded
+    from titanic_site.runtime import embedded
     from titanic_site.settings import ENV
 
     if not ENV.is_embedded:

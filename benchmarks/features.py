@@ -31,9 +31,9 @@ def measure(*, is_quick: bool) -> list[Figure]:
 
 
 def _store(row_count: int, *, calls: int, rounds: int) -> list[Figure]:
+    from core import redis
     from features import store
     from features.definition import FEATURES
-    from titanic_site.lib import redis
 
     client = redis.client()
     ids = [str(number) for number in range(1, row_count + 1)]

@@ -34,14 +34,14 @@ def make(path: Path, *, row_count: int) -> Path:
 
 def columns(path: Path = SAMPLE) -> list[Any]:
     """A file's passengers through the contract, chunk by chunk."""
-    from ingestion import sieve
+    from ingestion import table_validation
     from ingestion.passenger import FIELD_NAMES, FIELDS, RULES
     from ingestion.table import read
 
     required = [field.name for field in FIELDS if field.is_required]
     with path.open("rb") as file:
         chunks = read(file, known=FIELD_NAMES, required=required)
-        return [sieve.check_columns(FIELDS, chunk.cells, rules=RULES).columns for chunk in chunks]
+        return [table_validation.check_columns(FIELDS, chunk.cells, rules=RULES).columns for chunk in chunks]
 
 
 def examples() -> Any:
@@ -49,7 +49,7 @@ def examples() -> Any:
     from features.definition import derive
     from ingestion.passenger import BASELINE, GROUP, LABEL
     from ingestion.split import Holdout, buckets_of
-    from training.examples import Examples
+    from training.training_data import Examples
 
     header, *rows = _sample()
     names = [name.lower() for name in header]

@@ -21,7 +21,7 @@ import psutil
 from django.core.management import call_command
 from django.db import connections
 
-from titanic_site import embedded
+from titanic_site.runtime import embedded
 
 ROOT = Path(__file__).parents[1]
 SAMPLE = ROOT / "ingestion/sample/titanic.csv"

@@ -13,7 +13,7 @@ def measure(*, is_quick: bool) -> list[Figure]:
     """Wall time of our search as a ratio to the plain one."""
     from benchmarks.passengers import examples
     from training import search
-    from training.recipe import CANDIDATES
+    from training.training_spec import CANDIDATES
 
     train, candidates = examples().learned, 1 if is_quick else CANDIDATES
 

@@ -2,8 +2,8 @@
 
 from django.contrib import admin
 
+from core.admin import JobAdmin
 from features.models import FeatureBatch
-from titanic_site.lib.admin import JobAdmin
 
 
 @admin.register(FeatureBatch)

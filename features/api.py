@@ -10,12 +10,12 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
+from core.api import accepted, checked
 from features import services
 from features.models import FeatureBatch
 from features.serializers import FeatureBatchRequest, FeatureBatchSerializer, FeatureVector
 from features.store import MissingPassenger
 from ingestion.models import Dataset
-from titanic_site.lib.api import accepted, checked
 
 
 class FeatureBatchList(generics.ListAPIView[FeatureBatch]):

@@ -9,8 +9,8 @@ from django.urls import reverse
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
+from core.jobs import OPEN, Job, JobQuerySet
 from ingestion.models import Dataset, Passenger, PassengerQuerySet
-from titanic_site.lib.jobs import OPEN, Job, JobQuerySet
 
 
 class FeatureBatchQuerySet(JobQuerySet["FeatureBatch"]):

@@ -2,9 +2,9 @@
 
 from rest_framework import serializers
 
+from core.serializers import JOB_FIELDS
 from features.definition import FEATURES
 from features.models import FeatureBatch
-from titanic_site.lib.serializers import JOB_FIELDS
 
 
 class FeatureBatchSerializer(serializers.ModelSerializer[FeatureBatch]):

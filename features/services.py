@@ -11,14 +11,14 @@ from django.db import connection, transaction
 from django.utils.translation import gettext as _
 from numpy.typing import NDArray
 
+from core.errors import Conflict, TitanicError
+from core.jobs import State
 from features import store
 from features.definition import FEATURES, VERSION, Matrix, derive
 from features.models import FeatureBatch
-from ingestion.columns import CHUNK_ROWS, chunks
 from ingestion.models import Dataset
 from ingestion.passenger import KEY, LABEL
-from titanic_site.lib.errors import Conflict, TitanicError
-from titanic_site.lib.jobs import State
+from ingestion.passenger_arrays import CHUNK_ROWS, chunks
 
 if TYPE_CHECKING:
     from features.profile import Labels

@@ -15,9 +15,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from core import redis
 from features.definition import FEATURES, VERSION, Matrix
 from features.packing import ROW_BYTES, SEGMENT_ROWS, Segment, Shape, join_ids
-from titanic_site.lib import redis
 
 #: How long a reader in the middle of a batch that expires may go on, and how long an unfinished one lies about.
 GRACE_SECONDS = 600

@@ -1,8 +1,8 @@
 """Celery's doors into the features."""
 
+from core.tasks import job_task
 from features import services
 from features.models import FeatureBatch
-from titanic_site.lib.tasks import job_task
 
 
 @job_task(queue="default")

@@ -7,15 +7,15 @@ from django.shortcuts import get_object_or_404, render
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_POST, require_safe
 
+from core.errors import Conflict
+from core.pages import page
+from core.views import started
 from features import services
+from features.category_labels import in_words
 from features.definition import FEATURES, VERSION
 from features.models import FeatureBatch
-from features.words import in_words
 from ingestion.models import Dataset
 from ingestion.passenger import LABEL, LABELS
-from titanic_site.lib.errors import Conflict
-from titanic_site.lib.pages import page
-from titanic_site.lib.views import started
 
 
 @require_safe

@@ -9,12 +9,12 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 from unfold.admin import ModelAdmin
 
+from core.admin import JobAdmin, ReadOnlyAdmin
+from core.errors import TitanicError
+from core.jobs import enqueue
 from ingestion import retention, services, sources
 from ingestion.forms import OperatorSourceForm
 from ingestion.models import TERMS, Dataset, Passenger, RefusedRow, RowProblem, Source
-from titanic_site.lib.admin import JobAdmin, ReadOnlyAdmin
-from titanic_site.lib.errors import TitanicError
-from titanic_site.lib.jobs import enqueue
 
 
 @admin.register(Source)

@@ -9,13 +9,13 @@ from rest_framework.parsers import MultiPartParser
 from rest_framework.request import Request
 from rest_framework.response import Response
 
+from core.api import accepted, checked
+from core.pagination import InOrder
+from core.parsers import JSONParser
+from core.uploads import UploadSerializer
 from ingestion import services
 from ingestion.models import Dataset, RowProblem
 from ingestion.serializers import AddressSerializer, DatasetSerializer, RowProblemSerializer
-from titanic_site.lib.api import accepted, checked
-from titanic_site.lib.pagination import InOrder
-from titanic_site.lib.parsers import JSONParser
-from titanic_site.lib.uploads import UploadSerializer
 
 
 class DatasetList(generics.ListAPIView[Dataset]):

@@ -1,7 +1,7 @@
 """The data contract: what a value, a row and a table must be before anything else sees them.
 
-One definition for every door. `parse` judges one value, `check_row` one passenger; `ingestion.sieve` judges a table so
-that each row gets exactly what `check_row` gives it.
+One definition for every channel. `parse` judges one value, `check_row` one passenger; `ingestion.table_validation`
+judges a table so that each row gets exactly what `check_row` gives it.
 """
 
 import dataclasses

@@ -6,14 +6,14 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from ingestion import contract, partitions, problems, sieve
-from ingestion.keys import SeenKeys
+from core.postgres_copy import Copier
+from ingestion import contract, partitions, table_validation, validation_report
+from ingestion.duplicate_ids import SeenKeys
 from ingestion.models import Dataset
 from ingestion.passenger import FIELD_NAMES, GROUP, KEY, LABEL, RULES
 from ingestion.profile import Profile
 from ingestion.split import Holdout, buckets_of
 from ingestion.table import Chunk
-from titanic_site.lib.copying import Copier
 
 _LINE = "line_number"
 _LINE_BITS = 32
@@ -63,13 +63,18 @@ class Loader:
         cells = chunk.cells
         if KEY not in cells.columns:
             cells = cells.with_columns(pl.Series(KEY, chunk.lines - 1).cast(pl.String))
-        checked = sieve.check_columns(self.fields, cells, rules=RULES, refuses_warnings=self.dataset.refuses_warnings)
+        checked = table_validation.check_columns(
+            self.fields, cells, rules=RULES, refuses_warnings=self.dataset.refuses_warnings
+        )
         is_new = self._seen.is_new(checked.frame[KEY])
         twice = checked.frame.filter(~is_new)
         good = checked.frame.filter(is_new)
         self._copy(chunk, good)
-        duplicates = [sieve.Problem(row, key, _DUPLICATE) for row, key in twice.select(sieve.ROW, KEY).iter_rows()]
-        kept = problems.keep(self.dataset, chunk, [*checked.problems, *duplicates], copier=self._copier)
+        duplicates = [
+            table_validation.Problem(row, key, _DUPLICATE)
+            for row, key in twice.select(table_validation.ROW, KEY).iter_rows()
+        ]
+        kept = validation_report.keep(self.dataset, chunk, [*checked.problems, *duplicates], copier=self._copier)
         self.problem_count += kept.refused_count
         self.warning_count += kept.warned_count
 
@@ -84,7 +89,7 @@ class Loader:
         partitions.drop(self.dataset)
 
     def _copy(self, chunk: Chunk, rows: pl.DataFrame) -> None:
-        places = rows[sieve.ROW].to_numpy()
+        places = rows[table_validation.ROW].to_numpy()
         is_holdout = np.zeros(len(places), dtype=bool) if self._held is None else self._held[self._place + places]
         self._place += len(chunk.lines)
         self.row_count += rows.height

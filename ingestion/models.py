@@ -11,11 +11,11 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 from django_celery_beat.models import PeriodicTask
 
+from core.file_names import OwnName
+from core.jobs import OPEN, Job, JobQuerySet, State
 from ingestion import transports
 from ingestion.contract import Field
 from ingestion.passenger import FIELD_NAMES, FIELDS, KEY, KEY_FIELD, LABEL, LABEL_FIELD, WORKED_OUT, PassengerFields
-from titanic_site.lib.file_names import OwnName
-from titanic_site.lib.jobs import OPEN, Job, JobQuerySet, State
 
 #: The stages, in the registry's words, of models that stand on their dataset.
 LIVING_STAGES = ("champion", "challenger", "candidate")

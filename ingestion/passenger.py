@@ -11,7 +11,7 @@ from django.db import models
 from django.utils.translation import gettext_lazy as _
 from django.utils.translation import gettext_noop
 
-from ingestion import compiled, contract
+from ingestion import contract, json_validation
 from ingestion.names import HONORIFIC, honorific, sex_of, title_of
 
 KEY = "passenger_id"
@@ -175,7 +175,7 @@ RULES = (
 FIELDS = contract.fields_of(PassengerFields)
 FIELD_NAMES = tuple(field.name for field in FIELDS)
 #: Reads many passengers at once, where the contract objects to none of them.
-READER = compiled.Reader(FIELDS, rules=RULES)
+READER = json_validation.Reader(FIELDS, rules=RULES)
 #: Somebody to try the doors with.
 EXAMPLE = {
     "pclass": 1, "sex": "female", "age": 29, "sibsp": 0, "parch": 0, "fare": 211.3375, "embarked": "S",
@@ -199,7 +199,7 @@ def to_columns(passengers: Sequence[Mapping[str, Any]]) -> contract.Columns:
     return contract.to_columns(FIELDS, {name: [row[name] for row in passengers] for name in FIELD_NAMES})
 
 
-def columns_of(rows: Sequence[compiled.Row]) -> contract.Columns:
+def columns_of(rows: Sequence[json_validation.Row]) -> contract.Columns:
     """The same of passengers whose values come in the order of the fields."""
     return contract.to_columns(FIELDS, dict(zip(FIELD_NAMES, zip(*rows, strict=True), strict=True)))
 

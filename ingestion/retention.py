@@ -4,9 +4,9 @@ from django.db import transaction
 from django.utils import timezone
 from django.utils.translation import gettext as _
 
+from core.errors import Conflict
 from ingestion import partitions
 from ingestion.models import Dataset, Source
-from titanic_site.lib.errors import Conflict
 
 
 def archive(dataset: Dataset) -> None:

@@ -2,8 +2,8 @@
 
 from rest_framework import serializers
 
+from core.serializers import JOB_FIELDS
 from ingestion.models import Dataset, RowProblem
-from titanic_site.lib.serializers import JOB_FIELDS
 
 
 class DatasetSerializer(serializers.ModelSerializer[Dataset]):

@@ -17,16 +17,16 @@ from django.db.models.functions import Now
 from django.utils.translation import gettext as _
 from numpy.typing import NDArray
 
+from core.errors import Conflict, TitanicError, as_refusal, file_too_large
+from core.file_names import label
+from core.jobs import OPEN
+from core.postgres_copy import Copier
+from core.prefetch import ahead
 from ingestion import split, transports
 from ingestion.models import ONCE, TERMS, Dataset, Source, Terms
 from ingestion.passenger import GROUP, LABEL
 from ingestion.table import Chunk, TableError, read
 from ingestion.transports import Found
-from titanic_site.lib.ahead import ahead
-from titanic_site.lib.copying import Copier
-from titanic_site.lib.errors import Conflict, TitanicError, as_refusal, file_too_large
-from titanic_site.lib.file_names import label
-from titanic_site.lib.jobs import OPEN
 
 if TYPE_CHECKING:
     from ingestion.loading import Loader

@@ -9,8 +9,8 @@ from django.utils.translation import gettext as _
 from django.utils.translation import override
 from django_celery_beat.models import IntervalSchedule, PeriodicTask
 
+from core.errors import Conflict
 from ingestion.models import Source
-from titanic_site.lib.errors import Conflict
 
 DEFAULT = "default"
 DEFAULT_EVERY = timedelta(hours=1)

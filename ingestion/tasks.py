@@ -1,8 +1,8 @@
 """Celery's doors into ingestion."""
 
+from core.tasks import job_task
 from ingestion import retention, services
 from ingestion.models import Dataset
-from titanic_site.lib.tasks import job_task
 
 
 @job_task(queue="default")

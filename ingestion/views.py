@@ -10,15 +10,15 @@ from django.utils.http import content_disposition_header
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
-from ingestion import mending, retention, services, sources
+from core.csv_injection import safe
+from core.errors import Invalid
+from core.pages import page
+from core.views import started
+from ingestion import corrections, retention, services, sources
 from ingestion.forms import AddressForm, MendedForm, RowForm, SourceForm, UploadForm
 from ingestion.models import Dataset, RefusedRow, RowProblem, Source
 from ingestion.passenger import LABELS
 from ingestion.transports import local
-from titanic_site.lib.errors import Invalid
-from titanic_site.lib.pages import page
-from titanic_site.lib.spreadsheets import safe
-from titanic_site.lib.views import started
 
 _PROBLEMS_A_PAGE = 100
 _REASONS_SHOWN = 5
@@ -103,7 +103,7 @@ def refused_csv(request: HttpRequest, pk: int) -> HttpResponse:
     found = get_object_or_404(Dataset, pk=pk)
     response = _csv(f"dataset-{found.pk}-refused.csv")
     writer = csv.writer(response)
-    for row in mending.refused_rows(found):
+    for row in corrections.refused_rows(found):
         writer.writerow(safe(row))
     return response
 
@@ -115,7 +115,7 @@ def mend(request: HttpRequest, pk: int) -> HttpResponse:
     form = MendedForm(request.POST, request.FILES)
     if not form.is_valid():
         return _detail(request, found, form, status=400)
-    result = mending.admit_file(found, form.cleaned_data["file"])
+    result = corrections.admit_file(found, form.cleaned_data["file"])
     if result.admitted_count:
         messages.success(request, _("%(count)s rows admitted.") % {"count": result.admitted_count})
     if result.refused:
@@ -129,10 +129,10 @@ def mend(request: HttpRequest, pk: int) -> HttpResponse:
 def refused_row(request: HttpRequest, pk: int, line: int) -> HttpResponse:
     """One refused row: what is wrong with it, and a form to mend it."""
     row = get_object_or_404(RefusedRow.objects.select_related("dataset"), dataset=pk, line_number=line)
-    form = RowForm(request.POST or None, dataset=row.dataset, initial=mending.cells_of(row))
+    form = RowForm(request.POST or None, dataset=row.dataset, initial=corrections.cells_of(row))
     if request.method == "POST" and form.is_valid():
         try:
-            mending.admit(row, form.cleaned_data)
+            corrections.admit(row, form.cleaned_data)
         except Invalid as invalid:
             for name, said in invalid.errors.items():
                 for _code, text in said:

@@ -2,8 +2,8 @@
 
 from django.contrib import admin
 
+from core.admin import JobAdmin, ReadOnlyAdmin
 from monitoring.models import Alert, DriftCheck, FeatureDrift
-from titanic_site.lib.admin import JobAdmin, ReadOnlyAdmin
 
 
 @admin.register(DriftCheck)

@@ -10,12 +10,12 @@ from django.conf import settings
 from django.utils import timezone
 from django.utils.translation import gettext as _
 
-from monitoring import health, parity
+from core import redis
+from core.redis import RedisAway
+from monitoring import consistency, health
 from monitoring.models import Alert
-from predictions import refusals
+from predictions import load_failures
 from predictions.models import DeadLetter
-from titanic_site.lib import redis
-from titanic_site.lib.redis import RedisAway
 from training.models import ModelVersion, Stage
 
 logger = logging.getLogger(__name__)
@@ -88,7 +88,7 @@ def _refused() -> Iterator[Reason]:
     wanted = set(
         ModelVersion.objects.filter(stage__in=(Stage.CHAMPION, Stage.CHALLENGER)).values_list("version", flat=True)
     )
-    for refused in refusals.every():
+    for refused in load_failures.every():
         if refused.version in wanted:
             subject = _("Model %(version)s") % {"version": refused.version}
             yield Reason(subject, _("Its file must not serve: %(reason)s.") % {"reason": refused.reason})
@@ -119,7 +119,7 @@ def _seconds_of_trouble(name: str, *, is_well: bool) -> float:
 
 def _disparate() -> Iterator[Reason]:
     """Doors that answer otherwise than the model does."""
-    found = parity.last()
+    found = consistency.last()
     if found is None:
         return
     is_fresh = timezone.now() - found.at <= _STALE

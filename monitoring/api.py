@@ -8,10 +8,10 @@ from rest_framework import generics
 from rest_framework.request import Request
 from rest_framework.response import Response
 
+from core.api import accepted
 from monitoring import services
 from monitoring.models import Alert, DriftCheck
 from monitoring.serializers import AlertSerializer, DriftCheckSerializer
-from titanic_site.lib.api import accepted
 
 
 class DriftCheckList(generics.ListAPIView[DriftCheck]):

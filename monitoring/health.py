@@ -8,10 +8,10 @@ from django.db import DatabaseError, InterfaceError, connection
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.views.decorators.http import require_safe
 
+from core import heartbeat, redis
+from core.errors import Unavailable
+from core.redis import RedisAway
 from predictions import log, scorer
-from titanic_site.lib import canary, redis
-from titanic_site.lib.errors import Unavailable
-from titanic_site.lib.redis import RedisAway
 
 #: The log is drained every second: what has waited for this long (seconds) waits for something that does not come.
 LONGEST_WAIT = 60
@@ -44,7 +44,7 @@ def _champion() -> str:
 
 def _workers() -> str:
     try:
-        silent = canary.silent_queues()
+        silent = heartbeat.silent_queues()
     except RedisAway as error:
         return f"Redis does not answer: {_first_line(error)}"
     return f"No worker answers for: {', '.join(silent)}" if silent else "ok"

@@ -15,14 +15,14 @@ from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_l
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.multiprocess import MultiProcessCollector
 
+from core import heartbeat, redis
+from core.jobs import kinds
+from core.redis import RedisAway
 from ingestion.models import Dataset
-from monitoring import parity, performance
+from monitoring import consistency, performance
 from monitoring.alerts import WATCHES
 from monitoring.models import Alert, DriftCheck
 from predictions import log
-from titanic_site.lib import canary, redis
-from titanic_site.lib.jobs import kinds
-from titanic_site.lib.redis import RedisAway
 from training.models import ModelVersion
 
 _AWAY = (DatabaseError, InterfaceError, *RedisAway)
@@ -108,13 +108,13 @@ def _queues() -> Iterator[Metric]:
         depths = pipeline.execute()
     depth = {(queue,): float(found) for queue, found in zip(settings.QUEUES, depths, strict=True)}
     yield _gauge("queue_depth", "Messages that wait for a worker", ["queue"], depth)
-    ages = {(queue,): age for queue, age in canary.ages().items() if age is not None}
+    ages = {(queue,): age for queue, age in heartbeat.ages().items() if age is not None}
     yield _gauge("canary_age_seconds", "Since a worker of the queue last answered", ["queue"], ages)
     yield _gauge("prediction_log_backlog", "Predictions not yet in PostgreSQL", [], {(): float(log.backlog())})
 
 
 def _parity() -> Iterator[Metric]:
-    found = parity.last()
+    found = consistency.last()
     if found is not None:
         age = (timezone.now() - found.at).total_seconds()
         yield _gauge("parity_age_seconds", "Since the last self-test", [], {(): age})

@@ -9,7 +9,7 @@ from django.utils import timezone
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
-from titanic_site.lib.jobs import Job, JobQuerySet
+from core.jobs import Job, JobQuerySet
 from training.models import ModelVersion
 
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from django.db import connection
 
-from predictions.agreement import FEWEST_OUTCOMES, Quality, quality
+from predictions.model_comparison import FEWEST_OUTCOMES, Quality, quality
 from predictions.models import Outcome, Prediction
 from training.models import ModelVersion
 

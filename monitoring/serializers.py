@@ -2,8 +2,8 @@
 
 from rest_framework import serializers
 
+from core.serializers import JOB_FIELDS
 from monitoring.models import Alert, DriftCheck, FeatureDrift
-from titanic_site.lib.serializers import JOB_FIELDS
 
 
 class FeatureDriftSerializer(serializers.ModelSerializer[FeatureDrift]):

@@ -10,12 +10,12 @@ from django.db import transaction
 from django.utils.translation import gettext as _
 
 import features.services
+from core.errors import Conflict
 from features.definition import Matrix, derive
 from ingestion.passenger import FIELD_NAMES, to_columns
 from monitoring.counters import DRIFTS
 from monitoring.models import DriftCheck, FeatureDrift
 from predictions.models import Prediction
-from titanic_site.lib.errors import Conflict
 from training.models import ModelVersion
 
 if TYPE_CHECKING:

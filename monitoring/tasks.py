@@ -1,8 +1,8 @@
 """Celery's doors into monitoring."""
 
-from monitoring import alerts, parity, services, webhook
+from core.tasks import job_task
+from monitoring import alerts, consistency, services, webhook
 from monitoring.models import Alert, DriftCheck
-from titanic_site.lib.tasks import job_task
 
 # Seconds until the next look sends the message anew.
 _NEXT_LOOK = 10
@@ -23,7 +23,7 @@ def scheduled_check() -> None:
 @job_task(queue="default")
 def ask_every_door() -> None:
     """The self-test."""
-    parity.run()
+    consistency.run()
 
 
 @job_task(queue="fast")

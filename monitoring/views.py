@@ -5,11 +5,11 @@ from django.shortcuts import get_object_or_404, render
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_POST, require_safe
 
-from monitoring import health, parity, performance, services
+from core.pages import page
+from core.redis import RedisAway
+from core.views import started
+from monitoring import consistency, health, performance, services
 from monitoring.models import Alert, DriftCheck
-from titanic_site.lib.pages import page
-from titanic_site.lib.redis import RedisAway
-from titanic_site.lib.views import started
 
 _ALERTS_SHOWN = 50
 
@@ -19,7 +19,7 @@ def overview(request: HttpRequest) -> HttpResponse:
     """Is everything answering, and has anything drifted?"""
     latest = DriftCheck.objects.select_related("version").first()
     try:
-        self_test = parity.last()
+        self_test = consistency.last()
     except RedisAway:
         self_test = None
     context = {

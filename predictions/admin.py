@@ -9,9 +9,9 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
 from unfold.admin import ModelAdmin
 
+from core.admin import JobAdmin, ReadOnlyAdmin
 from predictions import log
 from predictions.models import DeadLetter, Outcome, Prediction, ScoringJob, ScoringPart, ShadowScore
-from titanic_site.lib.admin import JobAdmin, ReadOnlyAdmin
 
 
 @admin.register(Prediction)

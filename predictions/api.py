@@ -16,6 +16,11 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
+from core import moments
+from core.api import accepted, checked
+from core.errors import Conflict, Invalid
+from core.negotiation import FileNegotiation
+from core.tokens import Scope
 from ingestion.openapi import batch_schema, passenger_schema
 from predictions import explanation, idempotency, log, outcomes, services, shadow
 from predictions.downloads import results_response
@@ -30,11 +35,6 @@ from predictions.serializers import (
     ScoringJobSerializer,
     ScoringUploadSerializer,
 )
-from titanic_site.lib import moments
-from titanic_site.lib.access import Scope
-from titanic_site.lib.api import accepted, checked
-from titanic_site.lib.errors import Conflict, Invalid
-from titanic_site.lib.negotiation import FileNegotiation
 from training.models import ModelVersion
 
 

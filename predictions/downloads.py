@@ -4,9 +4,9 @@ from django.http import Http404, StreamingHttpResponse
 from django.utils.http import content_disposition_header
 from django.utils.translation import gettext as _
 
+from core.errors import Conflict
+from core.jobs import State
 from predictions.models import ScoringJob
-from titanic_site.lib.errors import Conflict
-from titanic_site.lib.jobs import State
 
 
 def results_response(job: ScoringJob) -> StreamingHttpResponse:

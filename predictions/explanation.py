@@ -13,16 +13,16 @@ import numpy as np
 from django.utils.translation import gettext as _
 from redis.exceptions import RedisError
 
+from core import redis
+from core.errors import Conflict
+from core.redis import RedisAway
 from features.definition import INPUTS, derive
 from ingestion import passenger
-from ingestion.compiled import Row
 from ingestion.contract import Columns, Value, broken
+from ingestion.json_validation import Row
 from ingestion.passenger import FIELD_NAMES, FIELDS, FIXED, RULES
 from predictions import shapley
 from predictions.models import Prediction
-from titanic_site.lib import redis
-from titanic_site.lib.errors import Conflict
-from titanic_site.lib.redis import RedisAway
 from training import registry
 from training.artifact import Artifact, ArtifactError
 from training.models import ModelVersion

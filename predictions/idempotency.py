@@ -11,8 +11,8 @@ from typing import Any
 import msgspec
 from django.utils.translation import gettext as _
 
-from titanic_site.lib import redis
-from titanic_site.lib.errors import Conflict, Invalid
+from core import redis
+from core.errors import Conflict, Invalid
 
 HEADER = "Idempotency-Key"
 LIFETIME_SECONDS = 24 * 60 * 60

@@ -17,13 +17,13 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import ResponseError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
+from core import redis
+from core.errors import Unavailable
+from core.postgres_copy import copy_lines
+from core.redis import RedisAway
 from ingestion.contract import Value
 from ingestion.passenger import FIELD_NAMES
 from predictions.models import DeadLetter, Prediction
-from titanic_site.lib import redis
-from titanic_site.lib.copying import copy_lines
-from titanic_site.lib.errors import Unavailable
-from titanic_site.lib.redis import RedisAway
 
 logger = logging.getLogger(__name__)
 

@@ -13,10 +13,10 @@ from django.utils import timezone
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
+from core.errors import Conflict
+from core.file_names import OwnName
+from core.jobs import Job, JobQuerySet, State
 from ingestion.passenger import PassengerFields, describe
-from titanic_site.lib.errors import Conflict
-from titanic_site.lib.file_names import OwnName
-from titanic_site.lib.jobs import Job, JobQuerySet, State
 
 
 def new_id() -> UUID:

@@ -14,12 +14,12 @@ from django.http import Http404
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_noop
 
+from core.errors import Conflict, TitanicError, TooLarge
+from core.postgres_copy import copy_rows
+from core.redis import RedisAway
 from ingestion.table import RAGGED, TableError, read
 from predictions import log
 from predictions.models import Outcome, Prediction
-from titanic_site.lib.copying import copy_rows
-from titanic_site.lib.errors import Conflict, TitanicError, TooLarge
-from titanic_site.lib.redis import RedisAway
 
 #: The columns of a file of outcomes.
 ID, SURVIVED = "id", "survived"

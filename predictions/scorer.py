@@ -15,11 +15,11 @@ from django.db import DatabaseError, InterfaceError
 from django.utils.translation import gettext as _
 from numpy.typing import NDArray
 
+from core.errors import Unavailable, away
 from features.definition import FEATURES, Matrix, derive
 from ingestion.contract import Columns
 from ingestion.passenger import to_columns
-from predictions import metrics, refusals
-from titanic_site.lib.errors import Unavailable, away
+from predictions import load_failures, metrics
 from training import registry
 from training.artifact import Artifact, ArtifactError
 from training.models import ModelVersion
@@ -151,12 +151,12 @@ class _Seat:
             if self._refusal is not None and self._refusal.version == version.version:
                 pause = min(2 * self._refusal.pause, LONGEST_PAUSE)
             self._refusal = _Refusal(version.version, str(error), pause, time.monotonic() + pause)
-            refusals.note(version.version, str(error))
+            load_failures.note(version.version, str(error))
         else:
             logger.info("model %s took charge", version.version)
             metrics.start(version.version)
             self._refusal = None
-            refusals.clear(version.version)
+            load_failures.clear(version.version)
 
 
 @lru_cache(maxsize=4)

@@ -27,20 +27,20 @@ from django.utils import timezone
 from django.utils.translation import gettext as _
 from kombu.exceptions import OperationalError as BrokerAway
 
+from core.csv_injection import safe, safe_cell
+from core.errors import TitanicError
+from core.jobs import Cancelled, State
+from core.postgres_copy import copy_csv
+from core.redis import RedisAway
 from features.definition import INPUTS
-from ingestion import sieve
-from ingestion.compiled import Row
+from ingestion import table_validation
 from ingestion.contract import python_values
+from ingestion.json_validation import Row
 from ingestion.passenger import FIELD_NAMES, FIELDS, RULES
 from ingestion.table import RAGGED, Chunk, Layout, Part, TableError, split
 from predictions import explanation, log, scorer
 from predictions.metrics import counter_of
 from predictions.models import Door, Prediction, ScoringJob, ScoringPart, lowest_id
-from titanic_site.lib.copying import copy_csv
-from titanic_site.lib.errors import TitanicError
-from titanic_site.lib.jobs import Cancelled, State
-from titanic_site.lib.redis import RedisAway
-from titanic_site.lib.spreadsheets import safe, safe_cell
 from training.artifact import ArtifactError
 from training.models import ModelVersion
 
@@ -131,7 +131,7 @@ def answer(
     number: Callable[[pl.Series], pl.Series],
 ) -> Answered:
     """Judge and score the rows of a chunk, and number the answers by their lines; nothing is logged here."""
-    checked = sieve.check_columns(FIELDS, chunk.cells, rules=RULES)
+    checked = table_validation.check_columns(FIELDS, chunk.cells, rules=RULES)
     scored = model.score(checked.columns)
     good = checked.frame.with_columns(
         pl.Series("probability", scored.probabilities.astype(np.float64)),
@@ -332,7 +332,7 @@ def ids(lines: pl.Series, *, job_id: int, moment: datetime) -> pl.Series:
     return pl.Series([f"{start}{line:08x}" for line in lines.to_list()], dtype=pl.String)
 
 
-def _shares(checked: sieve.Checked, explainer: explanation.Explainer) -> list[pl.Series]:
+def _shares(checked: table_validation.Checked, explainer: explanation.Explainer) -> list[pl.Series]:
     """The base and each field's share, as columns."""
     values = [python_values(field, checked.columns[field.name]) for field in FIELDS]
     rows: list[Row] = list(zip(*values, strict=True))
@@ -356,7 +356,9 @@ def _head(job: ScoringJob) -> bytes:
     return _csv(pl.DataFrame([safe(columns)], orient="row"))
 
 
-def _results_of(chunk: Chunk, good: pl.DataFrame, checked: sieve.Checked, *, is_explained: bool) -> pl.DataFrame:
+def _results_of(
+    chunk: Chunk, good: pl.DataFrame, checked: table_validation.Checked, *, is_explained: bool
+) -> pl.DataFrame:
     """All rows of the chunk in the file's order: their cells as text, the answers, and what is wrong with them."""
     answers = _answers(is_explained=is_explained)
     cells = chunk.table.with_columns(pl.Series(_LINE, chunk.lines, dtype=pl.Int64))
@@ -372,7 +374,7 @@ def _results_of(chunk: Chunk, good: pl.DataFrame, checked: sieve.Checked, *, is_
     return whole.with_columns(safe_cell(name) for name in texts)
 
 
-def _said(chunk: Chunk, checked: sieve.Checked) -> Iterator[tuple[int, str]]:
+def _said(chunk: Chunk, checked: table_validation.Checked) -> Iterator[tuple[int, str]]:
     """What is said of each refused row, by its line."""
     refused: dict[int, list[str]] = {}
     for problem in checked.errors:

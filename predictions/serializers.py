@@ -5,13 +5,13 @@ from typing import Any
 from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
+from core.serializers import JOB_FIELDS
+from core.uploads import FlagField, UploadSerializer
 from features.serializers import FeatureVector
 from ingestion.passenger import FIELD_NAMES
 from predictions import scorer
-from predictions.agreement import Agreement, Quality
+from predictions.model_comparison import Agreement, Quality
 from predictions.models import Outcome, Prediction, ScoringJob
-from titanic_site.lib.serializers import JOB_FIELDS
-from titanic_site.lib.uploads import FlagField, UploadSerializer
 
 
 class AnswerSerializer(serializers.Serializer[Any]):

@@ -13,16 +13,15 @@ from django.db import connection, transaction
 from django.utils import timezone
 from django.utils.translation import gettext as _
 
-from features import legacy
+from core.errors import Conflict, Invalid, TooLarge, file_too_large
+from core.file_names import label
 from ingestion import contract, passenger
-from ingestion.compiled import Row
+from ingestion.json_validation import Row
 from ingestion.passenger import FIELD_NAMES, FIELDS
-from ingestion.refusals import by_field
-from predictions import log, metrics, scorer
+from ingestion.validation_messages import by_field
+from predictions import legacy_form, log, metrics, scorer
 from predictions.idempotency import LIFETIME_SECONDS, Key
 from predictions.models import Door, ScoringJob, new_ids
-from titanic_site.lib.errors import Conflict, Invalid, TooLarge, file_too_large
-from titanic_site.lib.file_names import label
 
 LARGEST_BATCH = 10_000
 _LOCK = 4_104_004
@@ -86,12 +85,12 @@ def predict_from_form(form: Mapping[str, str]) -> Answer:
 
 
 def _row_of_form(form: Mapping[str, str]) -> Row:
-    if not legacy.is_legacy(form):
+    if not legacy_form.is_legacy(form):
         return _row({name: text for name, text in form.items() if name in FIELD_NAMES}, is_text=True)
-    translated, refusals = legacy.translate(form)
+    translated, refusals = legacy_form.translate(form)
     _refuse(by_field(refusals))
     values, refusals = contract.check_row(FIELDS, translated, rules=passenger.RULES)
-    _refuse(by_field(legacy.rename(refusals)))
+    _refuse(by_field(legacy_form.rename(refusals)))
     return tuple(values.values())
 
 

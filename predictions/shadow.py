@@ -12,8 +12,8 @@ from django.utils import timezone
 
 from features.definition import derive
 from ingestion.passenger import FIELD_NAMES, to_columns
-from predictions import refusals
-from predictions.agreement import Agreement, Pairs, compare
+from predictions import load_failures
+from predictions.model_comparison import Agreement, Pairs, compare
 from predictions.models import Outcome, Prediction, PredictionQuerySet, ShadowScore, lowest_id
 from training import registry
 from training.artifact import Artifact, ArtifactError
@@ -82,9 +82,9 @@ def _score(version: ModelVersion) -> int:
         artifact = registry.load(version)
     except ArtifactError as error:
         logger.error("model %s cannot score in the shadow: %s", version.version, error)  # noqa: TRY400
-        refusals.note(version.version, str(error))
+        load_failures.note(version.version, str(error))
         return 0
-    refusals.clear(version.version)
+    load_failures.clear(version.version)
     scored, after = 0, _begin(version)
     while scored < ROWS_IN_A_TASK:
         rows = list(_unseen(version, after)[:ROWS_AT_ONCE])

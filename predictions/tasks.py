@@ -1,8 +1,8 @@
 """Celery's doors into predictions."""
 
+from core.tasks import job_task
 from predictions import log, partitions, scoring, shadow
 from predictions.models import ScoringJob
-from titanic_site.lib.tasks import job_task
 
 
 @job_task(queue="scoring")

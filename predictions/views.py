@@ -13,15 +13,15 @@ from django.utils.translation import gettext as _
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 from django_htmx.http import reswap
 
+from core import throttles
+from core.errors import Invalid, TitanicError
+from core.pages import page
+from core.views import started
 from ingestion.passenger import FIELD_NAMES, LABELS
 from predictions import explanation, log, outcomes, scorer, services, shadow
 from predictions.downloads import results_response
 from predictions.forms import OutcomesForm, PassengerForm, ScoringForm
 from predictions.models import Door, Prediction, ScoringJob
-from titanic_site.lib import throttles
-from titanic_site.lib.errors import Invalid, TitanicError
-from titanic_site.lib.pages import page
-from titanic_site.lib.views import started
 from training.models import ModelVersion
 
 

@@ -20,13 +20,13 @@ from gcp_storage_emulator.server import create_server
 from google.cloud import storage
 from rest_framework.test import APIClient
 
+from core import jobs, redis, tokens
 from ingestion import services as ingestion_services
 from ingestion.models import Dataset
 from monitoring import metrics
 from predictions import log, scorer
 from tests import small_trainings
 from tests.snapshot import Snapshot
-from titanic_site.lib import access, jobs, redis
 from titanic_site.models import AccessToken
 from training.models import ModelVersion
 
@@ -59,7 +59,7 @@ def _clean_memory(monkeypatch: pytest.MonkeyPatch) -> None:
     # A lease's thread has a connection of its own, which sees no job that is not committed: tests of leases shorten it.
     monkeypatch.setattr(jobs, "RENEWAL_SECONDS", 3600)
     redis.client().flushall()
-    access.forget()
+    tokens.forget()
     scorer.forget()
     translation.deactivate()
 
@@ -191,6 +191,6 @@ def ship(_emulator: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[storage.Bu
 @pytest.fixture
 def ship_as_storage(ship: storage.Bucket, settings: Any) -> storage.Bucket:
     """The same as the place where the installation keeps its files."""
-    kept = {"BACKEND": "titanic_site.lib.bucket.Bucket", "OPTIONS": {"bucket_name": ship.name}}
+    kept = {"BACKEND": "core.bucket.Bucket", "OPTIONS": {"bucket_name": ship.name}}
     settings.STORAGES = {**settings.STORAGES, "default": kept}
     return ship

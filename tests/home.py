@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 if TYPE_CHECKING:
-    from titanic_site import embedded
+    from titanic_site.runtime import embedded
 
 HOME = Path(tempfile.mkdtemp(prefix="titanic-test-"))
 os.environ.update(
@@ -43,7 +43,7 @@ os.environ.update(
 @pytest.fixture(scope="session", autouse=True)
 def _services() -> Iterator[None]:
     """Start the servers before the first test, which xdist's controller never comes to; stop them after the last."""
-    from titanic_site import embedded
+    from titanic_site.runtime import embedded
 
     with embedded.in_use(embedded.Layout(HOME)) as services:
         _forget_the_disk(services)

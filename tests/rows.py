@@ -7,6 +7,7 @@ from django.contrib.auth.models import Group, User
 from django.utils import timezone
 from django_celery_beat.models import ClockedSchedule, CrontabSchedule, SolarSchedule
 
+from core.jobs import State
 from features.models import FeatureBatch
 from ingestion import partitions, sources
 from ingestion.models import Dataset, Passenger, RefusedRow, RowProblem, Source
@@ -14,7 +15,6 @@ from monitoring.models import Alert, DriftCheck, FeatureDrift
 from predictions.models import DeadLetter, Outcome, Prediction, ScoringJob, ScoringPart, ShadowScore
 from tests.model_figures import metrics
 from tests.people import NOBODY
-from titanic_site.lib.jobs import State
 from titanic_site.models import AccessToken
 from training.models import ModelVersion, Reproduction, Stage, StageChange, TrainingRun
 

@@ -5,7 +5,7 @@ from contextlib import contextmanager
 
 from django.db import connection
 
-from titanic_site.lib import redis
+from core import redis
 
 
 @contextmanager

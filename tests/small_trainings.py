@@ -8,16 +8,16 @@ from typing import Any
 import joblib
 import pytest
 
-from training import apart, services
-from training.examples import Examples
-from training.recipe import Made, Progress, Recipe
+from training import services, subprocess_training
+from training.training_data import Examples
+from training.training_spec import Made, Progress, Recipe
 
 
 class InProcess:
-    """What `services` takes from `training.apart`, without the process."""
+    """What `services` takes from `training.subprocess_training`, without the process."""
 
-    Limits = apart.Limits
-    TrainingError = apart.TrainingError
+    Limits = subprocess_training.Limits
+    TrainingError = subprocess_training.TrainingError
 
     @staticmethod
     def fit(recipe: Recipe, examples: Examples, *, report: Callable[[Progress], None], **_: Any) -> Made:
@@ -39,9 +39,9 @@ class InProcess:
             try:
                 return fitting.fit(replace(recipe, candidates=min(recipe.candidates, 3)), examples, report=report)
             except (TooFew, ExportError) as error:
-                raise apart.TrainingError(str(error)) from error
+                raise subprocess_training.TrainingError(str(error)) from error
 
 
 def install(patch: pytest.MonkeyPatch) -> None:
     """Let `services` train so until the patch is undone."""
-    patch.setattr(services, "apart", InProcess)
+    patch.setattr(services, "subprocess_training", InProcess)

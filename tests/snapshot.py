@@ -12,8 +12,8 @@ from django.core.management.color import no_style
 from django.db import connection
 from django.db.backends.utils import CursorWrapper
 
+from core import redis
 from ingestion.models import Passenger
-from titanic_site.lib import redis
 
 _PASSENGERS = Passenger._meta.db_table
 

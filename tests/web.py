@@ -15,7 +15,7 @@ import httpx
 from django.conf import settings
 from django.db import connection
 
-from titanic_site import embedded, up
+from titanic_site.runtime import embedded, up
 
 
 @dataclass

@@ -16,14 +16,14 @@ from rest_framework.response import Response
 from rest_framework.utils.urls import replace_query_param
 from rest_framework.views import APIView
 
+from core.jobs import Job, State
+from core.moments import MomentField
+from core.pagination import NewestFirst
 from features import api as features
 from ingestion import api as ingestion
 from monitoring import api as monitoring
 from predictions import api as predictions
-from titanic_site.lib.jobs import Job, State
-from titanic_site.lib.moments import MomentField
-from titanic_site.lib.pagination import NewestFirst
-from titanic_site.runs import kind_of, newest
+from titanic_site.job_list import kind_of, newest
 from training import api as training
 
 

@@ -13,4 +13,4 @@ class SiteConfig(AppConfig):
 
     def ready(self) -> None:
         # Registers itself with drf-spectacular.
-        import_module("titanic_site.lib.openapi")
+        import_module("core.openapi")

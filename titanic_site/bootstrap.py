@@ -12,10 +12,10 @@ from django.db import connection, transaction
 from django.db.models import Q
 from django.utils.translation import gettext as _
 
+from core.errors import TitanicError
 from ingestion import sources
 from ingestion.transports import local
 from titanic_site import pipeline, schedules
-from titanic_site.lib.errors import TitanicError
 from titanic_site.models import AccessToken
 from training.models import ModelVersion
 
@@ -33,7 +33,7 @@ def bootstrap(*, say: Callable[[str], Any]) -> ModelVersion:
     """Bring a new installation to its first champion, telling each step; raises TitanicError."""
     if settings.ENV.artifact_bucket:
         # The client takes a second to import.
-        from titanic_site.lib.bucket import Bucket
+        from core.bucket import Bucket
 
         Bucket().check()
     ensure_admin(say=say)

@@ -13,7 +13,7 @@ import dj_database_url
 import dj_email_url
 from environs import Env, EnvError, validate
 
-from titanic_site import embedded
+from titanic_site.runtime import embedded
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 _ANYWHERE = {"0.0.0.0", "::"}  # noqa: S104

@@ -16,7 +16,7 @@ from django.urls import resolve
 from django_htmx.http import HttpResponseClientRedirect, reselect, retarget
 from django_htmx.middleware import HtmxDetails
 
-from titanic_site.lib.errors import LengthRequired, TitanicError, Unavailable, as_refusal, body_at, retry_headers
+from core.errors import LengthRequired, TitanicError, Unavailable, as_refusal, body_at, retry_headers
 
 Handler = Callable[[HttpRequest], HttpResponse]
 

@@ -7,7 +7,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 from knox.models import AbstractAuthToken
 
-from titanic_site.lib.access import Scope
+from core.tokens import Scope
 
 
 class AccessToken(AbstractAuthToken):  # type: ignore[misc]

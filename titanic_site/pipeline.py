@@ -5,11 +5,11 @@ import logging
 import features.retention
 import features.services
 import training.services
+from core.errors import TitanicError
+from core.jobs import Cancelled, Job, NotClaimed
 from features.models import FeatureBatch
 from ingestion import services, sources
 from ingestion.models import Dataset, Source
-from titanic_site.lib.errors import TitanicError
-from titanic_site.lib.jobs import Cancelled, Job, NotClaimed
 from training.models import ModelVersion, Stage
 
 logger = logging.getLogger(__name__)

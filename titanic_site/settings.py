@@ -112,9 +112,7 @@ WHITENOISE_USE_FINDERS = True
 MEDIA_ROOT = HOME / "artifacts"
 STORAGES = {
     "default": {
-        "BACKEND": "titanic_site.lib.bucket.Bucket"
-        if ENV.artifact_bucket
-        else "django.core.files.storage.FileSystemStorage"
+        "BACKEND": "core.bucket.Bucket" if ENV.artifact_bucket else "django.core.files.storage.FileSystemStorage"
     },
     "staticfiles": {"BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"},
 }
@@ -127,7 +125,7 @@ DATA_UPLOAD_MAX_MEMORY_SIZE = 10 * 1024**2
 FILE_UPLOAD_MAX_MEMORY_SIZE = 1024**2
 FILE_UPLOAD_HANDLERS = [
     "django.core.files.uploadhandler.MemoryFileUploadHandler",
-    "titanic_site.lib.file_names.OwnNameUploadHandler",
+    "core.file_names.OwnNameUploadHandler",
 ]
 
 #: How many whole months of predictions are kept beside the present one; None keeps all.
@@ -175,16 +173,16 @@ CELERY_BROKER_TRANSPORT_OPTIONS = {
 }
 
 REST_FRAMEWORK = {
-    "DEFAULT_AUTHENTICATION_CLASSES": ["titanic_site.lib.access.RememberingTokenAuthentication"],
-    "DEFAULT_PERMISSION_CLASSES": ["titanic_site.lib.access.HasScope"],
-    "DEFAULT_RENDERER_CLASSES": ["titanic_site.lib.renderers.JSONRenderer"],
-    "DEFAULT_PARSER_CLASSES": ["titanic_site.lib.parsers.JSONParser"],
+    "DEFAULT_AUTHENTICATION_CLASSES": ["core.tokens.RememberingTokenAuthentication"],
+    "DEFAULT_PERMISSION_CLASSES": ["core.tokens.HasScope"],
+    "DEFAULT_RENDERER_CLASSES": ["core.renderers.JSONRenderer"],
+    "DEFAULT_PARSER_CLASSES": ["core.parsers.JSONParser"],
     "DEFAULT_SCHEMA_CLASS": "drf_standardized_errors.openapi.AutoSchema",
-    "DEFAULT_PAGINATION_CLASS": "titanic_site.lib.pagination.NewestFirst",
-    "EXCEPTION_HANDLER": "titanic_site.lib.api_errors.api_exception_handler",
+    "DEFAULT_PAGINATION_CLASS": "core.pagination.NewestFirst",
+    "EXCEPTION_HANDLER": "core.api_errors.api_exception_handler",
     # `?format=onnx` is ours.
     "URL_FORMAT_OVERRIDE": None,
-    "DEFAULT_THROTTLE_CLASSES": ["titanic_site.lib.throttles.TokenThrottle"] if ENV.throttle_predict else [],
+    "DEFAULT_THROTTLE_CLASSES": ["core.throttles.TokenThrottle"] if ENV.throttle_predict else [],
 }
 KNOX_TOKEN_MODEL = "titanic_site.AccessToken"
 # knox's only table is swapped for ours, yet its migrations would make it.
@@ -199,7 +197,7 @@ SPECTACULAR_SETTINGS = {
     "COMPONENT_SPLIT_REQUEST": True,
     "POSTPROCESSING_HOOKS": [
         "drf_spectacular.hooks.postprocess_schema_enums",
-        "titanic_site.lib.openapi.complete",
+        "core.openapi.complete",
     ],
     "SERVE_INCLUDE_SCHEMA": False,
     "SWAGGER_UI_DIST": "SIDECAR",

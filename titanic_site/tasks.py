@@ -1,10 +1,10 @@
 """Celery's doors into what spans the apps."""
 
+from core import heartbeat as canaries
+from core import jobs
+from core.tasks import job_task
 from ingestion.models import Source
 from titanic_site import pipeline
-from titanic_site.lib import canary as canaries
-from titanic_site.lib import jobs
-from titanic_site.lib.tasks import job_task
 
 
 @job_task(queue="training", is_short=False)

@@ -7,7 +7,6 @@ from django.urls import include, path
 from django.views.generic import RedirectView
 from django.views.i18n import set_language
 
-from predictions import v2
 from titanic_site import views
 
 handler400 = views.bad_request
@@ -16,8 +15,7 @@ handler500 = views.server_error
 urlpatterns = [
     # First, as in the file itself the predictions are: addresses are tried in this order.
     path("api/v1/", include("titanic_site.api")),
-    path("v2", v2.Server.as_view()),
-    path("v2/", include("predictions.v2")),
+    path("", include("predictions.open_inference.urls")),
     path("", views.home, name="home"),
     *(path("", include(f"{app}.urls")) for app in ("ingestion", "features", "training", "predictions", "monitoring")),
     path("runs/", views.all_runs, name="runs"),

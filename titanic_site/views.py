@@ -16,19 +16,19 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_GET, require_POST, require_safe
 from django_celery_beat.models import PeriodicTask
 
+from core import moments
+from core.errors import InternalError, TitanicError, as_refusal, body_at, retry_headers
+from core.jobs import Job
+from core.pages import SIZE
+from core.views import started
 from features.models import FeatureBatch
 from ingestion.models import Dataset
 from monitoring.models import DriftCheck
 from predictions.forms import PassengerForm
 from predictions.models import Prediction
-from titanic_site import pipeline, runs
-from titanic_site import start_link as link
-from titanic_site.lib import moments
-from titanic_site.lib.errors import InternalError, TitanicError, as_refusal, body_at, retry_headers
-from titanic_site.lib.jobs import Job
-from titanic_site.lib.pages import SIZE
-from titanic_site.lib.views import started
+from titanic_site import job_list, pipeline
 from titanic_site.middleware import PROGRAMS, refusal_page
+from titanic_site.runtime import start_link as link
 from training.models import ModelVersion, TrainingRun
 
 
@@ -68,7 +68,7 @@ def home(request: HttpRequest) -> HttpResponse:
 @require_safe
 def all_runs(request: HttpRequest) -> HttpResponse:
     """Every job of every kind."""
-    jobs = runs.newest(before=moments.read(request.GET.get("before", "")), count=SIZE)
+    jobs = job_list.newest(before=moments.read(request.GET.get("before", "")), count=SIZE)
     return render(request, "run_list.html", {"jobs": jobs, "is_full": len(jobs) == SIZE})
 
 
@@ -118,7 +118,7 @@ def schedules(request: HttpRequest) -> HttpResponse:
 
 
 def _job(kind: str, pk: int) -> Any:
-    model: type[Job] | None = runs.model_of(kind)
+    model: type[Job] | None = job_list.model_of(kind)
     if model is None:
         raise Http404
     return get_object_or_404(model, pk=pk)

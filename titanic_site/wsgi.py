@@ -16,7 +16,7 @@ gc.set_threshold(10_000, 3)
 
 if settings.ENV.artifact_bucket:
     # Imported only with a bucket: Google's client takes forty megabytes.
-    from titanic_site.lib import bucket
+    from core import bucket
 
     bucket.hurry()
 

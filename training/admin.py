@@ -8,9 +8,9 @@ from django.http import HttpRequest
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
-from titanic_site.lib.admin import JobAdmin, ReadOnlyAdmin
-from titanic_site.lib.errors import TitanicError
-from titanic_site.lib.jobs import enqueue
+from core.admin import JobAdmin, ReadOnlyAdmin
+from core.errors import TitanicError
+from core.jobs import enqueue
 from training import registry, services
 from training.models import ModelVersion, Reproduction, StageChange, TrainingRun
 

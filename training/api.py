@@ -12,10 +12,10 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
+from core.api import accepted, checked
+from core.errors import Conflict
+from core.negotiation import FileNegotiation
 from features.models import FeatureBatch
-from titanic_site.lib.api import accepted, checked
-from titanic_site.lib.errors import Conflict
-from titanic_site.lib.negotiation import FileNegotiation
 from training import registry, services
 from training.downloads import artifact_response
 from training.models import ModelVersion, Reproduction, TrainingRun

@@ -6,7 +6,7 @@ from typing import Any
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
-from titanic_site.lib.charts import Chart, Series
+from core.charts import Chart, Series
 from training.report import CROSS_VALIDATION, HOLD_OUT, Report
 
 #: Curve -> title, and what lies along its axes.

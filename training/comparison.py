@@ -8,8 +8,8 @@ from django.db.models import F
 from django.http import QueryDict
 from django.utils.translation import gettext_lazy
 
-from titanic_site.lib.charts import Chart
-from titanic_site.lib.pages import SIZE, Page
+from core.charts import Chart
+from core.pages import SIZE, Page
 from training import charts
 from training.models import ModelVersion
 from training.report import FIGURES, Estimate, Figure, Report

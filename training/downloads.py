@@ -4,7 +4,7 @@ from django.core.files.storage import default_storage
 from django.http import FileResponse, Http404
 from django.utils.translation import gettext as _
 
-from titanic_site.lib.errors import Invalid
+from core.errors import Invalid
 from training.models import ModelVersion
 
 

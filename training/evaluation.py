@@ -21,8 +21,8 @@ from sklearn.metrics import (
 from sklearn.pipeline import Pipeline
 
 from features.definition import FEATURES, slices
-from training.examples import Examples, Groups, Labels, Probabilities
 from training.folds import Split
+from training.training_data import Examples, Groups, Labels, Probabilities
 
 REPEATS = 5
 #: Resamples of a bootstrap interval, and the share of them that it holds.

@@ -14,9 +14,9 @@ from sklearn.pipeline import Pipeline
 
 from training import estimators, evaluation, export, folds, search
 from training.evaluation import Make, OutOfFold
-from training.examples import Examples
 from training.folds import Split
-from training.recipe import Made, Progress, Recipe, Standing, Trial
+from training.training_data import Examples
+from training.training_spec import Made, Progress, Recipe, Standing, Trial
 
 #: Without a reason to choose another: a person is said to survive when that is likelier than not.
 USUAL_THRESHOLD = 0.5

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
 
-from training.examples import Examples, Labels
+from training.training_data import Examples, Labels
 
 FOLDS = 5
 

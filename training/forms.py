@@ -5,7 +5,7 @@ from typing import Any
 from django import forms
 from django.utils.translation import gettext_lazy
 
-from titanic_site.lib.moments import MomentFormField
+from core.moments import MomentFormField
 from training.models import TrainingRun
 
 

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from features.definition import FEATURES, VERSION, slices
 from training.artifact import Artifact
-from training.examples import Examples, Groups, Labels, Probabilities
+from training.training_data import Examples, Groups, Labels, Probabilities
 
 #: A model whose log loss may be higher by more than this (upper bound of a one-sided interval) is not "no worse".
 MARGIN = 0.02

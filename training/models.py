@@ -10,10 +10,10 @@ from django.urls import reverse
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
+from core.jobs import Job, JobQuerySet
 from features.models import FeatureBatch
 from ingestion.models import Dataset
-from titanic_site.lib.jobs import Job, JobQuerySet
-from training.recipe import CANDIDATES, LARGEST_SEED, MOST_CANDIDATES, Recipe
+from training.training_spec import CANDIDATES, LARGEST_SEED, MOST_CANDIDATES, Recipe
 
 
 class Algorithm(models.TextChoices):

@@ -13,12 +13,12 @@ from django.db import connection, transaction
 from django.db.models import Max
 from django.utils.translation import gettext as _
 
+from core.errors import Conflict
 from features.definition import VERSION
-from titanic_site.lib.errors import Conflict
 from training import gate
 from training.artifact import Artifact, ArtifactError
-from training.examples import Examples
 from training.models import ModelVersion, Stage, StageChange
+from training.training_data import Examples
 
 #: Stages change and version numbers are given out one at a time, under this advisory lock.
 _LOCK = 4_104_001

@@ -14,8 +14,8 @@ from sklearn.model_selection import HalvingRandomSearchCV
 
 from training import estimators, folds
 from training.estimators import Algorithm
-from training.examples import Examples
-from training.recipe import Standing, Trial
+from training.training_data import Examples
+from training.training_spec import Standing, Trial
 
 REPEATS = 2
 #: Of so many candidates one goes on, with so many times more of the resource.

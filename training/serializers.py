@@ -2,11 +2,11 @@
 
 from rest_framework import serializers
 
-from titanic_site.lib.moments import MomentField
-from titanic_site.lib.serializers import JOB_FIELDS
+from core.moments import MomentField
+from core.serializers import JOB_FIELDS
 from training.models import Algorithm, ModelVersion, Reproduction, TrainingRun
-from training.recipe import CANDIDATES, LARGEST_SEED, MOST_CANDIDATES
 from training.registry import Reign
+from training.training_spec import CANDIDATES, LARGEST_SEED, MOST_CANDIDATES
 
 
 class ModelVersionSerializer(serializers.ModelSerializer[ModelVersion]):

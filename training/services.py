@@ -11,17 +11,17 @@ from django.conf import settings
 from django.utils.translation import gettext as _
 
 import features.services
+from core import content_store
+from core.errors import Conflict, TitanicError
+from core.jobs import Job, State
 from features.definition import VERSION
 from features.models import FeatureBatch
 from ingestion.passenger import BASELINE, FIELD_NAMES, GROUP, LABEL
-from titanic_site.lib import files
-from titanic_site.lib.errors import Conflict, TitanicError
-from titanic_site.lib.jobs import Job, State
-from training import apart, registry
+from training import registry, subprocess_training
 from training.artifact import ArtifactError
-from training.examples import Examples
 from training.models import ModelVersion, Reproduction, TrainingRun
-from training.recipe import CANDIDATES, Made, Progress, Recipe
+from training.training_data import Examples
+from training.training_spec import CANDIDATES, Made, Progress, Recipe
 
 _LIBRARIES = ("joblib", "numpy", "onnx", "onnxruntime", "scikit-learn", "scipy", "skl2onnx")
 _FEWEST_ROWS = 10
@@ -63,7 +63,7 @@ def reproduce(reproduction: Reproduction) -> None:
     with reproduction.running():
         version = reproduction.version
         made = _fit(reproduction, version.recipe, examples_of(version.feature_batch), watch=lambda _progress: None)
-        reproduction.sha256 = files.sha256_of(made.graph)
+        reproduction.sha256 = content_store.sha256_of(made.graph)
         reproduction.is_equal = reproduction.sha256 == version.sha256
         reproduction.differences = differences(version, made)
         reproduction.save(update_fields=["sha256", "is_equal", "differences"])
@@ -105,10 +105,12 @@ def _fit(job: Job, recipe: Recipe, examples: Examples, *, watch: Any) -> Made:
         job.report(0.98 * progress.done)
         watch(progress)
 
-    limits = apart.Limits(settings.LONGEST_TRAINING_SECONDS, settings.LARGEST_TRAINING_BYTES)
+    limits = subprocess_training.Limits(settings.LONGEST_TRAINING_SECONDS, settings.LARGEST_TRAINING_BYTES)
     try:
-        return apart.fit(recipe, examples, limits=limits, report=report, dask_scheduler=settings.ENV.dask_scheduler)
-    except apart.TrainingError as error:
+        return subprocess_training.fit(
+            recipe, examples, limits=limits, report=report, dask_scheduler=settings.ENV.dask_scheduler
+        )
+    except subprocess_training.TrainingError as error:
         raise TitanicError(_("The training came to nothing: %(reason)s.") % {"reason": error}) from error
 
 
@@ -131,9 +133,9 @@ def _version(run: TrainingRun, made: Made, *, seconds: float) -> ModelVersion:
         parameters={"algorithm": run.algorithm, "seed": run.seed, **made.parameters},
         made_with={**_made_with(run.feature_batch), "seconds": round(seconds, 1)},
         definition_version=VERSION,
-        onnx_file=files.keep(made.graph, suffix=".onnx"),
-        pkl_file=files.keep(made.pickle, suffix=".pkl"),
-        sha256=files.sha256_of(made.graph),
+        onnx_file=content_store.keep(made.graph, suffix=".onnx"),
+        pkl_file=content_store.keep(made.pickle, suffix=".pkl"),
+        sha256=content_store.sha256_of(made.graph),
         byte_count=len(made.graph),
         golden_rows=made.golden,
         background=_background(run),

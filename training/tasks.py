@@ -1,6 +1,6 @@
 """Celery's doors into training."""
 
-from titanic_site.lib.tasks import job_task
+from core.tasks import job_task
 from training import services
 from training.models import Reproduction, TrainingRun
 

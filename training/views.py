@@ -11,9 +11,9 @@ from django.utils.http import content_disposition_header
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
+from core.errors import Conflict
+from core.views import started
 from features.models import FeatureBatch
-from titanic_site.lib.errors import Conflict
-from titanic_site.lib.views import started
 from training import card, charts, comparison, registry, services
 from training.downloads import artifact_response
 from training.forms import MomentForm, TrainingForm

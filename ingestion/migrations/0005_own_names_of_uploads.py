@@ -2,7 +2,7 @@
 
 from django.db import migrations, models
 
-from titanic_site.lib.file_names import OwnName
+from core.file_names import OwnName
 
 
 class Migration(migrations.Migration):

@@ -11,10 +11,10 @@ from typing import IO, Any
 
 from django.utils.translation import gettext as _
 
+from core import google, http_errors
 from ingestion.transports.errors import SourceError
 from ingestion.transports.found import Found, Report
 from ingestion.transports.sink import Sink, refuse_too_large
-from titanic_site.lib import google, network
 
 #: How long is tried without one byte moving.
 DEADLINE_SECONDS = 60.0
@@ -101,7 +101,7 @@ def _parts(uri: str) -> tuple[str, str]:
 def _listed(client: Any, bucket: str, prefix: str) -> list[Any]:
     from google.api_core.exceptions import NotFound
 
-    blobs = client.list_blobs(bucket, prefix=prefix, retry=_retry(), timeout=network.TIMEOUT)
+    blobs = client.list_blobs(bucket, prefix=prefix, retry=_retry(), timeout=http_errors.TIMEOUT)
     try:
         # A name that ends with a slash is the console's idea of a folder.
         files = [blob for blob in blobs if not blob.name.endswith("/")]
@@ -111,14 +111,14 @@ def _listed(client: Any, bucket: str, prefix: str) -> list[Any]:
 
 
 def _named(client: Any, bucket: str, name: str, generation: int | None = None) -> list[Any]:
-    blob = client.bucket(bucket).get_blob(name, generation=generation, retry=_retry(), timeout=network.TIMEOUT)
+    blob = client.bucket(bucket).get_blob(name, generation=generation, retry=_retry(), timeout=http_errors.TIMEOUT)
     return [] if blob is None else [blob]
 
 
 def _download(there: Any, sink: Sink) -> None:
     # A blob of its own: what is read changes what it knows of itself.
     blob = there.bucket.blob(there.name, generation=there.generation)
-    blob.download_to_file(sink, raw_download=True, checksum=None, retry=_retry(sink), timeout=network.TIMEOUT)
+    blob.download_to_file(sink, raw_download=True, checksum=None, retry=_retry(sink), timeout=http_errors.TIMEOUT)
 
 
 def _retry(sink: Sink | None = None) -> Any:

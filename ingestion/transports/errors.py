@@ -1,6 +1,6 @@
 """What goes wrong at a source."""
 
-from titanic_site.lib.errors import TitanicError
+from core.errors import TitanicError
 
 
 class SourceError(TitanicError):

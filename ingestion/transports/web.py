@@ -19,10 +19,10 @@ from django.utils.translation import gettext as _
 from requests_hardened.ip_filter import InvalidIPAddress
 from requests_hardened.ip_filter_adapter import IPFilterAdapter
 
+from core import http_errors
 from ingestion.transports.errors import SourceError
 from ingestion.transports.found import Found, Report
 from ingestion.transports.sink import BLOCK_BYTES, Sink, refuse_too_large
-from titanic_site.lib import network
 
 #: Seconds before a second, a third and a fourth try.
 PAUSES = (1.0, 2.0, 4.0)
@@ -175,7 +175,7 @@ def _asked(
             request = session.prepare_request(requests.Request(method, uri, headers=headers))
             # Not by the session, which reads the whole body of a redirect, however long.
             response = session.get_adapter(uri).send(
-                request, stream=True, timeout=network.TIMEOUT, verify=session.verify
+                request, stream=True, timeout=http_errors.TIMEOUT, verify=session.verify
             )
         if not response.is_redirect:
             return response
@@ -233,10 +233,10 @@ def _explained(uri: str) -> Iterator[None]:
         raise SourceError(message % {"uri": uri}) from error
     except requests.exceptions.SSLError as error:
         message = _("There is no secure connection to %(uri)s: %(reason)s. Check the address.")
-        raise SourceError(message % {"uri": uri, "reason": network.why(error)}) from error
+        raise SourceError(message % {"uri": uri, "reason": http_errors.why(error)}) from error
     except (requests.RequestException, urllib3.exceptions.HTTPError, OSError, UnicodeError) as error:
         message = _("%(uri)s cannot be fetched: %(reason)s. Check the address and the network.")
-        raise _Transient(message % {"uri": uri, "reason": network.why(error)}) from error
+        raise _Transient(message % {"uri": uri, "reason": http_errors.why(error)}) from error
 
 
 def _broken_off(uri: str) -> _Transient:

@@ -74,7 +74,7 @@ def test_many_rows_and_one_give_the_same_bits() -> None:
     "module",
     [
         "ingestion.contract", "ingestion.names", "ingestion.split", "ingestion.table", "features.definition",
-        "features.legacy", "features.packing", "features.words",
+        "predictions.legacy_form", "features.packing", "features.category_labels",
         "training.estimators", "training.evaluation", "training.export", "training.artifact",
         "monitoring.drift",
     ],

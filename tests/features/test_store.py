@@ -11,15 +11,15 @@ from hypothesis import given
 from hypothesis import strategies as some
 from rest_framework.test import APIClient
 
+from core import redis
+from core.errors import Conflict, TitanicError
+from core.jobs import State
 from features import packing, retention, services, store, tasks
 from features.definition import FEATURES
 from features.models import FeatureBatch
 from ingestion.models import Passenger
 from tests.people import CAST
 from titanic_site import pipeline
-from titanic_site.lib import redis
-from titanic_site.lib.errors import Conflict, TitanicError
-from titanic_site.lib.jobs import State
 from training.models import ModelVersion
 
 

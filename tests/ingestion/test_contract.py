@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ingestion import contract, sieve
+from ingestion import contract, table_validation
 from ingestion.passenger import FIELD_NAMES, FIELDS, RULES, to_columns
 from ingestion.table import read
 from tests.people import CAST, ELISABETH, JAMES, NOBODY, OWEN
@@ -96,7 +96,7 @@ cells = st.one_of(
 def test_one_row_and_many_are_judged_alike(rows: list[dict[str, str]]) -> None:
     cells = pl.DataFrame(rows, schema=dict.fromkeys(FIELD_NAMES, pl.String))
 
-    checked = sieve.check_columns(FIELDS, cells, rules=RULES)
+    checked = table_validation.check_columns(FIELDS, cells, rules=RULES)
 
     alone = [contract.check_row(FIELDS, row, rules=RULES, is_text=True) for row in rows]
     assert checked.rows.tolist() == [place for place, (_, refusals) in enumerate(alone) if not refusals]
@@ -111,6 +111,6 @@ def test_one_row_and_many_are_judged_alike(rows: list[dict[str, str]]) -> None:
 def test_every_real_passenger_passes(sample: str) -> None:
     (chunk,) = read(io.BytesIO(sample.encode()), known=FIELD_NAMES, required=[])
 
-    checked = sieve.check_columns(FIELDS, chunk.cells, rules=RULES)
+    checked = table_validation.check_columns(FIELDS, chunk.cells, rules=RULES)
 
     assert (len(checked.rows), checked.problems) == (1309, [])

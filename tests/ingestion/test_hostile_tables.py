@@ -30,15 +30,15 @@ from django.db import connection, connections
 from django.test import Client
 from rest_framework.test import APIClient
 
+from core import http_errors
+from core.errors import TitanicError
+from core.jobs import State
 from ingestion import partitions, services, sources
 from ingestion.loading import Loader
 from ingestion.models import Dataset, Passenger, RefusedRow, RowProblem, Source
 from ingestion.transports import bucket, sink
 from tests.people import CAST, ELISABETH, HEADER, JAMES, OWEN, csv_line, table
 from titanic_site import pipeline
-from titanic_site.lib import network
-from titanic_site.lib.errors import TitanicError
-from titanic_site.lib.jobs import State
 
 pytestmark = pytest.mark.django_db
 
@@ -714,7 +714,7 @@ def test_a_bucket_without_a_network_is_told_on_the_source(monkeypatch: pytest.Mo
         port = free.getsockname()[1]
     monkeypatch.setenv("STORAGE_EMULATOR_HOST", f"http://127.0.0.1:{port}")
     monkeypatch.setattr(bucket, "DEADLINE_SECONDS", 1.0)
-    monkeypatch.setattr(network, "TIMEOUT", (1.0, 1.0))
+    monkeypatch.setattr(http_errors, "TIMEOUT", (1.0, 1.0))
     source = new_source("gs://ship/people.csv")
 
     with pytest.raises(TitanicError) as raised:

@@ -9,14 +9,14 @@ import pytest
 from django.conf import settings
 from django.db import connection
 
+from core.errors import TitanicError
+from core.jobs import Cancelled, State
 from ingestion import services, sources, transports
 from ingestion.loading import Loader
 from ingestion.models import Dataset, Passenger, RowProblem
 from ingestion.passenger import KEY
 from ingestion.transports import local
 from tests.people import CAST, ELISABETH, HEADER, JAMES, OWEN, csv_line, table
-from titanic_site.lib.errors import TitanicError
-from titanic_site.lib.jobs import Cancelled, State
 
 Load = Callable[..., Dataset]
 
@@ -231,7 +231,7 @@ class TestSources:
 
 
 def test_columns_come_back_typed(load: Load) -> None:
-    from ingestion.columns import chunks
+    from ingestion.passenger_arrays import chunks
 
     keys, columns = next(chunks(Passenger.objects.of(load(table(*CAST[:3]))), key=KEY))
 

@@ -8,10 +8,10 @@ import pytest
 from django.test import Client
 
 import features.services
+from core.errors import Conflict
 from ingestion import retention, services, sources
 from ingestion.models import Dataset, Passenger, Source
 from tests.people import ELISABETH, OWEN, table
-from titanic_site.lib.errors import Conflict
 from training.models import ModelVersion
 
 

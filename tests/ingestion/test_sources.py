@@ -9,14 +9,14 @@ import pytest
 from django.db import connection
 from google.cloud import storage
 
+from core.errors import TitanicError
+from core.jobs import State
 from features.models import FeatureBatch
 from ingestion import services, sources
 from ingestion.models import Dataset, Source
 from tests.people import ELISABETH, HEADER, JAMES, OWEN, csv_line, table
 from titanic_site import pipeline
 from titanic_site.celery import app
-from titanic_site.lib.errors import TitanicError
-from titanic_site.lib.jobs import State
 from training.models import ModelVersion
 
 pytestmark = pytest.mark.django_db

@@ -19,10 +19,10 @@ from django.db import connection
 from google.cloud import storage
 from psycopg2 import extensions
 
+from core import http_errors
 from ingestion import transports
 from ingestion.transports import Found, SourceError, bucket, local, postgres, sink, web
 from tests.servers import Answer, Server, drip, hang, hang_after, reply, serving
-from titanic_site.lib import network
 
 BODY = b"PassengerId,Name\n" + b"1,Elisabeth\n" * 20_000
 HALF = len(BODY) // 2
@@ -56,7 +56,7 @@ def cancel(byte_count: int) -> None:
 
 @pytest.fixture(autouse=True)
 def _hurry(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(network, "TIMEOUT", (1.0, 1.0))
+    monkeypatch.setattr(http_errors, "TIMEOUT", (1.0, 1.0))
     monkeypatch.setattr(web, "PAUSES", (0.0, 0.0, 0.0))
 
 
@@ -392,7 +392,7 @@ class TestBucket:
     @pytest.mark.parametrize("answer", [hang, hang_after(b"x")])
     def test_a_hung_server_ends(self, google: Server, monkeypatch: pytest.MonkeyPatch, answer: Answer) -> None:
         monkeypatch.setattr(bucket, "DEADLINE_SECONDS", 0.1)
-        monkeypatch.setattr(network, "TIMEOUT", (0.2, 0.2))
+        monkeypatch.setattr(http_errors, "TIMEOUT", (0.2, 0.2))
         google.answers = [metadata(), answer]
 
         message = refusal(lambda: fetched(Found("gs://ship/a.csv", "generation 17", None)))
@@ -616,7 +616,7 @@ class TestWeb:
 
     @pytest.mark.parametrize("answer", [hang, hang_after(b"x")])
     def test_a_hung_server_ends(self, host: Server, monkeypatch: pytest.MonkeyPatch, answer: Answer) -> None:
-        monkeypatch.setattr(network, "TIMEOUT", (0.2, 0.2))
+        monkeypatch.setattr(http_errors, "TIMEOUT", (0.2, 0.2))
         host.answers = [answer]
 
         assert refusal(lambda: fetched(at(host))) == (

@@ -16,13 +16,14 @@ import pytest
 import redis
 from kombu import Connection
 
-from titanic_site import embedded, env
-from titanic_site.embedded import EmbeddedError, Layout, Services, in_use
+from titanic_site import env
+from titanic_site.runtime import embedded
+from titanic_site.runtime.embedded import EmbeddedError, Layout, Services, in_use
 
 USER = """
 import sys, time
 from pathlib import Path
-from titanic_site import embedded
+from titanic_site.runtime import embedded
 layout = embedded.Layout(Path(sys.argv[1]))
 with embedded.in_use(layout):
     print((layout.root / "postgres/data/postmaster.pid").read_text().split()[0], flush=True)

@@ -14,11 +14,11 @@ from django.conf import settings
 from django.db import connection
 
 from benchmarks.passengers import make
+from core import jobs
+from core.jobs import State
 from ingestion import services
 from ingestion.models import Dataset, Passenger, RefusedRow, RowProblem
-from titanic_site import embedded
-from titanic_site.lib import jobs
-from titanic_site.lib.jobs import State
+from titanic_site.runtime import embedded
 
 ROW_COUNT = 60_000
 TIMES = 10

@@ -29,7 +29,7 @@ from playwright.sync_api import Page, sync_playwright
 from predictions.scorer import RECHECK_SECONDS
 from tests.people import CAST, ELISABETH, OWEN, table
 from tests.programs import CHROMIUM
-from titanic_site import embedded
+from titanic_site.runtime import embedded
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,7 @@ import pytest
 from django.core.files.storage import default_storage
 from django.db import transaction
 
+from core.content_store import keep, sha256_of
 from features import services as features_services
 from features.definition import FEATURES, derive
 from ingestion import contract
@@ -23,7 +24,6 @@ from monitoring import alerts
 from monitoring.models import Alert
 from tests.people import CAST
 from tests.web import serving
-from titanic_site.lib.files import keep, sha256_of
 from titanic_site.models import AccessToken
 from training import estimators, export, registry
 from training.models import ModelVersion, Stage, TrainingRun

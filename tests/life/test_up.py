@@ -17,15 +17,15 @@ import psutil
 import pytest
 import redis
 
-from titanic_site import embedded, supervisor
-from titanic_site.supervisor import Program, Supervisor
+from titanic_site.runtime import embedded, supervisor
+from titanic_site.runtime.supervisor import Program, Supervisor
 
 ROOT = Path(__file__).parents[2]
 RUN = """
 import json, sys, time
 from pathlib import Path
-from titanic_site import supervisor
-from titanic_site.supervisor import Program, Supervisor
+from titanic_site.runtime import supervisor
+from titanic_site.runtime.supervisor import Program, Supervisor
 supervisor._LONGEST_PAUSE = 0.05
 directory = Path(sys.argv[1])
 def is_silent(started_at):

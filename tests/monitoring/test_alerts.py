@@ -16,12 +16,12 @@ from django.utils import timezone
 from redis import ConnectionError as RedisConnectionError
 from rest_framework.test import APIClient
 
-from monitoring import alerts, health, metrics, parity, tasks, webhook
+from core import heartbeat, redis
+from monitoring import alerts, consistency, health, metrics, tasks, webhook
 from monitoring.models import Alert
-from predictions import log, refusals
+from predictions import load_failures, log
 from predictions.models import DeadLetter
 from tests import servers
-from titanic_site.lib import canary, redis
 from training.models import ModelVersion
 
 
@@ -29,7 +29,7 @@ from training.models import ModelVersion
 def _workers_answer(db: None, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(alerts, "PATIENCE", 0)
     for queue in settings.QUEUES:
-        canary.answer(queue)
+        heartbeat.answer(queue)
 
 
 def test_it_works(champion: ModelVersion, api: APIClient, client: Client) -> None:
@@ -47,11 +47,11 @@ def test_it_works(champion: ModelVersion, api: APIClient, client: Client) -> Non
 
 
 def test_it_is_resolved_when_the_reason_is_gone_and_raised_anew_when_it_comes_back(champion: ModelVersion) -> None:
-    refusals.note(champion.version, "broken")
+    load_failures.note(champion.version, "broken")
     alerts.watch()
-    refusals.clear(champion.version)
+    load_failures.clear(champion.version)
     alerts.watch()
-    refusals.note(champion.version, "broken again")
+    load_failures.note(champion.version, "broken again")
     alerts.watch()
 
     assert [alert.resolved_at is None for alert in Alert.objects.all()] == [True, False]
@@ -74,9 +74,9 @@ def test_what_the_log_could_not_store_calls_a_person_until_it_is_gone(champion: 
 def test_a_self_test_that_does_not_run_any_more_calls_a_person(
     champion: ModelVersion, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    old = msgspec.structs.replace(parity.run(), at=timezone.now() - timedelta(minutes=66))
+    old = msgspec.structs.replace(consistency.run(), at=timezone.now() - timedelta(minutes=66))
     alerts.watch()
-    redis.client().set(parity._KEY, msgspec.json.encode(old))
+    redis.client().set(consistency._KEY, msgspec.json.encode(old))
     # As after a night: the first one takes a moment.
     alerts.watch()
     assert not Alert.objects.open().exists()
@@ -88,7 +88,7 @@ def test_a_self_test_that_does_not_run_any_more_calls_a_person(
 
 
 def test_a_version_that_nobody_uses_calls_nobody(champion: ModelVersion) -> None:
-    refusals.note(77, "broken")
+    load_failures.note(77, "broken")
 
     alerts.watch()
 
@@ -105,7 +105,7 @@ def test_a_part_that_does_not_answer_is_one(champion: ModelVersion, monkeypatch:
 
 @pytest.mark.django_db(transaction=True)
 def test_two_who_look_at_once_raise_one(champion: ModelVersion) -> None:
-    refusals.note(champion.version, "broken")
+    load_failures.note(champion.version, "broken")
 
     def watch() -> None:
         alerts.watch()
@@ -125,10 +125,10 @@ def test_without_any_the_page_says_so(client: Client, champion: ModelVersion) ->
 
 
 def test_one_that_holds_is_kept_up_to_date(champion: ModelVersion) -> None:
-    refusals.note(champion.version, "broken")
+    load_failures.note(champion.version, "broken")
     alerts.watch()
     first = Alert.objects.get()
-    refusals.note(champion.version, "gone")
+    load_failures.note(champion.version, "gone")
     alerts.watch()
     later = Alert.objects.get()
 
@@ -140,7 +140,7 @@ def test_one_that_holds_is_kept_up_to_date(champion: ModelVersion) -> None:
 def test_a_kind_that_cannot_be_looked_for_stays_as_it_is_and_holds_up_no_other(
     champion: ModelVersion, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    refusals.note(champion.version, "broken")
+    load_failures.note(champion.version, "broken")
     alerts.watch()
 
     def away() -> Iterator[alerts.Reason]:
@@ -173,7 +173,7 @@ def test_a_part_that_answers_again_in_a_moment_calls_nobody(
     redis.client().delete("canary:scoring")
     alerts.watch()
     time.sleep(0.3)
-    canary.answer("scoring")
+    heartbeat.answer("scoring")
     alerts.watch()
     redis.client().delete("canary:scoring")
     alerts.watch()
@@ -216,7 +216,7 @@ def test_the_navigation_says_how_many_are_open(client: Client, django_assert_num
 
 
 def test_hostile_words_of_an_error_are_text_on_the_page(champion: ModelVersion, client: Client) -> None:
-    refusals.note(champion.version, "<script>alert(1)</script>")
+    load_failures.note(champion.version, "<script>alert(1)</script>")
 
     alerts.watch()
 
@@ -256,10 +256,10 @@ def hook(settings: Any) -> Iterator[servers.Server]:
 def test_the_webhook_is_told_when_one_is_raised_and_when_it_is_resolved(
     champion: ModelVersion, hook: servers.Server
 ) -> None:
-    refusals.note(champion.version, "broken")
+    load_failures.note(champion.version, "broken")
     alerts.watch()
     told = [webhook.tell_all(), webhook.tell_all()]
-    refusals.clear(champion.version)
+    load_failures.clear(champion.version)
     alerts.watch()
     told += [webhook.tell_all(), webhook.tell_all()]
 
@@ -275,7 +275,7 @@ def test_the_webhook_is_told_when_one_is_raised_and_when_it_is_resolved(
 
 
 def test_without_a_webhook_nobody_is_told(champion: ModelVersion) -> None:
-    refusals.note(champion.version, "broken")
+    load_failures.note(champion.version, "broken")
 
     alerts.watch()
 
@@ -293,7 +293,7 @@ def test_a_webhook_in_trouble_is_told_again_later(
 ) -> None:
     monkeypatch.setattr(webhook, "PAUSES", (0.0, 60.0))
     hook.answers = [servers.reply(status, Location="/elsewhere")]
-    refusals.note(champion.version, "broken")
+    load_failures.note(champion.version, "broken")
     alerts.watch()
 
     told = [webhook.tell_all() for _ in range(3)]
@@ -309,10 +309,10 @@ def test_after_the_last_try_it_is_left_alone_until_something_changes(
 ) -> None:
     monkeypatch.setattr(webhook, "PAUSES", (0.0,))
     hook.answers = [servers.reply(500), servers.reply(500), servers.reply(204)]
-    refusals.note(champion.version, "broken")
+    load_failures.note(champion.version, "broken")
     alerts.watch()
     told = [webhook.tell_all() for _ in range(3)]
-    refusals.clear(champion.version)
+    load_failures.clear(champion.version)
     alerts.watch()
     told.append(webhook.tell_all())
 
@@ -326,7 +326,7 @@ def test_a_webhook_that_is_not_there_holds_up_nothing_and_its_address_is_not_tol
     champion: ModelVersion, settings: Any, address: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     settings.ALERT_WEBHOOK_URL = address
-    refusals.note(champion.version, "broken")
+    load_failures.note(champion.version, "broken")
     alerts.watch()
 
     assert webhook.tell_all() == 0
@@ -339,7 +339,7 @@ def test_a_webhook_that_hangs_is_given_up_soon(
 ) -> None:
     monkeypatch.setattr(webhook, "TIMEOUT", (0.2, 0.2))
     hook.answers = [servers.hang]
-    refusals.note(champion.version, "broken")
+    load_failures.note(champion.version, "broken")
     alerts.watch()
 
     assert webhook.tell_all() == 0
@@ -367,11 +367,11 @@ def test_of_two_senders_one_tells(champion: ModelVersion, hook: servers.Server) 
 
 @pytest.mark.django_db(transaction=True)
 def test_one_that_is_resolved_while_it_is_told_is_told_again(champion: ModelVersion, hook: servers.Server) -> None:
-    refusals.note(champion.version, "broken")
+    load_failures.note(champion.version, "broken")
     alerts.watch()
 
     def resolve_meanwhile(handler: Any) -> None:
-        refusals.clear(champion.version)
+        load_failures.clear(champion.version)
         alerts.watch()
         connection.close()
         servers.reply(204)(handler)
@@ -384,7 +384,7 @@ def test_one_that_is_resolved_while_it_is_told_is_told_again(champion: ModelVers
 
 
 def test_the_task_leaves_telling_to_another_queue(champion: ModelVersion, hook: servers.Server) -> None:
-    refusals.note(champion.version, "broken")
+    load_failures.note(champion.version, "broken")
 
     tasks.watch()
 

@@ -5,6 +5,8 @@ import math
 import numpy as np
 import pytest
 
+from core.errors import Conflict
+from core.jobs import State
 from features import services as features_services
 from features.definition import FEATURES, Matrix
 from monitoring import services
@@ -13,8 +15,6 @@ from monitoring.models import DriftCheck
 from predictions import log
 from predictions import services as predictions
 from tests.people import CAST, OWEN
-from titanic_site.lib.errors import Conflict
-from titanic_site.lib.jobs import State
 from training.models import ModelVersion
 
 

@@ -6,10 +6,10 @@ import pytest
 from django.conf import settings
 from django.test import Client
 
+from core import heartbeat, redis
 from monitoring import metrics
 from tests.people import OWEN
-from titanic_site import up
-from titanic_site.lib import canary, redis
+from titanic_site.runtime import up
 from training.models import ModelVersion
 
 
@@ -20,7 +20,7 @@ def client() -> Client:
 
 def answer_for_all() -> None:
     for queue in settings.QUEUES:
-        canary.answer(queue)
+        heartbeat.answer(queue)
 
 
 def test_alive_is_cheap(client: Client) -> None:
@@ -46,14 +46,14 @@ def test_without_a_champion_it_is_not_ready(client: Client, db: None) -> None:
 
 def test_a_silent_queue_is_named(client: Client, champion: ModelVersion) -> None:
     answer_for_all()
-    redis.client().set("canary:scoring", time.time() - 2 * canary.SILENCE_LIMIT)
+    redis.client().set("canary:scoring", time.time() - 2 * heartbeat.SILENCE_LIMIT)
 
     assert client.get("/readyz").json()["checks"]["workers"] == "No worker answers for: scoring"
 
 
 def test_a_worker_that_one_queue_fills_is_not_taken_for_dead() -> None:
-    long_ago = time.time() - 2 * canary.SILENCE_LIMIT
-    canary.answer("scoring")
+    long_ago = time.time() - 2 * heartbeat.SILENCE_LIMIT
+    heartbeat.answer("scoring")
     redis.client().set("canary:default", long_ago)
     assert not up._is_silent(("default", "scoring"), long_ago)
 

@@ -13,12 +13,12 @@ from hypothesis.extra import numpy as arrays
 from redis.exceptions import ConnectionError as Away
 from rest_framework.test import APIClient
 
+from core import redis
 from features.definition import INPUTS, derive
 from ingestion import passenger
 from ingestion.passenger import FIELD_NAMES, FIELDS, FIXED
 from predictions import explanation, log, services, shapley
 from tests.people import CAST, ELISABETH, JAMES, NOBODY, OWEN
-from titanic_site.lib import redis
 from training.models import ModelVersion
 
 URL = "/api/v1/predictions/"

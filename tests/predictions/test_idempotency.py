@@ -8,10 +8,10 @@ from django.db import connections
 from redis.exceptions import ConnectionError as Away
 from rest_framework.test import APIClient
 
+from core import redis
 from predictions import log
 from predictions.models import Prediction
 from tests.people import ELISABETH, OWEN
-from titanic_site.lib import redis
 from titanic_site.models import AccessToken
 from training.models import ModelVersion
 

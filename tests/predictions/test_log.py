@@ -18,6 +18,7 @@ from django.utils import timezone
 from redis.exceptions import ConnectionError as RedisConnectionError
 from rest_framework.test import APIClient
 
+from core import postgres_copy, redis
 from ingestion.passenger import FIELD_NAMES
 from monitoring import health
 from predictions import log, partitions
@@ -25,7 +26,6 @@ from predictions.models import DeadLetter, Prediction, lowest_id, new_id
 from tests.people import NOBODY, OWEN
 from tests.services import postgres_away, table_away
 from tests.web import environment
-from titanic_site.lib import copying, redis
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -71,7 +71,7 @@ import io, os, signal, types
 import django
 django.setup()
 from predictions import log
-from titanic_site.lib import copying
+from core import copying
 
 class Dying(io.BytesIO):
     def read(self, size=-1):
@@ -500,7 +500,7 @@ def test_what_is_copied_into_a_table_is_what_was_given(others: list[str]) -> Non
 
     with transaction.atomic(), connection.cursor() as cursor:
         cursor.execute("CREATE TEMP TABLE copied (place int, word text, share float, is_so bool, at timestamptz)")
-        copying.copy_rows("copied", ("place", "word", "share", "is_so", "at"), rows)
+        postgres_copy.copy_rows("copied", ("place", "word", "share", "is_so", "at"), rows)
         cursor.execute("SELECT * FROM copied ORDER BY place")
         found = cursor.fetchall()
         cursor.execute("DROP TABLE copied")

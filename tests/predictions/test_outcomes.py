@@ -12,12 +12,12 @@ from django.db import connection
 from django.test import Client
 from rest_framework.test import APIClient
 
+from core.errors import Conflict
 from ingestion import table
 from monitoring import metrics, performance
 from predictions import log, outcomes, services, shadow
 from predictions.models import Outcome, Prediction
 from tests.people import OWEN
-from titanic_site.lib.errors import Conflict
 from training import registry
 from training.models import ModelVersion, Stage, TrainingRun
 

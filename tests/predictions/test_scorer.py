@@ -14,13 +14,13 @@ from django.db import connection
 from django.test import Client
 from rest_framework.test import APIClient
 
+from core import redis
+from core.content_store import sha256_of
+from core.errors import Unavailable
 from monitoring import alerts
 from monitoring.models import Alert
-from predictions import refusals, scorer
+from predictions import load_failures, scorer
 from tests.people import ELISABETH
-from titanic_site.lib import redis
-from titanic_site.lib.errors import Unavailable
-from titanic_site.lib.files import sha256_of
 from training import registry
 from training.artifact import Artifact
 from training.models import ModelVersion, Stage, TrainingRun
@@ -71,7 +71,7 @@ def test_a_new_champion_is_taken_up(champion: ModelVersion, put_in_charge: Calla
     put_in_charge()
 
     assert scorer.current().version == 2
-    assert refusals.every() == []
+    assert load_failures.every() == []
 
 
 @pytest.mark.parametrize(
@@ -101,7 +101,7 @@ def test_a_file_that_must_not_serve_leaves_the_old_champion_in_charge(
     put_in_charge(change, **fields)
 
     assert scorer.current().version == 1
-    (refused,) = refusals.every()
+    (refused,) = load_failures.every()
     assert refused.version == 2
     assert reason in refused.reason
     alerts.watch()
@@ -119,7 +119,7 @@ def test_a_refused_file_is_tried_again_and_serves_when_it_is_mended(
     time.sleep(0.06)
 
     assert scorer.current().version == 2
-    assert refusals.every() == []
+    assert load_failures.every() == []
 
 
 def test_it_is_not_tried_again_at_every_request(
@@ -133,7 +133,7 @@ def test_it_is_not_tried_again_at_every_request(
 
     scorer.current()
 
-    assert refusals.every() == []
+    assert load_failures.every() == []
 
 
 def test_the_pause_between_two_tries_grows(
@@ -184,12 +184,12 @@ def test_while_one_thread_loads_the_others_go_on_answering(
 
 
 def test_a_note_of_a_process_that_is_gone_is_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
-    refusals.note(7, "broken")
-    assert [refused.version for refused in refusals.every()] == [7]
+    load_failures.note(7, "broken")
+    assert [refused.version for refused in load_failures.every()] == [7]
 
-    monkeypatch.setattr(refusals, "FRESH", timedelta(0))
+    monkeypatch.setattr(load_failures, "FRESH", timedelta(0))
 
-    assert refusals.every() == []
+    assert load_failures.every() == []
 
 
 def test_a_process_without_any_says_which_file_must_not_serve_and_why(

@@ -25,15 +25,15 @@ from django.utils import timezone
 from rest_framework.test import APIClient
 
 from benchmarks.passengers import make
+from core import jobs, tokens
+from core.errors import TitanicError
+from core.jobs import State
 from features.definition import INPUTS
 from ingestion import table as tables
 from predictions import scorer, scoring, services
 from predictions.models import Prediction, ScoringJob, ScoringPart
 from tests.people import CAST, ELISABETH, OWEN, table
 from tests.web import environment
-from titanic_site.lib import access, jobs
-from titanic_site.lib.errors import TitanicError
-from titanic_site.lib.jobs import State
 from titanic_site.models import AccessToken
 from training.models import ModelVersion
 
@@ -397,7 +397,7 @@ def test_a_job_is_cancelled_by_whose_it_is_or_who_may_operate(
     assert (again.status_code, again.json()["errors"][0]["code"]) == (409, "conflict")
     assert (theirs.status_code, ScoringJob.objects.get(pk=files["admin"].pk).state) == (403, State.QUEUED)
     AccessToken.objects.update(can_operate=True)
-    access.forget()
+    tokens.forget()
     api.credentials()
     monkeypatch.setattr(settings, "ENV", replace(settings.ENV, api_allow_anonymous=True))
     assert cancel(files["admin"]).status_code == 403

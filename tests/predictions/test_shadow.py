@@ -9,7 +9,7 @@ from django.db import connection
 from django.test import Client
 from rest_framework.test import APIClient
 
-from predictions import log, refusals, services, shadow
+from predictions import load_failures, log, services, shadow
 from predictions.models import Prediction, ShadowScore
 from tests.people import CAST, ELISABETH
 from training import registry
@@ -116,7 +116,7 @@ def test_a_file_that_must_not_serve_is_noted(challenger: ModelVersion) -> None:
     ask()
 
     assert shadow.score_all() == 0
-    assert [refused.version for refused in refusals.every()] == [2]
+    assert [refused.version for refused in load_failures.every()] == [2]
 
 
 def test_its_answers_stand_beside_those_that_were_given(challenger: ModelVersion) -> None:

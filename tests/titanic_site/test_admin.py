@@ -10,10 +10,10 @@ from django.test import Client, RequestFactory
 from django_celery_beat.models import ClockedSchedule, CrontabSchedule, IntervalSchedule, PeriodicTask, SolarSchedule
 from unfold.admin import ModelAdmin
 
+from core.jobs import Job, State, kinds
 from ingestion.models import Dataset
 from tests.rows import PASSWORD, one_of_each
 from titanic_site import schedules
-from titanic_site.lib.jobs import Job, State, kinds
 from titanic_site.models import AccessToken
 from training.models import ModelVersion, StageChange
 

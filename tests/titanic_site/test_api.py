@@ -9,13 +9,13 @@ import pytest
 from django.core.files.uploadedfile import SimpleUploadedFile
 from rest_framework.test import APIClient
 
+from core import redis
 from features.definition import FEATURES
 from ingestion import services as ingestion_services
 from ingestion.models import Dataset
 from predictions import log, scoring
 from predictions.models import Prediction, ScoringJob
 from tests.people import CAST, ELISABETH, NOBODY, OWEN, table
-from titanic_site.lib import redis
 from titanic_site.models import AccessToken
 from training.models import ModelVersion
 

@@ -10,8 +10,8 @@ from django.db import connection
 from django.utils import timezone
 from django_celery_beat.models import IntervalSchedule, PeriodicTask
 
+from core import redis
 from titanic_site.beat import SoleScheduler
-from titanic_site.lib import redis
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

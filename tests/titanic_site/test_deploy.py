@@ -16,7 +16,7 @@ from django.urls import reverse
 from drf_spectacular.generators import SchemaGenerator
 
 from tests.programs import NGINX
-from titanic_site import up
+from titanic_site.runtime import up
 
 ROOT = Path(settings.BASE_DIR)
 BIN = Path(sys.executable).parent

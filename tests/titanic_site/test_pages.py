@@ -14,6 +14,7 @@ from django.db import OperationalError
 from django.template import engines
 from django.test import Client
 
+from core.jobs import State
 from features.definition import FEATURES
 from ingestion.models import Dataset, RowProblem
 from ingestion.passenger import FIELDS
@@ -23,7 +24,6 @@ from predictions import log
 from predictions import services as prediction_services
 from predictions.models import Door, Prediction, ScoringJob
 from tests.people import ELISABETH, JAMES, OWEN
-from titanic_site.lib.jobs import State
 from training.models import ModelVersion, TrainingRun
 
 #: Page -> how many questions it may ask of the database.
@@ -254,7 +254,7 @@ def test_an_open_page_gets_the_refusal_among_its_notices(client: Client, db: Non
 
 
 def test_a_poll_that_is_refused_leaves_the_page_as_it_is(client: Client, db: None) -> None:
-    with patch("titanic_site.runs.newest", side_effect=OperationalError("away")):
+    with patch("titanic_site.job_list.newest", side_effect=OperationalError("away")):
         answer = client.get("/runs/", **HTMX)
 
     assert answer.status_code == 503
@@ -271,7 +271,7 @@ def test_a_refusal_is_a_page(client: Client, db: None) -> None:
 def test_a_broken_page_says_so_and_asks_nothing_of_the_database(
     client: Client, db: None, django_assert_num_queries: Any
 ) -> None:
-    with patch("titanic_site.runs.newest", side_effect=RuntimeError), django_assert_num_queries(0):
+    with patch("titanic_site.job_list.newest", side_effect=RuntimeError), django_assert_num_queries(0):
         page = client.get("/runs/")
 
     assert page.status_code == 500

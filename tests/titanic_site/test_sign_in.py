@@ -18,8 +18,8 @@ from django_htmx.middleware import HtmxDetails
 
 from tests.people import OWEN
 from tests.services import postgres_away
-from titanic_site import start_link
 from titanic_site.middleware import LoginMiddleware
+from titanic_site.runtime import start_link
 from training.models import ModelVersion
 
 PUBLIC = {

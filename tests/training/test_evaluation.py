@@ -5,7 +5,7 @@ import pytest
 
 from features.definition import FEATURES, SEX, slices
 from training import evaluation, fitting
-from training.examples import Examples
+from training.training_data import Examples
 
 
 @pytest.fixture

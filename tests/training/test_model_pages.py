@@ -13,9 +13,9 @@ from django.template.loader import render_to_string
 from django.test import Client
 from playwright.sync_api import Page, sync_playwright
 
+from core.charts import Series, thinned
 from tests.model_figures import WORST, metrics
 from tests.programs import CHROMIUM
-from titanic_site.lib.charts import Series, thinned
 from training.models import ModelVersion, Stage, TrainingRun
 from training.report import LEAST_ROWS, Report
 

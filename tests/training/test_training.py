@@ -17,15 +17,15 @@ from django.core.management import CommandError, call_command
 from django.db import connection
 from django.utils import timezone
 
+from core.errors import Conflict, TitanicError
 from features import services as features_services
 from features.definition import FEATURES, SEX
 from ingestion.models import Dataset
 from tests.people import CAST, table
-from titanic_site.lib.errors import Conflict, TitanicError
 from training import registry, services
 from training.artifact import Artifact, ArtifactError
-from training.examples import Examples
 from training.models import ModelVersion, Stage, StageChange, TrainingRun
+from training.training_data import Examples
 
 
 @pytest.fixture
@@ -362,11 +362,11 @@ class TestArtifact:
 
 
 def test_a_damaged_file_in_storage_is_written_anew(db: None) -> None:
-    from titanic_site.lib import files
+    from core import content_store
 
-    name = files.keep(b"model", suffix=".onnx")
+    name = content_store.keep(b"model", suffix=".onnx")
     default_storage.delete(name)
     default_storage.save(name, ContentFile(b"mod"))
 
-    assert files.keep(b"model", suffix=".onnx") == name
+    assert content_store.keep(b"model", suffix=".onnx") == name
     assert default_storage.size(name) == 5

@@ -11,8 +11,8 @@ from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
 
-from titanic_site.lib.jobs import Job
-from titanic_site.runs import kind_of
+from core.jobs import Job
+from titanic_site.job_list import kind_of
 
 register = template.Library()
 

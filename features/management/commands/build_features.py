@@ -5,10 +5,10 @@ from typing import Any
 from django.core.management.base import CommandParser
 from django.utils.translation import gettext as _
 
+from core.commands import StepCommand
+from core.errors import TitanicError
 from features import services
 from ingestion.models import Dataset
-from titanic_site.lib.commands import StepCommand
-from titanic_site.lib.errors import TitanicError
 
 
 class Command(StepCommand):

@@ -6,9 +6,9 @@ from typing import Any
 from django.core.management.base import CommandParser
 from django.utils.translation import gettext as _
 
+from core.commands import StepCommand, watched
 from ingestion import services
 from ingestion.models import Terms
-from titanic_site.lib.commands import StepCommand, watched
 
 
 class Command(StepCommand):

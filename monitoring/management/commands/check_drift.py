@@ -4,9 +4,9 @@ from typing import Any
 
 from django.utils.translation import gettext as _
 
+from core.commands import StepCommand
 from monitoring import services
 from predictions import log
-from titanic_site.lib.commands import StepCommand
 
 
 class Command(StepCommand):

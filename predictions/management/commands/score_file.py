@@ -7,11 +7,11 @@ from django.core.files import File
 from django.core.management.base import CommandParser
 from django.utils.translation import gettext as _
 
+from core.commands import StepCommand
+from core.errors import TitanicError
+from core.file_names import label
 from predictions import scoring
 from predictions.models import ScoringJob
-from titanic_site.lib.commands import StepCommand
-from titanic_site.lib.errors import TitanicError
-from titanic_site.lib.file_names import label
 
 
 class Command(StepCommand):

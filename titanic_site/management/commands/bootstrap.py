@@ -4,8 +4,8 @@ from typing import Any
 
 from django.utils.translation import gettext as _
 
+from core.commands import StepCommand
 from titanic_site import bootstrap
-from titanic_site.lib.commands import StepCommand
 
 
 class Command(StepCommand):

@@ -7,9 +7,9 @@ from django.contrib.auth.models import User
 from django.core.management.base import CommandParser
 from django.utils.translation import gettext as _
 
-from titanic_site.lib.access import Scope
-from titanic_site.lib.commands import StepCommand
-from titanic_site.lib.errors import TitanicError
+from core.commands import StepCommand
+from core.errors import TitanicError
+from core.tokens import Scope
 from titanic_site.models import AccessToken
 
 _MOST_DAYS = 3_650

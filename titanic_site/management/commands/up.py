@@ -6,7 +6,7 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from rich.console import Console
 
-from titanic_site import up
+from titanic_site.runtime import up
 
 
 class Command(BaseCommand):

@@ -5,8 +5,8 @@ from typing import Any
 from django.core.management.base import CommandParser
 from django.utils.translation import gettext as _
 
-from titanic_site.lib.commands import StepCommand
-from titanic_site.lib.errors import TitanicError
+from core.commands import StepCommand
+from core.errors import TitanicError
 from training.models import ModelVersion
 
 

@@ -5,8 +5,8 @@ from typing import Any
 
 from django.utils.translation import gettext as _
 
-from titanic_site.lib.commands import watched
-from titanic_site.lib.errors import TitanicError
+from core.commands import watched
+from core.errors import TitanicError
 from training import services
 from training.management.commands._version import VersionCommand
 from training.models import ModelVersion

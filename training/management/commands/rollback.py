@@ -4,7 +4,7 @@ from typing import Any
 
 from django.utils.translation import gettext as _
 
-from titanic_site.lib.commands import StepCommand
+from core.commands import StepCommand
 from training import registry
 
 

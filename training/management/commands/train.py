@@ -6,12 +6,12 @@ from typing import Any
 from django.core.management.base import CommandParser
 from django.utils.translation import gettext as _
 
+from core.commands import StepCommand, watched
+from core.errors import TitanicError
 from features.models import FeatureBatch
-from titanic_site.lib.commands import StepCommand, watched
-from titanic_site.lib.errors import TitanicError
 from training import services
 from training.models import Algorithm, ModelVersion
-from training.recipe import CANDIDATES
+from training.training_spec import CANDIDATES
 
 
 class Command(StepCommand):

@@ -1,0 +1,35 @@
+"""What the API's doors have in common."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from django.utils.datastructures import MultiValueDict
+from django.utils.translation import gettext as _
+from rest_framework import serializers, status
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from core.errors import Invalid
+from core.jobs import Job, enqueue
+
+
+def checked(serializer: type[serializers.Serializer[Any]], request: Request) -> Mapping[str, Any]:
+    """The body as the serializer reads it; a field it does not know is refused like a wrong one, or one given twice."""
+    if isinstance(request.data, MultiValueDict):
+        # Of a form's fields the last would count; JSON has been read more strictly.
+        doubled = [name for name, values in request.data.lists() if len(values) > 1]
+        if doubled:
+            raise Invalid({name: [("doubled_field", _("This field is given twice."))] for name in doubled})
+    bound = serializer(data=request.data)
+    bound.is_valid(raise_exception=True)
+    unknown = set(request.data) - set(bound.fields)
+    if unknown:
+        raise Invalid({name: [("unknown_field", _("There is no such field."))] for name in sorted(unknown)})
+    return dict(bound.validated_data)
+
+
+def accepted(job: Job, serializer: type[serializers.Serializer[Any]], *, request: Request) -> Response:
+    """202 with the queued job and where to watch it."""
+    enqueue(job)
+    location = request.build_absolute_uri(f"{request.path}{job.pk}/")
+    return Response(serializer(job).data, status=status.HTTP_202_ACCEPTED, headers={"Location": location})

@@ -1,0 +1,51 @@
+"""How every command ends: one sentence, and an exit code that tells."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandError
+from django.db import OperationalError
+from django.utils.translation import gettext as _
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
+
+from core.errors import TitanicError
+from core.jobs import Cancelled, Job, NotClaimed
+from core.redis import RedisAway
+
+
+@contextmanager
+def watched(job: Job, *, is_shown: bool) -> Iterator[None]:
+    """A bar with share, rows, rate and time left while the body works on the job."""
+    columns = (TextColumn(str(job)), BarColumn(), TaskProgressColumn(), TextColumn("{task.fields[rows]}"),
+               TimeRemainingColumn())  # fmt: skip
+    with Progress(*columns, console=Console(stderr=True), transient=True, disable=not is_shown) as bar:
+        task = bar.add_task("", total=1.0, rows="")
+
+        def show(done: float, count: int | None) -> None:
+            rate = (count or 0) / max(bar.tasks[0].elapsed or 0, 0.001)
+            rows = _("%(rows)s rows, %(rate)s a second") % {"rows": f"{count or 0:,}", "rate": f"{rate:,.0f}"}
+            bar.update(task, completed=done, rows=rows if count else "")
+
+        job.on_report = show
+        yield
+
+
+class StepCommand(BaseCommand, ABC):
+    """A step of the life, alone and without a broker."""
+
+    @abstractmethod
+    def step(self, **options: Any) -> str:
+        """Do it and say what came of it."""
+
+    def handle(self, *args: Any, **options: Any) -> str:
+        try:
+            return self.step(**options)
+        except TitanicError as error:
+            raise CommandError(error.message) from error
+        except (Cancelled, NotClaimed, KeyboardInterrupt) as error:
+            raise CommandError(_("The run was cancelled.")) from error
+        except (OperationalError, *RedisAway) as error:
+            raise CommandError(_("A service is away: %(error)s") % {"error": str(error).strip()}) from error

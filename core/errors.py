@@ -1,0 +1,192 @@
+"""The errors people see: one family, one JSON shape, one page."""
+
+import errno
+import logging
+from collections.abc import Mapping
+from http import HTTPStatus
+from typing import Any
+
+from django.conf import settings
+from django.core.exceptions import RequestDataTooBig, TooManyFieldsSent, TooManyFilesSent
+from django.db import InterfaceError, OperationalError
+from django.http import UnreadablePostError
+from django.utils.translation import gettext as _
+from psycopg2 import errorcodes
+
+from core.redis import RedisAway
+
+#: So many refused fields are told, each by so many letters of its name.
+MOST_TOLD, LONGEST_NAME = 1_000, 200
+_NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
+logger = logging.getLogger(__name__)
+
+
+class TitanicError(Exception):
+    """Something a person can mend: `message` (translated) says what is wrong and what to do next."""
+
+    code = "error"
+    status: int = HTTPStatus.BAD_REQUEST
+    #: Seconds after which to try again, where that may help.
+    wait: int | None = None
+
+    def __init__(self, message: str, *, field: str | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.field = field
+
+
+class Conflict(TitanicError):
+    """The right input at the wrong time."""
+
+    code = "conflict"
+    status = HTTPStatus.CONFLICT
+
+
+class TooLarge(TitanicError):
+    """More than this installation takes in one go."""
+
+    code = "too_large"
+    status = HTTPStatus.REQUEST_ENTITY_TOO_LARGE
+
+
+class IncompleteBody(TitanicError):
+    """A body that did not come to its end, or not in time."""
+
+    code = "incomplete_body"
+    status = HTTPStatus.REQUEST_TIMEOUT
+
+    def __init__(self) -> None:
+        super().__init__(_("The body did not arrive whole and in time. Send it again."))
+
+
+class LengthRequired(TitanicError):
+    """A body that does not say how long it is."""
+
+    code = "length_required"
+    status = HTTPStatus.LENGTH_REQUIRED
+
+    def __init__(self) -> None:
+        super().__init__(_("Send the body with a Content-Length, not in chunks."))
+
+
+class Unavailable(TitanicError):
+    """A part that is needed is away for the moment."""
+
+    code = "unavailable"
+    status = HTTPStatus.SERVICE_UNAVAILABLE
+    wait = 5
+
+
+class TooLong(Unavailable):
+    """An answer that takes longer than anybody waits."""
+
+    code = "too_long"
+
+    def __init__(self) -> None:
+        super().__init__(_("This takes too long at the moment. Try again later, or ask for less."))
+
+
+class InternalError(TitanicError):
+    """A fault of this program."""
+
+    status = HTTPStatus.INTERNAL_SERVER_ERROR
+
+    def __init__(self) -> None:
+        super().__init__(_("A server error occurred."))
+
+
+class TooMany(TitanicError):
+    """Asked more often than this installation allows."""
+
+    code = "throttled"
+    status = HTTPStatus.TOO_MANY_REQUESTS
+
+    def __init__(self, *, wait: int) -> None:
+        super().__init__(_("Too many requests. Try again in %(wait)s seconds.") % {"wait": wait})
+        self.wait = wait
+
+
+class Invalid(TitanicError):
+    """Input that breaks the contract, field by field: {field: [(code, message), ...]}."""
+
+    code = "invalid"
+
+    def __init__(self, errors: Mapping[str, list[tuple[str, str]]]) -> None:
+        super().__init__(_("Some fields need correcting."))
+        self.errors = errors
+
+    def in_words(self) -> str:
+        """All of it in one line."""
+        return "; ".join(f"{field}: {text}" for field, said in self.errors.items() for _code, text in said)
+
+
+def body_too_large() -> TooLarge:
+    """What is said of a body beyond the limit."""
+    return TooLarge(
+        _("The body is larger than %(most)s MB.") % {"most": settings.DATA_UPLOAD_MAX_MEMORY_SIZE // 1024**2}
+    )
+
+
+def file_too_large() -> TooLarge:
+    """What is said of a file beyond the limit."""
+    most = settings.LARGEST_UPLOAD // 1024**2
+    return TooLarge(_("The file is larger than %(most)s MB. Split it.") % {"most": most}, field="file")
+
+
+def away() -> Unavailable:
+    """What is said where a service does not answer."""
+    return Unavailable(_("A service is away for the moment. Try again in a few seconds."))
+
+
+def as_refusal(error: Exception) -> TitanicError | None:
+    """The error as one of ours: a service that is away is Unavailable; what is nobody's to mend is None."""
+    if isinstance(error, TitanicError):
+        return error
+    if getattr(error, "errno", None) in _NO_ROOM or getattr(error.__cause__, "pgcode", None) == errorcodes.DISK_FULL:
+        logger.error("the disk is full: %s", error)
+        return Unavailable(_("The disk is full. Make room and try again."))
+    if getattr(error.__cause__, "pgcode", None) == errorcodes.QUERY_CANCELED:
+        logger.warning("a query took too long: %s", error)
+        return TooLong()
+    if isinstance(error, (OperationalError, InterfaceError, *RedisAway)):
+        logger.warning("a service is away: %s", error)
+        return away()
+    return _of_django(error)
+
+
+def _of_django(error: Exception) -> TitanicError | None:
+    """What Django says of a body when a view asks for it."""
+    if isinstance(error, UnreadablePostError):
+        return IncompleteBody()
+    if isinstance(error, RequestDataTooBig):
+        return body_too_large()
+    if isinstance(error, (TooManyFieldsSent, TooManyFilesSent)):
+        return Invalid({"non_field_errors": [("too_many_fields", _("No address here takes so many fields."))]})
+    return None
+
+
+def retry_headers(error: TitanicError) -> dict[str, str]:
+    """When to try again, for a machine."""
+    return {} if error.wait is None else {"Retry-After": str(error.wait)}
+
+
+def body_at(path: str, error: TitanicError) -> dict[str, Any]:
+    """The error in the shape of the door at this address: the inference protocol has one of its own."""
+    return {"error": error.message} if path.startswith("/v2/") else error_body(error)
+
+
+def error_body(error: TitanicError) -> dict[str, Any]:
+    """The error in drf-standardized-errors' shape."""
+    if isinstance(error, Invalid):
+        errors: list[dict[str, Any]] = [
+            {"code": code, "detail": detail, "attr": attr[:LONGEST_NAME]}
+            for attr, refusals in error.errors.items()
+            for code, detail in refusals
+        ]
+        if len(errors) > MOST_TOLD:
+            rest = _("%(count)s more are not told here.") % {"count": len(errors) - MOST_TOLD}
+            errors[MOST_TOLD:] = [{"code": "more_errors", "detail": rest, "attr": None}]
+        return {"type": "validation_error", "errors": errors}
+    kind = "server_error" if error.status >= HTTPStatus.INTERNAL_SERVER_ERROR else "client_error"
+    kind = "validation_error" if error.status == HTTPStatus.BAD_REQUEST else kind
+    return {"type": kind, "errors": [{"code": error.code, "detail": error.message, "attr": error.field}]}

@@ -1,0 +1,66 @@
+"""What the API's schema cannot see by itself."""
+
+from typing import Any
+
+from drf_spectacular.contrib.knox_auth_token import KnoxTokenScheme
+
+
+class TokenScheme(KnoxTokenScheme):  # type: ignore[no-untyped-call]
+    """`Authorization: Token ...`."""
+
+    target_class: Any = "core.tokens.RememberingTokenAuthentication"
+    name: Any = "token"
+
+
+_ERROR = {
+    "type": "object",
+    "properties": {
+        "type": {"type": "string", "enum": ["validation_error", "client_error", "server_error"]},
+        "errors": {
+            "type": "array",
+            "items": {
+                "type": "object",
+                "properties": {
+                    "code": {"type": "string"},
+                    "detail": {"type": "string"},
+                    "attr": {"type": ["string", "null"], "description": "the field at fault"},
+                },
+                "required": ["code", "detail", "attr"],
+            },
+        },
+    },
+    "required": ["type", "errors"],
+}
+_REFUSALS = {
+    "400": "Wrong input, with each field named",
+    "401": "No valid token",
+    "403": "A token without the scope",
+    "404": "There is no such thing",
+    "405": "Not a way to ask here",
+    "406": "Answers are JSON",
+    "408": "The body did not arrive whole and in time",
+    "409": "Right input at the wrong time",
+    "413": "Too large",
+    "415": "Another content type is needed",
+    "429": "Too often: see Retry-After",
+    "503": "A part is away for the moment: see Retry-After",
+}
+
+
+def complete(result: dict[str, Any], **_: Any) -> dict[str, Any]:
+    """The schema with what every operation has: the same refusals, and no field that is not known."""
+    schemas = result["components"]["schemas"]
+    schemas["Refusal"] = _ERROR
+    content = {"application/json": {"schema": {"$ref": "#/components/schemas/Refusal"}}}
+    for path in result["paths"].values():
+        for operation in path.values():
+            for status, text in _REFUSALS.items():
+                operation["responses"].setdefault(status, {"description": text, "content": content})
+            body = operation.get("requestBody", {"content": {}})
+            for kind in body["content"].values():
+                named = kind["schema"].get("$ref", "").rpartition("/")[2]
+                body["required"] = "required" in schemas.get(named, kind["schema"])
+    for name, schema in schemas.items():
+        if name.endswith("Request"):
+            schema["additionalProperties"] = False
+    return result

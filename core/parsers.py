@@ -1,0 +1,36 @@
+"""JSON bodies, bounded in size and depth."""
+
+from collections.abc import Mapping
+from typing import IO, Any
+
+import msgspec
+from django.conf import settings
+from django.utils.translation import gettext as _
+from rest_framework.exceptions import ParseError
+from rest_framework.parsers import BaseParser
+
+from core.errors import IncompleteBody, body_too_large
+
+
+class JSONParser(BaseParser):
+    """Strict JSON by msgspec: no NaN, no infinity, UTF-8 only."""
+
+    media_type = "application/json"
+
+    def parse(
+        self, stream: IO[Any], media_type: str | None = None, parser_context: Mapping[str, Any] | None = None
+    ) -> Any:
+        """Decode the body; raises ParseError, TooLarge, IncompleteBody."""
+        most = settings.DATA_UPLOAD_MAX_MEMORY_SIZE
+        body = stream.read(most + 1)
+        if len(body) > most:
+            raise body_too_large()
+        # A client that goes in the middle may leave what reads as whole.
+        if len(body) != int(getattr(stream, "META", {}).get("CONTENT_LENGTH") or len(body)):
+            raise IncompleteBody
+        try:
+            return msgspec.json.decode(body)
+        except RecursionError as error:
+            raise ParseError(_("The JSON is nested too deeply.")) from error
+        except ValueError as error:
+            raise ParseError(_("The body cannot be read as JSON: %(reason)s.") % {"reason": error}) from error

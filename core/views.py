@@ -1,0 +1,14 @@
+"""What page views have in common."""
+
+from django.contrib import messages
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect
+
+from core.jobs import Job, enqueue
+
+
+def started(request: HttpRequest, job: Job, text: str) -> HttpResponse:
+    """Publish the queued job and go where it can be watched."""
+    enqueue(job)
+    messages.info(request, text)
+    return redirect(job)

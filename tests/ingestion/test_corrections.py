@@ -1,0 +1,190 @@
+"""Refused rows: mended on the page or in a file, and admitted through the same contract."""
+
+import csv
+import io
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from django.core.files.uploadedfile import SimpleUploadedFile
+from django.test import Client
+
+import features.services
+from core import redis
+from core.errors import Conflict, Invalid
+from ingestion import corrections
+from ingestion.models import Dataset, Passenger
+from tests.people import CAST, ELISABETH, JAMES, OWEN, table
+
+Load = Callable[..., Dataset]
+OLD = {**OWEN, "age": 200}
+
+
+@pytest.fixture
+def dataset(load: Load) -> Dataset:
+    """Elisabeth and James, and between them Owen with an age nobody reaches."""
+    return load(table(ELISABETH, OLD, JAMES), largest_problem_share=0.5)
+
+
+def row(dataset: Dataset) -> Any:
+    return dataset.refused_rows.get(line_number=3)
+
+
+def test_a_mended_row_becomes_the_passenger_of_its_line(dataset: Dataset) -> None:
+    corrections.admit(row(dataset), {**corrections.cells_of(row(dataset)), "age": "22"})
+
+    dataset.refresh_from_db()
+    assert [p.line_number for p in Passenger.objects.of(dataset)] == [2, 3, 4]
+    assert Passenger.objects.get(line_number=3).age == 22
+    assert (dataset.row_count, dataset.problem_count, dataset.revision) == (3, 0, 1)
+    assert dataset.split["train"] + dataset.split["holdout"] == 3
+    assert row(dataset).mended_at is not None
+
+
+def test_a_row_that_is_still_wrong_stays_refused_with_the_field_named(dataset: Dataset) -> None:
+    with pytest.raises(Invalid) as raised:
+        corrections.admit(row(dataset), {**corrections.cells_of(row(dataset)), "age": "-3", "pclass": "4"})
+
+    assert set(raised.value.errors) == {"age", "pclass"}
+    assert Passenger.objects.count() == 2
+    assert row(dataset).mended_at is None
+
+
+def test_a_passenger_who_is_there_is_not_admitted_again(dataset: Dataset) -> None:
+    with pytest.raises(Invalid) as raised:
+        corrections.admit(row(dataset), {**corrections.cells_of(row(dataset)), "age": "22", "passenger_id": "1"})
+
+    assert list(raised.value.errors) == ["passenger_id"]
+
+
+def test_those_on_one_ticket_stay_together(load: Load) -> None:
+    family = [{**OWEN, "ticket": "one"} for _ in range(3)]
+    dataset = load(table(*family, {**OLD, "ticket": "one"}), largest_problem_share=0.5)
+
+    corrections.admit(dataset.refused_rows.get(), {**corrections.cells_of(dataset.refused_rows.get()), "age": "22"})
+
+    assert Passenger.objects.of(dataset).values_list("is_holdout").distinct().count() == 1
+
+
+def test_features_made_before_know_nothing_of_it_and_can_still_be_rebuilt(dataset: Dataset) -> None:
+    batch = features.services.queue_build(dataset=dataset)
+    features.services.build(batch)
+
+    corrections.admit(row(dataset), {**corrections.cells_of(row(dataset)), "age": "22"})
+    redis.client().flushall()
+    rebuilt = len(features.services.matrix(batch))
+    dataset.refresh_from_db()
+    newer = features.services.queue_build(dataset=dataset)
+    features.services.build(newer)
+
+    assert (rebuilt, newer.row_count) == (2, 3)
+
+
+def test_a_dataset_that_was_refused_whole_takes_no_row(load: Load) -> None:
+    with pytest.raises(Exception, match="were refused"):
+        load(table(ELISABETH, OLD))
+    refused = Dataset.objects.latest()
+
+    with pytest.raises(Conflict, match="no rows that a mended one could join"):
+        corrections.admit(refused.refused_rows.get(), {})
+
+
+def downloaded(client: Client, dataset: Dataset) -> list[dict[str, str]]:
+    response = client.get(f"/datasets/{dataset.pk}/refused.csv")
+    return list(csv.DictReader(io.StringIO(response.content.decode())))
+
+
+def sent_back(client: Client, dataset: Dataset, rows: list[dict[str, str]]) -> Any:
+    text = io.StringIO()
+    writer = csv.DictWriter(text, rows[0].keys())
+    writer.writeheader()
+    writer.writerows(rows)
+    file = SimpleUploadedFile("mended.csv", text.getvalue().encode())
+    return client.post(f"/datasets/{dataset.pk}/mend/", {"file": file}, follow=True)
+
+
+def test_a_file_goes_out_and_comes_back_mended(dataset: Dataset, client: Client) -> None:
+    (found,) = downloaded(client, dataset)
+    assert (found["line"], found["age"], found["name"]) == ("3", "200", OWEN["name"])
+
+    page = sent_back(client, dataset, [{**found, "age": "22"}])
+
+    assert "1 rows admitted" in page.content.decode()
+    assert Passenger.objects.count() == 3
+    assert downloaded(client, dataset) == []
+
+
+def test_a_formula_survives_the_way_out_and_back(load: Load, client: Client) -> None:
+    dataset = load(table({**OLD, "ticket": "=1+1"}, JAMES), largest_problem_share=0.5)
+    (found,) = downloaded(client, dataset)
+
+    sent_back(client, dataset, [{**found, "age": "22"}])
+
+    assert found["ticket"] == "'=1+1"
+    assert Passenger.objects.get(line_number=2).ticket == "=1+1"
+
+
+def test_of_a_file_the_good_rows_are_admitted_and_the_others_named(load: Load, client: Client) -> None:
+    dataset = load(table(ELISABETH, OLD, {**JAMES, "pclass": 9}), largest_problem_share=0.9)
+    first, second = downloaded(client, dataset)
+
+    page = sent_back(client, dataset, [{**first, "age": "22"}, second, {**second, "line": "77"}]).content.decode()
+
+    assert "1 rows admitted" in page
+    assert "2 rows are still refused" in page
+    assert Passenger.objects.count() == 2
+
+
+@pytest.mark.parametrize("data", [b"", b"age\n22\n", b"\xff\xfe1", b'line,age\n1,"2'])
+def test_a_file_that_is_none_is_refused_with_a_sentence(dataset: Dataset, client: Client, data: bytes) -> None:
+    response = client.post(f"/datasets/{dataset.pk}/mend/", {"file": SimpleUploadedFile("x.csv", data)})
+
+    assert response.status_code == 400
+    assert Passenger.objects.count() == 2
+
+
+class TestPage:
+    """One row on its page."""
+
+    def test_it_shows_what_was_wrong_and_what_stood_there(self, dataset: Dataset, client: Client) -> None:
+        page = client.get(f"/datasets/{dataset.pk}/lines/3/").content.decode()
+
+        assert "Must be from 0 to 120." in page
+        assert 'value="200"' in page
+
+    def test_it_admits(self, dataset: Dataset, client: Client) -> None:
+        cells = {**corrections.cells_of(row(dataset)), "age": "22"}
+
+        response = client.post(f"/datasets/{dataset.pk}/lines/3/", cells)
+
+        assert (response.status_code, Passenger.objects.count()) == (302, 3)
+
+    def test_it_names_the_field_that_is_still_wrong(self, dataset: Dataset, client: Client) -> None:
+        cells = {**corrections.cells_of(row(dataset)), "age": "1e999"}
+
+        response = client.post(f"/datasets/{dataset.pk}/lines/3/", cells)
+
+        assert response.status_code == 400
+        assert "Must be a finite number" in response.content.decode()
+
+    def test_markup_in_a_cell_is_text(self, load: Load, client: Client) -> None:
+        dataset = load(table(*CAST[:2], {**JAMES, "age": -1, "name": "<script>alert(1)</script>"}),
+                       largest_problem_share=0.9)  # fmt: skip
+
+        page = client.get(f"/datasets/{dataset.pk}/lines/4/").content.decode()
+
+        assert "<script>alert" not in page
+        assert "&lt;script&gt;" in page
+
+    @pytest.mark.parametrize("line", [2, 99, 10**12])
+    def test_a_line_that_was_not_refused_is_not_there(self, dataset: Dataset, client: Client, line: int) -> None:
+        assert client.get(f"/datasets/{dataset.pk}/lines/{line}/").status_code == 404
+
+    def test_a_row_of_another_width_can_be_mended_too(self, load: Load, client: Client) -> None:
+        dataset = load(table(ELISABETH, OWEN) + "3,1\n", largest_problem_share=0.5)
+        cells = {**corrections.cells_of(dataset.refused_rows.get()), "pclass": "3", "sex": "male"}
+
+        response = client.post(f"/datasets/{dataset.pk}/lines/4/", cells)
+
+        assert response.status_code == 302
+        assert Passenger.objects.get(line_number=4).passenger_id == "3"

@@ -1,0 +1,161 @@
+"""The self-test: one answer at every door, told on the page, in the metrics and by an alert."""
+
+from typing import Any
+
+import pytest
+from django.test import Client
+
+from core import heartbeat
+from core.errors import Invalid
+from features.definition import derive
+from ingestion.passenger import FIELDS
+from monitoring import alerts, consistency
+from monitoring.models import Alert
+from predictions import api as predictions_api
+from predictions import consistency as doors
+from predictions import log
+from predictions.models import Door
+from predictions.open_inference import tensors
+from training.models import ModelVersion
+
+
+@pytest.fixture(autouse=True)
+def _workers_answer() -> None:
+    for queue in ("fast", "default", "scoring", "training"):
+        heartbeat.answer(queue)
+
+
+def _metrics(client: Client) -> str:
+    from monitoring.metrics import _cache
+
+    _cache._made_at = -10.0
+    return client.get("/metrics").content.decode()
+
+
+def test_every_door_gives_one_answer(client: Client, champion: ModelVersion) -> None:
+    assert "Not asked yet" in client.get("/monitoring/").content.decode()
+
+    found = consistency.run()
+
+    assert found.is_passed, found
+    assert set(found.doors) == set(Door.values)
+    assert consistency.last() == found
+    page = client.get("/monitoring/").content.decode()
+    assert page.count("The same") == len(Door)
+    for door in Door.values:
+        assert f'titanic_parity{{door="{door}"}} 1.0' in _metrics(client)
+
+
+def test_nothing_of_it_is_logged_or_counted(client: Client, champion: ModelVersion) -> None:
+    before = [line for line in _metrics(client).splitlines() if line.startswith("prediction_count_total")]
+
+    consistency.run()
+
+    assert log.backlog() == 0
+    assert [line for line in _metrics(client).splitlines() if line.startswith("prediction_count_total")] == before
+    assert not log.is_rehearsal()
+
+
+def test_a_door_that_answers_otherwise_is_told_of(
+    client: Client, champion: ModelVersion, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows = tensors.Request.rows
+
+    def a_year_older(self: Any, *, most: int) -> Any:
+        return [(*row[:2], None if row[2] is None else row[2] + 20, *row[3:]) for row in rows(self, most=most)]
+
+    monkeypatch.setattr(tensors.Request, "rows", a_year_older)
+    found = consistency.run()
+    alerts.watch()
+
+    assert [door for door, agrees in found.doors.items() if not agrees] == ["v2"]
+    assert "Another" in client.get("/monitoring/").content.decode()
+    assert 'titanic_parity{door="v2"} 0.0' in _metrics(client)
+    assert Alert.objects.open().get().kind == "parity"
+    monkeypatch.undo()
+    consistency.run()
+    alerts.watch()
+    assert not Alert.objects.open().exists()
+
+
+def test_without_a_champion_it_says_so(client: Client, db: None) -> None:
+    found = consistency.run()
+
+    assert not found.is_passed
+    assert "Train one" in found.error
+    assert client.get("/monitoring/").status_code == 200
+
+
+def test_what_is_derived_otherwise_at_one_door_is_seen(champion: ModelVersion, monkeypatch: pytest.MonkeyPatch) -> None:
+    from predictions import scorer
+
+    calls = 0
+
+    def drifting(columns: Any) -> Any:
+        nonlocal calls
+        calls += 1
+        matrix = derive(columns)
+        if len(matrix) == 1:
+            matrix[:, 1] += 50
+        return matrix
+
+    monkeypatch.setattr(scorer, "derive", drifting)
+    found = consistency.run()
+
+    assert calls
+    assert not found.doors["form"]
+    assert not found.doors["api"]
+    assert found.doors["batch"]
+
+
+def test_one_of_whom_nothing_is_known_is_asked_about_too(champion: ModelVersion) -> None:
+    asked = doors._passengers(champion)
+
+    assert len(asked) == len(champion.background) + 1
+    assert all(value is None for rule, value in zip(FIELDS, asked[-1], strict=True) if not rule.is_required
+               and rule.default is None)  # fmt: skip
+
+
+def test_a_view_that_changes_what_was_sent_is_seen(champion: ModelVersion, monkeypatch: pytest.MonkeyPatch) -> None:
+    one, many = predictions_api._object, predictions_api._instances
+    monkeypatch.setattr(predictions_api, "_object", lambda body: {**one(body), "age": 3})
+    monkeypatch.setattr(predictions_api, "_instances", lambda body: [{**each, "age": 3} for each in many(body)])
+    found = consistency.run()
+
+    assert [door for door, agrees in found.doors.items() if not agrees] == ["api", "batch"]
+
+
+def test_a_door_that_refuses_is_named_with_its_reason(
+    client: Client, champion: ModelVersion, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(rows: Any) -> Any:
+        raise Invalid({"age": [("invalid", "not today")]})
+
+    monkeypatch.setitem(doors.DOORS, Door.CSV, refuse)
+    found = consistency.run()
+    alerts.watch()
+
+    assert [door for door, agrees in found.doors.items() if not agrees] == ["csv"]
+    assert "age: not today" in client.get("/monitoring/").content.decode()
+    assert Alert.objects.open().get().subject == str(Door.CSV.label)
+
+
+def test_a_door_that_breaks_leaves_no_passed_test_behind(
+    client: Client, champion: ModelVersion, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    consistency.run()
+
+    def broken(rows: Any) -> Any:
+        raise ZeroDivisionError
+
+    monkeypatch.setitem(doors.DOORS, Door.CSV, broken)
+    with pytest.raises(ZeroDivisionError):
+        consistency.run()
+    alerts.watch()
+
+    told = consistency.last()
+    assert told is not None
+    assert not told.is_passed
+    assert "broke off" in client.get("/monitoring/").content.decode()
+    assert Alert.objects.open().get().kind == "parity"
+    assert not log.is_rehearsal()

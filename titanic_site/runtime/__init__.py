@@ -1,0 +1,1 @@
+"""The product on one machine: embedded PostgreSQL and Valkey, the supervisor, `manage.py up`."""

@@ -1,0 +1,302 @@
+"""The whole product on one machine: services, schema, champion, then web, workers and clock until told to stop."""
+
+import errno
+import fcntl
+import json
+import os
+import signal
+import socket
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from functools import partial
+from pathlib import Path
+from urllib.error import HTTPError
+from urllib.request import ProxyHandler, build_opener
+
+from django.conf import settings
+from django.core.management import call_command
+from django.db import connections
+from kombu.exceptions import OperationalError as BrokerAway
+
+from core import heartbeat, redis
+from titanic_site import tasks
+from titanic_site.env import BASE_DIR, LOOPBACK, Environment
+from titanic_site.runtime import embedded, start_link
+from titanic_site.runtime.supervisor import Program, Supervisor
+
+_EVERY_ADDRESS = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - asked for by the person who sets HOST
+#: Worker -> its queues and how many processes. Training has memory to give back after each run.
+WORKERS = {
+    "fast": (("fast",), ("-c", "1")),
+    "work": (("default", "scoring"), ("-c", "2")),
+    "training": (("training",), ("-c", "1", "--max-tasks-per-child", "1")),
+}
+_STOP_SECONDS = 120
+_PATIENCE_SECONDS = 60
+
+#: Threads of a web process that run Django (decision 0008).
+BLOCKING_THREADS = "2"
+
+Say = Callable[[str], object]
+
+
+class CannotRunError(RuntimeError):
+    """What keeps `up` from running, and how to mend it, in one sentence."""
+
+
+def run(*, say: Say) -> int:
+    """Run until told to stop; returns the exit code."""
+    with _stopping_by_interrupt(), _alone(), _without_rival(), _services(say=say) as services:
+        _prepare(say=say)
+        readiness = _Readiness(say=say)
+        duties = [readiness.look]
+        if services is not None:
+            duties.append(partial(_revive, services, say=say))
+        return Supervisor(
+            stages=programs(),
+            directory=BASE_DIR,
+            say=say,
+            duties=duties,
+            # Later on what keeps a program from running, such as a full disk, will pass.
+            is_starting=lambda: not readiness.is_said,
+        ).run()
+
+
+def stop() -> bool:
+    """Stop a running `up` of this home and wait for it; False when there is none."""
+    lock = _lock()
+    if lock is not None:
+        os.close(lock)
+        return False
+    os.kill(int(_pid_file().read_text()), signal.SIGTERM)
+    end = time.monotonic() + _STOP_SECONDS
+    while (lock := _lock()) is None:
+        if time.monotonic() > end:
+            message = f"It has not stopped within {_STOP_SECONDS} s: see {settings.HOME / 'logs'}."
+            raise CannotRunError(message)
+        time.sleep(0.1)
+    os.close(lock)
+    return True
+
+
+def programs() -> list[list[Program]]:
+    """Everything that runs, in the order it is stopped: nothing new comes in while the workers finish."""
+    return [[_clock()], [_web()], [_worker(name) for name in WORKERS]]
+
+
+def _web() -> Program:
+    env = settings.ENV
+    return Program(
+        name="web",
+        command=(
+            sys.executable, "-m", "granian", "--interface", "wsgi", "titanic_site.wsgi:application",
+            "--host", env.host, "--port", str(env.port),
+            "--workers", str(env.web_workers), "--blocking-threads", BLOCKING_THREADS,
+            "--http", "1", "--no-ws", "--log-level", "warning",
+            "--respawn-failed-workers", "--workers-kill-timeout", "15",
+        ),
+        endings=((signal.SIGTERM, 20.0),),
+    )  # fmt: skip
+
+
+def _clock() -> Program:
+    return Program(name="clock", command=(*_celery(), "beat"), endings=((signal.SIGTERM, 5.0),))
+
+
+def _worker(name: str) -> Program:
+    queues, options = WORKERS[name]
+    quiet = ("--without-gossip", "--without-mingle", "--without-heartbeat")
+    return Program(
+        name=f"worker {name}",
+        command=(*_celery(), "worker", "-Q", ",".join(queues), "-n", f"{name}@%h", *options, *quiet),
+        # Runs in progress may end; then they are interrupted, and their rows say so.
+        endings=((signal.SIGTERM, 20.0), (signal.SIGQUIT, 5.0)),
+        # Without us the services go too: there is nothing left to finish a run with.
+        orphan_signal=signal.SIGQUIT,
+        is_silent=partial(_is_silent, queues),
+    )
+
+
+def _celery() -> tuple[str, ...]:
+    return sys.executable, "-m", "celery", "-q", "-A", "titanic_site"
+
+
+def _is_silent(queues: tuple[str, ...], started_at: float) -> bool:
+    """Whether a worker has answered for none of its queues for too long; a new one gets the time to begin.
+
+    Its processes serve all of them: one that answers for any is alive.
+    """
+    running = time.time() - started_at
+    if running < heartbeat.SILENCE_LIMIT:
+        return False
+    with suppress(*redis.RedisAway):
+        ages = heartbeat.ages()
+        return all(min(running, ages[queue] or running) > heartbeat.SILENCE_LIMIT for queue in queues)
+    return False
+
+
+@contextmanager
+def _services(*, say: Say) -> Iterator[embedded.Services | None]:
+    """The embedded servers, or nothing when the person brings their own."""
+    if not settings.ENV.is_embedded:
+        yield None
+        return
+    say("Starting PostgreSQL and Valkey")
+    try:
+        with embedded.in_use(embedded.Layout(settings.HOME)) as services:
+            yield services
+    except embedded.EmbeddedError as error:
+        raise CannotRunError(str(error)) from error
+    finally:
+        connections.close_all()
+
+
+def _revive(services: embedded.Services, *, say: Say) -> None:
+    if not services.answer():
+        services.ensure()
+        say("A database server had stopped and was started again")
+
+
+def _prepare(*, say: Say) -> None:
+    for left in settings.METRICS_DIR.glob("*.db"):
+        left.unlink()
+    say("Bringing the database up to date")
+    call_command("migrate", interactive=False, verbosity=0)
+    call_command("bootstrap")
+    connections.close_all()
+    say("Starting web, workers and clock")
+    _ask_workers()
+
+
+def _ask_workers() -> None:
+    """Have every queue answer as soon as its worker is there, not at the clock's next round."""
+    with suppress(BrokerAway, *redis.RedisAway):
+        if settings.ENV.is_embedded:
+            # All workers are ours, and the last run's answers prove nothing.
+            redis.client().delete(*(f"canary:{queue}" for queue in settings.QUEUES))
+        for queue in settings.QUEUES:
+            tasks.canary.apply_async(kwargs={"queue": queue}, queue=queue, expires=heartbeat.SILENCE_LIMIT, retry=False)
+
+
+class _Readiness:
+    """Says READY, once, when pages, services, champion and every worker are there."""
+
+    def __init__(self, *, say: Say) -> None:
+        self._say = say
+        self.is_said = False
+        self._complain_at = time.monotonic() + _PATIENCE_SECONDS
+
+    def look(self) -> None:
+        if self.is_said:
+            return
+        refusal = _refusal("/healthz") or _silence() or _refusal("/readyz")
+        if refusal is None:
+            host = settings.ENV.host
+            link = start_link.path()
+            connections.close_all()
+            self.is_said = True
+            self._say(f"READY {_address(host)}")
+            if link:
+                self._say(f"Sign in, once and within an hour: {_address(_EVERY_ADDRESS.get(host, host))}{link}")
+            path = settings.HOME / "credentials.json"
+            if path.exists():
+                self._say(f"Admin: {json.loads(path.read_text())['username']}, the password is in {path}")
+            if is_bare(settings.ENV):
+                self._say(
+                    "No proxy in front of HOST: slow clients can hold the site up. Put one there, see deploy/nginx."
+                )
+        elif time.monotonic() > self._complain_at:
+            self._complain_at = time.monotonic() + _PATIENCE_SECONDS
+            self._say(f"Not ready yet: {refusal}")
+
+
+def is_bare(env: Environment) -> bool:
+    """Whether other machines reach the web server without a proxy that takes slow clients' requests for it."""
+    return env.host not in LOOPBACK and not env.trusted_proxies
+
+
+def _silence() -> str | None:
+    """Which workers are not there yet: asked here first, an unready page is an error in the log."""
+    with suppress(*redis.RedisAway):
+        if silent := heartbeat.silent_queues():
+            return f"no worker answers for: {', '.join(silent)}"
+    return None
+
+
+def _refusal(path: str) -> str | None:
+    """Why a page of ours does not answer 200; None when it does."""
+    host = settings.ENV.host
+    url = _address(_EVERY_ADDRESS.get(host, host)) + path
+    try:
+        # A proxy of the environment does not know this machine's loopback.
+        with build_opener(ProxyHandler({})).open(url, timeout=2) as answer:
+            return None if answer.status == 200 else f"{path} answers {answer.status}"  # noqa: PLR2004
+    except HTTPError as error:
+        return f"{path} answers {error.code}: {error.read(500).decode(errors='replace')}"
+    except OSError as error:
+        return f"{path} does not answer ({error})"
+
+
+def _address(host: str) -> str:
+    return f"http://{f'[{host}]' if ':' in host else host}:{settings.ENV.port}"
+
+
+@contextmanager
+def _stopping_by_interrupt() -> Iterator[None]:
+    """SIGTERM ends what is going on as Ctrl-C does."""
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+@contextmanager
+def _alone() -> Iterator[None]:
+    """Hold this home for ourselves; the kernel gives the lock back however we end."""
+    lock = _lock()
+    if lock is None:
+        message = f"It runs already in {settings.HOME}: stop it with make stop, or set TITANIC_HOME for a second one."
+        raise CannotRunError(message)
+    _pid_file().write_text(f"{os.getpid()}\n")
+    try:
+        yield
+    finally:
+        _pid_file().unlink(missing_ok=True)
+        os.close(lock)
+
+
+def _lock() -> int | None:
+    lock = os.open(settings.HOME / "up.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(lock)
+        return None
+    return lock
+
+
+def _pid_file() -> Path:
+    return Path(settings.HOME / "up.pid")
+
+
+@contextmanager
+def _without_rival() -> Iterator[None]:
+    """Refuse before anything is started when the port cannot be had."""
+    host, port = settings.ENV.host, settings.ENV.port
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        with socket.socket(family, kind, protocol) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind(address)
+    except OSError as error:
+        if error.errno == errno.EADDRINUSE:
+            message = f"PORT {port} is in use: set PORT to a free one, such as PORT={port + 1}."
+        else:
+            message = (
+                f"HOST {host} and PORT {port} cannot be listened on ({error.strerror}): set HOST and PORT to others."
+            )
+        raise CannotRunError(message) from error
+    yield

@@ -1,0 +1,222 @@
+"""A training in a process of its own: it may use every core, stays within its limits, and gives its memory back.
+
+In a prefork worker joblib's processes become one job or hang; here they do not. The other side is
+`python -m training.subprocess_training FOLDER`: it reads examples and recipe from the folder, tells its progress line
+by line, leaves the model there.
+"""
+
+import contextlib
+import json
+import logging
+import os
+import queue
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import IO, Any
+
+import psutil
+
+from training.training_data import Examples
+from training.training_spec import Made, Progress, Recipe, Standing, Trial
+
+logger = logging.getLogger(__name__)
+
+_ROOT = Path(__file__).parents[1]
+#: How often (seconds) the limits are looked at, and the caller hears of the training, who may call it off.
+_HEARTBEAT_SECONDS = 0.5
+#: How long a Dask scheduler is waited for, unless the installation says otherwise by Dask's own variable.
+_DASK = {"DASK_DISTRIBUTED__COMM__TIMEOUTS__CONNECT": "10s"}
+_EXPECTED_FAILURE = 3
+_LONGEST_ERROR = 2000
+# One thread for each linear algebra call: the order of a sum, and so its last bits, follow the number of threads.
+_ONE_THREAD = dict.fromkeys(
+    ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "VECLIB_MAXIMUM_THREADS"), "1"
+)
+
+
+class TrainingError(RuntimeError):
+    """The training came to nothing; the text says why."""
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What a training may take, all its processes together."""
+
+    seconds: float
+    memory_bytes: int
+
+
+def fit(
+    recipe: Recipe,
+    examples: Examples,
+    *,
+    limits: Limits,
+    report: Callable[[Progress], None],
+    dask_scheduler: str = "",
+) -> Made:
+    """Train in another process; raises TrainingError, or what `report` raises, after the process is gone."""
+    with tempfile.TemporaryDirectory(prefix="training-") as name:
+        folder = Path(name)
+        examples.save(folder / "examples.npz")
+        (folder / "recipe.json").write_text(json.dumps({"recipe": asdict(recipe), "dask_scheduler": dask_scheduler}))
+        with (folder / "errors").open("w+b") as errors, _started(folder, errors) as process:
+            _watch(process, limits=limits, report=report)
+            _check_end(process, errors)
+        return _made(folder)
+
+
+@contextmanager
+def _started(folder: Path, errors: IO[bytes]) -> Iterator["subprocess.Popen[bytes]"]:
+    process = subprocess.Popen(
+        [sys.executable, "-m", "training.subprocess_training", str(folder)],
+        cwd=_ROOT,
+        env={**_DASK, **os.environ, **_ONE_THREAD, "JOBLIB_TEMP_FOLDER": str(folder)},
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=errors,
+        start_new_session=True,
+    )
+    try:
+        yield process
+    finally:
+        # joblib's processes belong to its group.
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+        for pipe in (process.stdin, process.stdout):
+            assert pipe is not None
+            pipe.close()
+
+
+def _watch(process: "subprocess.Popen[bytes]", *, limits: Limits, report: Callable[[Progress], None]) -> None:
+    """Hand on what it tells until it ends."""
+    lines: queue.Queue[bytes | None] = queue.Queue()
+    threading.Thread(target=_read, args=(process.stdout, lines), daemon=True).start()
+    last, ends_at = Progress(0), time.monotonic() + limits.seconds
+    while True:
+        with contextlib.suppress(queue.Empty):
+            line = lines.get(timeout=_HEARTBEAT_SECONDS)
+            if line is None:
+                return
+            last = _progress(json.loads(line))
+        report(last)
+        if time.monotonic() > ends_at:
+            raise TrainingError(f"it took more than the {limits.seconds:.0f} seconds that a training may take")
+        taken = _memory(process.pid)
+        if taken > limits.memory_bytes:
+            allowed = limits.memory_bytes / 2**20
+            raise TrainingError(f"it took {taken / 2**20:.0f} MB of memory, more than the {allowed:.0f} MB it may take")
+
+
+def _read(stream: IO[bytes], lines: "queue.Queue[bytes | None]") -> None:
+    with contextlib.suppress(ValueError):
+        for line in stream:
+            lines.put(line)
+    lines.put(None)
+
+
+def _memory(pid: int) -> int:
+    """Bytes in memory of a process and all below it."""
+    taken = 0
+    with contextlib.suppress(psutil.NoSuchProcess):
+        process = psutil.Process(pid)
+        for each in (process, *process.children(recursive=True)):
+            with contextlib.suppress(psutil.NoSuchProcess):
+                taken += each.memory_info().rss
+    return taken
+
+
+def _check_end(process: "subprocess.Popen[bytes]", errors: IO[bytes]) -> None:
+    code = process.wait()
+    if not code:
+        return
+    errors.seek(0)
+    text = errors.read().decode(errors="replace").strip()
+    reason = text.rpartition("\n")[2][:_LONGEST_ERROR]
+    if code != _EXPECTED_FAILURE:
+        logger.error("a training ended with code %s: %s", code, text)
+        reason = reason or f"its process was ended by {signal.Signals(-code).name if code < 0 else f'code {code}'}"
+    raise TrainingError(reason)
+
+
+def _progress(told: dict[str, Any]) -> Progress:
+    standing = told["standing"]
+    if standing is not None:
+        standing = Standing(**{**standing, "best": Trial(**standing["best"])})
+    return Progress(told["done"], standing)
+
+
+def _made(folder: Path) -> Made:
+    told = json.loads((folder / "made.json").read_text())
+    return Made(graph=(folder / "graph").read_bytes(), pickle=(folder / "pickle").read_bytes(), **told)
+
+
+def main(folder: Path) -> None:
+    """The other side."""
+    import joblib
+
+    from training import fitting
+    from training.export import ExportError
+    from training.folds import TooFew
+
+    told = os.fdopen(os.dup(1), "w")
+    # Whatever a library prints is not ours.
+    os.dup2(2, 1)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    asked = json.loads((folder / "recipe.json").read_text())
+
+    def report(progress: Progress) -> None:
+        told.write(json.dumps(asdict(progress)) + "\n")
+        told.flush()
+
+    try:
+        with joblib.parallel_config("loky", n_jobs=-1), _cluster(asked["dask_scheduler"]) as cluster:
+            made = fitting.fit(
+                Recipe(**asked["recipe"]), Examples.load(folder / "examples.npz"), report=report, search_on=cluster
+            )
+    except (TooFew, ExportError, _SchedulerAway) as error:
+        sys.stderr.write(f"\n{error}")
+        sys.exit(_EXPECTED_FAILURE)
+    fields = asdict(made)
+    for name in ("graph", "pickle"):
+        (folder / name).write_bytes(fields.pop(name))
+    (folder / "made.json").write_text(json.dumps(fields))
+
+
+class _SchedulerAway(RuntimeError):
+    pass
+
+
+@contextmanager
+def _cluster(dask_scheduler: str) -> Iterator[AbstractContextManager[object] | None]:
+    """joblib's way to the cores of a Dask cluster, if there is one."""
+    if not dask_scheduler:
+        yield None
+        return
+    import joblib
+    from distributed import Client
+
+    try:
+        client = Client(dask_scheduler)  # type: ignore[no-untyped-call]
+    except (OSError, ValueError) as error:
+        raise _SchedulerAway(f"no Dask scheduler answers at {dask_scheduler} (DASK_SCHEDULER): {error}") from error
+    with client:
+        yield joblib.parallel_config("dask")
+
+
+def _end_with_parent() -> None:
+    # The pipe ends when the worker dies, however it dies: nobody trains for nobody.
+    os.read(0, 1)
+    os.killpg(0, signal.SIGKILL)
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))
