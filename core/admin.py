@@ -47,7 +47,7 @@ class JobAdmin(ReadOnlyAdmin):
         """New rows with the same inputs."""
         for job in queryset:
             try:
-                enqueue(job.successor())
+                enqueue(job.rerun())
             except TitanicError as error:
                 self.message_user(request, f"{job}: {error.message}", messages.ERROR)
             else:

@@ -13,7 +13,7 @@ from core.errors import Invalid
 from core.jobs import Job, enqueue
 
 
-def checked(serializer: type[serializers.Serializer[Any]], request: Request) -> Mapping[str, Any]:
+def validate_body(serializer: type[serializers.Serializer[Any]], request: Request) -> Mapping[str, Any]:
     """The body as the serializer reads it; a field it does not know is refused like a wrong one, or one given twice."""
     if isinstance(request.data, MultiValueDict):
         # Of a form's fields the last would count; JSON has been read more strictly.

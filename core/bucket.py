@@ -18,16 +18,16 @@ from core import content_store, google, http_errors
 from core.errors import Unavailable
 
 #: For how long (seconds) a call is tried again while somebody waits.
-PATIENCE = 10.0
+RETRY_DEADLINE = 10.0
 
 
-def hurry() -> None:
+def set_deadline() -> None:
     """Let this process give a bucket that does not answer up while somebody still waits for the page."""
     # What each call of the storage, and of the client, takes by itself.
-    DEFAULT_RETRY._timeout = PATIENCE
+    DEFAULT_RETRY._timeout = RETRY_DEADLINE
 
 
-class _Hasty(HTTPAdapter):
+class TimeoutAdapter(HTTPAdapter):
     """Waits for an answer as all calls do: the client's own minute cannot be set."""
 
     def send(self, request: Any, *args: Any, **kwargs: Any) -> Any:
@@ -57,14 +57,14 @@ class Bucket(GoogleCloudStorage):  # type: ignore[misc]
         # The second one fetches tokens; an emulator wants none.
         for session in filter(None, (made._http, made._http._auth_request_session)):
             for scheme in ("http://", "https://"):
-                session.mount(scheme, _Hasty())
+                session.mount(scheme, TimeoutAdapter())
         return made
 
     def check(self) -> None:
         """Raise Unavailable where the bucket cannot be read."""
         with self._explained():
             # Whoever may only handle objects may not ask for the bucket itself.
-            retry = DEFAULT_RETRY.with_timeout(PATIENCE)
+            retry = DEFAULT_RETRY.with_timeout(RETRY_DEADLINE)
             list(self.client.list_blobs(self.bucket_name, max_results=1, retry=retry))
 
     def exists(self, name: str) -> bool:
@@ -116,4 +116,4 @@ class Bucket(GoogleCloudStorage):  # type: ignore[misc]
     def _explained(self) -> AbstractContextManager[None]:
         uri = f"gs://{self.bucket_name}"
         gone = Unavailable(_("There is no bucket %(uri)s. Make it, or correct ARTIFACT_BUCKET.") % {"uri": uri})
-        return google.explained(uri, role="Storage Object Admin", kind=Unavailable, gone=gone)
+        return google.explain_errors(uri, role="Storage Object Admin", kind=Unavailable, gone=gone)

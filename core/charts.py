@@ -5,7 +5,7 @@ from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 #: A curve has hundreds of points; the table beside it says the same with this many.
-ROWS = 12
+MAX_TABLE_ROWS = 12
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,7 @@ class Chart:
         return [(line.label, x, y) for line in self.series if not line.is_guide for x, y in thinned(line)]
 
 
-def thinned(series: Series, *, rows: int = ROWS) -> list[tuple[float, float | str]]:
+def thinned(series: Series, *, rows: int = MAX_TABLE_ROWS) -> list[tuple[float, float | str]]:
     """Some of its points in equal steps, first and last among them; bars stay whole.
 
     >>> thinned(Series("a", range(101), range(101)), rows=3)

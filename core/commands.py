@@ -13,11 +13,11 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, T
 
 from core.errors import TitanicError
 from core.jobs import Cancelled, Job, NotClaimed
-from core.redis import RedisAway
+from core.redis import RedisUnavailable
 
 
 @contextmanager
-def watched(job: Job, *, is_shown: bool) -> Iterator[None]:
+def progress_bar(job: Job, *, is_shown: bool) -> Iterator[None]:
     """A bar with share, rows, rate and time left while the body works on the job."""
     columns = (TextColumn(str(job)), BarColumn(), TaskProgressColumn(), TextColumn("{task.fields[rows]}"),
                TimeRemainingColumn())  # fmt: skip
@@ -47,5 +47,5 @@ class StepCommand(BaseCommand, ABC):
             raise CommandError(error.message) from error
         except (Cancelled, NotClaimed, KeyboardInterrupt) as error:
             raise CommandError(_("The run was cancelled.")) from error
-        except (OperationalError, *RedisAway) as error:
+        except (OperationalError, *RedisUnavailable) as error:
             raise CommandError(_("A service is away: %(error)s") % {"error": str(error).strip()}) from error

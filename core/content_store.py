@@ -16,11 +16,11 @@ def sha256_of(data: bytes) -> str:
     return hashlib.sha256(data).hexdigest()
 
 
-def keep(data: bytes, *, suffix: str) -> str:
+def store(data: bytes, *, suffix: str) -> str:
     """Store bytes under their sha256 and return the name; the same bytes are stored once, damaged ones replaced."""
     digest = sha256_of(data)
     name = f"{FOLDER}{digest}{suffix}"
-    return name if _digest_of(name) == digest else _put(name, data)
+    return name if _digest_of(name) == digest else _write(name, data)
 
 
 def _digest_of(name: str) -> str | None:
@@ -35,7 +35,7 @@ def _digest_of(name: str) -> str | None:
     return digest.hexdigest()
 
 
-def _put(name: str, data: bytes) -> str:
+def _write(name: str, data: bytes) -> str:
     if not isinstance(default_storage, FileSystemStorage):
         # A bucket shows an object when it is whole; some storages would not overwrite, but choose another name.
         default_storage.delete(name)

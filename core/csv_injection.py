@@ -16,16 +16,16 @@ _NUMBER = re.compile(_NUMBER_PATTERN)
 _STARTS_FORMULA = re.compile(_STARTS_FORMULA_PATTERN)
 
 
-def safe(row: Iterable[object]) -> list[str]:
+def escape_row(row: Iterable[object]) -> list[str]:
     """The row's cells as text, a quote before what a spreadsheet would run (OWASP, CSV injection).
 
     >>> safe(["=cmd|' /C calc'!A0", -1.5, None])
     ["'=cmd|' /C calc'!A0", '-1.5', '']
     """
-    return [_safe("" if cell is None else str(cell)) for cell in row]
+    return [_escape("" if cell is None else str(cell)) for cell in row]
 
 
-def safe_cell(name: str) -> "pl.Expr":
+def escaped_column(name: str) -> "pl.Expr":
     """The same for a column of text cells at once; an empty cell becomes a missing one, which is written as nothing.
 
     >>> import polars as pl
@@ -39,14 +39,14 @@ def safe_cell(name: str) -> "pl.Expr":
     return pl.when(cell != "").then(pl.when(is_formula).then(pl.lit("'") + cell).otherwise(cell)).alias(name)
 
 
-def as_written(cell: str) -> str:
+def unescape(cell: str) -> str:
     """A cell that comes back from a spreadsheet, without the quote that `safe` put before it.
 
     >>> as_written("'=1+1"), as_written("'tween decks")
     ('=1+1', "'tween decks")
     """
-    return cell[1:] if cell[:1] == "'" and _safe(cell[1:]) == cell else cell
+    return cell[1:] if cell[:1] == "'" and _escape(cell[1:]) == cell else cell
 
 
-def _safe(cell: str) -> str:
+def _escape(cell: str) -> str:
     return f"'{cell}" if _STARTS_FORMULA.match(cell) and not _NUMBER.fullmatch(cell) else cell

@@ -13,10 +13,10 @@ from django.http import UnreadablePostError
 from django.utils.translation import gettext as _
 from psycopg2 import errorcodes
 
-from core.redis import RedisAway
+from core.redis import RedisUnavailable
 
 #: So many refused fields are told, each by so many letters of its name.
-MOST_TOLD, LONGEST_NAME = 1_000, 200
+MAX_ERRORS, MAX_ATTR_LENGTH = 1_000, 200
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
 logger = logging.getLogger(__name__)
 
@@ -27,7 +27,7 @@ class TitanicError(Exception):
     code = "error"
     status: int = HTTPStatus.BAD_REQUEST
     #: Seconds after which to try again, where that may help.
-    wait: int | None = None
+    retry_after: int | None = None
 
     def __init__(self, message: str, *, field: str | None = None) -> None:
         super().__init__(message)
@@ -74,10 +74,10 @@ class Unavailable(TitanicError):
 
     code = "unavailable"
     status = HTTPStatus.SERVICE_UNAVAILABLE
-    wait = 5
+    retry_after = 5
 
 
-class TooLong(Unavailable):
+class DeadlineExceeded(Unavailable):
     """An answer that takes longer than anybody waits."""
 
     code = "too_long"
@@ -95,15 +95,15 @@ class InternalError(TitanicError):
         super().__init__(_("A server error occurred."))
 
 
-class TooMany(TitanicError):
+class Throttled(TitanicError):
     """Asked more often than this installation allows."""
 
     code = "throttled"
     status = HTTPStatus.TOO_MANY_REQUESTS
 
-    def __init__(self, *, wait: int) -> None:
-        super().__init__(_("Too many requests. Try again in %(wait)s seconds.") % {"wait": wait})
-        self.wait = wait
+    def __init__(self, *, retry_after: int) -> None:
+        super().__init__(_("Too many requests. Try again in %(wait)s seconds.") % {"wait": retry_after})
+        self.retry_after = retry_after
 
 
 class Invalid(TitanicError):
@@ -133,12 +133,12 @@ def file_too_large() -> TooLarge:
     return TooLarge(_("The file is larger than %(most)s MB. Split it.") % {"most": most}, field="file")
 
 
-def away() -> Unavailable:
+def unavailable() -> Unavailable:
     """What is said where a service does not answer."""
     return Unavailable(_("A service is away for the moment. Try again in a few seconds."))
 
 
-def as_refusal(error: Exception) -> TitanicError | None:
+def to_api_error(error: Exception) -> TitanicError | None:
     """The error as one of ours: a service that is away is Unavailable; what is nobody's to mend is None."""
     if isinstance(error, TitanicError):
         return error
@@ -147,14 +147,14 @@ def as_refusal(error: Exception) -> TitanicError | None:
         return Unavailable(_("The disk is full. Make room and try again."))
     if getattr(error.__cause__, "pgcode", None) == errorcodes.QUERY_CANCELED:
         logger.warning("a query took too long: %s", error)
-        return TooLong()
-    if isinstance(error, (OperationalError, InterfaceError, *RedisAway)):
+        return DeadlineExceeded()
+    if isinstance(error, (OperationalError, InterfaceError, *RedisUnavailable)):
         logger.warning("a service is away: %s", error)
-        return away()
-    return _of_django(error)
+        return unavailable()
+    return _from_django(error)
 
 
-def _of_django(error: Exception) -> TitanicError | None:
+def _from_django(error: Exception) -> TitanicError | None:
     """What Django says of a body when a view asks for it."""
     if isinstance(error, UnreadablePostError):
         return IncompleteBody()
@@ -167,10 +167,10 @@ def _of_django(error: Exception) -> TitanicError | None:
 
 def retry_headers(error: TitanicError) -> dict[str, str]:
     """When to try again, for a machine."""
-    return {} if error.wait is None else {"Retry-After": str(error.wait)}
+    return {} if error.retry_after is None else {"Retry-After": str(error.retry_after)}
 
 
-def body_at(path: str, error: TitanicError) -> dict[str, Any]:
+def error_body_for(path: str, error: TitanicError) -> dict[str, Any]:
     """The error in the shape of the door at this address: the inference protocol has one of its own."""
     return {"error": error.message} if path.startswith("/v2/") else error_body(error)
 
@@ -179,13 +179,13 @@ def error_body(error: TitanicError) -> dict[str, Any]:
     """The error in drf-standardized-errors' shape."""
     if isinstance(error, Invalid):
         errors: list[dict[str, Any]] = [
-            {"code": code, "detail": detail, "attr": attr[:LONGEST_NAME]}
+            {"code": code, "detail": detail, "attr": attr[:MAX_ATTR_LENGTH]}
             for attr, refusals in error.errors.items()
             for code, detail in refusals
         ]
-        if len(errors) > MOST_TOLD:
-            rest = _("%(count)s more are not told here.") % {"count": len(errors) - MOST_TOLD}
-            errors[MOST_TOLD:] = [{"code": "more_errors", "detail": rest, "attr": None}]
+        if len(errors) > MAX_ERRORS:
+            rest = _("%(count)s more are not told here.") % {"count": len(errors) - MAX_ERRORS}
+            errors[MAX_ERRORS:] = [{"code": "more_errors", "detail": rest, "attr": None}]
         return {"type": "validation_error", "errors": errors}
     kind = "server_error" if error.status >= HTTPStatus.INTERNAL_SERVER_ERROR else "client_error"
     kind = "validation_error" if error.status == HTTPStatus.BAD_REQUEST else kind

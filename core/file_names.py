@@ -8,7 +8,7 @@ from django.utils import timezone
 from django.utils.deconstruct import deconstructible
 
 #: Characters of a label: what its columns hold.
-LONGEST_LABEL = 200
+MAX_LABEL_LENGTH = 200
 
 
 def label(name: str | None) -> str:
@@ -18,11 +18,11 @@ def label(name: str | None) -> str:
     'crew [31m vsc.csv'
     """
     printable = "".join(letter if letter.isprintable() else " " for letter in name or "")
-    return " ".join(printable.split())[-LONGEST_LABEL:]
+    return " ".join(printable.split())[-MAX_LABEL_LENGTH:]
 
 
 @deconstructible
-class OwnName:
+class GeneratedName:
     """An `upload_to`: a name of ours in a folder, by the month."""
 
     def __init__(self, folder: str) -> None:
@@ -32,7 +32,7 @@ class OwnName:
         return f"{self.folder}/{timezone.now():%Y/%m}/{uuid4().hex}"
 
 
-class OwnNameUploadHandler(TemporaryFileUploadHandler):
+class GeneratedNameUploadHandler(TemporaryFileUploadHandler):
     """Django's temporary file, whose suffix would else be the client's."""
 
     def new_file(self, field_name: str, file_name: str, *args: Any, **kwargs: Any) -> None:

@@ -24,7 +24,7 @@ def client() -> Any:
 
 
 @contextmanager
-def explained(uri: str, *, role: str, kind: type[TitanicError], gone: TitanicError) -> Iterator[None]:
+def explain_errors(uri: str, *, role: str, kind: type[TitanicError], gone: TitanicError) -> Iterator[None]:
     """Turn the client's errors into one sentence of this kind; `gone` is raised where it finds nothing."""
     import requests
     import urllib3
@@ -71,4 +71,4 @@ def _credentials(uri: str, error: Exception) -> str:
 
 def _unreachable(uri: str, error: BaseException) -> str:
     message = _("%(uri)s cannot be reached: %(reason)s. Check the network and try again.")
-    return message % {"uri": uri, "reason": http_errors.why(error)}
+    return message % {"uri": uri, "reason": http_errors.reason_of(error)}

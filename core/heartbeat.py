@@ -10,15 +10,15 @@ from core import redis
 SILENCE_LIMIT = 90
 
 
-def answer(queue: str) -> None:
+def beat(queue: str) -> None:
     """Note that a worker of `queue` did something just now."""
-    redis.client().set(f"canary:{queue}", repr(time.time()))
+    redis.client().set(f"heartbeat:{queue}", repr(time.time()))
 
 
 def ages() -> dict[str, float | None]:
     """Seconds since each queue last answered; None where it never did."""
     now = time.time()
-    answers = redis.client().mget([f"canary:{queue}" for queue in settings.QUEUES])
+    answers = redis.client().mget([f"heartbeat:{queue}" for queue in settings.QUEUES])
     return {queue: None if at is None else now - float(at) for queue, at in zip(settings.QUEUES, answers, strict=True)}
 
 

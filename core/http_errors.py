@@ -10,7 +10,7 @@ from django.utils.translation import gettext as _
 TIMEOUT = (10.0, 30.0)
 
 
-def why(error: BaseException) -> str:
+def reason_of(error: BaseException) -> str:
     """The reason of a failed call as a clause without a full stop."""
     import requests
     import urllib3

@@ -24,16 +24,16 @@ from kombu.exceptions import OperationalError as BrokerAway
 
 from core import heartbeat
 from core.errors import Conflict, TitanicError
-from core.redis import RedisAway
+from core.redis import RedisUnavailable
 
 logger = logging.getLogger(__name__)
 
 RENEWAL_SECONDS = 1.0
-_LEAST_TO_FORETELL = 0.02
+_MIN_PROGRESS_FOR_ESTIMATE = 0.02
 #: A queued job is published again when nobody took it for this long; a second message is harmless.
 RESEND_AFTER = timedelta(seconds=60)
 #: A job that goes on where its worker died does so until it has been started so often.
-MOST_STARTS = 5
+MAX_STARTS = 5
 
 
 class NotClaimed(Exception):
@@ -54,7 +54,7 @@ class State(models.TextChoices):
     CANCELLED = "cancelled", gettext_lazy("Cancelled")
 
 
-OPEN = (State.QUEUED, State.RUNNING)
+OPEN_STATES = (State.QUEUED, State.RUNNING)
 
 
 J = TypeVar("J", bound="Job")
@@ -68,7 +68,7 @@ class JobQuerySet(models.QuerySet[J]):
 
     def open(self) -> Self:
         """Queued or running."""
-        return self.filter(state__in=OPEN)
+        return self.filter(state__in=OPEN_STATES)
 
     def abandoned(self) -> Self:
         """Running on paper, but the lease has run out: the worker died."""
@@ -91,7 +91,7 @@ class Job(models.Model):
     #: Whether it goes on where its worker died: such a kind counts its `starts`.
     is_resumable: ClassVar[bool] = False
     _lease: "_Lease"
-    _is_concluded = False
+    _is_complete = False
     #: Told of each report, for whoever watches in this very process.
     on_report: Callable[[float, int | None], None] | None = None
 
@@ -123,7 +123,7 @@ class Job(models.Model):
 
     @property
     def is_open(self) -> bool:
-        return self.state in OPEN
+        return self.state in OPEN_STATES
 
     @property
     def duration(self) -> timedelta | None:
@@ -154,7 +154,7 @@ class Job(models.Model):
             except BaseException as error:
                 self._finish(State.FAILED, error=_describe(error))
                 raise
-            if self._is_concluded:
+            if self._is_complete:
                 self.refresh_from_db()
             else:
                 self._finish(State.SUCCEEDED, progress=1, handled_count=self._lease.count)
@@ -171,7 +171,7 @@ class Job(models.Model):
         """How long it will go on at the pace so far; None while nobody can tell."""
         if self.state != State.RUNNING or self._is_resumed:
             return None
-        if not self.duration or not _LEAST_TO_FORETELL <= self.progress < 1:
+        if not self.duration or not _MIN_PROGRESS_FOR_ESTIMATE <= self.progress < 1:
             return None
         return timedelta(seconds=round(self.duration.total_seconds() * (1 / self.progress - 1)))
 
@@ -191,12 +191,12 @@ class Job(models.Model):
         if self.on_report:
             self.on_report(done, count)
 
-    def hold(self) -> None:
+    def lock_row(self) -> None:
         """Keep the row locked until the transaction's end, or raise Cancelled: what is committed is wanted."""
         if not self._mine().select_for_update().exists():
             raise Cancelled
 
-    def conclude(self) -> None:
+    def complete(self) -> None:
         """Succeed with the caller's transaction, which makes the result visible, or raise Cancelled.
 
         Between the two no worker can die: there is either a result of a job that succeeded, or neither.
@@ -204,19 +204,19 @@ class Job(models.Model):
         done = {"progress": 1, "handled_count": self._lease.count}
         if not self._mine().update(state=State.SUCCEEDED, error="", finished_at=Now(), lease_expires_at=None, **done):
             raise Cancelled
-        self._is_concluded = True
+        self._is_complete = True
         transaction.on_commit(lambda: logger.info("%s succeeded", self.task_id))
 
     def cancel(self) -> None:
         """Stop the job: a queued one never runs, a running one ends at its next report."""
-        changed = self._rows().filter(state__in=OPEN).update(
+        changed = self._rows().filter(state__in=OPEN_STATES).update(
             state=State.CANCELLED, finished_at=Now(), error="", lease_expires_at=None
         )  # fmt: skip
         if not changed:
             raise Conflict(_("This run is over already."))
         self.refresh_from_db()
 
-    def successor(self) -> Self:
+    def rerun(self) -> Self:
         """A new queued row with the same inputs; what happened stays on the old one."""
         if self.is_open:
             raise Conflict(_("This run is not over yet: cancel it first."))
@@ -289,7 +289,7 @@ class _Lease:
         while not self._over.wait(RENEWAL_SECONDS):
             try:
                 self._renew()
-            except (DatabaseError, InterfaceError, *RedisAway) as error:
+            except (DatabaseError, InterfaceError, *RedisUnavailable) as error:
                 logger.warning("lease of %s not renewed: %s", self._job.task_id, error)
                 connection.close()
         connection.close()
@@ -299,9 +299,9 @@ class _Lease:
             lease_expires_at=Now() + settings.JOB_LEASE, progress=self.done, handled_count=self.count
         )
         self.is_lost = not kept
-        # A worker that holds leases answers for its queues: the canary cannot, while long runs fill it.
+        # A worker full of long runs takes no heartbeat task: the lease answers for its queues.
         for queue in self._queues:
-            heartbeat.answer(queue)
+            heartbeat.beat(queue)
 
 
 def enqueue(job: Job) -> None:
@@ -314,7 +314,7 @@ def _publish(job: Job) -> None:
         current_app.send_task(
             job.task_name, kwargs={job.task_argument: job.pk}, task_id=job.task_id, queue=job.queue, retry=False
         )
-    except (BrokerAway, *RedisAway):
+    except (BrokerAway, *RedisUnavailable):
         logger.warning("%s not published, the sweep will", job.task_id)
 
 
@@ -323,14 +323,14 @@ def kinds() -> list[type[Job]]:
     return [model for model in apps.get_models() if issubclass(model, Job)]
 
 
-def sweep() -> tuple[int, int]:
+def recover_stale() -> tuple[int, int]:
     """Close what a dead worker left behind and publish again what nobody took: (closed, sent) counts."""
     closed = sent = 0
     for model in kinds():
         jobs: JobQuerySet[Job] = JobQuerySet(model)
         if model.is_resumable:
             # Sent again below.
-            jobs.abandoned().filter(models.Q(starts__lt=MOST_STARTS)).update(
+            jobs.abandoned().filter(models.Q(starts__lt=MAX_STARTS)).update(
                 state=State.QUEUED, sent_at=timezone.now() - 2 * RESEND_AFTER, lease_expires_at=None
             )
         closed += jobs.abandoned().update(

@@ -7,7 +7,7 @@ from django import forms
 from rest_framework import serializers
 
 
-def read(text: str) -> datetime | None:
+def parse(text: str) -> datetime | None:
     """The moment that ISO 8601 names, in UTC, which is also meant where it names no zone; None where it is none.
 
     >>> read("2026-11-01T12:00+02:00"), read("2026-11-01T24:00"), read("0001-01-01T00:00:00+23:59")
@@ -28,7 +28,7 @@ class MomentField(serializers.DateTimeField):
     """A moment in a request to the API."""
 
     def to_internal_value(self, value: Any) -> datetime:
-        moment = read(str(value))
+        moment = parse(str(value))
         if moment is None:
             self.fail("invalid", format="YYYY-MM-DDThh:mm:ss+hh:mm")
         return moment
@@ -40,7 +40,7 @@ class MomentFormField(forms.DateTimeField):
     def to_python(self, value: Any) -> datetime | None:
         if value in self.empty_values:
             return None
-        moment = read(str(value))
+        moment = parse(str(value))
         if moment is None:
             raise forms.ValidationError(self.error_messages["invalid"], code="invalid")
         return moment

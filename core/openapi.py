@@ -8,7 +8,7 @@ from drf_spectacular.contrib.knox_auth_token import KnoxTokenScheme
 class TokenScheme(KnoxTokenScheme):  # type: ignore[no-untyped-call]
     """`Authorization: Token ...`."""
 
-    target_class: Any = "core.tokens.RememberingTokenAuthentication"
+    target_class: Any = "core.tokens.CachedTokenAuthentication"
     name: Any = "token"
 
 
@@ -47,7 +47,7 @@ _REFUSALS = {
 }
 
 
-def complete(result: dict[str, Any], **_: Any) -> dict[str, Any]:
+def add_shared_parts(result: dict[str, Any], **_: Any) -> dict[str, Any]:
     """The schema with what every operation has: the same refusals, and no field that is not known."""
     schemas = result["components"]["schemas"]
     schemas["Refusal"] = _ERROR

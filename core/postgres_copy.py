@@ -28,7 +28,7 @@ def copy_lines(table: str, columns: Sequence[str], lines: bytes) -> None:
     """The same of rows that are JSON already, an array on each line, written by msgspec; raises ValueError."""
     # CSV knows an escaped quote and no other letter that JSON escapes.
     if lines.count(b"\\") != lines.count(b'\\"'):
-        copied = _copy(_statement(table, columns), csv_of(_decode_lines(lines)))
+        copied = _copy(_statement(table, columns), to_csv(_decode_lines(lines)))
     else:
         copied = _copy(_statement(table, columns, dialect=_AS_JSON), lines[1:-2].replace(b"]\n[", b"\n"))
     given = lines.count(b"\n")
@@ -50,7 +50,7 @@ def _copy(statement: str, text: bytes) -> int:
         return int(cursor.rowcount)
 
 
-def csv_of(rows: Iterable[Iterable[object]]) -> bytes:
+def to_csv(rows: Iterable[Iterable[object]]) -> bytes:
     """Rows as the CSV that COPY reads."""
     text = io.StringIO()
     # With both in the line's end, a cell with either is quoted.

@@ -8,7 +8,7 @@ T = TypeVar("T")
 _END: Any = object()
 
 
-def ahead(items: Iterator[T]) -> Iterator[T]:
+def prefetch(items: Iterator[T]) -> Iterator[T]:
     """The same items in the same order, each made in a thread while the one before is used: two exist at most.
 
     >>> list(ahead(iter([1, 2, 3])))

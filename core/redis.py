@@ -18,7 +18,7 @@ class NoWritesError(redis.ResponseError):
 DefaultParser.EXCEPTION_CLASSES |= {"MISCONF": NoWritesError, "NOREPLICAS": NoWritesError}
 
 #: What a caller that can do without Redis for the moment catches.
-RedisAway = (redis.ConnectionError, redis.TimeoutError, OutOfMemoryError, redis.ReadOnlyError, NoWritesError)
+RedisUnavailable = (redis.ConnectionError, redis.TimeoutError, OutOfMemoryError, redis.ReadOnlyError, NoWritesError)
 
 
 @cache
@@ -38,7 +38,7 @@ def client() -> Any:
     )
 
 
-def ask(*commands: tuple[Any, ...]) -> list[Any]:
+def execute(*commands: tuple[Any, ...]) -> list[Any]:
     """Send some commands in one round trip and return their answers; a broken connection may send them twice."""
     with client().pipeline(transaction=False) as pipeline:
         for command in commands:

@@ -6,18 +6,18 @@ from typing import Any
 from celery import Task, shared_task
 from django.conf import settings
 
-from core.errors import TitanicError, as_refusal
+from core.errors import TitanicError, to_api_error
 from core.jobs import Cancelled, NotClaimed
 
 
-class _Calm(Task):  # type: ignore[type-arg]
+class ServiceTask(Task):  # type: ignore[type-arg]
     """A task that says in a sentence that a service is away; the schedule or the sweep sends it again."""
 
     def __call__(self, *args: Any, **kwargs: Any) -> None:
         try:
             self.run(*args, **kwargs)
         except Exception as error:
-            refusal = as_refusal(error)
+            refusal = to_api_error(error)
             if refusal is None:
                 raise
             raise refusal from error
@@ -33,7 +33,7 @@ def job_task(*, queue: str, is_short: bool = True) -> Callable[[Callable[..., No
     """
     limit = settings.QUEUES[queue]
     return shared_task(
-        base=_Calm,
+        base=ServiceTask,
         time_limit=limit,
         soft_time_limit=int(limit * 0.9),
         acks_late=is_short,

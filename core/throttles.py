@@ -16,7 +16,7 @@ from rest_framework.request import Request
 from rest_framework.throttling import BaseThrottle
 
 from core import redis
-from core.errors import TooMany
+from core.errors import Throttled
 from core.tokens import Scope
 
 if TYPE_CHECKING:
@@ -35,26 +35,26 @@ class TokenThrottle(BaseThrottle):
         """Raises TooMany."""
         is_asked = request.method == "POST" and getattr(view, "scope", None) == Scope.PREDICT
         if request.auth is not None and (is_asked or getattr(view, "is_counted", False)):
-            refuse_beyond(settings.ENV.throttle_predict, str(request.auth.pk))
+            throttle(settings.ENV.throttle_predict, str(request.auth.pk))
         return True
 
 
-def refuse_address(request: HttpRequest | Request) -> None:
+def throttle_ip(request: HttpRequest | Request) -> None:
     """THROTTLE_ANON: how often one address may ask without a valid token, guess one, send the form, or ask why.
 
     Raises TooMany. The address is the connection's: what a header says of it, anybody can write.
     """
-    refuse_beyond(settings.ENV.throttle_anon, str(request.META.get("REMOTE_ADDR", "")))
+    throttle(settings.ENV.throttle_anon, str(request.META.get("REMOTE_ADDR", "")))
 
 
-def refuse_stranger(request: HttpRequest) -> None:
+def throttle_anonymous(request: HttpRequest) -> None:
     """The same on a page, of whoever is not signed in; raises TooMany."""
     # Without a limit nobody asks the database who it is: the form answers while that is away.
     if settings.ENV.throttle_anon and not request.user.is_authenticated:
-        refuse_address(request)
+        throttle_ip(request)
 
 
-def refuse_beyond(rate: str | None, who: str) -> None:
+def throttle(rate: str | None, who: str) -> None:
     """Count one more of somebody; raises TooMany beyond the rate. Redis away: everybody is let through."""
     if rate is None:
         return
@@ -67,7 +67,7 @@ def refuse_beyond(rate: str | None, who: str) -> None:
     except RedisError as error:
         logger.warning("cannot count how often %s asks: %s", who[:12], error)
         return
-    raise TooMany(wait=max(math.ceil(reset - time.time()), 1))
+    raise Throttled(retry_after=max(math.ceil(reset - time.time()), 1))
 
 
 @cache

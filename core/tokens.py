@@ -23,10 +23,10 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 #: For how long (seconds) a process takes a token as it last found it: so late a revocation is honoured.
-REMEMBERED_SECONDS = 2.0
+CACHE_SECONDS = 2.0
 #: The same while Postgres is away, when nobody can revoke one either; who did just before is not heard of so long.
-REMEMBERED_WITHOUT_DATABASE = 300.0
-_MOST_REMEMBERED = 1_000
+CACHE_SECONDS_WITHOUT_DATABASE = 300.0
+_MAX_CACHED = 1_000
 _WARNING_SECONDS = 1.0
 
 
@@ -52,7 +52,7 @@ class HasScope(BasePermission):
         )
 
 
-class _Seen(NamedTuple):
+class _CachedToken(NamedTuple):
     """A token that was good, and when (monotonic seconds) that was found."""
 
     user: User
@@ -68,7 +68,7 @@ def _key(header: str) -> bytes:
     return b""
 
 
-class RememberingTokenAuthentication(TokenAuthentication):  # type: ignore[misc]
+class CachedTokenAuthentication(TokenAuthentication):  # type: ignore[misc]
     """knox's tokens; one seen a moment ago costs no query."""
 
     _warned_at: ClassVar[float] = -inf
@@ -79,7 +79,7 @@ class RememberingTokenAuthentication(TokenAuthentication):  # type: ignore[misc]
         seen = _memory.get(key)
         if seen is not None and seen.token.expiry is not None and seen.token.expiry < timezone.now():
             seen = None
-        if seen is None or now - seen.at > REMEMBERED_SECONDS:
+        if seen is None or now - seen.at > CACHE_SECONDS:
             seen = self._look_up(request, key, seen=seen, now=now)
         return seen and (seen.user, seen.token)
 
@@ -90,27 +90,27 @@ class RememberingTokenAuthentication(TokenAuthentication):  # type: ignore[misc]
         user, found = super().authenticate_credentials(token)
         return cast("User", user), found
 
-    def _look_up(self, request: Request, key: bytes, *, seen: _Seen | None, now: float) -> _Seen | None:
+    def _look_up(self, request: Request, key: bytes, *, seen: _CachedToken | None, now: float) -> _CachedToken | None:
         from core import throttles
 
         try:
             found = super().authenticate(request)
         except AuthenticationFailed:
             _memory.pop(key, None)
-            throttles.refuse_address(request)
+            throttles.throttle_ip(request)
             raise
         except (DatabaseError, InterfaceError) as error:
-            if seen is None or now - seen.at > REMEMBERED_WITHOUT_DATABASE:
+            if seen is None or now - seen.at > CACHE_SECONDS_WITHOUT_DATABASE:
                 raise
             self._warn(error, now)
             return seen
         if found is None:
-            throttles.refuse_address(request)
+            throttles.throttle_ip(request)
             return None
-        if len(_memory) >= _MOST_REMEMBERED:
+        if len(_memory) >= _MAX_CACHED:
             _memory.clear()
         user, token = found
-        _memory[key] = seen = _Seen(user, token, now)
+        _memory[key] = seen = _CachedToken(user, token, now)
         return seen
 
     def _warn(self, error: Exception, now: float) -> None:
@@ -120,5 +120,5 @@ class RememberingTokenAuthentication(TokenAuthentication):  # type: ignore[misc]
             logger.warning("cannot look tokens up, taking them as they were: %s", " ".join(str(error).split()))
 
 
-_memory: dict[bytes, _Seen] = {}
-forget = _memory.clear
+_memory: dict[bytes, _CachedToken] = {}
+clear_cache = _memory.clear

@@ -7,7 +7,7 @@ from django.shortcuts import redirect
 from core.jobs import Job, enqueue
 
 
-def started(request: HttpRequest, job: Job, text: str) -> HttpResponse:
+def start_job(request: HttpRequest, job: Job, text: str) -> HttpResponse:
     """Publish the queued job and go where it can be watched."""
     enqueue(job)
     messages.info(request, text)

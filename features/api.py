@@ -10,7 +10,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from core.api import accepted, checked
+from core.api import accepted, validate_body
 from features import services
 from features.models import FeatureBatch
 from features.serializers import FeatureBatchRequest, FeatureBatchSerializer, FeatureVector
@@ -26,7 +26,7 @@ class FeatureBatchList(generics.ListAPIView[FeatureBatch]):
 
     @extend_schema(request=FeatureBatchRequest, responses={202: FeatureBatchSerializer})
     def post(self, request: Request) -> Response:
-        asked = checked(FeatureBatchRequest, request)
+        asked = validate_body(FeatureBatchRequest, request)
         dataset = generics.get_object_or_404(Dataset, pk=asked["dataset"])
         return accepted(services.queue_build(dataset=dataset), FeatureBatchSerializer, request=request)
 

@@ -9,7 +9,7 @@ from django.urls import reverse
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
-from core.jobs import OPEN, Job, JobQuerySet
+from core.jobs import OPEN_STATES, Job, JobQuerySet
 from ingestion.models import Dataset, Passenger, PassengerQuerySet
 
 
@@ -28,7 +28,9 @@ class FeatureBatchQuerySet(JobQuerySet["FeatureBatch"]):
         """Those in Redis that nobody needs there: not current, not in use, not among the newest."""
         newest = self.succeeded().order_by("-pk").values_list("pk", flat=True)[:kept_count]
         kept = {*in_use, *newest}
-        return self.filter(expired_at__isnull=True, is_current=False).exclude(pk__in=kept).exclude(state__in=OPEN)
+        return (
+            self.filter(expired_at__isnull=True, is_current=False).exclude(pk__in=kept).exclude(state__in=OPEN_STATES)
+        )
 
 
 class FeatureBatch(Job):

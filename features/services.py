@@ -61,13 +61,13 @@ def build(batch: FeatureBatch) -> None:
         store.publish(batch.pk, meta)
         with transaction.atomic():
             _lock(_POINTER)
-            batch.hold()
+            batch.lock_row()
             FeatureBatch.objects.current().update(is_current=False)
             batch.definition_version, batch.row_count, batch.checksum = VERSION, meta.row_count, meta.checksum
             batch.is_current, batch.profile = True, profile.result()
             kept = ["dataset_revision", "definition_version", "row_count", "checksum", "is_current", "profile"]
             batch.save(update_fields=kept)
-            batch.conclude()
+            batch.complete()
         _point()
 
 

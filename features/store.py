@@ -287,12 +287,12 @@ def rows(batch_id: int, passenger_ids: Sequence[str]) -> Matrix:
     _refuse_impossible(passenger_ids)
     known = _seen.metas.get(batch_id)
     if known is not None:
-        found = _found(known, passenger_ids, redis.ask(*_questions(known, passenger_ids)))
+        found = _found(known, passenger_ids, redis.execute(*_questions(known, passenger_ids)))
         if None not in found:
             return _joined(found)
     # Written anew since this process saw it, expired, or there is no such passenger: the meta tells.
     about = meta(batch_id)
-    found = _found(about, passenger_ids, redis.ask(*_questions(about, passenger_ids)))
+    found = _found(about, passenger_ids, redis.execute(*_questions(about, passenger_ids)))
     if None in found:
         if not is_there(batch_id, checksum=about.checksum):
             raise MissingBatch(batch_id)
@@ -306,7 +306,7 @@ def current_rows(passenger_ids: Sequence[str]) -> Matrix:
     batch_id = _seen.current
     about = _seen.metas.get(batch_id) if batch_id is not None else None
     if about is not None:
-        pointer, *replies = redis.ask(("GET", _CURRENT), *_questions(about, passenger_ids))
+        pointer, *replies = redis.execute(("GET", _CURRENT), *_questions(about, passenger_ids))
         if pointer is not None and int(pointer) == batch_id:
             found = _found(about, passenger_ids, replies)
             if None not in found:

@@ -9,7 +9,7 @@ from django.views.decorators.http import require_POST, require_safe
 
 from core.errors import Conflict
 from core.pages import page
-from core.views import started
+from core.views import start_job
 from features import services
 from features.category_labels import in_words
 from features.definition import FEATURES, VERSION
@@ -63,4 +63,4 @@ def build(request: HttpRequest) -> HttpResponse:
         if newest is None:
             raise Conflict(_("There is no dataset yet: ingest one first."))
         dataset = newest
-    return started(request, services.queue_build(dataset=dataset), _("The features are being built."))
+    return start_job(request, services.queue_build(dataset=dataset), _("The features are being built."))

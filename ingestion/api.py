@@ -9,7 +9,7 @@ from rest_framework.parsers import MultiPartParser
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from core.api import accepted, checked
+from core.api import accepted, validate_body
 from core.pagination import InOrder
 from core.parsers import JSONParser
 from core.uploads import UploadSerializer
@@ -31,9 +31,9 @@ class DatasetList(generics.ListAPIView[Dataset]):
     )
     def post(self, request: Request) -> Response:
         if request.content_type.startswith(MultiPartParser.media_type):
-            file = checked(UploadSerializer, request)["file"]
+            file = validate_body(UploadSerializer, request)["file"]
             return accepted(services.queue_upload(file=file), DatasetSerializer, request=request)
-        asked = checked(AddressSerializer, request)
+        asked = validate_body(AddressSerializer, request)
         return accepted(services.queue_ingest(uri=asked["uri"]), DatasetSerializer, request=request)
 
 

@@ -8,7 +8,7 @@ from django.db import IntegrityError, transaction
 from django.utils import timezone
 from django.utils.translation import gettext as _
 
-from core.csv_injection import as_written
+from core.csv_injection import unescape
 from core.errors import Conflict, Invalid, TitanicError
 from ingestion import contract
 from ingestion.models import Dataset, Passenger, RefusedRow
@@ -95,7 +95,7 @@ def _mended_rows(dataset: Dataset, file: IO[bytes]) -> Iterator[tuple[str, dict[
     try:
         for chunk in read(file, known=[LINE, *names], required=[LINE]):
             for row in chunk.cells.iter_rows(named=True):
-                yield _shortened(row[LINE]), {name: as_written(row.get(name, "")) for name in names}
+                yield _shortened(row[LINE]), {name: unescape(row.get(name, "")) for name in names}
             for cells in chunk.ragged.values():
                 yield _shortened("".join(cells[chunk.places[LINE] :][:1])), None
     except TableError as error:

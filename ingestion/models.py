@@ -11,8 +11,8 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 from django_celery_beat.models import PeriodicTask
 
-from core.file_names import OwnName
-from core.jobs import OPEN, Job, JobQuerySet, State
+from core.file_names import GeneratedName
+from core.jobs import OPEN_STATES, Job, JobQuerySet, State
 from ingestion import transports
 from ingestion.contract import Field
 from ingestion.passenger import FIELD_NAMES, FIELDS, KEY, KEY_FIELD, LABEL, LABEL_FIELD, WORKED_OUT, PassengerFields
@@ -144,8 +144,8 @@ class DatasetQuerySet(JobQuerySet["Dataset"]):
         living = (
             Q(**{f"{batches}training_runs__version__stage__in": LIVING_STAGES})
             | Q(**{f"{batches}is_current": True})
-            | Q(**{f"{batches}state__in": OPEN})
-            | Q(**{f"{batches}training_runs__state__in": OPEN})
+            | Q(**{f"{batches}state__in": OPEN_STATES})
+            | Q(**{f"{batches}training_runs__state__in": OPEN_STATES})
         )
         return self.with_rows().exclude(pk__in=self.filter(living).values("pk"))
 
@@ -181,7 +181,7 @@ class Dataset(Terms, Job):
     is_repeat = models.BooleanField(default=False, editable=False)
     # Somebody at the shell or in the admin named the address: any file and any database may be read.
     is_operated = models.BooleanField(default=False, editable=False)
-    upload = models.FileField(gettext_lazy("upload"), upload_to=OwnName("uploads"), blank=True, max_length=300)
+    upload = models.FileField(gettext_lazy("upload"), upload_to=GeneratedName("uploads"), blank=True, max_length=300)
     sha256 = models.CharField(max_length=64, blank=True, db_index=True, editable=False)
     byte_count = models.BigIntegerField(gettext_lazy("bytes"), null=True, editable=False)
     row_count = models.PositiveIntegerField(gettext_lazy("rows"), null=True, editable=False)
@@ -203,7 +203,7 @@ class Dataset(Terms, Job):
         constraints = [
             models.UniqueConstraint(
                 fields=["source", "uri"],
-                condition=Q(state__in=OPEN, is_repeat=False),
+                condition=Q(state__in=OPEN_STATES, is_repeat=False),
                 name="one_ingest_at_a_time_per_object",
             ),
             models.UniqueConstraint(

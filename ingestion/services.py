@@ -17,11 +17,11 @@ from django.db.models.functions import Now
 from django.utils.translation import gettext as _
 from numpy.typing import NDArray
 
-from core.errors import Conflict, TitanicError, as_refusal, file_too_large
+from core.errors import Conflict, TitanicError, file_too_large, to_api_error
 from core.file_names import label
-from core.jobs import OPEN
+from core.jobs import OPEN_STATES
 from core.postgres_copy import Copier
-from core.prefetch import ahead
+from core.prefetch import prefetch
 from ingestion import split, transports
 from ingestion.models import ONCE, TERMS, Dataset, Source, Terms
 from ingestion.passenger import GROUP, LABEL
@@ -103,7 +103,7 @@ def ingest(dataset: Dataset) -> None:
             # Of two workers with the same content, the other was first.
             raise _unchanged(dataset) from error
         except (OSError, OperationalError, InterfaceError) as error:
-            refusal = as_refusal(error)
+            refusal = to_api_error(error)
             if refusal is None:
                 raise
             raise refusal from error
@@ -139,7 +139,7 @@ def _is_known(draft: Dataset) -> bool:
     there = _same_object(draft)
     same_version = there.filter(version=draft.version) if draft.version else there.none()
     done = same_version.succeeded() | same_version.filter(is_refused=True)
-    return bool(done.exists() or there.filter(state__in=OPEN, is_repeat=False).exists())
+    return bool(done.exists() or there.filter(state__in=OPEN_STATES, is_repeat=False).exists())
 
 
 def _has_saved(draft: Dataset) -> bool:
@@ -223,7 +223,7 @@ def _load(dataset: Dataset, file: IO[bytes]) -> None:
         dataset.profile = loader.profile.result()
         dataset.save(update_fields=["row_count", "problem_count", "warning_count", "split", "profile"])
         if not reason:
-            dataset.conclude()
+            dataset.complete()
     if reason:
         _refuse(dataset, reason)
 
@@ -234,7 +234,7 @@ def _hold_out(dataset: Dataset, file: IO[bytes]) -> NDArray[np.bool_] | None:
     if not dataset.has_label:
         return None
     needed = {"known": (LABEL, GROUP), "required": dataset.required_columns, "headings": dataset.headings}
-    held = hold_out(ahead(read(file, **needed, known_only=True)))
+    held = hold_out(prefetch(read(file, **needed, known_only=True)))
     dataset.report(_share_of(_LOAD, 0))
     file.seek(0)
     return held
@@ -242,7 +242,7 @@ def _hold_out(dataset: Dataset, file: IO[bytes]) -> NDArray[np.bool_] | None:
 
 def _chunks(dataset: Dataset, file: IO[bytes]) -> Iterator[Chunk]:
     known = [field.name for field in dataset.table_fields]
-    return ahead(read(file, known=known, required=dataset.required_columns, headings=dataset.headings))
+    return prefetch(read(file, known=known, required=dataset.required_columns, headings=dataset.headings))
 
 
 def _split(loader: "Loader") -> dict[str, Any]:

@@ -4,7 +4,7 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-from core.postgres_copy import Copier, csv_of
+from core.postgres_copy import Copier, to_csv
 from ingestion.contract import Refusal
 from ingestion.models import Dataset, RefusedRow, RowProblem
 from ingestion.table import RAGGED, Chunk
@@ -29,12 +29,12 @@ def keep(dataset: Dataset, chunk: Chunk, problems: Sequence[Problem], *, copier:
     rows = [(chunk.lines[row], chunk.table.row(row)) for row in sorted(refused)] + list(chunk.ragged.items())
     if rows:
         cells = [(dataset.pk, line, _json(_by_heading(chunk.header, row))) for line, row in rows]
-        copier.copy(RefusedRow._meta.db_table, _REFUSED_COLUMNS, csv_of(cells))
+        copier.copy(RefusedRow._meta.db_table, _REFUSED_COLUMNS, to_csv(cells))
     said = [(chunk.lines[each.row], each.value, each.refusal, each.severity) for each in problems]
     said += [(line, "", Refusal("", "ragged", RAGGED), "error") for line in chunk.ragged]
     said.sort(key=lambda each: each[0])
     if said:
-        rows_of_problems = csv_of(_problem_row(dataset, *each) for each in said)
+        rows_of_problems = to_csv(_problem_row(dataset, *each) for each in said)
         copier.copy(RowProblem._meta.db_table, _PROBLEM_COLUMNS, rows_of_problems, never_null=('"column"', "value"))
     return Kept(len(rows), len(warned))
 

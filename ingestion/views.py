@@ -10,10 +10,10 @@ from django.utils.http import content_disposition_header
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
-from core.csv_injection import safe
+from core.csv_injection import escape_row
 from core.errors import Invalid
 from core.pages import page
-from core.views import started
+from core.views import start_job
 from ingestion import corrections, retention, services, sources
 from ingestion.forms import AddressForm, MendedForm, RowForm, SourceForm, UploadForm
 from ingestion.models import Dataset, RefusedRow, RowProblem, Source
@@ -47,7 +47,7 @@ def ingest(request: HttpRequest) -> HttpResponse:
         dataset = services.queue_ingest(uri=address.cleaned_data["uri"])
     else:
         dataset = services.queue_source(sources.default())
-    return started(request, dataset, _("The ingest has begun."))
+    return start_job(request, dataset, _("The ingest has begun."))
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
@@ -65,7 +65,7 @@ def edit_source(request: HttpRequest, pk: int | None = None) -> HttpResponse:
 @require_POST
 def ingest_source(request: HttpRequest, pk: int) -> HttpResponse:
     """Load what is at a source now."""
-    return started(request, services.queue_source(get_object_or_404(Source, pk=pk)), _("The ingest has begun."))
+    return start_job(request, services.queue_source(get_object_or_404(Source, pk=pk)), _("The ingest has begun."))
 
 
 @require_POST
@@ -93,7 +93,7 @@ def problems_csv(request: HttpRequest, pk: int) -> HttpResponse:
     writer.writerow([_("line"), _("column"), _("value"), _("severity"), _("reason")])
     for problem in found.problems.iterator():
         cells = [problem.line_number, problem.column, problem.value, problem.severity, problem.reason]
-        writer.writerow(safe(cells))
+        writer.writerow(escape_row(cells))
     return response
 
 
@@ -104,7 +104,7 @@ def refused_csv(request: HttpRequest, pk: int) -> HttpResponse:
     response = _csv(f"dataset-{found.pk}-refused.csv")
     writer = csv.writer(response)
     for row in corrections.refused_rows(found):
-        writer.writerow(safe(row))
+        writer.writerow(escape_row(row))
     return response
 
 

@@ -11,7 +11,7 @@ from django.utils import timezone
 from django.utils.translation import gettext as _
 
 from core import redis
-from core.redis import RedisAway
+from core.redis import RedisUnavailable
 from monitoring import consistency, health
 from monitoring.models import Alert
 from predictions import load_failures
@@ -21,12 +21,12 @@ from training.models import ModelVersion, Stage
 logger = logging.getLogger(__name__)
 
 #: A part that does not answer for so long (seconds) calls a person: at a start, workers take a moment.
-PATIENCE = 30.0
+ALERT_DELAY = 30.0
 _FORGET = 60
 # The self-test runs each minute, yet it waits while long runs fill its worker, for an hour at most.
 _STALE = timedelta(minutes=65)
 #: A self-test that has not run calls a person after so long (seconds): after a start the first one takes a moment.
-SELF_TEST_PATIENCE = 120.0
+CONSISTENCY_ALERT_DELAY = 120.0
 
 
 class Reason(NamedTuple):
@@ -36,7 +36,7 @@ class Reason(NamedTuple):
     text: str
 
 
-def watch() -> None:
+def evaluate_alerts() -> None:
     """Raise an alert for each new reason, keep up those that hold, and resolve those whose reason is gone."""
     found, unseen = _look()
     now = timezone.now()
@@ -53,10 +53,10 @@ def _look() -> tuple[dict[tuple[str, str], str], list[str]]:
     """What is the matter, by kind and subject, and the kinds that could not be looked for."""
     found: dict[tuple[str, str], str] = {}
     unseen: list[str] = []
-    for kind, look in WATCHES.items():
+    for kind, look in RULES.items():
         try:
             found |= {(kind, subject): text for subject, text in look()}
-        except RedisAway as error:
+        except RedisUnavailable as error:
             # Nobody knows whether these are over: they stay as they are, and hold up no other kind.
             logger.warning("cannot look for alerts of kind %s: %s", kind, error)
             unseen.append(kind)
@@ -83,7 +83,7 @@ def _tell_at(now: datetime) -> datetime | None:
     return now if settings.ALERT_WEBHOOK_URL else None
 
 
-def _refused() -> Iterator[Reason]:
+def _rejected_artifacts() -> Iterator[Reason]:
     """Model files that should serve and must not."""
     wanted = set(
         ModelVersion.objects.filter(stage__in=(Stage.CHAMPION, Stage.CHALLENGER)).values_list("version", flat=True)
@@ -98,7 +98,7 @@ def _unready() -> Iterator[Reason]:
     """Parts that do not answer: a queue without a worker, a prediction log that is stuck, a service that is away."""
     for name, check in health.CHECKS.items():
         answer = check()
-        if _seconds_of_trouble(name, is_well=answer == "ok") >= PATIENCE:
+        if _seconds_of_trouble(name, is_well=answer == "ok") >= ALERT_DELAY:
             yield Reason(name, answer)
 
 
@@ -117,13 +117,13 @@ def _seconds_of_trouble(name: str, *, is_well: bool) -> float:
         return now - float(pipeline.execute()[-1])
 
 
-def _disparate() -> Iterator[Reason]:
+def _inconsistent() -> Iterator[Reason]:
     """Doors that answer otherwise than the model does."""
     found = consistency.last()
     if found is None:
         return
     is_fresh = timezone.now() - found.at <= _STALE
-    if _seconds_of_trouble("self-test", is_well=is_fresh) >= SELF_TEST_PATIENCE:
+    if _seconds_of_trouble("self-test", is_well=is_fresh) >= CONSISTENCY_ALERT_DELAY:
         yield Reason(_("Self-test"), _("It has not run for an hour: see whether a worker answers, and the schedule."))
     if found.error:
         yield Reason(_("Self-test"), found.error)
@@ -132,7 +132,7 @@ def _disparate() -> Iterator[Reason]:
             yield Reason(door, refusal or _("This door answers otherwise than the model itself: see the self-test."))
 
 
-def _put_aside() -> Iterator[Reason]:
+def _dead_letters() -> Iterator[Reason]:
     """Entries of the prediction log that PostgreSQL refuses."""
     count = DeadLetter.objects.count()
     if count:
@@ -141,9 +141,9 @@ def _put_aside() -> Iterator[Reason]:
 
 
 #: What an alert can be about, and who looks for it.
-WATCHES: dict[str, Callable[[], Iterator[Reason]]] = {
-    "artifact": _refused,
+RULES: dict[str, Callable[[], Iterator[Reason]]] = {
+    "artifact": _rejected_artifacts,
     "unready": _unready,
-    "parity": _disparate,
-    "dead letter": _put_aside,
+    "parity": _inconsistent,
+    "dead letter": _dead_letters,
 }

@@ -14,7 +14,7 @@ from predictions.models import Door
 _KEY = "monitoring:parity"
 
 
-class SelfTest(msgspec.Struct, frozen=True):
+class ConsistencyCheck(msgspec.Struct, frozen=True):
     """When every door was asked, of which model, which of them agreed, and what kept it from being asked."""
 
     at: datetime
@@ -34,21 +34,21 @@ class SelfTest(msgspec.Struct, frozen=True):
         return [(str(Door(door).label), agrees, self.refusals.get(door, "")) for door, agrees in self.doors.items()]
 
 
-def run() -> SelfTest:
+def run() -> ConsistencyCheck:
     """Ask at every door, and keep what came of it."""
     # Stays so when a door breaks: what was found before must not stand there as if it were still so.
-    found = SelfTest(timezone.now(), error=_("The self-test broke off: the worker's log says at which door."))
+    found = ConsistencyCheck(timezone.now(), error=_("The self-test broke off: the worker's log says at which door."))
     try:
         compared = consistency.compare()
-        found = SelfTest(timezone.now(), compared.model_version, compared.doors, refusals=compared.refusals)
+        found = ConsistencyCheck(timezone.now(), compared.model_version, compared.doors, refusals=compared.refusals)
     except TitanicError as error:
-        found = SelfTest(timezone.now(), error=error.message)
+        found = ConsistencyCheck(timezone.now(), error=error.message)
     finally:
         redis.client().set(_KEY, msgspec.json.encode(found))
     return found
 
 
-def last() -> SelfTest | None:
+def last() -> ConsistencyCheck | None:
     """What came of the last one; None before the first. Raises RedisError."""
     kept = redis.client().get(_KEY)
-    return None if kept is None else msgspec.json.decode(kept, type=SelfTest)
+    return None if kept is None else msgspec.json.decode(kept, type=ConsistencyCheck)

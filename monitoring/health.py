@@ -10,7 +10,7 @@ from django.views.decorators.http import require_safe
 
 from core import heartbeat, redis
 from core.errors import Unavailable
-from core.redis import RedisAway
+from core.redis import RedisUnavailable
 from predictions import log, scorer
 
 #: The log is drained every second: what has waited for this long (seconds) waits for something that does not come.
@@ -29,7 +29,7 @@ def _database() -> str:
 def _redis() -> str:
     try:
         redis.client().ping()
-    except RedisAway as error:
+    except RedisUnavailable as error:
         return f"Redis does not answer: {_first_line(error)}"
     return "ok"
 
@@ -45,7 +45,7 @@ def _champion() -> str:
 def _workers() -> str:
     try:
         silent = heartbeat.silent_queues()
-    except RedisAway as error:
+    except RedisUnavailable as error:
         return f"Redis does not answer: {_first_line(error)}"
     return f"No worker answers for: {', '.join(silent)}" if silent else "ok"
 
@@ -53,7 +53,7 @@ def _workers() -> str:
 def _log() -> str:
     try:
         waited, count = log.longest_wait(), log.backlog()
-    except RedisAway as error:
+    except RedisUnavailable as error:
         return f"Redis does not answer: {_first_line(error)}"
     if waited <= LONGEST_WAIT:
         return "ok"

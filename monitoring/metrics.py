@@ -17,15 +17,15 @@ from prometheus_client.multiprocess import MultiProcessCollector
 
 from core import heartbeat, redis
 from core.jobs import kinds
-from core.redis import RedisAway
+from core.redis import RedisUnavailable
 from ingestion.models import Dataset
 from monitoring import consistency, performance
-from monitoring.alerts import WATCHES
+from monitoring.alerts import RULES
 from monitoring.models import Alert, DriftCheck
 from predictions import log
 from training.models import ModelVersion
 
-_AWAY = (DatabaseError, InterfaceError, *RedisAway)
+_AWAY = (DatabaseError, InterfaceError, *RedisUnavailable)
 
 
 def _gauge(name: str, text: str, labels: list[str], samples: Mapping[Any, float]) -> Metric:
@@ -82,7 +82,7 @@ def _alerts() -> Iterator[Metric]:
         "alerts_open",
         "Open alerts",
         ["kind"],
-        {(kind,): 0.0 for kind in WATCHES} | {(kind,): float(count) for kind, count in counts},
+        {(kind,): 0.0 for kind in RULES} | {(kind,): float(count) for kind, count in counts},
     )
 
 

@@ -80,7 +80,7 @@ class AlertQuerySet(models.QuerySet["Alert"]):
         """Those that are open, then those that were, each newest first."""
         return self.order_by(F("resolved_at").desc(nulls_first=True), "-pk")
 
-    def untold(self) -> Self:
+    def unnotified(self) -> Self:
         """Those of which the webhook has yet to be told, and may be tried now."""
         return self.filter(tell_at__lte=timezone.now())
 

@@ -100,7 +100,7 @@ def _keep(check: DriftCheck, tests: Sequence["FeatureTest"]) -> None:
                 "false_alarm_rate", "drifted",
             ]
         )  # fmt: skip
-        check.conclude()
+        check.complete()
     for row in rows:
         if row.drifted:
             DRIFTS.labels(row.name).inc()

@@ -21,21 +21,21 @@ def scheduled_check() -> None:
 
 
 @job_task(queue="default")
-def ask_every_door() -> None:
+def check_consistency() -> None:
     """The self-test."""
     consistency.run()
 
 
 @job_task(queue="fast")
-def watch() -> None:
+def evaluate_alerts() -> None:
     """Raise and resolve alerts."""
-    alerts.watch()
-    if Alert.objects.untold().exists():
+    alerts.evaluate_alerts()
+    if Alert.objects.unnotified().exists():
         # Not here: a webhook that hangs would hold up the prediction log.
-        tell.apply_async(queue="default", expires=_NEXT_LOOK)
+        notify.apply_async(queue="default", expires=_NEXT_LOOK)
 
 
 @job_task(queue="default")
-def tell() -> None:
+def notify() -> None:
     """Tell the webhook of alerts."""
-    webhook.tell_all()
+    webhook.notify()

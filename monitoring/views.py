@@ -6,8 +6,8 @@ from django.utils.translation import gettext as _
 from django.views.decorators.http import require_POST, require_safe
 
 from core.pages import page
-from core.redis import RedisAway
-from core.views import started
+from core.redis import RedisUnavailable
+from core.views import start_job
 from monitoring import consistency, health, performance, services
 from monitoring.models import Alert, DriftCheck
 
@@ -20,7 +20,7 @@ def overview(request: HttpRequest) -> HttpResponse:
     latest = DriftCheck.objects.select_related("version").first()
     try:
         self_test = consistency.last()
-    except RedisAway:
+    except RedisUnavailable:
         self_test = None
     context = {
         "health": health.report(),
@@ -54,7 +54,7 @@ def drift_check(request: HttpRequest, pk: int) -> HttpResponse:
 @require_POST
 def check(request: HttpRequest) -> HttpResponse:
     """Check the latest window now."""
-    return started(request, services.queue_check(), _("The drift check has begun."))
+    return start_job(request, services.queue_check(), _("The drift check has begun."))
 
 
 @require_safe

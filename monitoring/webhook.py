@@ -21,9 +21,9 @@ PAUSES = (10.0, 30.0, 120.0, 600.0)
 _CLAIM = timedelta(seconds=60)
 
 
-def tell_all() -> int:
+def notify() -> int:
     """Post every alert that the webhook does not know as it stands, and return how many it took."""
-    return sum(_tell(alert) for alert in Alert.objects.untold().order_by("pk"))
+    return sum(_tell(alert) for alert in Alert.objects.unnotified().order_by("pk"))
 
 
 def _tell(alert: Alert) -> bool:

@@ -17,7 +17,7 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from core import moments
-from core.api import accepted, checked
+from core.api import accepted, validate_body
 from core.errors import Conflict, Invalid
 from core.negotiation import FileNegotiation
 from core.tokens import Scope
@@ -135,7 +135,7 @@ class PredictionOutcome(APIView):
 
     @extend_schema(request=OutcomeSerializer, responses={200: OutcomeSerializer, 201: OutcomeSerializer})
     def post(self, request: Request, pk: UUID) -> Response:
-        asked = checked(OutcomeSerializer, request)
+        asked = validate_body(OutcomeSerializer, request)
         by: Any = request.user if request.user.is_authenticated else None
         outcome, is_new = outcomes.record(pk, survived=asked["survived"], by=by)
         code = status.HTTP_201_CREATED if is_new else status.HTTP_200_OK
@@ -164,7 +164,7 @@ class ScoringJobList(generics.ListAPIView[ScoringJob]):
 
     @extend_schema(request={"multipart/form-data": ScoringUploadSerializer}, responses={202: ScoringJobSerializer})
     def post(self, request: Request) -> Response:
-        asked = checked(ScoringUploadSerializer, request)
+        asked = validate_body(ScoringUploadSerializer, request)
         by = request.user if request.user.is_authenticated else None
         job = services.queue_scoring(file=asked["file"], by=by, is_explained=asked["explain"])
         return accepted(job, ScoringJobSerializer, request=request)
@@ -234,8 +234,8 @@ def _filters(query: Any) -> dict[str, Any]:
         "model": ("model_version", _number),
         "survived": ("survived", _flag),
         "scoring_job": ("scoring_job_id", _number),
-        "since": ("since", moments.read),
-        "until": ("until", moments.read),
+        "since": ("since", moments.parse),
+        "until": ("until", moments.parse),
     }
     found = {}
     for name, (lookup, read) in readers.items():

@@ -15,7 +15,7 @@ from redis.exceptions import RedisError
 
 from core import redis
 from core.errors import Conflict
-from core.redis import RedisAway
+from core.redis import RedisUnavailable
 from features.definition import INPUTS, derive
 from ingestion import passenger
 from ingestion.contract import Columns, Value, broken
@@ -28,7 +28,7 @@ from training.artifact import Artifact, ArtifactError
 from training.models import ModelVersion
 
 #: How long (seconds) an explanation is remembered; it is the same whenever it is made.
-REMEMBERED_SECONDS = 24 * 60 * 60
+CACHE_SECONDS = 24 * 60 * 60
 _QUANTILES = (0.1, 0.3, 0.5, 0.7, 0.9)
 # So many passengers' coalitions are scored at a time: some 65,000 rows.
 _AT_ONCE = 4
@@ -137,8 +137,8 @@ def explain(prediction: Prediction) -> Explanation:
         return msgspec.json.decode(kept, type=Explanation)
     made = _explain(prediction)
     try:
-        redis.client().set(name, msgspec.json.encode(made), ex=REMEMBERED_SECONDS)
-    except (*RedisAway, RedisError):
+        redis.client().set(name, msgspec.json.encode(made), ex=CACHE_SECONDS)
+    except (*RedisUnavailable, RedisError):
         # It is made again when it is asked for again.
         pass
     return made

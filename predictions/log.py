@@ -20,7 +20,7 @@ from redis.exceptions import TimeoutError as RedisTimeoutError
 from core import redis
 from core.errors import Unavailable
 from core.postgres_copy import copy_lines
-from core.redis import RedisAway
+from core.redis import RedisUnavailable
 from ingestion.contract import Value
 from ingestion.passenger import FIELD_NAMES
 from predictions.models import DeadLetter, Prediction
@@ -163,7 +163,7 @@ def append(entries: Sequence[Any]) -> None:
         with _level.watched():
             _append_to_stream(entries)
     # A Redis that answers with a refusal (its disk is full, say) is as good as none.
-    except (*RedisAway, ResponseError, _Refusing) as error:
+    except (*RedisUnavailable, ResponseError, _Refusing) as error:
         logger.warning("The stream takes nothing, logging %s straight into Postgres: %s", len(entries), error)
         try:
             insert(entries)
@@ -180,7 +180,7 @@ def append_once(entry: Any, *, name: str, value: bytes, seconds: int) -> bytes |
         with _level.watched():
             arguments = (STREAM, name, _FIELD, _encode([entry]), value, seconds)
             kept: bytes | None = redis.client().eval(_APPEND_ONCE, 2, *arguments)
-    except (*RedisAway, ResponseError, _Refusing) as error:
+    except (*RedisUnavailable, ResponseError, _Refusing) as error:
         logger.warning("The stream takes nothing: %s", error)
         raise _not_now() from error
     return kept
@@ -205,7 +205,7 @@ def _append_to_stream(entries: Sequence[Any]) -> None:
 
 def backlog() -> int:
     """How many predictions wait in the stream."""
-    entries, shared = redis.ask(("XLEN", STREAM), ("GET", _SHARED))
+    entries, shared = redis.execute(("XLEN", STREAM), ("GET", _SHARED))
     return int(entries) + int(shared or 0)
 
 
@@ -277,7 +277,7 @@ def _find_in_stream(prediction_id: UUID) -> Prediction | None:
     wanted = str(prediction_id).encode()
     try:
         candidates = [entry.raw for entry in _around(prediction_id) if wanted in entry.raw]
-    except RedisAway:
+    except RedisUnavailable:
         return None
     for line in (line for raw in candidates for line in raw.splitlines() if wanted in line):
         with suppress(msgspec.DecodeError):

@@ -14,7 +14,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
 from core.errors import Conflict
-from core.file_names import OwnName
+from core.file_names import GeneratedName
 from core.jobs import Job, JobQuerySet, State
 from ingestion.passenger import PassengerFields, describe
 
@@ -68,7 +68,7 @@ class ScoringJob(Job):
     is_resumable = True
 
     name = models.CharField(gettext_lazy("name"), max_length=200)
-    upload = models.FileField(gettext_lazy("file"), upload_to=OwnName("scoring"), max_length=300)
+    upload = models.FileField(gettext_lazy("file"), upload_to=GeneratedName("scoring"), max_length=300)
     is_explained = models.BooleanField(gettext_lazy("explained"), default=False)
     row_count = models.PositiveIntegerField(gettext_lazy("rows"), null=True, editable=False)
     problem_count = models.PositiveIntegerField(gettext_lazy("problems"), null=True, editable=False)
@@ -93,10 +93,10 @@ class ScoringJob(Job):
     def get_absolute_url(self) -> str:
         return reverse("scoring_job", args=[self.pk])
 
-    def successor(self) -> Self:
+    def rerun(self) -> Self:
         """This very job, queued again: it goes on with the parts that are not scored yet."""
         if self.state == State.SUCCEEDED:
-            return super().successor()
+            return super().rerun()
         if not self._rows().filter(state__in=(State.FAILED, State.CANCELLED)).update(
             state=State.QUEUED, error="", finished_at=None, sent_at=timezone.now(), starts=1
         ):  # fmt: skip

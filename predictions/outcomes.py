@@ -16,7 +16,7 @@ from django.utils.translation import gettext_noop
 
 from core.errors import Conflict, TitanicError, TooLarge
 from core.postgres_copy import copy_rows
-from core.redis import RedisAway
+from core.redis import RedisUnavailable
 from ingestion.table import RAGGED, TableError, read
 from predictions import log
 from predictions.models import Outcome, Prediction
@@ -83,7 +83,7 @@ def record_file(file: IO[bytes], *, by: User | None) -> Summary:
     Safe to do twice. Raises TitanicError where the file is no table or breaks off: the blocks before are recorded.
     """
     # What was asked in the last second is known too.
-    with suppress(*RedisAway):
+    with suppress(*RedisUnavailable):
         log.drain()
     summary = Summary()
     try:

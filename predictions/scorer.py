@@ -15,7 +15,7 @@ from django.db import DatabaseError, InterfaceError
 from django.utils.translation import gettext as _
 from numpy.typing import NDArray
 
-from core.errors import Unavailable, away
+from core.errors import Unavailable, unavailable
 from features.definition import FEATURES, Matrix, derive
 from ingestion.contract import Columns
 from ingestion.passenger import to_columns
@@ -109,7 +109,7 @@ class _Seat:
 
     def _why_not(self) -> str:
         if self._is_unknown:
-            return away().message
+            return unavailable().message
         if self._refusal is None:
             return _("No model is in charge yet. Train one: python manage.py train.")
         told = {"version": self._refusal.version, "reason": self._refusal.reason}

@@ -27,11 +27,11 @@ from django.utils import timezone
 from django.utils.translation import gettext as _
 from kombu.exceptions import OperationalError as BrokerAway
 
-from core.csv_injection import safe, safe_cell
+from core.csv_injection import escape_row, escaped_column
 from core.errors import TitanicError
 from core.jobs import Cancelled, State
 from core.postgres_copy import copy_csv
-from core.redis import RedisAway
+from core.redis import RedisUnavailable
 from features.definition import INPUTS
 from ingestion import table_validation
 from ingestion.contract import python_values
@@ -181,7 +181,7 @@ def _cut(job: ScoringJob) -> None:
 def _pin(job: ScoringJob, header: list[str], parts: Sequence[Part], *, champion: scorer.Champion, upload: str) -> None:
     """Write down the parts, and what they have in common; raises Cancelled."""
     with transaction.atomic():
-        job.hold()
+        job.lock_row()
         job.header, job.model_version, job.cut_at = header, champion.version, timezone.now()
         job.upload.name = upload
         job.save(update_fields=["header", "model_version", "cut_at", "upload"])
@@ -220,7 +220,7 @@ def _send_helper(job: ScoringJob) -> None:
         current_app.send_task(
             "predictions.tasks.help_to_score", kwargs={"job_id": job.pk}, queue=job.queue, retry=False, expires=60
         )
-    except (BrokerAway, *RedisAway):
+    except (BrokerAway, *RedisUnavailable):
         logger.warning("%s gets no help: the broker is away", job.task_id)
 
 
@@ -299,7 +299,7 @@ def _conclude(job: ScoringJob) -> None:
     with transaction.atomic():
         job.row_count, job.problem_count = total["rows"], total["problems"]
         job.save(update_fields=["row_count", "problem_count"])
-        job.conclude()
+        job.complete()
     _tidy(job)
 
 
@@ -353,7 +353,7 @@ def _why() -> list[str]:
 def _head(job: ScoringJob) -> bytes:
     assert job.header is not None
     columns = [*job.header, *_answers(is_explained=job.is_explained), _ERROR]
-    return _csv(pl.DataFrame([safe(columns)], orient="row"))
+    return _csv(pl.DataFrame([escape_row(columns)], orient="row"))
 
 
 def _results_of(
@@ -371,7 +371,7 @@ def _results_of(
         rows = [[*_fitted(cells, width), line, *empty, _(RAGGED)] for line, cells in chunk.ragged.items()]
         whole = pl.concat([whole, pl.DataFrame(rows, schema=whole.schema, orient="row")]).sort(_LINE)
     texts = [name for name, dtype in whole.schema.items() if dtype == pl.String]
-    return whole.with_columns(safe_cell(name) for name in texts)
+    return whole.with_columns(escaped_column(name) for name in texts)
 
 
 def _said(chunk: Chunk, checked: table_validation.Checked) -> Iterator[tuple[int, str]]:

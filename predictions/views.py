@@ -16,7 +16,7 @@ from django_htmx.http import reswap
 from core import throttles
 from core.errors import Invalid, TitanicError
 from core.pages import page
-from core.views import started
+from core.views import start_job
 from ingestion.passenger import FIELD_NAMES, LABELS
 from predictions import explanation, log, outcomes, scorer, services, shadow
 from predictions.downloads import results_response
@@ -31,7 +31,7 @@ def predict(request: HttpRequest) -> HttpResponse:
     """Answer the form, or show what to correct; who opens the address by itself is led to the form."""
     if request.method != "POST":
         return redirect("home")
-    throttles.refuse_stranger(request)
+    throttles.throttle_anonymous(request)
     form = PassengerForm(request.POST)
     form.is_valid()
     try:
@@ -75,7 +75,7 @@ def prediction(request: HttpRequest, pk: UUID) -> HttpResponse:
 @require_safe
 def why(request: HttpRequest, pk: UUID) -> HttpResponse:
     """Why the model answered so; a fragment of the prediction's page, or a page of its own."""
-    throttles.refuse_stranger(request)
+    throttles.throttle_anonymous(request)
     found = log.find(pk)
     if found is None:
         raise Http404
@@ -150,7 +150,7 @@ def score(request: HttpRequest) -> HttpResponse:
     by: Any = request.user if request.user.is_authenticated else None
     asked = form.cleaned_data
     job = services.queue_scoring(file=asked["file"], by=by, is_explained=asked["explain"])
-    return started(request, job, _("The scoring has begun."))
+    return start_job(request, job, _("The scoring has begun."))
 
 
 @require_safe

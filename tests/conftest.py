@@ -59,7 +59,7 @@ def _clean_memory(monkeypatch: pytest.MonkeyPatch) -> None:
     # A lease's thread has a connection of its own, which sees no job that is not committed: tests of leases shorten it.
     monkeypatch.setattr(jobs, "RENEWAL_SECONDS", 3600)
     redis.client().flushall()
-    tokens.forget()
+    tokens.clear_cache()
     scorer.forget()
     translation.deactivate()
 

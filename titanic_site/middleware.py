@@ -16,7 +16,7 @@ from django.urls import resolve
 from django_htmx.http import HttpResponseClientRedirect, reselect, retarget
 from django_htmx.middleware import HtmxDetails
 
-from core.errors import LengthRequired, TitanicError, Unavailable, as_refusal, body_at, retry_headers
+from core.errors import LengthRequired, TitanicError, Unavailable, error_body_for, retry_headers, to_api_error
 
 Handler = Callable[[HttpRequest], HttpResponse]
 
@@ -28,7 +28,7 @@ class HtmxRequest(HttpRequest):
 
 
 #: Addresses of the API, but for its two pages.
-PROGRAMS = re.compile(r"/api/v1/(?!docs/|redoc/)|/v2(/|$)")
+API_PATHS = re.compile(r"/api/v1/(?!docs/|redoc/)|/v2(/|$)")
 
 
 #: What load balancers, the kubelet and Prometheus request: they know this process by an address or a service's name.
@@ -72,13 +72,13 @@ def length_required(get_response: Handler) -> Handler:
     def middleware(request: HttpRequest) -> HttpResponse:
         if "HTTP_TRANSFER_ENCODING" in request.META and not request.META.get("CONTENT_LENGTH"):
             refusal = LengthRequired()
-            return JsonResponse(body_at(request.path_info, refusal), status=refusal.status)
+            return JsonResponse(error_body_for(request.path_info, refusal), status=refusal.status)
         return get_response(request)
 
     return middleware
 
 
-class RefusalMiddleware:
+class ErrorPageMiddleware:
     """Turns what a page refuses, or a service that is away, into a page; the API has its own handler."""
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
@@ -88,8 +88,8 @@ class RefusalMiddleware:
         return self.get_response(request)
 
     def process_exception(self, request: HttpRequest, exception: Exception) -> HttpResponse | None:
-        refusal = as_refusal(exception)
-        return None if refusal is None else refusal_page(request, refusal)
+        refusal = to_api_error(exception)
+        return None if refusal is None else error_page(request, refusal)
 
 
 class LoginMiddleware(LoginRequiredMiddleware):
@@ -104,10 +104,10 @@ class LoginMiddleware(LoginRequiredMiddleware):
         try:
             answer = super().process_view(request, view_func, view_args, view_kwargs)
         except (DatabaseError, InterfaceError) as error:
-            refusal = as_refusal(error)
+            refusal = to_api_error(error)
             if refusal is None:
                 raise
-            return refusal_page(request, refusal)
+            return error_page(request, refusal)
         if answer is not None and cast("HtmxRequest", request).htmx:
             # The whole page goes there, not its part alone.
             return HttpResponseClientRedirect(answer["Location"])
@@ -123,7 +123,7 @@ class LoginMiddleware(LoginRequiredMiddleware):
         return super().handle_no_permission(request, view_func)
 
 
-def refusal_page(request: HttpRequest, refusal: TitanicError) -> HttpResponse:
+def error_page(request: HttpRequest, refusal: TitanicError) -> HttpResponse:
     """Render a refusal as a page, or for htmx as a notice."""
     if isinstance(refusal, Unavailable):
         # Who is signed in may be just what cannot be asked.

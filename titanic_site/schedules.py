@@ -8,7 +8,7 @@ from typing import Any
 from django.conf import settings
 from django_celery_beat.models import IntervalSchedule, PeriodicTask
 
-_NAME_OF_CANARY = "Canary of queue {queue}"
+_HEARTBEAT_NAME = "Queue heartbeat: {queue}"
 
 
 @dataclass(frozen=True)
@@ -29,24 +29,26 @@ class Schedule:
 
 def defaults() -> list[Schedule]:
     """What runs by itself."""
-    canaries = [
-        Schedule(_NAME_OF_CANARY.format(queue=queue), "titanic_site.tasks.canary", timedelta(seconds=20), queue,
+    heartbeats = [
+        Schedule(_HEARTBEAT_NAME.format(queue=queue), "titanic_site.tasks.heartbeat", timedelta(seconds=20), queue,
                  {"queue": queue})
         for queue in settings.QUEUES
     ]  # fmt: skip
     return [
-        Schedule("Train anew", "titanic_site.tasks.retrain", timedelta(days=7), "training"),
-        Schedule("Drain the prediction log", "predictions.tasks.drain", timedelta(seconds=1), "fast"),
-        Schedule("Tend the prediction log's months", "predictions.tasks.tend_log", timedelta(days=1), "default"),
-        Schedule("Score in the shadow", "predictions.tasks.score_in_the_shadow", timedelta(seconds=15), "scoring"),
-        Schedule("Watch for alerts", "monitoring.tasks.watch", timedelta(seconds=10), "fast"),
-        Schedule("Ask at every door", "monitoring.tasks.ask_every_door", timedelta(minutes=1), "default"),
+        Schedule("Retrain", "titanic_site.tasks.retrain", timedelta(days=7), "training"),
+        Schedule("Write prediction log to PostgreSQL", "predictions.tasks.drain", timedelta(seconds=1), "fast"),
+        Schedule("Maintain prediction log partitions", "predictions.tasks.tend_log", timedelta(days=1), "default"),
+        Schedule("Shadow scoring", "predictions.tasks.score_in_the_shadow", timedelta(seconds=15), "scoring"),
+        Schedule("Evaluate alerts", "monitoring.tasks.evaluate_alerts", timedelta(seconds=10), "fast"),
+        Schedule(
+            "Consistency check across channels", "monitoring.tasks.check_consistency", timedelta(minutes=1), "default"
+        ),
         Schedule("Check drift", "monitoring.tasks.scheduled_check", timedelta(hours=1), "default"),
         Schedule("Archive old datasets", "ingestion.tasks.archive_old", timedelta(days=1), "default"),
-        Schedule("Heal the feature store", "features.tasks.heal", timedelta(minutes=1), "default"),
+        Schedule("Repair feature store", "features.tasks.heal", timedelta(minutes=1), "default"),
         Schedule("Expire old features", "titanic_site.tasks.expire_features", timedelta(hours=1), "default"),
-        Schedule("Sweep stale jobs", "titanic_site.tasks.sweep", timedelta(seconds=15), "fast"),
-        *canaries,
+        Schedule("Recover stale jobs", "titanic_site.tasks.recover_stale_jobs", timedelta(seconds=15), "fast"),
+        *heartbeats,
     ]
 
 

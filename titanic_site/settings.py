@@ -59,7 +59,7 @@ MIDDLEWARE = [
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "titanic_site.middleware.content_security_policy",
     "django_htmx.middleware.HtmxMiddleware",
-    "titanic_site.middleware.RefusalMiddleware",
+    "titanic_site.middleware.ErrorPageMiddleware",
 ]
 LOGIN_REQUIRED = ENV.login_required
 if LOGIN_REQUIRED:
@@ -125,7 +125,7 @@ DATA_UPLOAD_MAX_MEMORY_SIZE = 10 * 1024**2
 FILE_UPLOAD_MAX_MEMORY_SIZE = 1024**2
 FILE_UPLOAD_HANDLERS = [
     "django.core.files.uploadhandler.MemoryFileUploadHandler",
-    "core.file_names.OwnNameUploadHandler",
+    "core.file_names.GeneratedNameUploadHandler",
 ]
 
 #: How many whole months of predictions are kept beside the present one; None keeps all.
@@ -173,7 +173,7 @@ CELERY_BROKER_TRANSPORT_OPTIONS = {
 }
 
 REST_FRAMEWORK = {
-    "DEFAULT_AUTHENTICATION_CLASSES": ["core.tokens.RememberingTokenAuthentication"],
+    "DEFAULT_AUTHENTICATION_CLASSES": ["core.tokens.CachedTokenAuthentication"],
     "DEFAULT_PERMISSION_CLASSES": ["core.tokens.HasScope"],
     "DEFAULT_RENDERER_CLASSES": ["core.renderers.JSONRenderer"],
     "DEFAULT_PARSER_CLASSES": ["core.parsers.JSONParser"],
@@ -197,7 +197,7 @@ SPECTACULAR_SETTINGS = {
     "COMPONENT_SPLIT_REQUEST": True,
     "POSTPROCESSING_HOOKS": [
         "drf_spectacular.hooks.postprocess_schema_enums",
-        "core.openapi.complete",
+        "core.openapi.add_shared_parts",
     ],
     "SERVE_INCLUDE_SCHEMA": False,
     "SWAGGER_UI_DIST": "SIDECAR",

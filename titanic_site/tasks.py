@@ -1,6 +1,6 @@
-"""Celery's doors into what spans the apps."""
+"""Celery tasks that span the apps."""
 
-from core import heartbeat as canaries
+from core import heartbeat as queue_heartbeat
 from core import jobs
 from core.tasks import job_task
 from ingestion.models import Source
@@ -8,36 +8,30 @@ from titanic_site import pipeline
 
 
 @job_task(queue="training", is_short=False)
-def run_pipeline() -> None:
-    """From the newest data to a judged model."""
-    pipeline.run()
-
-
-@job_task(queue="training", is_short=False)
 def fetch(*, source_id: int) -> None:
-    """Load what is new at a source, and learn from it."""
+    """Load what is new at a source and train on it."""
     pipeline.fetch(Source.objects.get(pk=source_id))
 
 
 @job_task(queue="training", is_short=False)
 def retrain() -> None:
-    """Train anew."""
+    """Train a model on the newest features."""
     pipeline.retrain()
 
 
 @job_task(queue="default")
 def expire_features() -> None:
-    """Let old feature batches go from Redis."""
+    """Expire old feature batches in Redis."""
     pipeline.expire_features()
 
 
 @job_task(queue="fast")
-def sweep() -> None:
-    """Close what dead workers left, send again what nobody took."""
-    jobs.sweep()
+def recover_stale_jobs() -> None:
+    """Fail or resume jobs whose worker died, and publish again those that no worker took."""
+    jobs.recover_stale()
 
 
 @job_task(queue="fast")
-def canary(*, queue: str) -> None:
-    """Answer for a queue; each schedule sends it to its own."""
-    canaries.answer(queue)
+def heartbeat(*, queue: str) -> None:
+    """Record that a worker of the queue is alive; each queue's schedule sends it there."""
+    queue_heartbeat.beat(queue)

@@ -17,38 +17,38 @@ from django.views.decorators.http import require_GET, require_POST, require_safe
 from django_celery_beat.models import PeriodicTask
 
 from core import moments
-from core.errors import InternalError, TitanicError, as_refusal, body_at, retry_headers
+from core.errors import InternalError, TitanicError, error_body_for, retry_headers, to_api_error
 from core.jobs import Job
 from core.pages import SIZE
-from core.views import started
+from core.views import start_job
 from features.models import FeatureBatch
 from ingestion.models import Dataset
 from monitoring.models import DriftCheck
 from predictions.forms import PassengerForm
 from predictions.models import Prediction
 from titanic_site import job_list, pipeline
-from titanic_site.middleware import PROGRAMS, refusal_page
+from titanic_site.middleware import API_PATHS, error_page
 from titanic_site.runtime import start_link as link
 from training.models import ModelVersion, TrainingRun
 
 
 def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:
     """What Django refuses before any view: a page, or what the API says."""
-    if PROGRAMS.match(request.path_info):
+    if API_PATHS.match(request.path_info):
         refusal = TitanicError(_("This request cannot be understood."))
-        return JsonResponse(body_at(request.path_info, refusal), status=refusal.status)
+        return JsonResponse(error_body_for(request.path_info, refusal), status=refusal.status)
     return defaults.bad_request(request, exception)
 
 
 def server_error(request: HttpRequest) -> HttpResponse:
     """What fails outside any view, such as looking a session up while PostgreSQL is away."""
     error = sys.exception()
-    refusal = as_refusal(error) if isinstance(error, Exception) else None
-    if PROGRAMS.match(request.path_info):
+    refusal = to_api_error(error) if isinstance(error, Exception) else None
+    if API_PATHS.match(request.path_info):
         refusal = refusal or InternalError()
         headers = retry_headers(refusal)
-        return JsonResponse(body_at(request.path_info, refusal), status=refusal.status, headers=headers)
-    return refusal_page(request, refusal) if refusal else defaults.server_error(request)
+        return JsonResponse(error_body_for(request.path_info, refusal), status=refusal.status, headers=headers)
+    return error_page(request, refusal) if refusal else defaults.server_error(request)
 
 
 @login_not_required
@@ -68,14 +68,14 @@ def home(request: HttpRequest) -> HttpResponse:
 @require_safe
 def all_runs(request: HttpRequest) -> HttpResponse:
     """Every job of every kind."""
-    jobs = job_list.newest(before=moments.read(request.GET.get("before", "")), count=SIZE)
+    jobs = job_list.newest(before=moments.parse(request.GET.get("before", "")), count=SIZE)
     return render(request, "run_list.html", {"jobs": jobs, "is_full": len(jobs) == SIZE})
 
 
 @require_POST
 def run_again(request: HttpRequest, kind: str, pk: int) -> HttpResponse:
     """Start a job that is over anew."""
-    return started(request, _job(kind, pk).successor(), _("Started again."))
+    return start_job(request, _job(kind, pk).rerun(), _("Started again."))
 
 
 @require_POST
@@ -90,7 +90,7 @@ def run_cancel(request: HttpRequest, kind: str, pk: int) -> HttpResponse:
 @require_POST
 def next_step(request: HttpRequest) -> HttpResponse:
     """Queue the first step of the life that has not succeeded."""
-    return started(request, pipeline.next_step(), _("Started."))
+    return start_job(request, pipeline.next_step(), _("Started."))
 
 
 @login_not_required

@@ -18,6 +18,6 @@ if settings.ENV.artifact_bucket:
     # Imported only with a bucket: Google's client takes forty megabytes.
     from core import bucket
 
-    bucket.hurry()
+    bucket.set_deadline()
 
 application = wrap_wsgi_with_proxy_headers(get_wsgi_application(), trusted_hosts=settings.ENV.trusted_proxies)

@@ -12,7 +12,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from core.api import accepted, checked
+from core.api import accepted, validate_body
 from core.errors import Conflict
 from core.negotiation import FileNegotiation
 from features.models import FeatureBatch
@@ -50,7 +50,7 @@ class _StageChange(APIView):
 
     @extend_schema(request=StageRequest, responses=ModelVersionSerializer)
     def post(self, request: Request, version: int) -> Response:
-        asked = checked(StageRequest, request)
+        asked = validate_body(StageRequest, request)
         found = _version(version)
         self.change(found, by=_user(request), reason=asked["reason"])
         return Response(ModelVersionSerializer(found).data)
@@ -82,7 +82,7 @@ class Rollback(APIView):
 
     @extend_schema(request=StageRequest, responses=ModelVersionSerializer)
     def post(self, request: Request) -> Response:
-        asked = checked(StageRequest, request)
+        asked = validate_body(StageRequest, request)
         return Response(ModelVersionSerializer(registry.rollback(by=_user(request), reason=asked["reason"])).data)
 
 
@@ -143,7 +143,7 @@ class TrainingRunList(generics.ListAPIView[TrainingRun]):
 
     @extend_schema(request=TrainingRequest, responses={202: TrainingRunSerializer})
     def post(self, request: Request) -> Response:
-        asked = dict(checked(TrainingRequest, request))
+        asked = dict(validate_body(TrainingRequest, request))
         batch = _batch(asked.pop("feature_batch", None))
         return accepted(services.queue_run(batch=batch, **asked), TrainingRunSerializer, request=request)
 

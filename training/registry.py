@@ -65,7 +65,7 @@ def admit(version: ModelVersion, *, held: Examples) -> None:
             version.save()
             if version.gate["passed"] and settings.AUTO_PROMOTE:
                 _put_in_charge(version, by=None, reason=_("The gate found it at least as good."))
-            version.run.conclude()
+            version.run.complete()
             return
 
 

@@ -12,7 +12,7 @@ from django.utils.translation import gettext as _
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
 from core.errors import Conflict
-from core.views import started
+from core.views import start_job
 from features.models import FeatureBatch
 from training import card, charts, comparison, registry, services
 from training.downloads import artifact_response
@@ -94,7 +94,7 @@ def train(request: HttpRequest) -> HttpResponse:
     form = TrainingForm({**TrainingForm.usual(), **request.POST.dict()})
     if not form.is_valid():
         return render(request, "train.html", {"form": form, "batch": batch}, status=HTTPStatus.BAD_REQUEST)
-    return started(request, services.queue_run(batch=batch, **form.cleaned_data), _("The training has begun."))
+    return start_job(request, services.queue_run(batch=batch, **form.cleaned_data), _("The training has begun."))
 
 
 @require_POST
@@ -138,7 +138,7 @@ def reigns(request: HttpRequest) -> HttpResponse:
 def reproduce(request: HttpRequest, version: int) -> HttpResponse:
     """Make a version again and compare."""
     found = get_object_or_404(ModelVersion, version=version)
-    return started(request, services.queue_reproduction(version=found), _("The version is being made again."))
+    return start_job(request, services.queue_reproduction(version=found), _("The version is being made again."))
 
 
 @require_safe

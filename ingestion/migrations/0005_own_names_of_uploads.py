@@ -2,7 +2,7 @@
 
 from django.db import migrations, models
 
-from core.file_names import OwnName
+from core.file_names import GeneratedName
 
 
 class Migration(migrations.Migration):
@@ -12,6 +12,6 @@ class Migration(migrations.Migration):
         migrations.AlterField(
             "dataset",
             "upload",
-            models.FileField(blank=True, max_length=300, upload_to=OwnName("uploads"), verbose_name="upload"),
+            models.FileField(blank=True, max_length=300, upload_to=GeneratedName("uploads"), verbose_name="upload"),
         ),
     ]

@@ -134,7 +134,7 @@ def _retry(sink: Sink | None = None) -> Any:
 
 
 def _explained(uri: str) -> AbstractContextManager[None]:
-    return google.explained(uri, role="Storage Object Viewer", kind=SourceError, gone=_gone(uri))
+    return google.explain_errors(uri, role="Storage Object Viewer", kind=SourceError, gone=_gone(uri))
 
 
 def _gone(uri: str) -> SourceError:

@@ -233,10 +233,10 @@ def _explained(uri: str) -> Iterator[None]:
         raise SourceError(message % {"uri": uri}) from error
     except requests.exceptions.SSLError as error:
         message = _("There is no secure connection to %(uri)s: %(reason)s. Check the address.")
-        raise SourceError(message % {"uri": uri, "reason": http_errors.why(error)}) from error
+        raise SourceError(message % {"uri": uri, "reason": http_errors.reason_of(error)}) from error
     except (requests.RequestException, urllib3.exceptions.HTTPError, OSError, UnicodeError) as error:
         message = _("%(uri)s cannot be fetched: %(reason)s. Check the address and the network.")
-        raise _Transient(message % {"uri": uri, "reason": http_errors.why(error)}) from error
+        raise _Transient(message % {"uri": uri, "reason": http_errors.reason_of(error)}) from error
 
 
 def _broken_off(uri: str) -> _Transient:

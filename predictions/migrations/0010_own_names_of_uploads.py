@@ -2,7 +2,7 @@
 
 from django.db import migrations, models
 
-from core.file_names import OwnName
+from core.file_names import GeneratedName
 
 
 class Migration(migrations.Migration):
@@ -12,6 +12,6 @@ class Migration(migrations.Migration):
         migrations.AlterField(
             "scoringjob",
             "upload",
-            models.FileField(max_length=300, upload_to=OwnName("scoring"), verbose_name="file"),
+            models.FileField(max_length=300, upload_to=GeneratedName("scoring"), verbose_name="file"),
         ),
     ]

@@ -38,9 +38,9 @@ def nobody(ship_as_storage: storage.Bucket, monkeypatch: pytest.MonkeyPatch) -> 
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     monkeypatch.setenv("STORAGE_EMULATOR_HOST", f"http://127.0.0.1:{port}")
-    monkeypatch.setattr(bucket, "PATIENCE", 0.3)
+    monkeypatch.setattr(bucket, "RETRY_DEADLINE", 0.3)
     monkeypatch.setattr(retry.DEFAULT_RETRY, "_timeout", retry.DEFAULT_RETRY.timeout)
-    bucket.hurry()
+    bucket.set_deadline()
     default_storage._wrapped = Bucket(bucket_name="ship")  # type: ignore[attr-defined]
 
 
@@ -248,4 +248,4 @@ def test_web_processes_give_up_a_bucket_while_somebody_waits() -> None:
 
     told = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
 
-    assert float(told.stdout) == bucket.PATIENCE
+    assert float(told.stdout) == bucket.RETRY_DEADLINE

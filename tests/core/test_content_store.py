@@ -40,18 +40,18 @@ def names() -> list[str]:
 
 
 def test_it_works() -> None:
-    assert content_store.keep(DATA, suffix=".onnx") == NAME
+    assert content_store.store(DATA, suffix=".onnx") == NAME
 
     assert stored() == DATA
     assert names() == [Path(NAME).name]
 
 
 def test_the_same_bytes_are_stored_once() -> None:
-    content_store.keep(DATA, suffix=".onnx")
+    content_store.store(DATA, suffix=".onnx")
     before = default_storage.get_modified_time(NAME)
     time.sleep(0.02)
 
-    content_store.keep(DATA, suffix=".onnx")
+    content_store.store(DATA, suffix=".onnx")
 
     assert default_storage.get_modified_time(NAME) == before
     assert names() == [Path(NAME).name]
@@ -61,18 +61,18 @@ def test_the_same_bytes_are_stored_once() -> None:
     "damage", [lambda data: bytes([data[0] ^ 1]) + data[1:], lambda data: data[:-1], lambda _: b""]
 )
 def test_a_damaged_file_is_replaced(damage: object) -> None:
-    content_store.keep(DATA, suffix=".onnx")
+    content_store.store(DATA, suffix=".onnx")
     with default_storage.open(NAME, "wb") as file:
         file.write(damage(DATA))
 
-    assert content_store.keep(DATA, suffix=".onnx") == NAME
+    assert content_store.store(DATA, suffix=".onnx") == NAME
 
     assert stored() == DATA
     assert names() == [Path(NAME).name]
 
 
 def test_no_bytes_are_bytes_too() -> None:
-    name = content_store.keep(b"", suffix=".pkl")
+    name = content_store.store(b"", suffix=".pkl")
 
     assert default_storage.size(name) == 0
 
@@ -80,7 +80,7 @@ def test_no_bytes_are_bytes_too() -> None:
 def test_many_at_once_leave_whole_files() -> None:
     with ThreadPoolExecutor(8) as threads:
         found = {
-            done.result() for done in [threads.submit(content_store.keep, DATA, suffix=".onnx") for _ in range(24)]
+            done.result() for done in [threads.submit(content_store.store, DATA, suffix=".onnx") for _ in range(24)]
         }
 
     assert NAME in found
@@ -98,7 +98,7 @@ class TestOnDisk:
             yield
 
     def test_a_reader_never_sees_half_a_file_while_it_is_replaced(self) -> None:
-        content_store.keep(DATA, suffix=".onnx")
+        content_store.store(DATA, suffix=".onnx")
         path, seen, is_over = Path(default_storage.path(NAME)), set(), threading.Event()
 
         def read() -> None:
@@ -108,7 +108,7 @@ class TestOnDisk:
         reader = threading.Thread(target=read)
         reader.start()
         for _ in range(50):
-            content_store._put(NAME, DATA)
+            content_store._write(NAME, DATA)
         is_over.set()
         reader.join()
 

@@ -9,7 +9,7 @@ from django.core.files.uploadedfile import SimpleUploadedFile
 from django.db.models import FileField
 from django.test import Client
 
-from core.file_names import LONGEST_LABEL, OwnName, label
+from core.file_names import MAX_LABEL_LENGTH, GeneratedName, label
 from ingestion import services as ingestion
 from ingestion.models import Dataset
 from predictions import services as predictions
@@ -70,7 +70,7 @@ def test_whatever_keeps_a_file_labels_it_alike() -> None:
     rows: list[Any] = [ingestion.queue_upload(file=file()), predictions.queue_scoring(file=file(), by=None)]
 
     assert [row.name for row in rows] == [label(file().name)] * 2
-    assert len(rows[0].name) == LONGEST_LABEL
+    assert len(rows[0].name) == MAX_LABEL_LENGTH
     assert [type(row) for row in rows] == [Dataset, ScoringJob]
 
 
@@ -78,7 +78,7 @@ def test_whatever_keeps_a_file_gives_it_a_name_of_ours() -> None:
     fields = [
         field for model in apps.get_models() for field in model._meta.get_fields() if isinstance(field, FileField)
     ]
-    named = {f"{field.model.__name__}.{field.name}": isinstance(field.upload_to, OwnName) for field in fields}
+    named = {f"{field.model.__name__}.{field.name}": isinstance(field.upload_to, GeneratedName) for field in fields}
 
     # The others are never saved under a name that is not ours already.
     ours = {"ModelVersion.onnx_file", "ModelVersion.pkl_file", "ScoringPart.results"}

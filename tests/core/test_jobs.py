@@ -55,7 +55,7 @@ def test_a_job_that_goes_on_where_its_worker_died_has_no_pace() -> None:
     began = job.started_at
 
     ScoringJob.objects.update(lease_expires_at=timezone.now() - timedelta(seconds=1))
-    jobs.sweep()
+    jobs.recover_stale()
     job._claim()
 
     assert (job.state, job.handled_count) == (State.RUNNING, 150_000)
@@ -69,7 +69,7 @@ def test_a_job_that_a_person_starts_again_has_no_pace_either() -> None:
     ScoringJob.objects.update(progress=0.9, handled_count=900_000, state=State.CANCELLED)
     job.refresh_from_db()
 
-    again = job.successor()
+    again = job.rerun()
     again._claim()
 
     assert (again.rows_per_second, again.time_left) == (None, None)
@@ -115,7 +115,7 @@ def test_a_job_that_runs_answers_for_its_queue(job: Dataset, monkeypatch: pytest
     monkeypatch.setattr(jobs, "RENEWAL_SECONDS", 0.02)
 
     with job.running():
-        _until(lambda: redis.client().exists("canary:default"))
+        _until(lambda: redis.client().exists("heartbeat:default"))
 
     assert "default" not in heartbeat.silent_queues()
 
@@ -128,7 +128,7 @@ def test_within_a_worker_it_answers_for_all_its_queues(job: Dataset, monkeypatch
     @current_app.task
     def run() -> list[str]:
         with job.running():
-            _until(lambda: redis.client().exists("canary:scoring"))
+            _until(lambda: redis.client().exists("heartbeat:scoring"))
         return heartbeat.silent_queues()
 
     current_app.amqp.queues.select(["default", "scoring"])
@@ -157,7 +157,7 @@ def test_a_cancelled_job_stops_at_its_next_report(job: Dataset, monkeypatch: pyt
 def test_a_job_cancelled_at_the_last_moment_commits_nothing(job: Dataset) -> None:
     with pytest.raises(Cancelled), job.running(), transaction.atomic():
         _in_another_thread(lambda: Dataset.objects.get(pk=job.pk).cancel())
-        job.hold()
+        job.lock_row()
 
     job.refresh_from_db()
     assert job.state == State.CANCELLED
@@ -180,7 +180,7 @@ def test_what_is_over_cannot_be_cancelled(job: Dataset) -> None:
 def test_starting_again_makes_a_new_row_with_the_same_inputs(job: Dataset) -> None:
     job.cancel()
 
-    again = job.successor()
+    again = job.rerun()
 
     assert again.pk != job.pk
     assert (again.state, again.uri, again.name) == (State.QUEUED, job.uri, job.name)
@@ -188,7 +188,7 @@ def test_starting_again_makes_a_new_row_with_the_same_inputs(job: Dataset) -> No
 
 def test_an_open_job_is_not_started_again(job: Dataset) -> None:
     with pytest.raises(Conflict):
-        job.successor()
+        job.rerun()
 
 
 def test_the_sweep_closes_what_a_dead_worker_left(job: Dataset) -> None:
@@ -196,7 +196,7 @@ def test_the_sweep_closes_what_a_dead_worker_left(job: Dataset) -> None:
         state=State.RUNNING, worker="gone", lease_expires_at=timezone.now() - timedelta(seconds=1)
     )
 
-    closed, _ = jobs.sweep()
+    closed, _ = jobs.recover_stale()
 
     job.refresh_from_db()
     assert closed == 1
@@ -206,13 +206,13 @@ def test_the_sweep_closes_what_a_dead_worker_left(job: Dataset) -> None:
 
 def test_the_sweep_leaves_a_living_job_alone(job: Dataset) -> None:
     with job.running():
-        assert jobs.sweep()[0] == 0
+        assert jobs.recover_stale()[0] == 0
 
 
 def test_the_sweep_sends_again_what_was_never_delivered(job: Dataset) -> None:
     Dataset.objects.filter(pk=job.pk).update(sent_at=timezone.now() - 2 * jobs.RESEND_AFTER)
 
-    first, second = jobs.sweep(), jobs.sweep()
+    first, second = jobs.recover_stale(), jobs.recover_stale()
 
     assert (first[1], second[1]) == (1, 0)
     assert redis.client().llen("default") == 1
@@ -221,7 +221,7 @@ def test_the_sweep_sends_again_what_was_never_delivered(job: Dataset) -> None:
 @pytest.mark.django_db(transaction=True)
 def test_a_task_says_in_a_sentence_that_postgres_is_away(db: None, caplog: pytest.LogCaptureFixture) -> None:
     with postgres_away():
-        ended = tasks.sweep.apply()
+        ended = tasks.recover_stale_jobs.apply()
 
     assert isinstance(ended.result, Unavailable)
     assert "a service is away" in caplog.text

@@ -77,7 +77,7 @@ def test_a_revoked_token_is_refused_when_it_is_looked_up_again(made: Any, monkey
     client = _client(made())
     client.get("/api/v1/models/")
     AccessToken.objects.filter(user__username="caller").delete()
-    monkeypatch.setattr(tokens, "REMEMBERED_SECONDS", 0.0)
+    monkeypatch.setattr(tokens, "CACHE_SECONDS", 0.0)
 
     assert client.get("/api/v1/models/").status_code == 401
     assert client.get("/api/v1/models/").status_code == 401
@@ -86,14 +86,14 @@ def test_a_revoked_token_is_refused_when_it_is_looked_up_again(made: Any, monkey
 def test_while_postgres_is_away_a_known_token_still_asks(made: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     client = _client(made())
     client.post("/api/v1/predictions/", OWEN, format="json")
-    monkeypatch.setattr(tokens, "REMEMBERED_SECONDS", 0.0)
+    monkeypatch.setattr(tokens, "CACHE_SECONDS", 0.0)
 
     def away(*_: Any) -> Any:
         raise DatabaseError("the server closed the connection")
 
     with connection.execute_wrapper(away):
         assert client.post("/api/v1/predictions/", OWEN, format="json").status_code == 201
-        monkeypatch.setattr(tokens, "REMEMBERED_WITHOUT_DATABASE", 0.0)
+        monkeypatch.setattr(tokens, "CACHE_SECONDS_WITHOUT_DATABASE", 0.0)
         assert client.post("/api/v1/predictions/", OWEN, format="json").status_code in (500, 503)
 
 
@@ -102,8 +102,8 @@ def test_while_postgres_is_away_it_is_said_once_a_second_in_one_line(
 ) -> None:
     client = _client(made())
     client.post("/api/v1/predictions/", OWEN, format="json")
-    monkeypatch.setattr(tokens, "REMEMBERED_SECONDS", 0.0)
-    monkeypatch.setattr(tokens.RememberingTokenAuthentication, "_warned_at", 0.0)
+    monkeypatch.setattr(tokens, "CACHE_SECONDS", 0.0)
+    monkeypatch.setattr(tokens.CachedTokenAuthentication, "_warned_at", 0.0)
 
     def away(*_: Any) -> Any:
         raise DatabaseError("connection failed:\n\tis the server running?\n")
@@ -172,7 +172,7 @@ def test_the_admin_makes_a_token_shows_it_once_and_revokes_it(
     assert (ended.status_code, made.expiry.year) == (200, 2020)
 
     admin_client.post(f"/admin/titanic_site/accesstoken/{made.pk}/delete/", {"post": "yes"})
-    tokens.forget()
+    tokens.clear_cache()
     assert _client(token).get("/api/v1/models/").status_code == 401
 
 

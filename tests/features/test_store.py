@@ -147,7 +147,7 @@ def test_without_a_batch_it_says_what_to_do(db: None) -> None:
 
 
 def test_only_a_loaded_dataset_has_features(batch: FeatureBatch) -> None:
-    dataset = batch.dataset.successor()
+    dataset = batch.dataset.rerun()
 
     with pytest.raises(Conflict, match="ingest it first"):
         services.queue_build(dataset=dataset)

@@ -605,7 +605,7 @@ def test_postgres_going_away_in_mid_load_leaves_nothing_and_the_next_start_succe
         told = door(table(*GOOD).encode())
 
     assert_is_refused(told, DATABASE_AWAY)
-    again = Dataset.objects.get().successor()
+    again = Dataset.objects.get().rerun()
     services.ingest(again)
     assert Passenger.objects.of(again).count() == GOOD_COUNT
 

@@ -49,7 +49,7 @@ def wait_until_it_runs(process: "subprocess.Popen[bytes]", number: int) -> None:
 def close_what_was_abandoned() -> None:
     """What the sweep does, a lease later."""
     Dataset.objects.filter(state=State.RUNNING).update(lease_expires_at="2000-01-01T00:00:00Z")
-    jobs.sweep()
+    jobs.recover_stale()
 
 
 @pytest.mark.timeout(300)
@@ -74,6 +74,6 @@ def test_killed_ten_times_at_random_points(transactional_db: None, tmp_path: Pat
         assert not RefusedRow.objects.exists()
 
     assert State.FAILED in states
-    again = Dataset.objects.filter(state=State.FAILED).latest().successor()
+    again = Dataset.objects.filter(state=State.FAILED).latest().rerun()
     services.ingest(again)
     assert Passenger.objects.of(again).count() == ROW_COUNT

@@ -15,7 +15,7 @@ import pytest
 from django.core.files.storage import default_storage
 from django.db import transaction
 
-from core.content_store import keep, sha256_of
+from core.content_store import sha256_of, store
 from features import services as features_services
 from features.definition import FEATURES, derive
 from ingestion import contract
@@ -104,7 +104,7 @@ def other(champion: ModelVersion) -> ModelVersion:
         "run": TrainingRun.objects.create(feature_batch=champion.feature_batch),
         "stage": Stage.CANDIDATE,
         "threshold": 0.25,
-        "onnx_file": keep(graph, suffix=".onnx"),
+        "onnx_file": store(graph, suffix=".onnx"),
         "sha256": sha256_of(graph),
         "golden_rows": export.golden_rows(pipeline, matrix),
     }
@@ -214,7 +214,7 @@ def test_a_damaged_file_of_a_promoted_version_never_serves(
             ModelVersion.objects.filter(pk=other.pk).update(stage=Stage.CHAMPION)
         time.sleep(TAKEN_UP)
         load.wait_for(ENOUGH)
-    alerts.watch()
+    alerts.evaluate_alerts()
     newcomer = serve()
     unanswered, ready = newcomer.post("/api/v1/predictions/", json=CAST[0]), newcomer.get("/readyz")
     _path(other).write_bytes(whole)

@@ -27,16 +27,16 @@ from training.models import ModelVersion
 
 @pytest.fixture(autouse=True)
 def _workers_answer(db: None, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(alerts, "PATIENCE", 0)
+    monkeypatch.setattr(alerts, "ALERT_DELAY", 0)
     for queue in settings.QUEUES:
-        heartbeat.answer(queue)
+        heartbeat.beat(queue)
 
 
 def test_it_works(champion: ModelVersion, api: APIClient, client: Client) -> None:
     ModelVersion.objects.update(onnx_file="models/gone.onnx")
 
     for _ in range(3):
-        alerts.watch()
+        alerts.evaluate_alerts()
 
     found = Alert.objects.open().order_by("kind").values_list("kind", "subject")
     assert list(found) == [("artifact", "Model 1"), ("unready", "champion")]
@@ -48,11 +48,11 @@ def test_it_works(champion: ModelVersion, api: APIClient, client: Client) -> Non
 
 def test_it_is_resolved_when_the_reason_is_gone_and_raised_anew_when_it_comes_back(champion: ModelVersion) -> None:
     load_failures.note(champion.version, "broken")
-    alerts.watch()
+    alerts.evaluate_alerts()
     load_failures.clear(champion.version)
-    alerts.watch()
+    alerts.evaluate_alerts()
     load_failures.note(champion.version, "broken again")
-    alerts.watch()
+    alerts.evaluate_alerts()
 
     assert [alert.resolved_at is None for alert in Alert.objects.all()] == [True, False]
 
@@ -61,13 +61,13 @@ def test_what_the_log_could_not_store_calls_a_person_until_it_is_gone(champion: 
     redis.client().xadd(log.STREAM, {log._FIELD: b"no prediction"})
     for _ in range(log.MOST_TRIES):
         log.drain()
-    alerts.watch()
+    alerts.evaluate_alerts()
     (alert,) = Alert.objects.open()
 
     assert (alert.kind, alert.text.startswith("Entries that cannot be stored: 1.")) == ("dead letter", True)
 
     DeadLetter.objects.all().delete()
-    alerts.watch()
+    alerts.evaluate_alerts()
     assert not Alert.objects.open().exists()
 
 
@@ -75,14 +75,14 @@ def test_a_self_test_that_does_not_run_any_more_calls_a_person(
     champion: ModelVersion, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     old = msgspec.structs.replace(consistency.run(), at=timezone.now() - timedelta(minutes=66))
-    alerts.watch()
+    alerts.evaluate_alerts()
     redis.client().set(consistency._KEY, msgspec.json.encode(old))
     # As after a night: the first one takes a moment.
-    alerts.watch()
+    alerts.evaluate_alerts()
     assert not Alert.objects.open().exists()
 
-    monkeypatch.setattr(alerts, "SELF_TEST_PATIENCE", 0)
-    alerts.watch()
+    monkeypatch.setattr(alerts, "CONSISTENCY_ALERT_DELAY", 0)
+    alerts.evaluate_alerts()
 
     assert list(Alert.objects.open().values_list("kind", "subject")) == [("parity", "Self-test")]
 
@@ -90,7 +90,7 @@ def test_a_self_test_that_does_not_run_any_more_calls_a_person(
 def test_a_version_that_nobody_uses_calls_nobody(champion: ModelVersion) -> None:
     load_failures.note(77, "broken")
 
-    alerts.watch()
+    alerts.evaluate_alerts()
 
     assert not Alert.objects.exists()
 
@@ -98,7 +98,7 @@ def test_a_version_that_nobody_uses_calls_nobody(champion: ModelVersion) -> None
 def test_a_part_that_does_not_answer_is_one(champion: ModelVersion, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(health.CHECKS, "prediction log", lambda: "The prediction log is stuck")
 
-    alerts.watch()
+    alerts.evaluate_alerts()
 
     assert Alert.objects.get().text == "The prediction log is stuck"
 
@@ -108,7 +108,7 @@ def test_two_who_look_at_once_raise_one(champion: ModelVersion) -> None:
     load_failures.note(champion.version, "broken")
 
     def watch() -> None:
-        alerts.watch()
+        alerts.evaluate_alerts()
         connection.close()
 
     threads: list[Any] = [Thread(target=watch) for _ in range(4)]
@@ -126,10 +126,10 @@ def test_without_any_the_page_says_so(client: Client, champion: ModelVersion) ->
 
 def test_one_that_holds_is_kept_up_to_date(champion: ModelVersion) -> None:
     load_failures.note(champion.version, "broken")
-    alerts.watch()
+    alerts.evaluate_alerts()
     first = Alert.objects.get()
     load_failures.note(champion.version, "gone")
-    alerts.watch()
+    alerts.evaluate_alerts()
     later = Alert.objects.get()
 
     assert "gone" in later.text
@@ -141,27 +141,27 @@ def test_a_kind_that_cannot_be_looked_for_stays_as_it_is_and_holds_up_no_other(
     champion: ModelVersion, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     load_failures.note(champion.version, "broken")
-    alerts.watch()
+    alerts.evaluate_alerts()
 
     def away() -> Iterator[alerts.Reason]:
         raise RedisConnectionError("away")
         yield
 
-    monkeypatch.setitem(alerts.WATCHES, "artifact", away)
+    monkeypatch.setitem(alerts.RULES, "artifact", away)
     monkeypatch.setitem(health.CHECKS, "redis", lambda: "Redis does not answer: away")
-    alerts.watch()
+    alerts.evaluate_alerts()
 
     open_kinds = Alert.objects.open().order_by("kind").values_list("kind", flat=True)
     assert list(open_kinds) == ["artifact", "unready"]
 
 
 def test_a_queue_that_no_worker_answers_for_is_one(champion: ModelVersion) -> None:
-    canary_of = "canary:scoring"
-    alerts.watch()
+    heartbeat_key = "heartbeat:scoring"
+    alerts.evaluate_alerts()
     assert not Alert.objects.exists()
 
-    redis.client().delete(canary_of)
-    alerts.watch()
+    redis.client().delete(heartbeat_key)
+    alerts.evaluate_alerts()
 
     assert Alert.objects.get().text == "No worker answers for: scoring"
 
@@ -169,18 +169,18 @@ def test_a_queue_that_no_worker_answers_for_is_one(champion: ModelVersion) -> No
 def test_a_part_that_answers_again_in_a_moment_calls_nobody(
     champion: ModelVersion, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(alerts, "PATIENCE", 0.3)
-    redis.client().delete("canary:scoring")
-    alerts.watch()
+    monkeypatch.setattr(alerts, "ALERT_DELAY", 0.3)
+    redis.client().delete("heartbeat:scoring")
+    alerts.evaluate_alerts()
     time.sleep(0.3)
-    heartbeat.answer("scoring")
-    alerts.watch()
-    redis.client().delete("canary:scoring")
-    alerts.watch()
+    heartbeat.beat("scoring")
+    alerts.evaluate_alerts()
+    redis.client().delete("heartbeat:scoring")
+    alerts.evaluate_alerts()
     assert not Alert.objects.exists()
 
     time.sleep(0.3)
-    alerts.watch()
+    alerts.evaluate_alerts()
 
     assert Alert.objects.open().count() == 1
 
@@ -188,7 +188,7 @@ def test_a_part_that_answers_again_in_a_moment_calls_nobody(
 def test_a_log_that_is_stuck_is_one(champion: ModelVersion) -> None:
     redis.client().xadd("predictions:log", {"p": b"x"}, id="1-1")
 
-    alerts.watch()
+    alerts.evaluate_alerts()
 
     found = Alert.objects.get()
     assert found.subject == "prediction log"
@@ -218,7 +218,7 @@ def test_the_navigation_says_how_many_are_open(client: Client, django_assert_num
 def test_hostile_words_of_an_error_are_text_on_the_page(champion: ModelVersion, client: Client) -> None:
     load_failures.note(champion.version, "<script>alert(1)</script>")
 
-    alerts.watch()
+    alerts.evaluate_alerts()
 
     page = client.get("/monitoring/").text
     assert "<script>alert" not in page
@@ -257,11 +257,11 @@ def test_the_webhook_is_told_when_one_is_raised_and_when_it_is_resolved(
     champion: ModelVersion, hook: servers.Server
 ) -> None:
     load_failures.note(champion.version, "broken")
-    alerts.watch()
-    told = [webhook.tell_all(), webhook.tell_all()]
+    alerts.evaluate_alerts()
+    told = [webhook.notify(), webhook.notify()]
     load_failures.clear(champion.version)
-    alerts.watch()
-    told += [webhook.tell_all(), webhook.tell_all()]
+    alerts.evaluate_alerts()
+    told += [webhook.notify(), webhook.notify()]
 
     raised, resolved = map(json.loads, hook.bodies)
     alert = Alert.objects.get()
@@ -277,9 +277,9 @@ def test_the_webhook_is_told_when_one_is_raised_and_when_it_is_resolved(
 def test_without_a_webhook_nobody_is_told(champion: ModelVersion) -> None:
     load_failures.note(champion.version, "broken")
 
-    alerts.watch()
+    alerts.evaluate_alerts()
 
-    assert webhook.tell_all() == 0
+    assert webhook.notify() == 0
     assert Alert.objects.get().tell_at is None
 
 
@@ -294,9 +294,9 @@ def test_a_webhook_in_trouble_is_told_again_later(
     monkeypatch.setattr(webhook, "PAUSES", (0.0, 60.0))
     hook.answers = [servers.reply(status, Location="/elsewhere")]
     load_failures.note(champion.version, "broken")
-    alerts.watch()
+    alerts.evaluate_alerts()
 
-    told = [webhook.tell_all() for _ in range(3)]
+    told = [webhook.notify() for _ in range(3)]
 
     assert told == [0, 0, 0]
     assert hook.methods == ["POST", "POST"]
@@ -310,11 +310,11 @@ def test_after_the_last_try_it_is_left_alone_until_something_changes(
     monkeypatch.setattr(webhook, "PAUSES", (0.0,))
     hook.answers = [servers.reply(500), servers.reply(500), servers.reply(204)]
     load_failures.note(champion.version, "broken")
-    alerts.watch()
-    told = [webhook.tell_all() for _ in range(3)]
+    alerts.evaluate_alerts()
+    told = [webhook.notify() for _ in range(3)]
     load_failures.clear(champion.version)
-    alerts.watch()
-    told.append(webhook.tell_all())
+    alerts.evaluate_alerts()
+    told.append(webhook.notify())
 
     assert told == [0, 0, 0, 1]
     assert "the last" in caplog.text
@@ -327,9 +327,9 @@ def test_a_webhook_that_is_not_there_holds_up_nothing_and_its_address_is_not_tol
 ) -> None:
     settings.ALERT_WEBHOOK_URL = address
     load_failures.note(champion.version, "broken")
-    alerts.watch()
+    alerts.evaluate_alerts()
 
-    assert webhook.tell_all() == 0
+    assert webhook.notify() == 0
     assert "ConnectionError" in caplog.text
     assert "secret" not in caplog.text
 
@@ -340,9 +340,9 @@ def test_a_webhook_that_hangs_is_given_up_soon(
     monkeypatch.setattr(webhook, "TIMEOUT", (0.2, 0.2))
     hook.answers = [servers.hang]
     load_failures.note(champion.version, "broken")
-    alerts.watch()
+    alerts.evaluate_alerts()
 
-    assert webhook.tell_all() == 0
+    assert webhook.notify() == 0
     assert "ReadTimeout" in caplog.text
 
 
@@ -353,7 +353,7 @@ def test_of_two_senders_one_tells(champion: ModelVersion, hook: servers.Server) 
     )
 
     def tell() -> None:
-        webhook.tell_all()
+        webhook.notify()
         connection.close()
 
     threads = [Thread(target=tell) for _ in range(3)]
@@ -368,16 +368,16 @@ def test_of_two_senders_one_tells(champion: ModelVersion, hook: servers.Server) 
 @pytest.mark.django_db(transaction=True)
 def test_one_that_is_resolved_while_it_is_told_is_told_again(champion: ModelVersion, hook: servers.Server) -> None:
     load_failures.note(champion.version, "broken")
-    alerts.watch()
+    alerts.evaluate_alerts()
 
     def resolve_meanwhile(handler: Any) -> None:
         load_failures.clear(champion.version)
-        alerts.watch()
+        alerts.evaluate_alerts()
         connection.close()
         servers.reply(204)(handler)
 
     hook.answers = [resolve_meanwhile, servers.reply(204)]
-    told = [webhook.tell_all(), webhook.tell_all(), webhook.tell_all()]
+    told = [webhook.notify(), webhook.notify(), webhook.notify()]
 
     assert told == [1, 1, 0]
     assert [json.loads(body)["resolved_at"] is None for body in hook.bodies] == [True, False]
@@ -386,7 +386,7 @@ def test_one_that_is_resolved_while_it_is_told_is_told_again(champion: ModelVers
 def test_the_task_leaves_telling_to_another_queue(champion: ModelVersion, hook: servers.Server) -> None:
     load_failures.note(champion.version, "broken")
 
-    tasks.watch()
+    tasks.evaluate_alerts()
 
     assert redis.client().llen("default") == 1
     assert hook.bodies == []

@@ -20,7 +20,7 @@ def client() -> Client:
 
 def answer_for_all() -> None:
     for queue in settings.QUEUES:
-        heartbeat.answer(queue)
+        heartbeat.beat(queue)
 
 
 def test_alive_is_cheap(client: Client) -> None:
@@ -46,18 +46,18 @@ def test_without_a_champion_it_is_not_ready(client: Client, db: None) -> None:
 
 def test_a_silent_queue_is_named(client: Client, champion: ModelVersion) -> None:
     answer_for_all()
-    redis.client().set("canary:scoring", time.time() - 2 * heartbeat.SILENCE_LIMIT)
+    redis.client().set("heartbeat:scoring", time.time() - 2 * heartbeat.SILENCE_LIMIT)
 
     assert client.get("/readyz").json()["checks"]["workers"] == "No worker answers for: scoring"
 
 
 def test_a_worker_that_one_queue_fills_is_not_taken_for_dead() -> None:
     long_ago = time.time() - 2 * heartbeat.SILENCE_LIMIT
-    heartbeat.answer("scoring")
-    redis.client().set("canary:default", long_ago)
+    heartbeat.beat("scoring")
+    redis.client().set("heartbeat:default", long_ago)
     assert not up._is_silent(("default", "scoring"), long_ago)
 
-    redis.client().set("canary:scoring", long_ago)
+    redis.client().set("heartbeat:scoring", long_ago)
     assert up._is_silent(("default", "scoring"), long_ago)
 
 
@@ -65,7 +65,7 @@ def test_a_worker_that_one_queue_fills_is_not_taken_for_dead() -> None:
 def test_a_redis_that_takes_no_writes_is_as_good_as_away(refusal: str) -> None:
     refuse = f"return redis.error_reply('{refusal}')"
 
-    with pytest.raises(redis.RedisAway):
+    with pytest.raises(redis.RedisUnavailable):
         redis.client().eval(refuse, 0)
 
 

@@ -22,7 +22,7 @@ from training.models import ModelVersion
 @pytest.fixture(autouse=True)
 def _workers_answer() -> None:
     for queue in ("fast", "default", "scoring", "training"):
-        heartbeat.answer(queue)
+        heartbeat.beat(queue)
 
 
 def _metrics(client: Client) -> str:
@@ -66,7 +66,7 @@ def test_a_door_that_answers_otherwise_is_told_of(
 
     monkeypatch.setattr(tensors.Request, "rows", a_year_older)
     found = consistency.run()
-    alerts.watch()
+    alerts.evaluate_alerts()
 
     assert [door for door, agrees in found.doors.items() if not agrees] == ["v2"]
     assert "Another" in client.get("/monitoring/").content.decode()
@@ -74,7 +74,7 @@ def test_a_door_that_answers_otherwise_is_told_of(
     assert Alert.objects.open().get().kind == "parity"
     monkeypatch.undo()
     consistency.run()
-    alerts.watch()
+    alerts.evaluate_alerts()
     assert not Alert.objects.open().exists()
 
 
@@ -133,7 +133,7 @@ def test_a_door_that_refuses_is_named_with_its_reason(
 
     monkeypatch.setitem(doors.DOORS, Door.CSV, refuse)
     found = consistency.run()
-    alerts.watch()
+    alerts.evaluate_alerts()
 
     assert [door for door, agrees in found.doors.items() if not agrees] == ["csv"]
     assert "age: not today" in client.get("/monitoring/").content.decode()
@@ -151,7 +151,7 @@ def test_a_door_that_breaks_leaves_no_passed_test_behind(
     monkeypatch.setitem(doors.DOORS, Door.CSV, broken)
     with pytest.raises(ZeroDivisionError):
         consistency.run()
-    alerts.watch()
+    alerts.evaluate_alerts()
 
     told = consistency.last()
     assert told is not None

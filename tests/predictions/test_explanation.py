@@ -143,7 +143,7 @@ def test_without_redis_it_is_made_anew(api: APIClient, champion: ModelVersion, m
     def away(*_: Any) -> Any:
         raise Away
 
-    monkeypatch.setattr(redis, "ask", away)
+    monkeypatch.setattr(redis, "execute", away)
     assert api.get(f"{URL}{answer['id']}/explanation/").status_code == 200
 
 

@@ -403,7 +403,7 @@ class TestStream:
         clock = 100.0
         monkeypatch.setattr(log, "time", SimpleNamespace(monotonic=lambda: clock))
         with monkeypatch.context() as without:
-            without.setattr(redis, "ask", away)
+            without.setattr(redis, "execute", away)
             for _ in range(5):
                 log.append([entry()])
 

@@ -104,7 +104,7 @@ def test_a_file_that_must_not_serve_leaves_the_old_champion_in_charge(
     (refused,) = load_failures.every()
     assert refused.version == 2
     assert reason in refused.reason
-    alerts.watch()
+    alerts.evaluate_alerts()
     assert reason in Alert.objects.open().get(kind="artifact").text
 
 

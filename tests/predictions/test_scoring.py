@@ -152,7 +152,7 @@ def test_what_breaks_off_goes_on_with_the_other_parts(champion: ModelVersion, mo
         job.parts.filter(is_done=True).values_list("row_count", flat=True)
     )
 
-    again = job.successor()
+    again = job.rerun()
     assert again.pk == job.pk
     scoring.score(again)
 
@@ -177,7 +177,7 @@ def test_a_cancelled_job_stops_and_goes_on(champion: ModelVersion, monkeypatch: 
     assert job.parts.filter(is_done=True).count() == 1
     monkeypatch.undo()
 
-    scoring.score(ScoringJob.objects.get(pk=job.pk).successor())
+    scoring.score(ScoringJob.objects.get(pk=job.pk).rerun())
 
     assert Prediction.objects.filter(scoring_job_id=job.pk).count() == 60
 
@@ -253,13 +253,13 @@ def test_helpers_take_parts_and_none_twice(champion: ModelVersion) -> None:
 
 def test_a_job_whose_worker_died_is_queued_again_a_few_times(champion: ModelVersion) -> None:
     job = queue(people(4))
-    for start in range(1, jobs.MOST_STARTS + 1):
+    for start in range(1, jobs.MAX_STARTS + 1):
         job._claim()
         ScoringJob.objects.update(lease_expires_at=timezone.now() - timedelta(seconds=1))
-        jobs.sweep()
+        jobs.recover_stale()
         job.refresh_from_db()
         assert job.starts == start
-        assert job.state == (State.QUEUED if start < jobs.MOST_STARTS else State.FAILED)
+        assert job.state == (State.QUEUED if start < jobs.MAX_STARTS else State.FAILED)
 
 
 def test_each_answer_is_explained_when_asked_for(champion: ModelVersion) -> None:
@@ -397,7 +397,7 @@ def test_a_job_is_cancelled_by_whose_it_is_or_who_may_operate(
     assert (again.status_code, again.json()["errors"][0]["code"]) == (409, "conflict")
     assert (theirs.status_code, ScoringJob.objects.get(pk=files["admin"].pk).state) == (403, State.QUEUED)
     AccessToken.objects.update(can_operate=True)
-    tokens.forget()
+    tokens.clear_cache()
     api.credentials()
     monkeypatch.setattr(settings, "ENV", replace(settings.ENV, api_allow_anonymous=True))
     assert cancel(files["admin"]).status_code == 403

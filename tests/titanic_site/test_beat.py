@@ -31,7 +31,7 @@ def due() -> PeriodicTask:
     every, _ = IntervalSchedule.objects.get_or_create(every=3600, period=IntervalSchedule.SECONDS)
     return PeriodicTask.objects.create(
         name="due",
-        task="titanic_site.tasks.canary",
+        task="titanic_site.tasks.heartbeat",
         kwargs='{"queue": "fast"}',
         queue="test",
         interval=every,

@@ -27,7 +27,7 @@ PUBLIC = {
     "password_reset", "password_reset_done", "password_reset_confirm", "password_reset_complete", "admin:login",
 }  # fmt: skip
 #: They ask for tokens of their own, or say nothing of anybody.
-PROGRAMS = ("api/v1/", "v2")
+API_PATHS = ("api/v1/", "v2")
 
 
 @pytest.fixture
@@ -51,7 +51,7 @@ def _patterns(resolver: URLResolver, path: str = "", space: str = "") -> Iterato
         where = path + str(pattern.pattern)
         if isinstance(pattern, URLResolver):
             yield from _patterns(pattern, where, space + f"{pattern.namespace}:" if pattern.namespace else space)
-        elif not where.startswith(PROGRAMS):
+        elif not where.startswith(API_PATHS):
             yield space + (pattern.name or where), pattern
 
 

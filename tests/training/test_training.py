@@ -89,7 +89,7 @@ def test_a_table_with_one_fate_cannot_be_learned_from(load: Callable[..., Datase
 
 
 def test_only_a_built_batch_is_trained_from(champion: ModelVersion) -> None:
-    batch = champion.feature_batch.successor()
+    batch = champion.feature_batch.rerun()
 
     with pytest.raises(Conflict, match="build it first"):
         services.queue_run(batch=batch)
@@ -364,9 +364,9 @@ class TestArtifact:
 def test_a_damaged_file_in_storage_is_written_anew(db: None) -> None:
     from core import content_store
 
-    name = content_store.keep(b"model", suffix=".onnx")
+    name = content_store.store(b"model", suffix=".onnx")
     default_storage.delete(name)
     default_storage.save(name, ContentFile(b"mod"))
 
-    assert content_store.keep(b"model", suffix=".onnx") == name
+    assert content_store.store(b"model", suffix=".onnx") == name
     assert default_storage.size(name) == 5

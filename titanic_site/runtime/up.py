@@ -131,7 +131,7 @@ def _is_silent(queues: tuple[str, ...], started_at: float) -> bool:
     running = time.time() - started_at
     if running < heartbeat.SILENCE_LIMIT:
         return False
-    with suppress(*redis.RedisAway):
+    with suppress(*redis.RedisUnavailable):
         ages = heartbeat.ages()
         return all(min(running, ages[queue] or running) > heartbeat.SILENCE_LIMIT for queue in queues)
     return False
@@ -172,12 +172,14 @@ def _prepare(*, say: Say) -> None:
 
 def _ask_workers() -> None:
     """Have every queue answer as soon as its worker is there, not at the clock's next round."""
-    with suppress(BrokerAway, *redis.RedisAway):
+    with suppress(BrokerAway, *redis.RedisUnavailable):
         if settings.ENV.is_embedded:
             # All workers are ours, and the last run's answers prove nothing.
-            redis.client().delete(*(f"canary:{queue}" for queue in settings.QUEUES))
+            redis.client().delete(*(f"heartbeat:{queue}" for queue in settings.QUEUES))
         for queue in settings.QUEUES:
-            tasks.canary.apply_async(kwargs={"queue": queue}, queue=queue, expires=heartbeat.SILENCE_LIMIT, retry=False)
+            tasks.heartbeat.apply_async(
+                kwargs={"queue": queue}, queue=queue, expires=heartbeat.SILENCE_LIMIT, retry=False
+            )
 
 
 class _Readiness:
@@ -219,7 +221,7 @@ def is_bare(env: Environment) -> bool:
 
 def _silence() -> str | None:
     """Which workers are not there yet: asked here first, an unready page is an error in the log."""
-    with suppress(*redis.RedisAway):
+    with suppress(*redis.RedisUnavailable):
         if silent := heartbeat.silent_queues():
             return f"no worker answers for: {', '.join(silent)}"
     return None

@@ -5,7 +5,7 @@ from typing import Any
 from django import template
 from django.utils.translation import gettext as _
 
-from titanic_site.templatetags.titanic import figure, grouped, percent
+from titanic_site.templatetags.titanic import grouped, number, percent
 
 register = template.Library()
 
@@ -37,7 +37,7 @@ def correlation(column: dict[str, Any]) -> str:
 def quantiles(column: dict[str, Any]) -> str:
     """Least, median and most of a numeric column."""
     found = column.get("quantiles")
-    return " · ".join(figure(float(found[place])) for place in _SHOWN) if found else "–"
+    return " · ".join(number(float(found[place])) for place in _SHOWN) if found else "–"
 
 
 @register.simple_tag
@@ -45,5 +45,5 @@ def frequent(column: dict[str, Any]) -> str:
     """The most frequent values with their shares; none where every value is there once."""
     count = max(column["count"], 1)
     return ", ".join(
-        f"{figure(value)[:_LONGEST_VALUE]} ({percent(times / count)})" for value, times in column["top"] if times > 1
+        f"{number(value)[:_LONGEST_VALUE]} ({percent(times / count)})" for value, times in column["top"] if times > 1
     )

@@ -56,7 +56,7 @@ def poll(context: Context, element_id: str, is_open: bool) -> SafeString:  # noq
 
 
 @register.simple_tag
-def scroller(label: str) -> SafeString:
+def scroll_region(label: str) -> SafeString:
     """The attributes of what may be wider than the screen: the keyboard reaches and moves it too."""
     return format_html('role="region" tabindex="0" aria-label="{}"', label)
 
@@ -100,13 +100,13 @@ def points(share: float) -> str:
 
 
 @register.filter
-def figure(number: Any) -> str:
-    """A number with what precision it deserves; anything else as it is."""
-    if isinstance(number, bool):
-        return _("yes") if number else _("no")
-    if isinstance(number, float):
-        return f"{number:.4g}"
-    return _("unknown") if number is None else str(number)
+def number(cell: object) -> str:
+    """Format a float with four significant digits, a flag and None as words, anything else as it is."""
+    if isinstance(cell, bool):
+        return _("yes") if cell else _("no")
+    if isinstance(cell, float):
+        return f"{cell:.4g}"
+    return _("unknown") if cell is None else str(cell)
 
 
 @register.filter
@@ -116,15 +116,15 @@ def decimals(number: float) -> str:
 
 
 @register.filter
-def took(duration: timedelta | None) -> str:
-    """A length of time, in its two largest units.
+def duration(length: timedelta | None) -> str:
+    """Format a length of time in its two largest units.
 
-    >>> took(timedelta(seconds=2.25)), took(timedelta(seconds=20)), took(timedelta(days=7)), took(timedelta(seconds=95))
-    ('2.2 s', '20 s', '7 d', '1 min 35 s')
+    >>> [duration(timedelta(seconds=seconds)) for seconds in (2.25, 20, 95)], duration(timedelta(days=7))
+    (['2.2 s', '20 s', '1 min 35 s'], '7 d')
     """
-    if duration is None:
+    if length is None:
         return "–"
-    seconds = duration.total_seconds()
+    seconds = length.total_seconds()
     for size, unit, smaller_size, smaller in _UNITS:
         if seconds >= size:
             rest = int(seconds) % size // smaller_size
@@ -151,6 +151,6 @@ def estimate(found: Any) -> str:
 
 
 @register.filter
-def bounds(found: Any) -> str:
+def interval(found: Any) -> str:
     """The interval of a figure, where it has one."""
     return "" if found is None or found.low is None else f"{decimals(found.low)}–{decimals(found.high)}"

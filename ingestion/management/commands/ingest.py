@@ -6,7 +6,7 @@ from typing import Any
 from django.core.management.base import CommandParser
 from django.utils.translation import gettext as _
 
-from core.commands import StepCommand, watched
+from core.commands import StepCommand, progress_bar
 from ingestion import services
 from ingestion.models import Terms
 
@@ -38,7 +38,7 @@ class Command(StepCommand):
             "largest_problem_share": options["largest_problem_share"],
         }
         dataset = services.queue_ingest(uri=options["uri"], is_operator=True, **terms)
-        with watched(dataset, is_shown=sys.stderr.isatty()):
+        with progress_bar(dataset, is_shown=sys.stderr.isatty()):
             services.ingest(dataset)
         counts = {"dataset": dataset, "rows": dataset.row_count, "problems": dataset.problem_count}
         return _("%(dataset)s: %(rows)s passengers loaded, %(problems)s rows refused.") % counts

@@ -5,7 +5,7 @@ from typing import Any
 
 from django.utils.translation import gettext as _
 
-from core.commands import watched
+from core.commands import progress_bar
 from core.errors import TitanicError
 from training import services
 from training.management.commands._version import VersionCommand
@@ -17,7 +17,7 @@ class Command(VersionCommand):
 
     def about(self, version: ModelVersion, **options: Any) -> str:
         attempt = services.queue_reproduction(version=version)
-        with watched(attempt, is_shown=sys.stderr.isatty()):
+        with progress_bar(attempt, is_shown=sys.stderr.isatty()):
             services.reproduce(attempt)
         found = "; ".join(f"{item['name']}: {item['then']} → {item['now']}" for item in attempt.differences)
         told = {"version": version, "sha256": attempt.sha256, "differences": found or _("nothing that is written down")}

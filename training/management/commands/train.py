@@ -6,7 +6,7 @@ from typing import Any
 from django.core.management.base import CommandParser
 from django.utils.translation import gettext as _
 
-from core.commands import StepCommand, watched
+from core.commands import StepCommand, progress_bar
 from core.errors import TitanicError
 from features.models import FeatureBatch
 from training import services
@@ -32,7 +32,7 @@ class Command(StepCommand):
             raise TitanicError(_("There is no such feature batch: build one first."))
         asked = {name: options[name] for name in ("algorithm", "seed", "candidates")}
         run = services.queue_run(batch=batch, **asked)
-        with watched(run, is_shown=sys.stderr.isatty()):
+        with progress_bar(run, is_shown=sys.stderr.isatty()):
             services.train(run)
         version = ModelVersion.objects.get(run=run)
         figures = version.metrics["cross_validation"]
