@@ -15,7 +15,7 @@ from features.category_labels import in_words
 from features.definition import FEATURES, VERSION
 from features.models import FeatureBatch
 from ingestion.models import Dataset
-from ingestion.passenger import LABEL, LABELS
+from ingestion.passenger import LABEL, VERBOSE_NAMES
 
 
 @require_safe
@@ -49,7 +49,7 @@ def _profile(batch: FeatureBatch | None) -> dict[str, Any]:
         for name in FEATURES
         if name in now
     ]
-    return {"profile": profile, "label": LABELS[LABEL]}
+    return {"profile": profile, "label": VERBOSE_NAMES[LABEL]}
 
 
 @require_POST

@@ -14,7 +14,7 @@ from core.errors import TitanicError
 from core.jobs import enqueue
 from ingestion import retention, services, sources
 from ingestion.forms import OperatorSourceForm
-from ingestion.models import TERMS, Dataset, Passenger, RefusedRow, RowProblem, Source
+from ingestion.models import INGEST_OPTIONS, Dataset, Passenger, RefusedRow, RowProblem, Source
 
 
 @admin.register(Source)
@@ -29,7 +29,7 @@ class SourceAdmin(ModelAdmin):
     def get_fields(self, request: HttpRequest, obj: Any = None) -> Any:
         """Who may only look sees the address without its password."""
         if self._is_only_seen(request, obj):
-            return ("name", "address", *TERMS, "keep_count")
+            return ("name", "address", *INGEST_OPTIONS, "keep_count")
         return super().get_fields(request, obj)
 
     def get_form(self, request: HttpRequest, obj: Any = None, change: Any = False, **kwargs: Any) -> Any:  # noqa: FBT002

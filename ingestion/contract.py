@@ -55,7 +55,7 @@ class Field:
 
 
 @dataclass(frozen=True)
-class Refusal:
+class Violation:
     """Why one field was refused: an untranslated `message` with `params` to fill in."""
 
     field: str
@@ -64,12 +64,12 @@ class Refusal:
     params: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
 
-class Refused(ValueError):
+class ContractViolation(ValueError):
     """A value that breaks the contract."""
 
-    def __init__(self, refusal: Refusal) -> None:
-        super().__init__(refusal.message % dict(refusal.params))
-        self.refusal = refusal
+    def __init__(self, violation: Violation) -> None:
+        super().__init__(violation.message % dict(violation.params))
+        self.violation = violation
 
 
 @dataclass(frozen=True)
@@ -80,7 +80,7 @@ class Rule:
     agree in what a rule reads are judged alike. A rule of severity "error" refuses the row, a "warning" is noted.
     """
 
-    check: Callable[[Mapping[str, Any]], list[Refusal]]
+    check: Callable[[Mapping[str, Any]], list[Violation]]
     reads: Mapping[str, str | None]
     severity: Severity = "error"
 
@@ -113,101 +113,101 @@ def _field_of(column: Any) -> Field:
     )
 
 
-def refuse_all(fields: Iterable[str], code: str, message: str, **params: Any) -> list[Refusal]:
-    """The same refusal for each of several fields that only together are wrong."""
-    return [Refusal(name, code, message, params) for name in fields]
+def joint_violation(fields: Iterable[str], code: str, message: str, **params: Any) -> list[Violation]:
+    """The same violation for each of several fields that only together are wrong."""
+    return [Violation(name, code, message, params) for name in fields]
 
 
-def _refuse(rule: Field, code: str, message: str, **params: Any) -> Refused:
-    return Refused(Refusal(rule.name, code, message, params))
+def _refuse(field: Field, code: str, message: str, **params: Any) -> ContractViolation:
+    return ContractViolation(Violation(field.name, code, message, params))
 
 
-def parse(rule: Field, raw: object, *, is_text: bool) -> Value:
-    """The typed value of `raw`, or `Refused`. Blank text means unknown; `is_text` reads numbers out of text.
+def parse(field: Field, raw: object, *, is_text: bool) -> Value:
+    """Parse one value; raises `ContractViolation`. Blank text means unknown; `is_text` reads numbers out of text.
 
     >>> length = Field("length", "number", is_required=False, is_nullable=True, minimum=0, maximum=120)
     >>> parse(length, " 22 ", is_text=True), parse(length, "", is_text=False)
     (22.0, None)
     >>> parse(length, "200", is_text=True)
     Traceback (most recent call last):
-    ingestion.contract.Refused: Must be from 0 to 120.
+    ingestion.contract.ContractViolation: Must be from 0 to 120.
     """
     value = raw.strip() if isinstance(raw, str) else raw
     if value is None or value == "":
-        return _unknown(rule)
-    if rule.kind == "text":
-        return _text(rule, value)
-    if rule.kind == "choice" and isinstance(rule.choices[0], str):
-        return _choice(rule, value)
-    number = _number(rule, value, is_text=is_text)
-    if rule.kind == "number":
-        return _in_range(rule, number)
+        return _unknown(field)
+    if field.kind == "text":
+        return _text(field, value)
+    if field.kind == "choice" and isinstance(field.choices[0], str):
+        return _choice(field, value)
+    number = _number(field, value, is_text=is_text)
+    if field.kind == "number":
+        return _in_range(field, number)
     if number != int(number):
-        raise _refuse(rule, "not_an_integer", gettext_noop("Must be a whole number."))
-    return _choice(rule, int(number)) if rule.choices else int(_in_range(rule, number))
+        raise _refuse(field, "not_an_integer", gettext_noop("Must be a whole number."))
+    return _choice(field, int(number)) if field.choices else int(_in_range(field, number))
 
 
-def _unknown(rule: Field) -> Value:
-    if rule.is_required:
-        raise _refuse(rule, "required", gettext_noop("This field is required."))
-    return rule.default
+def _unknown(field: Field) -> Value:
+    if field.is_required:
+        raise _refuse(field, "required", gettext_noop("This field is required."))
+    return field.default
 
 
-def _number(rule: Field, value: object, *, is_text: bool) -> float:
+def _number(field: Field, value: object, *, is_text: bool) -> float:
     if isinstance(value, str) and is_text and len(value) <= _LONGEST_NUMBER and _NUMBER.fullmatch(value):
         value = float(value)
     if isinstance(value, bool) or not isinstance(value, int | float):
-        raise _refuse(rule, "not_a_number", gettext_noop("Must be a number."))
+        raise _refuse(field, "not_a_number", gettext_noop("Must be a number."))
     if (isinstance(value, int) and abs(value) > 2**53) or not math.isfinite(value):
-        raise _refuse(rule, "out_of_range", gettext_noop("Must be a finite number of ordinary size."))
+        raise _refuse(field, "out_of_range", gettext_noop("Must be a finite number of ordinary size."))
     return float(value)
 
 
-def _in_range(rule: Field, number: float) -> float:
-    low, high = rule.minimum, rule.maximum
+def _in_range(field: Field, number: float) -> float:
+    low, high = field.minimum, field.maximum
     if (low is not None and number < low) or (high is not None and number > high):
         message = gettext_noop("Must be from %(low)s to %(high)s.")
-        raise _refuse(rule, "out_of_range", message, low=low, high=high)
+        raise _refuse(field, "out_of_range", message, low=low, high=high)
     # Minus zero and zero must not become two different rows.
     return number + 0.0
 
 
-def _choice(rule: Field, value: object) -> Value:
-    if value not in rule.choices or isinstance(value, bool):
-        options = ", ".join(str(choice) for choice in rule.choices)
-        raise _refuse(rule, "not_a_choice", gettext_noop("Must be one of %(options)s."), options=options)
-    return rule.choices[rule.choices.index(value)]
+def _choice(field: Field, value: object) -> Value:
+    if value not in field.choices or isinstance(value, bool):
+        options = ", ".join(str(choice) for choice in field.choices)
+        raise _refuse(field, "not_a_choice", gettext_noop("Must be one of %(options)s."), options=options)
+    return field.choices[field.choices.index(value)]
 
 
-def _text(rule: Field, value: object) -> str:
+def _text(field: Field, value: object) -> str:
     if not isinstance(value, str):
-        raise _refuse(rule, "not_text", gettext_noop("Must be text."))
-    if rule.max_length is not None and len(value) > rule.max_length:
+        raise _refuse(field, "not_text", gettext_noop("Must be text."))
+    if field.max_length is not None and len(value) > field.max_length:
         message = gettext_noop("Must be at most %(most)s characters long.")
-        raise _refuse(rule, "too_long", message, most=rule.max_length)
+        raise _refuse(field, "too_long", message, most=field.max_length)
     if CONTROL.search(value):
-        raise _refuse(rule, "control_character", gettext_noop("Must not contain control characters."))
+        raise _refuse(field, "control_character", gettext_noop("Must not contain control characters."))
     return value
 
 
 def check_row(
     fields: Sequence[Field], row: Mapping[str, Any], *, rules: Sequence[Rule], is_text: bool = False
-) -> tuple[dict[str, Value], list[Refusal]]:
-    """One passenger: the typed values and no refusals, or refusals for every field that has one."""
+) -> tuple[dict[str, Value], list[Violation]]:
+    """One passenger: the typed values and no violations, or violations for every field that has one."""
     values: dict[str, Value] = {}
-    refusals: list[Refusal] = []
-    for rule in fields:
+    violations: list[Violation] = []
+    for field in fields:
         try:
-            values[rule.name] = parse(rule, row.get(rule.name), is_text=is_text)
-        except Refused as refused:
-            refusals.append(refused.refusal)
-    unknown = row.keys() - {rule.name for rule in fields}
+            values[field.name] = parse(field, row.get(field.name), is_text=is_text)
+        except ContractViolation as refused:
+            violations.append(refused.violation)
+    unknown = row.keys() - {field.name for field in fields}
     message = gettext_noop("There is no such field.")
-    refusals += [Refusal(name, "unknown_field", message) for name in sorted(map(str, unknown))]
-    return values, refusals or broken(rules, values, severity="error")
+    violations += [Violation(name, "unknown_field", message) for name in sorted(map(str, unknown))]
+    return values, violations or rule_violations(rules, values, severity="error")
 
 
-def broken(rules: Iterable[Rule], values: Mapping[str, Any], *, severity: Severity) -> list[Refusal]:
+def rule_violations(rules: Iterable[Rule], values: Mapping[str, Any], *, severity: Severity) -> list[Violation]:
     """What the rules of that severity say of a row's typed values; the first rule that speaks is enough."""
     return next((found for rule in rules if rule.severity == severity and (found := rule.check(values))), [])
 
@@ -216,16 +216,16 @@ def to_columns(fields: Sequence[Field], values: Mapping[str, Sequence[Any]]) -> 
     """Typed arrays with one dtype per field at every door: float64 with NaN for unknown, or objects with None."""
     columns: Columns = {}
     for is_numeric, dtype in ((True, np.float64), (False, object)):
-        names = [rule.name for rule in fields if rule.is_numeric is is_numeric]
+        names = [field.name for field in fields if field.is_numeric is is_numeric]
         # One array for all of a kind: for one passenger, to make an array costs more than to fill it.
         columns.update(zip(names, np.array([values[name] for name in names], dtype=dtype), strict=True))
     return columns
 
 
-def python_values(rule: Field, column: NDArray[Any]) -> list[Value]:
+def python_values(field: Field, column: NDArray[Any]) -> list[Value]:
     """A typed column as Python values, None for unknown: the way back from `to_columns`."""
-    if rule.is_integer:
+    if field.is_integer:
         return list(column.astype(np.int64).tolist())
-    if rule.is_numeric:
+    if field.is_numeric:
         return [None if value != value else value for value in column.tolist()]
     return list(column)

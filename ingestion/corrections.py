@@ -23,11 +23,11 @@ _CHECKSUMS = 1 << 32
 _LONGEST_LINE_NUMBER, _LONGEST_SHOWN = 9, 20
 
 
-class Mended(NamedTuple):
+class Corrected(NamedTuple):
     """What became of the rows of a mended file: how many were admitted, and why each of the others was not."""
 
-    admitted_count: int
-    refused: dict[str, str]
+    accepted_count: int
+    rejected: dict[str, str]
 
 
 def cells_of(row: RefusedRow) -> dict[str, str]:
@@ -40,43 +40,43 @@ def cells_of(row: RefusedRow) -> dict[str, str]:
     }
 
 
-def admit(row: RefusedRow, cells: Mapping[str, str]) -> Passenger:
+def accept(row: RefusedRow, cells: Mapping[str, str]) -> Passenger:
     """Admit the mended row to its dataset, as the passenger of its line; raises Invalid with every field named."""
     with transaction.atomic():
-        dataset = _open_for_mending(row.dataset)
+        dataset = _lock_for_corrections(row.dataset)
         dataset.revision += 1
-        passenger = _admit(dataset, row, cells)
+        passenger = _accept(dataset, row, cells)
         _save_counts(dataset)
     return passenger
 
 
-def admit_file(dataset: Dataset, file: IO[bytes]) -> Mended:
-    """Admit the rows of a mended file by their line numbers; those that are still wrong stay refused."""
-    admitted_count = 0
-    refused: dict[str, str] = {}
+def accept_file(dataset: Dataset, file: IO[bytes]) -> Corrected:
+    """Admit the rows of a mended file by their line numbers; those that are still wrong stay rejected."""
+    accepted_count = 0
+    rejected: dict[str, str] = {}
     with transaction.atomic():
-        found = _open_for_mending(dataset)
+        found = _lock_for_corrections(dataset)
         found.revision += 1
         open_rows = {row.line_number: row for row in found.refused_rows.filter(mended_at=None)}
-        for number, cells in _mended_rows(found, file):
+        for number, cells in _corrected_rows(found, file):
             row = open_rows.pop(_line_of(number), None)
             if cells is None:
-                refused[number] = _(RAGGED)
+                rejected[number] = _(RAGGED)
             elif row is None:
-                refused[number] = _("This line of the table was not refused, or is mended already.")
+                rejected[number] = _("This line of the table was not rejected, or is mended already.")
             else:
                 try:
-                    _admit(found, row, cells)
-                    admitted_count += 1
+                    _accept(found, row, cells)
+                    accepted_count += 1
                 except Invalid as invalid:
-                    refused[number] = invalid.in_words()
-        if admitted_count:
+                    rejected[number] = invalid.in_words()
+        if accepted_count:
             _save_counts(found)
-    return Mended(admitted_count, refused)
+    return Corrected(accepted_count, rejected)
 
 
-def refused_rows(dataset: Dataset) -> Iterator[list[object]]:
-    """A header and the rows that are still refused, with their line numbers: the table that `admit_file` takes."""
+def rejected_rows(dataset: Dataset) -> Iterator[list[object]]:
+    """A header and the rows that are still rejected, with their line numbers: the table that `admit_file` takes."""
     names = [field.name for field in dataset.table_fields]
     yield [LINE, *names]
     for row in dataset.refused_rows.filter(mended_at=None).select_related("dataset").iterator():
@@ -89,7 +89,7 @@ def _line_of(number: str) -> int:
     return int(number) if len(number) <= _LONGEST_LINE_NUMBER and number.isdecimal() else -1
 
 
-def _mended_rows(dataset: Dataset, file: IO[bytes]) -> Iterator[tuple[str, dict[str, str] | None]]:
+def _corrected_rows(dataset: Dataset, file: IO[bytes]) -> Iterator[tuple[str, dict[str, str] | None]]:
     """Line numbers as they are written, and the cells by column; None where there are too many or too few."""
     names = [field.name for field in dataset.table_fields]
     try:
@@ -106,7 +106,7 @@ def _shortened(number: str) -> str:
     return number.strip()[:_LONGEST_SHOWN]
 
 
-def _open_for_mending(dataset: Dataset) -> Dataset:
+def _lock_for_corrections(dataset: Dataset) -> Dataset:
     """The dataset, locked; raises Conflict where there is nothing to admit a row to."""
     found = Dataset.objects.select_for_update().get(pk=dataset.pk)
     if found.archived_at or not found.row_count:
@@ -115,18 +115,18 @@ def _open_for_mending(dataset: Dataset) -> Dataset:
     return found
 
 
-def _admit(dataset: Dataset, row: RefusedRow, cells: Mapping[str, str]) -> Passenger:
+def _accept(dataset: Dataset, row: RefusedRow, cells: Mapping[str, str]) -> Passenger:
     line = row.line_number
     given = {**cells, KEY: cells.get(KEY, "").strip() or str(line - 1)}
-    values, refusals = contract.check_row(dataset.table_fields, given, rules=RULES, is_text=True)
-    if refusals:
-        raise Invalid(by_field(refusals))
+    values, violations = contract.check_row(dataset.table_fields, given, rules=RULES, is_text=True)
+    if violations:
+        raise Invalid(by_field(violations))
     label = values.pop(LABEL, None)
     is_survivor = None if label is None else bool(label)
     if Passenger.objects.of(dataset).filter(passenger_id=values[KEY]).exists():
         raise Invalid({KEY: [("duplicate", _("This passenger is in the dataset already."))]})
     passenger = Passenger(
-        dataset=dataset, line_number=line, revision=dataset.revision, is_holdout=_is_held_out(dataset, values, line),
+        dataset=dataset, line_number=line, revision=dataset.revision, is_holdout=_is_holdout(dataset, values, line),
         **{LABEL: is_survivor}, **values,
     )  # fmt: skip
     try:
@@ -142,7 +142,7 @@ def _admit(dataset: Dataset, row: RefusedRow, cells: Mapping[str, str]) -> Passe
     return passenger
 
 
-def _is_held_out(dataset: Dataset, values: Mapping[str, object], line: int) -> bool:
+def _is_holdout(dataset: Dataset, values: Mapping[str, object], line: int) -> bool:
     """On the side of the row's group; a group that is new goes to a side by its checksum."""
     if dataset.split is None:
         return False

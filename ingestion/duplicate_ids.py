@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 _SLOT_BITS = 24
 
 
-class SeenKeys:
+class SeenIds:
     """Keys by their 64-bit hash, as sorted runs of growing length (a log-structured merge) behind a filter."""
 
     def __init__(self) -> None:

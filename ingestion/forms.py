@@ -9,8 +9,8 @@ from django.db import models
 from django.utils.translation import gettext_lazy
 
 from ingestion import sources, transports
-from ingestion.models import TERMS, Dataset, Source
-from ingestion.passenger import LABELS
+from ingestion.models import INGEST_OPTIONS, Dataset, Source
+from ingestion.passenger import VERBOSE_NAMES
 
 
 class AddressForm(forms.Form):
@@ -33,7 +33,7 @@ class UploadForm(forms.Form):
     )
 
 
-class MendedForm(UploadForm):
+class CorrectedForm(UploadForm):
     """Refused rows that come back mended."""
 
     file = forms.FileField(
@@ -68,7 +68,7 @@ class SourceForm(forms.ModelForm):  # type: ignore[type-arg]
 
     class Meta:
         model = Source
-        fields = ("name", "uri", "every", "is_enabled", *TERMS, "keep_count")
+        fields = ("name", "uri", "every", "is_enabled", *INGEST_OPTIONS, "keep_count")
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -93,7 +93,7 @@ class SourceForm(forms.ModelForm):  # type: ignore[type-arg]
         uri = str(self.cleaned_data["uri"])
         try:
             transports.check(uri, is_operator=self.is_operator)
-            return uri if "://" in uri else transports.look(uri, is_operator=self.is_operator)[0].uri
+            return uri if "://" in uri else transports.stat(uri, is_operator=self.is_operator)[0].uri
         except transports.SourceError as error:
             raise ValidationError(error.message) from error
 
@@ -125,7 +125,7 @@ class RowForm(forms.Form):
     def __init__(self, *args: Any, dataset: Dataset, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         for field in dataset.table_fields:
-            label = LABELS[field.name]
+            label = VERBOSE_NAMES[field.name]
             self.fields[field.name] = forms.CharField(label=label, required=False, strip=False, max_length=10_000)
 
 

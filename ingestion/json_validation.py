@@ -21,7 +21,7 @@ _MOST_JUDGEMENTS = 4_096
 
 
 class Reader:
-    """Reads passengers for whom `check_row` would have no refusal."""
+    """Reads passengers for whom `check_row` would have no violation."""
 
     def __init__(self, fields: Sequence[Field], *, rules: Sequence[Rule]) -> None:
         self._fields = fields

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from core.postgres_copy import Copier
 from ingestion import contract, partitions, table_validation, validation_report
-from ingestion.duplicate_ids import SeenKeys
+from ingestion.duplicate_ids import SeenIds
 from ingestion.models import Dataset
 from ingestion.passenger import FIELD_NAMES, GROUP, KEY, LABEL, RULES
 from ingestion.profile import Profile
@@ -18,12 +18,12 @@ from ingestion.table import Chunk
 _LINE = "line_number"
 _LINE_BITS = 32
 _COLUMNS = ("id", "dataset_id", _LINE, KEY, LABEL, "is_holdout", "revision", *FIELD_NAMES)
-_DUPLICATE = contract.Refusal(
+_DUPLICATE = contract.Violation(
     KEY, "duplicate", contract.gettext_noop("This passenger is in the table already: remove one, or correct the id.")
 )
 
 
-def hold_out(chunks: Iterable[Chunk]) -> NDArray[np.bool_]:
+def draw_holdout(chunks: Iterable[Chunk]) -> NDArray[np.bool_]:
     """Which rows of a table are held out, in the table's order, from a pass over its labels and groups alone.
 
     That pass costs less than writing a fifth of the rows in Postgres a second time. Rows that the contract will refuse
@@ -47,15 +47,15 @@ def hold_out(chunks: Iterable[Chunk]) -> NDArray[np.bool_]:
 class Loader:
     """Takes a dataset's chunks in order and counts what became of their rows. Lives inside one transaction."""
 
-    def __init__(self, dataset: Dataset, *, held: NDArray[np.bool_] | None, copier: Copier) -> None:
+    def __init__(self, dataset: Dataset, *, is_holdout: NDArray[np.bool_] | None, copier: Copier) -> None:
         self.dataset = dataset
         self.fields = dataset.table_fields
         self.row_count = self.problem_count = self.warning_count = self.holdout_count = 0
         self.profile = Profile(self.fields)
         self._copier = copier
         self._table = partitions.create(dataset)
-        self._seen = SeenKeys()
-        self._held = held
+        self._seen = SeenIds()
+        self._held = is_holdout
         self._place = 0
 
     def load(self, chunk: Chunk) -> None:
@@ -74,9 +74,9 @@ class Loader:
             table_validation.Problem(row, key, _DUPLICATE)
             for row, key in twice.select(table_validation.ROW, KEY).iter_rows()
         ]
-        kept = validation_report.keep(self.dataset, chunk, [*checked.problems, *duplicates], copier=self._copier)
-        self.problem_count += kept.refused_count
-        self.warning_count += kept.warned_count
+        kept = validation_report.record(self.dataset, chunk, [*checked.problems, *duplicates], copier=self._copier)
+        self.problem_count += kept.rejected_count
+        self.warning_count += kept.warning_count
 
     def finish(self) -> None:
         """Make the rows visible with the transaction's commit."""

@@ -15,11 +15,11 @@ from core.file_names import GeneratedName
 from core.jobs import OPEN_STATES, Job, JobQuerySet, State
 from ingestion import transports
 from ingestion.contract import Field
-from ingestion.passenger import FIELD_NAMES, FIELDS, KEY, KEY_FIELD, LABEL, LABEL_FIELD, WORKED_OUT, PassengerFields
+from ingestion.passenger import DERIVABLE, FIELD_NAMES, FIELDS, KEY, KEY_FIELD, LABEL, LABEL_FIELD, PassengerFields
 
 #: The stages, in the registry's words, of models that stand on their dataset.
 LIVING_STAGES = ("champion", "challenger", "candidate")
-SHARE = [MinValueValidator(0), MaxValueValidator(1)]
+SHARE_VALIDATORS = [MinValueValidator(0), MaxValueValidator(1)]
 
 
 def check_headings(value: object) -> None:
@@ -32,7 +32,7 @@ def check_headings(value: object) -> None:
         raise ValidationError(message, params={"unknown": ", ".join(unknown), "columns": ", ".join(columns)})
 
 
-class Terms(models.Model):
+class IngestOptions(models.Model):
     """How a table is read and when it is refused: kept by the source, and copied by each dataset that comes from it."""
 
     has_label = models.BooleanField(
@@ -51,13 +51,13 @@ class Terms(models.Model):
     largest_problem_share = models.FloatField(
         gettext_lazy("largest share of refused rows"),
         default=0.1,
-        validators=SHARE,
+        validators=SHARE_VALIDATORS,
         help_text=gettext_lazy("Above this share (0 to 1) the whole table is refused."),
     )
     largest_missing_share = models.FloatField(
         gettext_lazy("largest share of missing values"),
         default=1,
-        validators=SHARE,
+        validators=SHARE_VALIDATORS,
         help_text=gettext_lazy(
             "A column with a larger share (0 to 1) of unknown values refuses the whole table; 1 never does."
         ),
@@ -72,10 +72,10 @@ class Terms(models.Model):
         abstract = True
 
 
-TERMS = tuple(field.name for field in Terms._meta.local_fields)
+INGEST_OPTIONS = tuple(field.name for field in IngestOptions._meta.local_fields)
 
 
-class Source(Terms):
+class Source(IngestOptions):
     """A place that a passenger table is fetched from again and again."""
 
     name = models.CharField(gettext_lazy("name"), max_length=100, unique=True)
@@ -123,7 +123,7 @@ class Source(Terms):
     @property
     def address(self) -> str:
         """The address as people may see it."""
-        return transports.shown(self.uri)
+        return transports.redact(self.uri)
 
     @property
     def is_enabled(self) -> bool:
@@ -154,15 +154,15 @@ class DatasetQuerySet(JobQuerySet["Dataset"]):
         return self.with_rows().filter(has_label=True)
 
 
-ONCE = "each_content_once_per_object"
+UNIQUE_CONTENT = "each_content_once_per_object"
 
 
-class Dataset(Terms, Job):
+class Dataset(IngestOptions, Job):
     """One version of a source's table: fetched, checked, loaded."""
 
     task_name = "ingestion.tasks.ingest"
     task_argument = "dataset_id"
-    inputs = ("source", "name", "uri", "version", "upload", "is_operated", *TERMS)
+    inputs = ("source", "name", "uri", "version", "upload", "is_operated", *INGEST_OPTIONS)
     kind: ClassVar = gettext_lazy("Ingest")
 
     source = models.ForeignKey(
@@ -207,9 +207,9 @@ class Dataset(Terms, Job):
                 name="one_ingest_at_a_time_per_object",
             ),
             models.UniqueConstraint(
-                fields=["source", "uri", "sha256", *TERMS],
+                fields=["source", "uri", "sha256", *INGEST_OPTIONS],
                 condition=Q(state=State.SUCCEEDED, source__isnull=False, is_repeat=False),
-                name=ONCE,
+                name=UNIQUE_CONTENT,
             ),
         ]
 
@@ -222,7 +222,7 @@ class Dataset(Terms, Job):
     @property
     def address(self) -> str:
         """Where it came from, as people may see it."""
-        return transports.shown(self.uri)
+        return transports.redact(self.uri)
 
     @property
     def table_fields(self) -> tuple[Field, ...]:
@@ -232,7 +232,7 @@ class Dataset(Terms, Job):
     @property
     def required_columns(self) -> list[str]:
         """Those that its table must have; without a passenger id, the line number is one."""
-        return [field.name for field in self.table_fields if field.name not in (KEY, *WORKED_OUT)]
+        return [field.name for field in self.table_fields if field.name not in (KEY, *DERIVABLE)]
 
     @property
     def previous(self) -> "Dataset | None":

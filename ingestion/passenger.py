@@ -21,7 +21,7 @@ GROUP = "ticket"
 # The rule every model has to beat: women survive, men do not.
 BASELINE = ("sex", "female")
 # What nobody could have had otherwise: to change it is a question about the model, and no advice.
-FIXED = ("sex", "age", "title")
+IMMUTABLE = ("sex", "age", "title")
 _CHILD_BELOW, _GROWN_FROM, _PARENTS = 14, 15, 2
 
 
@@ -125,7 +125,7 @@ class PassengerFields(models.Model):
         abstract = True
 
 
-def contradictions(passenger: Mapping[str, Any]) -> list[contract.Refusal]:
+def contradictions(passenger: Mapping[str, Any]) -> list[contract.Violation]:
     """What no single field shows: sex, title and name that exclude each other, with every field named.
 
     >>> [r.field for r in contradictions({"sex": "male", "title": "Mrs", "name": None})]
@@ -135,17 +135,17 @@ def contradictions(passenger: Mapping[str, Any]) -> list[contract.Refusal]:
     word = honorific(name)
     if title is not None and sex_of(title) not in (None, sex):
         message = gettext_noop("“%(title)s” is not said of someone who is %(sex)s: correct one of the two.")
-        return contract.refuse_all(("sex", "title"), "contradiction", message, title=title, sex=sex)
+        return contract.joint_violation(("sex", "title"), "contradiction", message, title=title, sex=sex)
     if word is not None and sex_of(word) not in (None, sex):
         message = gettext_noop("The name says “%(word)s”, the sex %(sex)s: correct one of the two.")
-        return contract.refuse_all(("sex", "name"), "contradiction", message, word=word, sex=sex)
+        return contract.joint_violation(("sex", "name"), "contradiction", message, word=word, sex=sex)
     if title is not None and word is not None and title_of(name) != title:
         message = gettext_noop("The name says “%(word)s”, the title “%(title)s”: correct one of the two.")
-        return contract.refuse_all(("title", "name"), "contradiction", message, word=word, title=title)
+        return contract.joint_violation(("title", "name"), "contradiction", message, word=word, title=title)
     return []
 
 
-def unlikely_family(passenger: Mapping[str, Any]) -> list[contract.Refusal]:
+def unlikely_family(passenger: Mapping[str, Any]) -> list[contract.Violation]:
     """Families that no distribution shows: a child with three parents, a child who is married, a boy grown old.
 
     >>> [r.field for r in unlikely_family({"age": 4.0, "parch": 3, "title": None, "name": None})]
@@ -158,10 +158,10 @@ def unlikely_family(passenger: Mapping[str, Any]) -> list[contract.Refusal]:
         return []
     if age < _CHILD_BELOW and parch > _PARENTS:
         message = gettext_noop("A child of %(age)s years with %(parch)s parents and children: correct one of the two.")
-        return contract.refuse_all(("age", "parch"), "unlikely", message, age=age, parch=parch)
+        return contract.joint_violation(("age", "parch"), "unlikely", message, age=age, parch=parch)
     if (age < _CHILD_BELOW and title == "Mrs") or (age >= _GROWN_FROM and title == "Master"):
         message = gettext_noop("Nobody of %(age)s years is called “%(title)s”: correct one of the two.")
-        return contract.refuse_all(("age", named), "unlikely", message, age=age, title=title)
+        return contract.joint_violation(("age", named), "unlikely", message, age=age, title=title)
     return []
 
 
@@ -182,7 +182,7 @@ EXAMPLE = {
     "cabin": "B5", "name": "Allen, Miss. Elisabeth Walton", "ticket": "24160",
 }  # fmt: skip
 #: What people call them.
-LABELS = {
+VERBOSE_NAMES = {
     KEY: _("Passenger"),
     LABEL: _("Survived"),
     **{column.name: column.verbose_name for column in PassengerFields._meta.local_fields},
@@ -191,7 +191,7 @@ LABELS = {
 KEY_FIELD = contract.Field(KEY, "text", is_required=True, is_nullable=False, max_length=40)
 LABEL_FIELD = contract.Field(LABEL, "choice", is_required=True, is_nullable=False, choices=(0, 1))
 #: A table must have every other column; these can be worked out.
-WORKED_OUT = ("title",)
+DERIVABLE = ("title",)
 
 
 def to_columns(passengers: Sequence[Mapping[str, Any]]) -> contract.Columns:
@@ -199,7 +199,7 @@ def to_columns(passengers: Sequence[Mapping[str, Any]]) -> contract.Columns:
     return contract.to_columns(FIELDS, {name: [row[name] for row in passengers] for name in FIELD_NAMES})
 
 
-def columns_of(rows: Sequence[json_validation.Row]) -> contract.Columns:
+def columns_from_rows(rows: Sequence[json_validation.Row]) -> contract.Columns:
     """The same of passengers whose values come in the order of the fields."""
     return contract.to_columns(FIELDS, dict(zip(FIELD_NAMES, zip(*rows, strict=True), strict=True)))
 
@@ -219,7 +219,7 @@ USES = (
     _("Learning and teaching how a model is trained, judged, served and watched."),
     _("Trying this system out before carrying it over to a table of one's own."),
 )
-MISUSES = (
+OUT_OF_SCOPE = (
     _("Deciding anything about living people: insurance, rescue, travel."),
     _("Statements about causes: that women survived more often is in the list, why they did is not."),
 )

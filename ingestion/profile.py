@@ -20,25 +20,25 @@ class Profile:
     """Takes a table's good rows, frame by frame, in bounded memory."""
 
     def __init__(self, fields: Sequence[Field]) -> None:
-        self._columns = [_Column(rule) for rule in fields]
+        self._columns = [_Column(field) for field in fields]
 
     def add(self, frame: pl.DataFrame) -> None:
         """Count typed rows in."""
         for column in self._columns:
-            column.add(frame[column.rule.name])
+            column.add(frame[column.field.name])
 
     def missing_shares(self) -> dict[str, float]:
         """The share of unknown values by column."""
-        return {column.rule.name: column.missing / max(column.count, 1) for column in self._columns}
+        return {column.field.name: column.missing / max(column.count, 1) for column in self._columns}
 
     def result(self) -> dict[str, Any]:
         """By column: count, missing, distinct (None: too many to count), quantiles, histogram, top values."""
-        return {column.rule.name: column.result() for column in self._columns}
+        return {column.field.name: column.result() for column in self._columns}
 
 
 class _Column:
-    def __init__(self, rule: Field) -> None:
-        self.rule = rule
+    def __init__(self, field: Field) -> None:
+        self.field = field
         self.count = self.missing = 0
         self._total = 0.0
         self._counts: pl.DataFrame | None = pl.DataFrame(schema={"value": pl.Null, "n": pl.Int64})
@@ -49,7 +49,7 @@ class _Column:
         known = values.drop_nulls()
         self.count += len(values)
         self.missing += len(values) - len(known)
-        if self.rule.is_numeric:
+        if self.field.is_numeric:
             self._total += float(known.sum())
             self._sample.add(known.cast(pl.Float64).to_numpy())
         if self._counts is not None:
@@ -65,7 +65,7 @@ class _Column:
         if self._counts is not None:
             top = self._counts.sort(["n", "value"], descending=[True, False]).head(TOP_COUNT)
             found |= {"distinct": self._counts.height, "top": [[value, n] for value, n in top.iter_rows()]}
-        if self.rule.is_numeric and self.count > self.missing:
+        if self.field.is_numeric and self.count > self.missing:
             values, weights = self._weighted()
             found["mean"] = self._total / (self.count - self.missing)
             found["quantiles"] = _quantiles(values, weights)

@@ -23,10 +23,10 @@ from core.jobs import OPEN_STATES
 from core.postgres_copy import Copier
 from core.prefetch import prefetch
 from ingestion import split, transports
-from ingestion.models import ONCE, TERMS, Dataset, Source, Terms
+from ingestion.models import INGEST_OPTIONS, UNIQUE_CONTENT, Dataset, IngestOptions, Source
 from ingestion.passenger import GROUP, LABEL
 from ingestion.table import Chunk, TableError, read
-from ingestion.transports import Found
+from ingestion.transports import RemoteObject
 
 if TYPE_CHECKING:
     from ingestion.loading import Loader
@@ -43,19 +43,19 @@ class Unchanged(Conflict):
     code = "unchanged"
 
 
-class Refused(TitanicError):
+class DatasetRejected(TitanicError):
     """The contract refuses the table whole."""
 
     code = "refused"
 
 
-def queue_ingest(*, uri: str, is_operator: bool = False, **terms: Any) -> Dataset:
+def queue_ingest(*, uri: str, is_operator: bool = False, **options: Any) -> Dataset:
     """A queued ingest of what is at the address, on the given terms; of a prefix, its newest object."""
     transports.check(uri, is_operator=is_operator)
     if "://" not in uri:
-        uri = transports.look(uri, is_operator=is_operator)[-1].uri
-    dataset = Dataset(uri=uri, name=_name_of(uri), is_operated=is_operator, **terms)
-    _check_terms(dataset)
+        uri = transports.stat(uri, is_operator=is_operator)[-1].uri
+    dataset = Dataset(uri=uri, name=_name_of(uri), is_operated=is_operator, **options)
+    _check_options(dataset)
     dataset.save()
     return dataset
 
@@ -70,7 +70,7 @@ def queue_upload(*, file: "UploadedFile[Any]") -> Dataset:
 
 def queue_source(source: Source) -> Dataset:
     """A queued ingest of the newest object at a source, whether or not it is new: somebody asked for it."""
-    draft = _draft(source, Found(source.uri, "", None))
+    draft = _draft(source, RemoteObject(source.uri, "", None))
     draft.is_repeat = True
     draft.save()
     return draft
@@ -82,7 +82,7 @@ def queue_changed(source: Source) -> Iterator[Dataset]:
     A version of an object is taken once: what it costs is one call for metadata. A version that the contract refused is
     not tried again on the same terms.
     """
-    for found in _looked_at(source):
+    for found in _stat_source(source):
         draft = _draft(source, found)
         if not _is_known(draft) and _has_saved(draft):
             yield draft
@@ -98,7 +98,7 @@ def ingest(dataset: Dataset) -> None:
         except TableError as error:
             _refuse(dataset, _(error.message) % error.params)
         except IntegrityError as error:
-            if ONCE not in str(error):
+            if UNIQUE_CONTENT not in str(error):
                 raise
             # Of two workers with the same content, the other was first.
             raise _unchanged(dataset) from error
@@ -109,11 +109,11 @@ def ingest(dataset: Dataset) -> None:
             raise refusal from error
 
 
-def _looked_at(source: Source) -> list[Found]:
+def _stat_source(source: Source) -> list[RemoteObject]:
     """What is at the source; when that fails, the source's row says why."""
     error = ""
     try:
-        return transports.look(source.uri, is_operator=True)
+        return transports.stat(source.uri, is_operator=True)
     except transports.SourceError as failed:
         error = failed.message
         raise
@@ -121,18 +121,18 @@ def _looked_at(source: Source) -> list[Found]:
         Source.objects.filter(pk=source.pk).update(checked_at=Now(), error=error)
 
 
-def _check_terms(dataset: Dataset) -> None:
-    for field in Terms._meta.local_fields:
+def _check_options(dataset: Dataset) -> None:
+    for field in IngestOptions._meta.local_fields:
         try:
             field.run_validators(getattr(dataset, field.name))
         except ValidationError as error:
             raise TitanicError(" ".join(error.messages), field=field.name) from error
 
 
-def _draft(source: Source, found: Found) -> Dataset:
-    terms = {name: getattr(source, name) for name in TERMS}
+def _draft(source: Source, found: RemoteObject) -> Dataset:
+    options = {name: getattr(source, name) for name in INGEST_OPTIONS}
     name = _name_of(found.uri) or source.name
-    return Dataset(source=source, uri=found.uri, version=found.version, name=name, is_operated=True, **terms)
+    return Dataset(source=source, uri=found.uri, version=found.version, name=name, is_operated=True, **options)
 
 
 def _is_known(draft: Dataset) -> bool:
@@ -154,8 +154,8 @@ def _has_saved(draft: Dataset) -> bool:
 
 def _same_object(dataset: Dataset) -> Any:
     """All datasets of the same object, read on the same terms."""
-    terms = {name: getattr(dataset, name) for name in TERMS}
-    return Dataset.objects.filter(source=dataset.source, uri=dataset.uri, **terms)
+    options = {name: getattr(dataset, name) for name in INGEST_OPTIONS}
+    return Dataset.objects.filter(source=dataset.source, uri=dataset.uri, **options)
 
 
 @contextmanager
@@ -175,7 +175,7 @@ def _content(dataset: Dataset) -> Iterator[IO[bytes]]:
 
 
 def _fetch(dataset: Dataset, file: IO[bytes]) -> None:
-    found = transports.look(dataset.uri, is_operator=dataset.is_operated)[-1]
+    found = transports.stat(dataset.uri, is_operator=dataset.is_operated)[-1]
 
     def report(byte_count: int) -> None:
         dataset.report(_share_of(_TRANSFER, byte_count / max(found.byte_count or 0, byte_count, 1)))
@@ -204,7 +204,7 @@ def _load(dataset: Dataset, file: IO[bytes]) -> None:
     # Columns are a worker's tool: a second to import, and the web does without.
     from ingestion.loading import Loader
 
-    held = _hold_out(dataset, file)
+    held = _draw_holdout(dataset, file)
     with transaction.atomic(), Copier() as copier:
         loader = Loader(dataset, held=held, copier=copier)
         handled_count = 0
@@ -228,13 +228,13 @@ def _load(dataset: Dataset, file: IO[bytes]) -> None:
         _refuse(dataset, reason)
 
 
-def _hold_out(dataset: Dataset, file: IO[bytes]) -> NDArray[np.bool_] | None:
-    from ingestion.loading import hold_out
+def _draw_holdout(dataset: Dataset, file: IO[bytes]) -> NDArray[np.bool_] | None:
+    from ingestion.loading import draw_holdout
 
     if not dataset.has_label:
         return None
     needed = {"known": (LABEL, GROUP), "required": dataset.required_columns, "headings": dataset.headings}
-    held = hold_out(prefetch(read(file, **needed, known_only=True)))
+    held = draw_holdout(prefetch(read(file, **needed, known_only=True)))
     dataset.report(_share_of(_LOAD, 0))
     file.seek(0)
     return held
@@ -280,7 +280,7 @@ def _share_of(phase: tuple[float, float], done: float) -> float:
 def _refuse(dataset: Dataset, reason: str) -> None:
     dataset.is_refused = True
     dataset.save(update_fields=["is_refused"])
-    raise Refused(reason)
+    raise DatasetRejected(reason)
 
 
 def _name_of(uri: str) -> str:

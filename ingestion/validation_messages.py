@@ -1,16 +1,16 @@
-"""The contract's refusals in the reader's language."""
+"""The contract's violations in the reader's language."""
 
 from collections.abc import Iterable
 
 from django.utils.translation import gettext as _
 
-from ingestion.contract import Refusal
+from ingestion.contract import Violation
 
 
-def by_field(refusals: Iterable[Refusal], *, prefix: str = "") -> dict[str, list[tuple[str, str]]]:
+def by_field(violations: Iterable[Violation], *, prefix: str = "") -> dict[str, list[tuple[str, str]]]:
     """Codes and messages by field, as `Invalid` takes them; `prefix` stands before each field's name."""
     found: dict[str, list[tuple[str, str]]] = {}
-    for refusal in refusals:
-        message = _(refusal.message) % dict(refusal.params)
-        found.setdefault(prefix + refusal.field, []).append((refusal.code, message))
+    for violation in violations:
+        message = _(violation.message) % dict(violation.params)
+        found.setdefault(prefix + violation.field, []).append((violation.code, message))
     return found

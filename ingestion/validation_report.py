@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from core.postgres_copy import Copier, to_csv
-from ingestion.contract import Refusal
+from ingestion.contract import Violation
 from ingestion.models import Dataset, RefusedRow, RowProblem
 from ingestion.table import RAGGED, Chunk
 from ingestion.table_validation import Problem
@@ -15,14 +15,14 @@ _PROBLEM_COLUMNS = ("dataset_id", "line_number", '"column"', "value", "code", "m
 _REFUSED_COLUMNS = ("dataset_id", "line_number", "cells")
 
 
-class Kept(NamedTuple):
+class RowCounts(NamedTuple):
     """Rows, not problems: one row may have several."""
 
-    refused_count: int
-    warned_count: int
+    rejected_count: int
+    warning_count: int
 
 
-def keep(dataset: Dataset, chunk: Chunk, problems: Sequence[Problem], *, copier: Copier) -> Kept:
+def record(dataset: Dataset, chunk: Chunk, problems: Sequence[Problem], *, copier: Copier) -> RowCounts:
     """Write down what is wrong with the chunk's rows, and the refused rows as they stand."""
     refused = {problem.row for problem in problems if problem.severity == "error"}
     warned = {problem.row for problem in problems} - refused
@@ -30,13 +30,13 @@ def keep(dataset: Dataset, chunk: Chunk, problems: Sequence[Problem], *, copier:
     if rows:
         cells = [(dataset.pk, line, _json(_by_heading(chunk.header, row))) for line, row in rows]
         copier.copy(RefusedRow._meta.db_table, _REFUSED_COLUMNS, to_csv(cells))
-    said = [(chunk.lines[each.row], each.value, each.refusal, each.severity) for each in problems]
-    said += [(line, "", Refusal("", "ragged", RAGGED), "error") for line in chunk.ragged]
+    said = [(chunk.lines[each.row], each.value, each.violation, each.severity) for each in problems]
+    said += [(line, "", Violation("", "ragged", RAGGED), "error") for line in chunk.ragged]
     said.sort(key=lambda each: each[0])
     if said:
         rows_of_problems = to_csv(_problem_row(dataset, *each) for each in said)
         copier.copy(RowProblem._meta.db_table, _PROBLEM_COLUMNS, rows_of_problems, never_null=('"column"', "value"))
-    return Kept(len(rows), len(warned))
+    return RowCounts(len(rows), len(warned))
 
 
 def _by_heading(header: Sequence[str], row: Sequence[str]) -> dict[str, str]:
@@ -45,10 +45,10 @@ def _by_heading(header: Sequence[str], row: Sequence[str]) -> dict[str, str]:
     return {**dict(zip(header, row, strict=False)), **beyond}
 
 
-def _problem_row(dataset: Dataset, line: int, value: object, refusal: Refusal, severity: str) -> tuple[Any, ...]:
+def _problem_row(dataset: Dataset, line: int, value: object, violation: Violation, severity: str) -> tuple[Any, ...]:
     kept = _storable("" if value is None else str(value))[:_LONGEST_VALUE]
-    params = _json(refusal.params)
-    return dataset.pk, line, refusal.field, kept, refusal.code, refusal.message, params, severity
+    params = _json(violation.params)
+    return dataset.pk, line, violation.field, kept, violation.code, violation.message, params, severity
 
 
 def _json(values: Mapping[str, Any]) -> str:

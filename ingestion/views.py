@@ -15,9 +15,9 @@ from core.errors import Invalid
 from core.pages import page
 from core.views import start_job
 from ingestion import corrections, retention, services, sources
-from ingestion.forms import AddressForm, MendedForm, RowForm, SourceForm, UploadForm
+from ingestion.forms import AddressForm, CorrectedForm, RowForm, SourceForm, UploadForm
 from ingestion.models import Dataset, RefusedRow, RowProblem, Source
-from ingestion.passenger import LABELS
+from ingestion.passenger import VERBOSE_NAMES
 from ingestion.transports import local
 
 _PROBLEMS_A_PAGE = 100
@@ -81,7 +81,7 @@ def remove_source(request: HttpRequest, pk: int) -> HttpResponse:
 def dataset(request: HttpRequest, pk: int) -> HttpResponse:
     """One dataset: what it looks like, its problems, where it comes from and what was made of it."""
     found = get_object_or_404(Dataset.objects.select_related("source"), pk=pk)
-    return _detail(request, found, MendedForm())
+    return _detail(request, found, CorrectedForm())
 
 
 @require_safe
@@ -103,24 +103,24 @@ def refused_csv(request: HttpRequest, pk: int) -> HttpResponse:
     found = get_object_or_404(Dataset, pk=pk)
     response = _csv(f"dataset-{found.pk}-refused.csv")
     writer = csv.writer(response)
-    for row in corrections.refused_rows(found):
+    for row in corrections.rejected_rows(found):
         writer.writerow(escape_row(row))
     return response
 
 
 @require_POST
-def mend(request: HttpRequest, pk: int) -> HttpResponse:
+def accept_corrected(request: HttpRequest, pk: int) -> HttpResponse:
     """Admit the rows of a mended file."""
     found = get_object_or_404(Dataset, pk=pk)
-    form = MendedForm(request.POST, request.FILES)
+    form = CorrectedForm(request.POST, request.FILES)
     if not form.is_valid():
         return _detail(request, found, form, status=400)
-    result = corrections.admit_file(found, form.cleaned_data["file"])
-    if result.admitted_count:
-        messages.success(request, _("%(count)s rows admitted.") % {"count": result.admitted_count})
-    if result.refused:
-        text = _("%(count)s rows are still refused.") % {"count": len(result.refused)}
-        reasons = [f"{line}: {reason}" for line, reason in list(result.refused.items())[:_REASONS_SHOWN]]
+    result = corrections.accept_file(found, form.cleaned_data["file"])
+    if result.accepted_count:
+        messages.success(request, _("%(count)s rows admitted.") % {"count": result.accepted_count})
+    if result.rejected:
+        text = _("%(count)s rows are still refused.") % {"count": len(result.rejected)}
+        reasons = [f"{line}: {reason}" for line, reason in list(result.rejected.items())[:_REASONS_SHOWN]]
         messages.error(request, " ".join([text, *reasons]))
     return redirect(found)
 
@@ -132,7 +132,7 @@ def refused_row(request: HttpRequest, pk: int, line: int) -> HttpResponse:
     form = RowForm(request.POST or None, dataset=row.dataset, initial=corrections.cells_of(row))
     if request.method == "POST" and form.is_valid():
         try:
-            corrections.admit(row, form.cleaned_data)
+            corrections.accept(row, form.cleaned_data)
         except Invalid as invalid:
             for name, said in invalid.errors.items():
                 for _code, text in said:
@@ -154,13 +154,13 @@ def archive(request: HttpRequest, pk: int) -> HttpResponse:
     return redirect(found)
 
 
-def _detail(request: HttpRequest, found: Dataset, mended: MendedForm, *, status: int = 200) -> HttpResponse:
+def _detail(request: HttpRequest, found: Dataset, corrected: CorrectedForm, *, status: int = 200) -> HttpResponse:
     problems, following = _problems(found, after=request.GET.get("after", ""))
     context = {
         "job": found,
         "problems": problems,
         "following": following,
-        "mended": mended,
+        "corrected": corrected,
         "profile": _profile(found),
         "is_archivable": Dataset.objects.archivable().filter(pk=found.pk).exists(),
         "batches": found.feature_batches.order_by("-pk").prefetch_related("training_runs__version"),
@@ -173,14 +173,14 @@ def _profile(dataset: Dataset) -> list[dict[str, Any]]:
     previous = dataset.previous if dataset.profile else None
     before = previous.profile if previous and previous.profile else {}
     return [
-        {"name": name, "label": LABELS[name], "now": found, "before": before.get(name), "of": previous}
+        {"name": name, "label": VERBOSE_NAMES[name], "now": found, "before": before.get(name), "of": previous}
         for name, found in _in_order(dataset.profile or {})
     ]
 
 
 def _in_order(profile: dict[str, Any]) -> list[tuple[str, Any]]:
     """The passenger's fields first: JSON keeps no order."""
-    order = {name: place for place, name in enumerate(LABELS)}
+    order = {name: place for place, name in enumerate(VERBOSE_NAMES)}
     return sorted(profile.items(), key=lambda item: order[item[0]])
 
 

@@ -15,7 +15,7 @@ from django.utils.http import urlencode
 from core.errors import Conflict, Invalid, TitanicError
 from core.renderers import JSONRenderer
 from ingestion.json_validation import Row
-from ingestion.passenger import FIELD_NAMES, FIELDS, columns_of
+from ingestion.passenger import FIELD_NAMES, FIELDS, columns_from_rows
 from ingestion.table import Layout
 from predictions import api, log, scorer, services
 from predictions.models import Door
@@ -40,7 +40,7 @@ def compare() -> Compared:
     """
     champion = scorer.current()
     rows = _passengers(ModelVersion.objects.get(version=champion.version))
-    expected = [value.hex() for value in champion.score(columns_of(rows)).probabilities.tolist()]
+    expected = [value.hex() for value in champion.score(columns_from_rows(rows)).probabilities.tolist()]
     doors: dict[str, bool] = {}
     refusals: dict[str, str] = {}
     with log.rehearsal():

@@ -18,9 +18,9 @@ from core.errors import Conflict
 from core.redis import RedisUnavailable
 from features.definition import INPUTS, derive
 from ingestion import passenger
-from ingestion.contract import Columns, Value, broken
+from ingestion.contract import Columns, Value, rule_violations
 from ingestion.json_validation import Row
-from ingestion.passenger import FIELD_NAMES, FIELDS, FIXED, RULES
+from ingestion.passenger import FIELD_NAMES, FIELDS, IMMUTABLE, RULES
 from predictions import shapley
 from predictions.models import Prediction
 from training import registry
@@ -80,7 +80,7 @@ class Explainer(NamedTuple):
 
     def _shares(self, rows: Sequence[Row]) -> tuple[float, FloatArray]:
         members = shapley.coalitions(len(INPUTS))
-        ours, theirs = passenger.columns_of(rows), passenger.columns_of(self.background)
+        ours, theirs = passenger.columns_from_rows(rows), passenger.columns_from_rows(self.background)
         columns: Columns = {}
         for place, names in enumerate(INPUTS.values()):
             is_in = members[:, place][:, None, None]
@@ -99,11 +99,11 @@ class Explainer(NamedTuple):
             (name, value, {**asked, **changed})
             for name in INPUTS
             for value, changed in self._values(name)
-            if not broken(RULES, {**asked, **changed}, severity="error")
+            if not rule_violations(RULES, {**asked, **changed}, severity="error")
         ]
         matrix = derive(passenger.to_columns([asked, *(changed for _name, _value, changed in changes)]))
         return [
-            Alternative(name, value, probability, name in FIXED)
+            Alternative(name, value, probability, name in IMMUTABLE)
             for (name, value, _changed), features, probability in zip(
                 changes, matrix[1:], self.artifact.score(matrix)[1:].tolist(), strict=True
             )

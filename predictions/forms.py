@@ -7,7 +7,7 @@ from django import forms
 from django.utils.translation import gettext_lazy as _
 
 from ingestion.contract import Field
-from ingestion.passenger import FIELDS, WORKED_OUT, PassengerFields
+from ingestion.passenger import DERIVABLE, FIELDS, PassengerFields
 
 
 def _attributes(rule: Field) -> dict[str, Any]:
@@ -22,7 +22,7 @@ def _attributes(rule: Field) -> dict[str, Any]:
 def _widget(rule: Field, column: Any) -> forms.Widget:
     attributes = _attributes(rule)
     if rule.choices:
-        unknown = _("From the name") if rule.name in WORKED_OUT else _("Unknown")
+        unknown = _("From the name") if rule.name in DERIVABLE else _("Unknown")
         nothing = _("Choose…") if rule.is_required else unknown
         return forms.Select(choices=[("", nothing), *column.choices], attrs=attributes)
     return (forms.NumberInput if rule.is_numeric else forms.TextInput)(attrs=attributes)

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from features.definition import CODES, FEATURES, derive
-from ingestion.contract import Field, Refusal, Refused, gettext_noop, parse
+from ingestion.contract import ContractViolation, Field, Violation, gettext_noop, parse
 
 #: Old field -> our field.
 _DIRECT = {"Age": "age", "Fare": "fare", "Pclass": "pclass", "Sex": "sex", "Embarked": "embarked", "Title": "title"}
@@ -22,31 +22,31 @@ def is_legacy(names: Iterable[str]) -> bool:
     return not set(FEATURES).isdisjoint(names)
 
 
-def translate(form: Mapping[str, str]) -> tuple[dict[str, Any], list[Refusal]]:
+def translate(form: Mapping[str, str]) -> tuple[dict[str, Any], list[Violation]]:
     """The passenger that the old codes describe; what can be derived is recomputed, and refused where it contradicts.
 
     >>> translate({"Pclass": "1", "Sex": "1", "Familysize": "2", "Isalone": "1"})[1][0].field
     'Isalone'
     """
-    posted, refusals = _numbers(form)
-    if refusals:
-        return {}, refusals
+    posted, violations = _numbers(form)
+    if violations:
+        return {}, violations
     row: dict[str, Any] = {ours: posted[old] for old, ours in _DIRECT.items()}
     for old, codes in CODES.items():
         row[_DIRECT[old]], refused = _decode(old, posted[old], codes)
-        refusals += refused
+        violations += refused
     relatives = (posted["Familysize"] or 1) - 1
     # The old form does not tell siblings from children, and no feature does either.
     row["sibsp"], row["parch"] = min(relatives, _MOST_SIBLINGS), max(relatives - _MOST_SIBLINGS, 0)
     # The old codes say that a cabin was known, not which.
     row["cabin"] = "unknown" if posted["HasCabin"] else None
-    return row, refusals or _contradictions(posted, row)
+    return row, violations or _contradictions(posted, row)
 
 
-def rename(refusals: Iterable[Refusal]) -> list[Refusal]:
+def rename(violations: Iterable[Violation]) -> list[Violation]:
     """Refusals under the names that the old form's sender knows."""
     names = {ours: old for old, ours in _DIRECT.items()} | {"sibsp": "Familysize", "cabin": "HasCabin"}
-    return [replace(refusal, field=names.get(refusal.field, refusal.field)) for refusal in refusals]
+    return [replace(violation, field=names.get(violation.field, violation.field)) for violation in violations]
 
 
 def _rule(name: str) -> Field:
@@ -59,18 +59,18 @@ def _rule(name: str) -> Field:
     return Field(name, "number", is_required=False, is_nullable=True)
 
 
-def _numbers(form: Mapping[str, str]) -> tuple[dict[str, Any], list[Refusal]]:
+def _numbers(form: Mapping[str, str]) -> tuple[dict[str, Any], list[Violation]]:
     posted: dict[str, Any] = {}
-    refusals: list[Refusal] = []
+    violations: list[Violation] = []
     for name in FEATURES:
         try:
             posted[name] = parse(_rule(name), form.get(name), is_text=True)
-        except Refused as refused:
-            refusals.append(refused.refusal)
-    return posted, refusals
+        except ContractViolation as refused:
+            violations.append(refused.violation)
+    return posted, violations
 
 
-def _decode(name: str, code: int | None, codes: Mapping[str, float]) -> tuple[str | None, list[Refusal]]:
+def _decode(name: str, code: int | None, codes: Mapping[str, float]) -> tuple[str | None, list[Violation]]:
     if code is None:
         return None, []
     for word, number in codes.items():
@@ -78,10 +78,10 @@ def _decode(name: str, code: int | None, codes: Mapping[str, float]) -> tuple[st
             return word, []
     options = ", ".join(f"{number:.0f} ({word})" for word, number in codes.items())
     message = gettext_noop("Must be one of %(options)s.")
-    return None, [Refusal(name, "not_a_choice", message, {"options": options})]
+    return None, [Violation(name, "not_a_choice", message, {"options": options})]
 
 
-def _contradictions(posted: Mapping[str, Any], row: Mapping[str, Any]) -> list[Refusal]:
+def _contradictions(posted: Mapping[str, Any], row: Mapping[str, Any]) -> list[Violation]:
     """Posted values of derived features that are not what the others give."""
     columns = {name: np.array([value if value is not None else np.nan]) for name, value in _numeric(row).items()}
     texts = {name: np.array([row.get(name)], dtype=object) for name in ("sex", "embarked", "cabin", "title", "name")}
@@ -93,7 +93,7 @@ def _contradictions(posted: Mapping[str, Any], row: Mapping[str, Any]) -> list[R
         if posted[name] is not None and not abs(posted[name] - derived[name]) <= _allowed(derived[name])
     ]
     message = gettext_noop("The other fields give %(expected)s. Leave it empty or correct it.")
-    return [Refusal(name, "contradiction", message, {"expected": f"{derived[name]:g}"}) for name in wrong]
+    return [Violation(name, "contradiction", message, {"expected": f"{derived[name]:g}"}) for name in wrong]
 
 
 def _numeric(row: Mapping[str, Any]) -> dict[str, Any]:

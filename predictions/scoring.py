@@ -332,7 +332,7 @@ def ids(lines: pl.Series, *, job_id: int, moment: datetime) -> pl.Series:
     return pl.Series([f"{start}{line:08x}" for line in lines.to_list()], dtype=pl.String)
 
 
-def _shares(checked: table_validation.Checked, explainer: explanation.Explainer) -> list[pl.Series]:
+def _shares(checked: table_validation.CheckedChunk, explainer: explanation.Explainer) -> list[pl.Series]:
     """The base and each field's share, as columns."""
     values = [python_values(field, checked.columns[field.name]) for field in FIELDS]
     rows: list[Row] = list(zip(*values, strict=True))
@@ -357,7 +357,7 @@ def _head(job: ScoringJob) -> bytes:
 
 
 def _results_of(
-    chunk: Chunk, good: pl.DataFrame, checked: table_validation.Checked, *, is_explained: bool
+    chunk: Chunk, good: pl.DataFrame, checked: table_validation.CheckedChunk, *, is_explained: bool
 ) -> pl.DataFrame:
     """All rows of the chunk in the file's order: their cells as text, the answers, and what is wrong with them."""
     answers = _answers(is_explained=is_explained)
@@ -374,12 +374,12 @@ def _results_of(
     return whole.with_columns(escaped_column(name) for name in texts)
 
 
-def _said(chunk: Chunk, checked: table_validation.Checked) -> Iterator[tuple[int, str]]:
+def _said(chunk: Chunk, checked: table_validation.CheckedChunk) -> Iterator[tuple[int, str]]:
     """What is said of each refused row, by its line."""
     refused: dict[int, list[str]] = {}
     for problem in checked.errors:
-        text = _(problem.refusal.message) % dict(problem.refusal.params)
-        refused.setdefault(problem.row, []).append(f"{problem.refusal.field}: {text}")
+        text = _(problem.violation.message) % dict(problem.violation.params)
+        refused.setdefault(problem.row, []).append(f"{problem.violation.field}: {text}")
     for row, texts in refused.items():
         yield int(chunk.lines[row]), " ".join(texts)
 

@@ -113,7 +113,7 @@ def score(question: Question) -> tuple[list[Answer], list[Any]]:
         return [], []
     champion = scorer.current()
     began = time.perf_counter()
-    scored = champion.score(passenger.columns_of(rows))
+    scored = champion.score(passenger.columns_from_rows(rows))
     metrics.SCORING_SECONDS.observe(time.perf_counter() - began)
     now, ids = timezone.now(), new_ids(len(rows))
     version, threshold = champion.version, champion.threshold

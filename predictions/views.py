@@ -17,7 +17,7 @@ from core import throttles
 from core.errors import Invalid, TitanicError
 from core.pages import page
 from core.views import start_job
-from ingestion.passenger import FIELD_NAMES, LABELS
+from ingestion.passenger import FIELD_NAMES, VERBOSE_NAMES
 from predictions import explanation, log, outcomes, scorer, services, shadow
 from predictions.downloads import results_response
 from predictions.forms import OutcomesForm, PassengerForm, ScoringForm
@@ -65,7 +65,7 @@ def prediction(request: HttpRequest, pk: UUID) -> HttpResponse:
     passenger = {name: getattr(found, name) for name in FIELD_NAMES}
     context = {
         "prediction": found,
-        "passenger": [(LABELS[name], value) for name, value in passenger.items()],
+        "passenger": [(VERBOSE_NAMES[name], value) for name, value in passenger.items()],
         "features": scorer.features_of_passenger(passenger),
         "outcome": outcomes.of(pk),
     }
@@ -85,11 +85,11 @@ def why(request: HttpRequest, pk: UUID) -> HttpResponse:
         "prediction": found,
         "explanation": made,
         "shares": [
-            (LABELS[share.field], share.value, share.contribution, round(100 * share.contribution / widest))
+            (VERBOSE_NAMES[share.field], share.value, share.contribution, round(100 * share.contribution / widest))
             for share in sorted(made.contributions, key=lambda share: -abs(share.contribution))
         ],
         "alternatives": [
-            (LABELS[name], is_fixed, list(group))
+            (VERBOSE_NAMES[name], is_fixed, list(group))
             for (name, is_fixed), group in groupby(made.what_if, key=lambda other: (other.field, other.is_fixed))
         ],
     }

@@ -13,7 +13,7 @@ from django.utils.translation import ngettext
 from markdown_it import MarkdownIt
 
 from features.definition import FEATURES, NOMINAL
-from ingestion.passenger import ETHICS, LABEL, LABELS, LIMITS, MISUSES, SUBJECT, USES
+from ingestion.passenger import ETHICS, LABEL, LIMITS, OUT_OF_SCOPE, SUBJECT, USES, VERBOSE_NAMES
 from training.models import ModelVersion
 from training.report import Estimate, Report, Slice
 
@@ -65,7 +65,7 @@ def _details(version: ModelVersion) -> str:
         _("Stage"): version.get_stage_display(),
         _("Created"): f"{version.created_at:%Y-%m-%d %H:%M} UTC",
         _("Answers"): _("the probability of “%(label)s”; yes from %(threshold).2f")
-        % {"label": LABELS[LABEL], "threshold": version.threshold},
+        % {"label": VERBOSE_NAMES[LABEL], "threshold": version.threshold},
         **version.parameters,
         _("Bytes of the ONNX file"): version.byte_count,
         _("Licence"): "Apache-2.0",
@@ -74,7 +74,7 @@ def _details(version: ModelVersion) -> str:
 
 
 def _uses() -> str:
-    return f"{_('Meant for:')}\n\n{_bullets(USES)}\n\n{_('Not meant for:')}\n\n{_bullets(MISUSES)}"
+    return f"{_('Meant for:')}\n\n{_bullets(USES)}\n\n{_('Not meant for:')}\n\n{_bullets(OUT_OF_SCOPE)}"
 
 
 def _data(version: ModelVersion, report: Report) -> str:

@@ -9,7 +9,7 @@ from typing import Any, Self
 
 from django.utils.translation import gettext_lazy
 
-from ingestion.passenger import LABELS
+from ingestion.passenger import VERBOSE_NAMES
 from training.models import ModelVersion
 
 #: Figure -> its name, and whether more is better.
@@ -130,7 +130,7 @@ class Report:
     def grouped_by(self) -> str:
         """What people call the column by which folds were grouped."""
         name = self._validation.get("grouped_by", "")
-        return str(LABELS.get(name, name)).lower()
+        return str(VERBOSE_NAMES.get(name, name)).lower()
 
     @property
     def rows(self) -> int | None:

@@ -12,9 +12,9 @@ from django.utils.translation import gettext as _
 
 from ingestion.transports import bucket, local, postgres, web
 from ingestion.transports.errors import SourceError
-from ingestion.transports.found import Found, Report
+from ingestion.transports.remote_object import RemoteObject, ReportProgress
 
-__all__ = ["Found", "Report", "SourceError", "check", "fetch", "look", "shown"]
+__all__ = ["Found", "Report", "SourceError", "check", "fetch", "redact", "stat"]
 
 
 class _Transport(Protocol):
@@ -22,9 +22,9 @@ class _Transport(Protocol):
 
     def check(self, uri: str, *, is_operator: bool) -> None: ...
 
-    def look(self, uri: str, *, is_operator: bool) -> list[Found]: ...
+    def stat(self, uri: str, *, is_operator: bool) -> list[RemoteObject]: ...
 
-    def fetch(self, found: Found, into: IO[bytes], *, report: Report, is_operator: bool) -> str: ...
+    def fetch(self, remote: RemoteObject, target: IO[bytes], *, report: ReportProgress, is_operator: bool) -> str: ...
 
 
 _TRANSPORTS: dict[str, _Transport] = {
@@ -44,20 +44,20 @@ def check(uri: str, *, is_operator: bool = False) -> None:
     _of(uri).check(uri, is_operator=_is_trusted(uri, is_operator))
 
 
-def look(uri: str, *, is_operator: bool = False) -> list[Found]:
+def stat(uri: str, *, is_operator: bool = False) -> list[RemoteObject]:
     """What is at the address, from metadata alone, oldest change first; raises SourceError when nothing is."""
-    return _of(uri).look(uri, is_operator=_is_trusted(uri, is_operator))
+    return _of(uri).stat(uri, is_operator=_is_trusted(uri, is_operator))
 
 
-def fetch(found: Found, into: IO[bytes], *, report: Report, is_operator: bool = False) -> str:
+def fetch(remote: RemoteObject, target: IO[bytes], *, report: ReportProgress, is_operator: bool = False) -> str:
     """Write the whole object into the empty file and return the version that was really fetched."""
-    return _of(found.uri).fetch(found, into, report=report, is_operator=_is_trusted(found.uri, is_operator))
+    return _of(remote.uri).fetch(remote, target, report=report, is_operator=_is_trusted(remote.uri, is_operator))
 
 
-def shown(uri: str) -> str:
+def redact(uri: str) -> str:
     """The address as people may see it: without a password.
 
-    >>> shown("postgresql://ann:secret@db:5432/ship#passengers")
+    >>> redact("postgresql://ann:secret@db:5432/ship#passengers")
     'postgresql://ann@db:5432/ship#passengers'
     """
     return _PASSWORD_PARAMETER.sub(r"\1…", _PASSWORD.sub(r"\1@", uri))
@@ -75,5 +75,5 @@ def _of(uri: str) -> _Transport:
         raise SourceError(_("Name a file by its path alone, without file://."))
     if scheme not in _TRANSPORTS:
         message = _("“%(uri)s” is no address this system reads: give gs://…, https://…, or a file in the inbox.")
-        raise SourceError(message % {"uri": shown(uri)})
+        raise SourceError(message % {"uri": redact(uri)})
     return _TRANSPORTS[scheme]

@@ -12,9 +12,9 @@ from typing import IO, Any
 from django.utils.translation import gettext as _
 
 from core import google, http_errors
+from ingestion.transports.bounded_writer import BoundedWriter, refuse_too_large
 from ingestion.transports.errors import SourceError
-from ingestion.transports.found import Found, Report
-from ingestion.transports.sink import Sink, refuse_too_large
+from ingestion.transports.remote_object import RemoteObject, ReportProgress
 
 #: How long is tried without one byte moving.
 DEADLINE_SECONDS = 60.0
@@ -29,44 +29,44 @@ def check(uri: str, *, is_operator: bool) -> None:
         raise _unreadable(uri)
 
 
-def look(uri: str, *, is_operator: bool) -> list[Found]:
+def stat(uri: str, *, is_operator: bool) -> list[RemoteObject]:
     """The object, or every object whose name begins with the prefix, by one call for metadata."""
     check(uri, is_operator=is_operator)
     bucket, name = _parts(uri)
     with _explained(uri), closing(google.client()) as client:
-        blobs = _listed(client, bucket, name[:-1]) if name.endswith("*") else _named(client, bucket, name)
+        blobs = _blobs(client, bucket, name[:-1]) if name.endswith("*") else _blob(client, bucket, name)
     if not blobs:
         message = _("There is no object at %(uri)s, or no such bucket. Check bucket and name.")
         raise SourceError(message % {"uri": uri})
-    return [Found(f"gs://{bucket}/{blob.name}", f"{_GENERATION}{blob.generation}", blob.size) for blob in blobs]
+    return [RemoteObject(f"gs://{bucket}/{blob.name}", f"{_GENERATION}{blob.generation}", blob.size) for blob in blobs]
 
 
-def fetch(found: Found, into: IO[bytes], *, report: Report, is_operator: bool) -> str:
-    """Download the generation that was found as it is stored, and compare its checksum."""
-    bucket, name = _parts(found.uri)
-    generation = int(found.version.removeprefix(_GENERATION)) if found.version else None
-    with _explained(found.uri), closing(google.client()) as client:
-        blobs = _named(client, bucket, name, generation)
+def fetch(remote: RemoteObject, target: IO[bytes], *, report: ReportProgress, is_operator: bool) -> str:
+    """Download the generation that `stat` reported as it is stored, and compare its checksum."""
+    bucket, name = _parts(remote.uri)
+    generation = int(remote.version.removeprefix(_GENERATION)) if remote.version else None
+    with _explained(remote.uri), closing(google.client()) as client:
+        blobs = _blob(client, bucket, name, generation)
         if not blobs:
-            raise _gone(found.uri)
-        there = blobs[0]
-        refuse_too_large(there.size, uri=found.uri)
-        sink = _Summed(into, report, uri=found.uri)
-        _download(there, sink)
-        if not sink.is_whole(there.crc32c):
-            sink.restart()
-            _download(there, sink)
-    if not sink.is_whole(there.crc32c):
+            raise _gone(remote.uri)
+        blob = blobs[0]
+        refuse_too_large(blob.size, uri=remote.uri)
+        writer = _ChecksumWriter(target, report, uri=remote.uri)
+        _download(blob, writer)
+        if not writer.matches(blob.crc32c):
+            writer.restart()
+            _download(blob, writer)
+    if not writer.matches(blob.crc32c):
         message = _("%(uri)s arrived damaged twice: its checksum differs. Start again, or upload the object anew.")
-        raise SourceError(message % {"uri": found.uri})
-    sink.finish()
-    return f"{_GENERATION}{there.generation}"
+        raise SourceError(message % {"uri": remote.uri})
+    writer.finish()
+    return f"{_GENERATION}{blob.generation}"
 
 
-class _Summed(Sink):
+class _ChecksumWriter(BoundedWriter):
     """Knows the checksum of what was written: the client leaves it out after a transfer that was resumed."""
 
-    def __init__(self, file: IO[bytes], report: Report, *, uri: str) -> None:
+    def __init__(self, file: IO[bytes], report: ReportProgress, *, uri: str) -> None:
         super().__init__(file, report, uri=uri)
         self._checksum = self._new_checksum()
 
@@ -86,7 +86,7 @@ class _Summed(Sink):
         super().restart()
         self._checksum = self._new_checksum()
 
-    def is_whole(self, crc32c: str | None) -> bool:
+    def matches(self, crc32c: str | None) -> bool:
         """Whether this is the checksum, in Google's spelling; some emulators tell none."""
         return crc32c is None or crc32c == b64encode(self._checksum.digest()).decode()
 
@@ -98,7 +98,7 @@ def _parts(uri: str) -> tuple[str, str]:
     return address["bucket"], address["name"]
 
 
-def _listed(client: Any, bucket: str, prefix: str) -> list[Any]:
+def _blobs(client: Any, bucket: str, prefix: str) -> list[Any]:
     from google.api_core.exceptions import NotFound
 
     blobs = client.list_blobs(bucket, prefix=prefix, retry=_retry(), timeout=http_errors.TIMEOUT)
@@ -110,26 +110,26 @@ def _listed(client: Any, bucket: str, prefix: str) -> list[Any]:
     return sorted(files, key=lambda blob: (blob.updated, blob.name))
 
 
-def _named(client: Any, bucket: str, name: str, generation: int | None = None) -> list[Any]:
+def _blob(client: Any, bucket: str, name: str, generation: int | None = None) -> list[Any]:
     blob = client.bucket(bucket).get_blob(name, generation=generation, retry=_retry(), timeout=http_errors.TIMEOUT)
     return [] if blob is None else [blob]
 
 
-def _download(there: Any, sink: Sink) -> None:
+def _download(blob: Any, writer: BoundedWriter) -> None:
     # A blob of its own: what is read changes what it knows of itself.
-    blob = there.bucket.blob(there.name, generation=there.generation)
-    blob.download_to_file(sink, raw_download=True, checksum=None, retry=_retry(sink), timeout=http_errors.TIMEOUT)
+    blob = blob.bucket.blob(blob.name, generation=blob.generation)
+    blob.download_to_file(writer, raw_download=True, checksum=None, retry=_retry(writer), timeout=http_errors.TIMEOUT)
 
 
-def _retry(sink: Sink | None = None) -> Any:
+def _retry(writer: BoundedWriter | None = None) -> Any:
     """The client's own retry; a download counts from the last byte that came, however long it takes as a whole."""
     from google.cloud.storage.retry import DEFAULT_RETRY
 
-    if sink is None:
+    if writer is None:
         return DEFAULT_RETRY.with_timeout(DEADLINE_SECONDS)
     is_transient = DEFAULT_RETRY._predicate
     return DEFAULT_RETRY.with_timeout(None).with_predicate(
-        lambda error: is_transient(error) and monotonic() - sink.moved_at < DEADLINE_SECONDS
+        lambda error: is_transient(error) and monotonic() - writer.written_at < DEADLINE_SECONDS
     )
 
 

@@ -9,9 +9,9 @@ from typing import IO
 from django.conf import settings
 from django.utils.translation import gettext as _
 
+from ingestion.transports.bounded_writer import BLOCK_BYTES, BoundedWriter
 from ingestion.transports.errors import SourceError
-from ingestion.transports.found import Found, Report
-from ingestion.transports.sink import BLOCK_BYTES, Sink
+from ingestion.transports.remote_object import RemoteObject, ReportProgress
 
 
 def inbox() -> Path:
@@ -24,31 +24,31 @@ def check(uri: str, *, is_operator: bool) -> None:
     _path(uri, is_operator=is_operator)
 
 
-def look(uri: str, *, is_operator: bool) -> list[Found]:
+def stat(uri: str, *, is_operator: bool) -> list[RemoteObject]:
     """The file, by its time of change and its size."""
     path = _path(uri, is_operator=is_operator)
     with _readable(path):
         if not path.is_file():
             raise SourceError(_("There is no file at %(path)s.") % {"path": path})
         status = path.stat()
-    return [Found(str(path), _version(status), status.st_size)]
+    return [RemoteObject(str(path), _version(status), status.st_size)]
 
 
-def fetch(found: Found, into: IO[bytes], *, report: Report, is_operator: bool) -> str:
+def fetch(remote: RemoteObject, target: IO[bytes], *, report: ReportProgress, is_operator: bool) -> str:
     """Copy the file through one descriptor; raises SourceError when it changes meanwhile."""
-    path = _path(found.uri, is_operator=is_operator)
-    sink = Sink(into, report, uri=str(path))
+    path = _path(remote.uri, is_operator=is_operator)
+    writer = BoundedWriter(target, report, uri=str(path))
     with _readable(path):
         file = path.open("rb")
     with file:
         before = _version(os.fstat(file.fileno()))
         for block in _blocks(file, path):
-            sink.write(block)
+            writer.write(block)
         after = _version(os.fstat(file.fileno()))
     if before != after:
         message = _("%(path)s changed while it was read. It is taken at the next look.")
         raise SourceError(message % {"path": path})
-    sink.finish()
+    writer.finish()
     return before
 
 

@@ -9,9 +9,9 @@ import psycopg2
 from django.utils.translation import gettext as _
 from psycopg2 import errors, extensions, sql
 
+from ingestion.transports.bounded_writer import BoundedWriter
 from ingestion.transports.errors import SourceError
-from ingestion.transports.found import Found, Report
-from ingestion.transports.sink import Sink
+from ingestion.transports.remote_object import RemoteObject, ReportProgress
 
 CONNECT_SECONDS = 10
 STATEMENT_SECONDS = 3600
@@ -25,38 +25,38 @@ def check(uri: str, *, is_operator: bool) -> None:
     """Refuse all but an operator's address with one table or one query behind the #."""
     if not is_operator:
         raise SourceError(_("A database is named in the admin or at the shell only: its address carries a password."))
-    place, _hash, asked = uri.partition("#")
-    _parameters(place)
-    _query(asked)
+    dsn, _hash, query = uri.partition("#")
+    _parameters(dsn)
+    _query(query)
 
 
-def look(uri: str, *, is_operator: bool) -> list[Found]:
+def stat(uri: str, *, is_operator: bool) -> list[RemoteObject]:
     """The table or query, planned but not run; a database tells no version."""
     check(uri, is_operator=is_operator)
-    place, _hash, asked = uri.partition("#")
-    with _cursor(place) as cursor:
-        cursor.execute(sql.SQL("EXPLAIN SELECT * FROM (\n{}\n) AS asked").format(_query(asked)))
-    return [Found(uri, "", None)]
+    dsn, _hash, query = uri.partition("#")
+    with _cursor(dsn) as cursor:
+        cursor.execute(sql.SQL("EXPLAIN SELECT * FROM (\n{}\n) AS source").format(_query(query)))
+    return [RemoteObject(uri, "", None)]
 
 
-def fetch(found: Found, into: IO[bytes], *, report: Report, is_operator: bool) -> str:
+def fetch(remote: RemoteObject, target: IO[bytes], *, report: ReportProgress, is_operator: bool) -> str:
     """COPY the rows of one moment into the file."""
-    check(found.uri, is_operator=is_operator)
-    place, _hash, asked = found.uri.partition("#")
-    sink = Sink(into, report, uri=_shown(_parameters(place)))
-    with _cursor(place) as cursor:
-        cursor.copy_expert(sql.SQL("COPY (\n{}\n) TO STDOUT (FORMAT csv, HEADER)").format(_query(asked)), sink)
-    sink.finish()
+    check(remote.uri, is_operator=is_operator)
+    dsn, _hash, query = remote.uri.partition("#")
+    writer = BoundedWriter(target, report, uri=_location(_parameters(dsn)))
+    with _cursor(dsn) as cursor:
+        cursor.copy_expert(sql.SQL("COPY (\n{}\n) TO STDOUT (FORMAT csv, HEADER)").format(_query(query)), writer)
+    writer.finish()
     return ""
 
 
-def _query(asked: str) -> sql.Composable:
+def _query(query: str) -> sql.Composable:
     """The one query, or all of the one table; raises SourceError when it is neither."""
-    asked = asked.strip().removesuffix(";").rstrip()
-    if _TABLE.fullmatch(asked):
-        return sql.SQL("SELECT * FROM {}").format(sql.Identifier(*asked.split(".", 1)))
-    if _QUERY.fullmatch(asked) and "\0" not in asked:
-        return sql.SQL(asked)
+    query = query.strip().removesuffix(";").rstrip()
+    if _TABLE.fullmatch(query):
+        return sql.SQL("SELECT * FROM {}").format(sql.Identifier(*query.split(".", 1)))
+    if _QUERY.fullmatch(query) and "\0" not in query:
+        return sql.SQL(query)
     message = _(
         "Name one table, or one SELECT without a semicolon, behind the #, as in "
         "postgresql://user:password@host/database#schema.table."
@@ -64,10 +64,10 @@ def _query(asked: str) -> sql.Composable:
     raise SourceError(message)
 
 
-def _parameters(place: str) -> dict[str, str]:
+def _parameters(dsn: str) -> dict[str, str]:
     """What the address says; never quoted in a message, as a wrong address may show half of its password."""
     try:
-        parameters = dict(extensions.parse_dsn(place))
+        parameters = dict(extensions.parse_dsn(dsn))
         ports = [int(port) for port in parameters.get("port", "").split(",") if port]
     except (psycopg2.Error, ValueError):
         ports = [-1]
@@ -80,24 +80,24 @@ def _parameters(place: str) -> dict[str, str]:
     return parameters
 
 
-def _shown(parameters: dict[str, str]) -> str:
+def _location(parameters: dict[str, str]) -> str:
     return f"{parameters.get('host', 'localhost')}/{parameters.get('dbname', '')}"
 
 
 @contextmanager
-def _cursor(place: str) -> Iterator[Any]:
+def _cursor(dsn: str) -> Iterator[Any]:
     """A cursor in a transaction that sees one moment and can change nothing."""
-    parameters = _parameters(place)
+    parameters = _parameters(dsn)
     try:
         database = psycopg2.connect(
-            place,
+            dsn,
             connect_timeout=CONNECT_SECONDS,
             client_encoding="UTF8",
             application_name="titanic-mlops",
             **_KEEPALIVES,
         )
     except psycopg2.Error as error:
-        raise _no_entry(error, parameters) from error
+        raise _connection_error(error, parameters) from error
     with closing(database):
         try:
             database.set_session(isolation_level="REPEATABLE READ", readonly=True)
@@ -105,19 +105,19 @@ def _cursor(place: str) -> Iterator[Any]:
                 cursor.execute("SET LOCAL statement_timeout = %s", [STATEMENT_SECONDS * 1000])
                 yield cursor
         except psycopg2.Error as error:
-            raise _refusal(error, parameters) from error
+            raise _query_error(error, parameters) from error
 
 
-def _no_entry(error: psycopg2.Error, parameters: dict[str, str]) -> SourceError:
+def _connection_error(error: psycopg2.Error, parameters: dict[str, str]) -> SourceError:
     # libpq tells no code here: what the server itself says carries this word in every language.
     if "FATAL" in str(error):
         message = _("The database %(place)s does not let us in: %(reason)s. Check user, password and database name.")
     else:
         message = _("The database %(place)s cannot be reached: %(reason)s. Check host and port.")
-    return SourceError(message % {"place": _shown(parameters), "reason": _reason(error, parameters)})
+    return SourceError(message % {"place": _location(parameters), "reason": _reason(error, parameters)})
 
 
-def _refusal(error: psycopg2.Error, parameters: dict[str, str]) -> SourceError:
+def _query_error(error: psycopg2.Error, parameters: dict[str, str]) -> SourceError:
     if isinstance(error, errors.UndefinedTable):
         message = _("The database %(place)s has no such table: %(reason)s. Check schema and name.")
     elif isinstance(error, errors.InsufficientPrivilege):
@@ -128,11 +128,11 @@ def _refusal(error: psycopg2.Error, parameters: dict[str, str]) -> SourceError:
         message = _("The connection to the database %(place)s broke off: %(reason)s. Try again.")
     else:
         message = _("The database %(place)s refuses the query: %(reason)s. Correct it.")
-    return SourceError(message % {"place": _shown(parameters), "reason": _reason(error, parameters)})
+    return SourceError(message % {"place": _location(parameters), "reason": _reason(error, parameters)})
 
 
 def _reason(error: psycopg2.Error, parameters: dict[str, str]) -> str:
-    said = error.diag.message_primary or str(error)
-    reason = said.strip().partition("\n")[0].rpartition("FATAL:")[2].strip()[:300].rstrip(".")
+    message = error.diag.message_primary or str(error)
+    reason = message.strip().partition("\n")[0].rpartition("FATAL:")[2].strip()[:300].rstrip(".")
     password = parameters.get("password")
     return reason.replace(password, "…") if password else reason

@@ -20,22 +20,22 @@ from requests_hardened.ip_filter import InvalidIPAddress
 from requests_hardened.ip_filter_adapter import IPFilterAdapter
 
 from core import http_errors
+from ingestion.transports.bounded_writer import BLOCK_BYTES, BoundedWriter, refuse_too_large
 from ingestion.transports.errors import SourceError
-from ingestion.transports.found import Found, Report
-from ingestion.transports.sink import BLOCK_BYTES, Sink, refuse_too_large
+from ingestion.transports.remote_object import RemoteObject, ReportProgress
 
 #: Seconds before a second, a third and a fourth try.
-PAUSES = (1.0, 2.0, 4.0)
-LONGEST_SECONDS = 3600.0
-MOST_REDIRECTS = 5
+RETRY_DELAYS = (1.0, 2.0, 4.0)
+MAX_DOWNLOAD_SECONDS = 3600.0
+MAX_REDIRECTS = 5
 #: Addresses that may be reached although they are not public; for the tests' own server alone.
-EXEMPT: frozenset[str] = frozenset()
+EXEMPT_ADDRESSES: frozenset[str] = frozenset()
 # requests-hardened lets IPv4-compatible (::127.0.0.1) and site-local (fec0::) addresses pass.
 _PUBLIC_IPV6 = IPv6Network("2000::/3")
-_NO_SUCH_PART = {HTTPStatus.PARTIAL_CONTENT, HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE}
-_PASSING = _NO_SUCH_PART | {HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_MANY_REQUESTS}
-_LONGEST_VERSION = 300
-_LONGEST_LENGTH = 20
+_RANGE_STATUSES = {HTTPStatus.PARTIAL_CONTENT, HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE}
+_RETRYABLE = _RANGE_STATUSES | {HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_MANY_REQUESTS}
+_MAX_VERSION_LENGTH = 300
+_MAX_LENGTH_DIGITS = 20
 
 
 class _Transient(SourceError):
@@ -57,48 +57,48 @@ def check(uri: str, *, is_operator: bool) -> None:
         raise SourceError(_("Take user and password out of the address: they are not kept safe there."))
 
 
-def look(uri: str, *, is_operator: bool) -> list[Found]:
+def stat(uri: str, *, is_operator: bool) -> list[RemoteObject]:
     """The file, by its ETag or its time of change."""
     check(uri, is_operator=is_operator)
     with _session() as session:
-        response = _asked(session, "HEAD", uri)
+        response = _request(session, "HEAD", uri)
         if response.status_code >= HTTPStatus.BAD_REQUEST:
             # Some servers know no HEAD, and a signed address is good for GET alone.
             response.close()
-            response = _asked(session, "GET", uri)
+            response = _request(session, "GET", uri)
         with response:
             _refuse_status(uri, response)
-            return [Found(uri, _version(response), _length(response))]
+            return [RemoteObject(uri, _version(response), _length(response))]
 
 
-def fetch(found: Found, into: IO[bytes], *, report: Report, is_operator: bool) -> str:
+def fetch(remote: RemoteObject, target: IO[bytes], *, report: ReportProgress, is_operator: bool) -> str:
     """Download the file; a transfer that breaks off resumes where the server can, or starts over."""
-    check(found.uri, is_operator=is_operator)
+    check(remote.uri, is_operator=is_operator)
     with _session() as session:
-        download = _Download(session, found.uri, Sink(into, report, uri=found.uri))
-        for pause in PAUSES:
+        download = _Download(session, remote.uri, BoundedWriter(target, report, uri=remote.uri))
+        for pause in RETRY_DELAYS:
             with suppress(_Transient):
-                return download.go_on()
+                return download.resume()
             time.sleep(pause)
-        return download.go_on()
+        return download.resume()
 
 
 class _Download:
     """One file on its way, in one try or several."""
 
-    def __init__(self, session: requests.Session, uri: str, sink: Sink) -> None:
+    def __init__(self, session: requests.Session, uri: str, writer: BoundedWriter) -> None:
         self._session = session
         self._uri = uri
-        self._sink = sink
+        self._writer = writer
         self._etag = ""
         self._version = ""
-        self._ends_at = time.monotonic() + LONGEST_SECONDS
+        self._ends_at = time.monotonic() + MAX_DOWNLOAD_SECONDS
 
-    def go_on(self) -> str:
+    def resume(self) -> str:
         """Fetch what is missing and return the version; raises _Transient when it breaks off again."""
-        start = self._sink.byte_count if self._etag else 0
+        start = self._writer.byte_count if self._etag else 0
         headers = {"Range": f"bytes={start}-", "If-Range": self._etag} if start else {}
-        with _asked(self._session, "GET", self._uri, headers) as response:
+        with _request(self._session, "GET", self._uri, headers) as response:
             if not self._continues(response, start):
                 start = 0
                 self._start_over(response)
@@ -111,25 +111,25 @@ class _Download:
         return is_part and is_same and response.headers.get("Content-Range", "").startswith(f"bytes {start}-")
 
     def _start_over(self, response: requests.Response) -> None:
-        if response.status_code in _NO_SUCH_PART:
+        if response.status_code in _RANGE_STATUSES:
             self._etag = ""
         _refuse_status(self._uri, response)
         etag = response.headers.get("ETag", "")
         # A weak one does not promise the same bytes.
         self._etag = etag if etag.startswith('"') else ""
         self._version = _version(response)
-        self._sink.restart()
+        self._writer.restart()
 
     def _save(self, response: requests.Response, start: int) -> None:
         length = _length(response)
         refuse_too_large(start + (length or 0), uri=self._uri)
         for block in _blocks(self._uri, response):
-            self._sink.write(block)
+            self._writer.write(block)
             if time.monotonic() > self._ends_at:
                 raise SourceError(_("%(uri)s comes too slowly. Fetch it by hand and upload it.") % {"uri": self._uri})
-        if length is not None and self._sink.byte_count != start + length:
+        if length is not None and self._writer.byte_count != start + length:
             raise _broken_off(self._uri)
-        self._sink.finish()
+        self._writer.finish()
 
 
 def _blocks(uri: str, response: requests.Response) -> Iterator[bytes]:
@@ -142,7 +142,7 @@ def _blocks(uri: str, response: requests.Response) -> Iterator[bytes]:
         yield block
 
 
-class _PublicOnly(IPFilterAdapter):  # type: ignore[misc]
+class _PublicAddressAdapter(IPFilterAdapter):  # type: ignore[misc]
     """Connects to public addresses alone."""
 
     def build_connection_pool_key_attributes(self, *args: Any, **kwargs: Any) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -150,7 +150,7 @@ class _PublicOnly(IPFilterAdapter):  # type: ignore[misc]
         place, options = super().build_connection_pool_key_attributes(*args, **kwargs)
         address = ip_address(place["host"].strip("[]"))
         is_public = address.is_global and (address.version == 4 or address in _PUBLIC_IPV6)  # noqa: PLR2004
-        if not is_public and str(address) not in EXEMPT:
+        if not is_public and str(address) not in EXEMPT_ADDRESSES:
             raise InvalidIPAddress(address)
         return place, options
 
@@ -158,7 +158,7 @@ class _PublicOnly(IPFilterAdapter):  # type: ignore[misc]
 def _session() -> requests.Session:
     session = requests.Session()
     session.adapters.clear()
-    session.mount("https://", _PublicOnly(is_https_proto=True, allow_loopback=bool(EXEMPT)))
+    session.mount("https://", _PublicAddressAdapter(is_https_proto=True, allow_loopback=bool(EXEMPT_ADDRESSES)))
     # A proxy of the environment would resolve names itself, out of the filter's sight.
     session.trust_env = False
     session.verify = os.environ.get("REQUESTS_CA_BUNDLE") or True
@@ -166,11 +166,11 @@ def _session() -> requests.Session:
     return session
 
 
-def _asked(
+def _request(
     session: requests.Session, method: str, uri: str, headers: dict[str, str] | None = None
 ) -> requests.Response:
     """The answer at the end of the redirects, each of which is checked like the first address."""
-    for _hop in range(MOST_REDIRECTS + 1):
+    for _hop in range(MAX_REDIRECTS + 1):
         with _explained(uri):
             request = session.prepare_request(requests.Request(method, uri, headers=headers))
             # Not by the session, which reads the whole body of a redirect, however long.
@@ -182,7 +182,7 @@ def _asked(
         response.close()
         uri = _redirected(uri, response.headers["Location"])
     message = _("The server redirects more than %(most)s times. Give the final address.")
-    raise SourceError(message % {"most": MOST_REDIRECTS})
+    raise SourceError(message % {"most": MAX_REDIRECTS})
 
 
 def _redirected(uri: str, location: str) -> str:
@@ -208,19 +208,19 @@ def _refuse_status(uri: str, response: requests.Response) -> None:
         message = _("The server does not show %(uri)s to this system. Give an address that needs no login, or upload.")
         raise SourceError(message % {"uri": uri})
     message = _("The server answers %(status)s for %(uri)s. Try again later.")
-    is_passing = status >= HTTPStatus.INTERNAL_SERVER_ERROR or status in _PASSING
-    raise (_Transient if is_passing else SourceError)(message % {"uri": uri, "status": status})
+    is_retryable = status >= HTTPStatus.INTERNAL_SERVER_ERROR or status in _RETRYABLE
+    raise (_Transient if is_retryable else SourceError)(message % {"uri": uri, "status": status})
 
 
 def _version(response: requests.Response) -> str:
     changed_at = response.headers.get("Last-Modified", "")
     version = response.headers.get("ETag") or (f"Last-Modified {changed_at}" if changed_at else "")
-    return version[:_LONGEST_VERSION]
+    return version[:_MAX_VERSION_LENGTH]
 
 
 def _length(response: requests.Response) -> int | None:
     length = response.headers.get("Content-Length", "")
-    return int(length) if length.isascii() and length.isdecimal() and len(length) < _LONGEST_LENGTH else None
+    return int(length) if length.isascii() and length.isdecimal() and len(length) < _MAX_LENGTH_DIGITS else None
 
 
 @contextmanager

@@ -140,7 +140,7 @@ def _of_fields(raw: Mapping[str, Any]) -> Any:
 def _of_features(raw: Mapping[str, Any]) -> Any:
     texts = {name: "" if value is None else str(int(value) if isinstance(value, bool) else value)
              for name, value in raw.items()}  # fmt: skip
-    unknown = contract.refuse_all(
+    unknown = contract.joint_violation(
         sorted(texts.keys() - set(FEATURES)), "unknown_field", contract.gettext_noop("There is no such field.")
     )
     translated, refusals = legacy_form.translate(texts)

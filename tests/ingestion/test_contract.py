@@ -16,8 +16,8 @@ from tests.people import CAST, ELISABETH, JAMES, NOBODY, OWEN
 
 
 def check(person: dict[str, Any], *, is_text: bool = False) -> tuple[dict[str, Any], list[str]]:
-    values, refusals = contract.check_row(FIELDS, person, rules=RULES, is_text=is_text)
-    return values, [refusal.field for refusal in refusals]
+    values, violations = contract.check_row(FIELDS, person, rules=RULES, is_text=is_text)
+    return values, [violation.field for violation in violations]
 
 
 @pytest.mark.parametrize("person", CAST, ids=["Elisabeth", "Owen", "James", "nobody"])
@@ -67,9 +67,9 @@ def test_sex_title_and_name_that_contradict_each_other_are_refused(change: dict[
 
 
 def test_a_message_says_what_to_do() -> None:
-    _, refusals = contract.check_row(FIELDS, {**NOBODY, "age": 200}, rules=RULES)
+    _, violations = contract.check_row(FIELDS, {**NOBODY, "age": 200}, rules=RULES)
 
-    assert refusals[0].message % refusals[0].params == "Must be from 0 to 120."
+    assert violations[0].message % violations[0].params == "Must be from 0 to 120."
 
 
 def test_old_t19_an_empty_cabin_is_no_cabin() -> None:
@@ -99,10 +99,10 @@ def test_one_row_and_many_are_judged_alike(rows: list[dict[str, str]]) -> None:
     checked = table_validation.check_columns(FIELDS, cells, rules=RULES)
 
     alone = [contract.check_row(FIELDS, row, rules=RULES, is_text=True) for row in rows]
-    assert checked.rows.tolist() == [place for place, (_, refusals) in enumerate(alone) if not refusals]
-    found = [(problem.row, problem.refusal) for problem in checked.errors]
-    assert found == [(place, refusal) for place, (_, refusals) in enumerate(alone) for refusal in refusals]
-    expected = to_columns([values for values, refusals in alone if not refusals])
+    assert checked.rows.tolist() == [place for place, (_, violations) in enumerate(alone) if not violations]
+    found = [(problem.row, problem.violation) for problem in checked.errors]
+    assert found == [(place, violation) for place, (_, violations) in enumerate(alone) for violation in violations]
+    expected = to_columns([values for values, violations in alone if not violations])
     for name, column in checked.columns.items():
         assert column.dtype == expected[name].dtype
         np.testing.assert_array_equal(column, expected[name])

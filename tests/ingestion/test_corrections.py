@@ -31,7 +31,7 @@ def row(dataset: Dataset) -> Any:
 
 
 def test_a_mended_row_becomes_the_passenger_of_its_line(dataset: Dataset) -> None:
-    corrections.admit(row(dataset), {**corrections.cells_of(row(dataset)), "age": "22"})
+    corrections.accept(row(dataset), {**corrections.cells_of(row(dataset)), "age": "22"})
 
     dataset.refresh_from_db()
     assert [p.line_number for p in Passenger.objects.of(dataset)] == [2, 3, 4]
@@ -43,7 +43,7 @@ def test_a_mended_row_becomes_the_passenger_of_its_line(dataset: Dataset) -> Non
 
 def test_a_row_that_is_still_wrong_stays_refused_with_the_field_named(dataset: Dataset) -> None:
     with pytest.raises(Invalid) as raised:
-        corrections.admit(row(dataset), {**corrections.cells_of(row(dataset)), "age": "-3", "pclass": "4"})
+        corrections.accept(row(dataset), {**corrections.cells_of(row(dataset)), "age": "-3", "pclass": "4"})
 
     assert set(raised.value.errors) == {"age", "pclass"}
     assert Passenger.objects.count() == 2
@@ -52,7 +52,7 @@ def test_a_row_that_is_still_wrong_stays_refused_with_the_field_named(dataset: D
 
 def test_a_passenger_who_is_there_is_not_admitted_again(dataset: Dataset) -> None:
     with pytest.raises(Invalid) as raised:
-        corrections.admit(row(dataset), {**corrections.cells_of(row(dataset)), "age": "22", "passenger_id": "1"})
+        corrections.accept(row(dataset), {**corrections.cells_of(row(dataset)), "age": "22", "passenger_id": "1"})
 
     assert list(raised.value.errors) == ["passenger_id"]
 
@@ -61,7 +61,7 @@ def test_those_on_one_ticket_stay_together(load: Load) -> None:
     family = [{**OWEN, "ticket": "one"} for _ in range(3)]
     dataset = load(table(*family, {**OLD, "ticket": "one"}), largest_problem_share=0.5)
 
-    corrections.admit(dataset.refused_rows.get(), {**corrections.cells_of(dataset.refused_rows.get()), "age": "22"})
+    corrections.accept(dataset.refused_rows.get(), {**corrections.cells_of(dataset.refused_rows.get()), "age": "22"})
 
     assert Passenger.objects.of(dataset).values_list("is_holdout").distinct().count() == 1
 
@@ -70,7 +70,7 @@ def test_features_made_before_know_nothing_of_it_and_can_still_be_rebuilt(datase
     batch = features.services.queue_build(dataset=dataset)
     features.services.build(batch)
 
-    corrections.admit(row(dataset), {**corrections.cells_of(row(dataset)), "age": "22"})
+    corrections.accept(row(dataset), {**corrections.cells_of(row(dataset)), "age": "22"})
     redis.client().flushall()
     rebuilt = len(features.services.matrix(batch))
     dataset.refresh_from_db()
@@ -86,7 +86,7 @@ def test_a_dataset_that_was_refused_whole_takes_no_row(load: Load) -> None:
     refused = Dataset.objects.latest()
 
     with pytest.raises(Conflict, match="no rows that a mended one could join"):
-        corrections.admit(refused.refused_rows.get(), {})
+        corrections.accept(refused.refused_rows.get(), {})
 
 
 def downloaded(client: Client, dataset: Dataset) -> list[dict[str, str]]:

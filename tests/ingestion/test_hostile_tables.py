@@ -36,7 +36,8 @@ from core.jobs import State
 from ingestion import partitions, services, sources
 from ingestion.loading import Loader
 from ingestion.models import Dataset, Passenger, RefusedRow, RowProblem, Source
-from ingestion.transports import bucket, sink
+from ingestion.transports import bucket
+from ingestion.transports.bounded_writer import BoundedWriter
 from tests.people import CAST, ELISABETH, HEADER, JAMES, OWEN, csv_line, table
 from titanic_site import pipeline
 
@@ -430,9 +431,9 @@ def test_markup_in_the_name_of_the_file_is_shown_as_text(client: Client) -> None
 def while_read(monkeypatch: pytest.MonkeyPatch, change: Callable[[], object]) -> Iterator[None]:
     """Somebody else changes the file after its first block was read and before its last."""
     is_being_read, is_changed = threading.Event(), threading.Event()
-    write = sink.Sink.write
+    write = BoundedWriter.write
 
-    def slow(self: sink.Sink, block: bytes) -> int:
+    def slow(self: BoundedWriter, block: bytes) -> int:
         is_being_read.set()
         assert is_changed.wait(10)
         return write(self, block)
@@ -444,7 +445,7 @@ def while_read(monkeypatch: pytest.MonkeyPatch, change: Callable[[], object]) ->
 
     thread = threading.Thread(target=somebody_else)
     with monkeypatch.context() as patch:
-        patch.setattr(sink.Sink, "write", slow)
+        patch.setattr(BoundedWriter, "write", slow)
         thread.start()
         yield
         thread.join()

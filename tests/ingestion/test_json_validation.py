@@ -36,8 +36,8 @@ def test_what_is_taken_is_what_the_contract_gives(raws: list[dict[str, Any]]) ->
 
     if rows is not None:
         for raw, row in zip(raws, rows, strict=True):
-            values, refusals = contract.check_row(FIELDS, raw, rules=RULES)
-            assert refusals == []
+            values, violations = contract.check_row(FIELDS, raw, rules=RULES)
+            assert violations == []
             assert _exact(row) == _exact(values[name] for name in FIELD_NAMES)
 
 

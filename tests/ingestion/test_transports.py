@@ -21,7 +21,8 @@ from psycopg2 import extensions
 
 from core import http_errors
 from ingestion import transports
-from ingestion.transports import Found, SourceError, bucket, local, postgres, sink, web
+from ingestion.transports import RemoteObject, SourceError, bucket, local, postgres, web
+from ingestion.transports.bounded_writer import BoundedWriter
 from tests.servers import Answer, Server, drip, hang, hang_after, reply, serving
 
 BODY = b"PassengerId,Name\n" + b"1,Elisabeth\n" * 20_000
@@ -33,7 +34,7 @@ class Cancelled(Exception):
     """What a caller's report raises to stop."""
 
 
-def fetched(found: Found, *, is_operator: bool = False) -> tuple[str, bytes, list[int]]:
+def fetched(found: RemoteObject, *, is_operator: bool = False) -> tuple[str, bytes, list[int]]:
     """Version, content and the reports of one fetch."""
     into, reports = io.BytesIO(), []
     version = transports.fetch(found, into, report=reports.append, is_operator=is_operator)
@@ -57,7 +58,7 @@ def cancel(byte_count: int) -> None:
 @pytest.fixture(autouse=True)
 def _hurry(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(http_errors, "TIMEOUT", (1.0, 1.0))
-    monkeypatch.setattr(web, "PAUSES", (0.0, 0.0, 0.0))
+    monkeypatch.setattr(web, "RETRY_DELAYS", (0.0, 0.0, 0.0))
 
 
 class TestAddresses:
@@ -78,7 +79,7 @@ class TestAddresses:
         ],
     )
     def test_a_password_is_never_shown(self, uri: str, seen: str) -> None:
-        assert transports.shown(uri) == seen
+        assert transports.redact(uri) == seen
 
     @pytest.mark.parametrize("uri", ["ftp://host/a.csv", "http://host/a.csv", "s3://ship/a.csv"])
     def test_an_unknown_scheme_is_refused_with_those_there_are(self, uri: str) -> None:
@@ -102,12 +103,12 @@ class TestLocal:
     """Files on this machine."""
 
     def test_it_works(self, sample_path: Path) -> None:
-        (found,) = transports.look(str(sample_path))
+        (found,) = transports.stat(str(sample_path))
 
         version, content, reports = fetched(found)
 
         status = sample_path.stat()
-        assert found == Found(str(sample_path), f"{status.st_mtime_ns}-{status.st_size}", status.st_size)
+        assert found == RemoteObject(str(sample_path), f"{status.st_mtime_ns}-{status.st_size}", status.st_size)
         assert (version, content) == (found.version, sample_path.read_bytes())
         assert reports[-1] == status.st_size
 
@@ -119,7 +120,7 @@ class TestLocal:
         for folder in (tmp_path, local.inbox()):
             (folder / "where.csv").write_text(str(folder))
 
-        seen = [transports.look("where.csv", is_operator=is_operator)[0].uri for is_operator in (False, True)]
+        seen = [transports.stat("where.csv", is_operator=is_operator)[0].uri for is_operator in (False, True)]
 
         assert seen == [str(local.inbox().resolve() / "where.csv"), str(tmp_path.resolve() / "where.csv")]
 
@@ -137,13 +138,13 @@ class TestLocal:
         link.unlink(missing_ok=True)
         link.symlink_to(Path(settings.BASE_DIR) / "pyproject.toml")
 
-        assert "outside the allowed folder" in refusal(lambda: transports.look("way-out.csv"))
-        assert "outside" in refusal(lambda: fetched(Found(str(link), "", None)))
+        assert "outside the allowed folder" in refusal(lambda: transports.stat("way-out.csv"))
+        assert "outside" in refusal(lambda: fetched(RemoteObject(str(link), "", None)))
 
     @pytest.mark.parametrize("uri", ["a\0b", "\ud800.csv"])
     @pytest.mark.parametrize("is_operator", [False, True])
     def test_what_is_no_path_is_refused(self, uri: str, is_operator: bool) -> None:
-        message = refusal(lambda: transports.look(uri, is_operator=is_operator))
+        message = refusal(lambda: transports.stat(uri, is_operator=is_operator))
 
         assert _NOT_A_FILE in message or "cannot be read" in message or "no file" in message
         message.encode()
@@ -154,28 +155,28 @@ class TestLocal:
         assert "outside" in refusal(lambda: transports.check(str(file)))
         monkeypatch.setattr(settings, "ENV", _with_source(str(file)))
 
-        assert fetched(transports.look(str(file))[0])[1] == BODY
+        assert fetched(transports.stat(str(file))[0])[1] == BODY
 
     def test_a_missing_file_is_named(self, tmp_path: Path) -> None:
-        message = refusal(lambda: transports.look(str(tmp_path / "none.csv"), is_operator=True))
+        message = refusal(lambda: transports.stat(str(tmp_path / "none.csv"), is_operator=True))
 
         assert message == f"There is no file at {tmp_path / 'none.csv'}."
 
     def test_a_file_removed_since_the_look_is_named(self, tmp_path: Path) -> None:
-        message = refusal(lambda: fetched(Found(str(tmp_path / "none.csv"), "", None), is_operator=True))
+        message = refusal(lambda: fetched(RemoteObject(str(tmp_path / "none.csv"), "", None), is_operator=True))
 
         assert message == f"There is no file at {tmp_path / 'none.csv'}."
 
     def test_a_name_the_system_does_not_take_says_why(self, tmp_path: Path) -> None:
         uri = str(tmp_path / ("a" * 300))
 
-        assert refusal(lambda: transports.look(uri, is_operator=True)) == f"{uri} cannot be read: File name too long."
+        assert refusal(lambda: transports.stat(uri, is_operator=True)) == f"{uri} cannot be read: File name too long."
 
     @pytest.mark.parametrize("change", ["append", "overwrite"])
     def test_a_file_that_changes_meanwhile_is_left_for_the_next_look(self, tmp_path: Path, change: str) -> None:
         file = tmp_path / "table.csv"
         file.write_bytes(BODY)
-        (found,) = transports.look(str(file), is_operator=True)
+        (found,) = transports.stat(str(file), is_operator=True)
 
         def write_meanwhile(byte_count: int) -> None:
             with file.open("ab" if change == "append" else "r+b") as writer:
@@ -189,7 +190,7 @@ class TestLocal:
         file, other, into = tmp_path / "table.csv", tmp_path / "other.csv", io.BytesIO()
         file.write_bytes(BODY)
         other.write_bytes(b"other")
-        (found,) = transports.look(str(file), is_operator=True)
+        (found,) = transports.stat(str(file), is_operator=True)
 
         version = transports.fetch(
             found, into, report=lambda _count: other.exists() and other.rename(file), is_operator=True
@@ -200,29 +201,29 @@ class TestLocal:
     def test_a_version_newer_than_the_look_is_told(self, tmp_path: Path) -> None:
         file = tmp_path / "table.csv"
         file.write_bytes(b"old")
-        (found,) = transports.look(str(file), is_operator=True)
+        (found,) = transports.stat(str(file), is_operator=True)
         file.write_bytes(BODY)
 
-        assert fetched(found, is_operator=True)[0] == transports.look(str(file), is_operator=True)[0].version
+        assert fetched(found, is_operator=True)[0] == transports.stat(str(file), is_operator=True)[0].version
 
     def test_a_cancel_goes_through(self, sample_path: Path) -> None:
         with pytest.raises(Cancelled):
-            transports.fetch(transports.look(str(sample_path))[0], io.BytesIO(), report=cancel)
+            transports.fetch(transports.stat(str(sample_path))[0], io.BytesIO(), report=cancel)
 
     def test_a_full_disk_is_not_the_sources_fault(self, sample_path: Path) -> None:
         with Path("/dev/full").open("wb", buffering=0) as full, pytest.raises(OSError, match="No space left"):
-            transports.fetch(transports.look(str(sample_path))[0], full, report=lambda _count: None)
+            transports.fetch(transports.stat(str(sample_path))[0], full, report=lambda _count: None)
 
     def test_what_is_too_large_is_refused(self, sample_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(settings, "LARGEST_SOURCE", 2048, raising=False)
 
-        message = refusal(lambda: fetched(transports.look(str(sample_path))[0]))
+        message = refusal(lambda: fetched(transports.stat(str(sample_path))[0]))
 
         assert message == f"{sample_path} is larger than 2.0\xa0KB. Split it into smaller tables."
 
     def test_reports_come_a_few_times_a_second_and_at_the_end(self, monkeypatch: pytest.MonkeyPatch) -> None:
         reports: list[int] = []
-        writer = sink.Sink(io.BytesIO(), reports.append, uri="a")
+        writer = BoundedWriter(io.BytesIO(), reports.append, uri="a")
 
         for _block in range(1000):
             writer.write(b"x")
@@ -262,19 +263,19 @@ class TestBucket:
 
     def test_it_works(self, ship: storage.Bucket) -> None:
         ship.blob("tables/a.csv").upload_from_string(BODY)
-        (found,) = transports.look("gs://ship/tables/a.csv")
+        (found,) = transports.stat("gs://ship/tables/a.csv")
 
         version, content, reports = fetched(found)
 
         blob = ship.get_blob("tables/a.csv")
-        assert found == Found("gs://ship/tables/a.csv", f"generation {blob.generation}", len(BODY))
+        assert found == RemoteObject("gs://ship/tables/a.csv", f"generation {blob.generation}", len(BODY))
         assert (version, content, reports[-1]) == (found.version, BODY, len(BODY))
 
     def test_a_prefix_finds_all_that_begin_so_oldest_change_first(self, ship: storage.Bucket) -> None:
         for name in ("in/b.csv", "in/a.csv", "in/", "out/c.csv"):
             ship.blob(name).upload_from_string(name)
 
-        found = transports.look("gs://ship/in/*")
+        found = transports.stat("gs://ship/in/*")
 
         assert [each.uri for each in found] == ["gs://ship/in/b.csv", "gs://ship/in/a.csv"]
         assert [fetched(each)[1] for each in found] == [b"in/b.csv", b"in/a.csv"]
@@ -283,11 +284,11 @@ class TestBucket:
     def test_a_name_is_taken_as_it_is(self, ship: storage.Bucket, name: str) -> None:
         ship.blob(name).upload_from_string(BODY)
 
-        assert fetched(transports.look(f"gs://ship/{name}")[0])[1] == BODY
+        assert fetched(transports.stat(f"gs://ship/{name}")[0])[1] == BODY
 
     @pytest.mark.parametrize("uri", ["gs://ship/none.csv", "gs://ship/none*", "gs://none/a.csv"])
     def test_nothing_there_is_said(self, ship: storage.Bucket, uri: str) -> None:
-        message = refusal(lambda: transports.look(uri))
+        message = refusal(lambda: transports.stat(uri))
 
         assert message == f"There is no object at {uri}, or no such bucket. Check bucket and name."
 
@@ -303,7 +304,7 @@ class TestBucket:
 
     def test_an_object_gone_since_the_look_is_said(self, ship: storage.Bucket) -> None:
         ship.blob("a.csv").upload_from_string(BODY)
-        (found,) = transports.look("gs://ship/a.csv")
+        (found,) = transports.stat("gs://ship/a.csv")
         ship.blob("a.csv").delete()
 
         message = refusal(lambda: fetched(found))
@@ -313,7 +314,7 @@ class TestBucket:
     def test_the_generation_that_was_found_is_the_one_that_comes(self, google: Server) -> None:
         google.answers = [metadata(), reply(200, BODY)]
 
-        version, content, _reports = fetched(Found("gs://ship/a.csv", "generation 17", len(BODY)))
+        version, content, _reports = fetched(RemoteObject("gs://ship/a.csv", "generation 17", len(BODY)))
 
         asked = [parse_qs(urlsplit(path).query)["generation"] for _method, path, _headers in google.asked]
         assert (version, content, asked) == ("generation 17", BODY, [["17"], ["17"]])
@@ -321,13 +322,13 @@ class TestBucket:
     def test_a_packed_object_arrives_packed(self, google: Server) -> None:
         google.answers = [metadata(b"\x1f\x8bpacked"), reply(200, b"\x1f\x8bpacked", Content_Encoding="gzip")]
 
-        assert fetched(Found("gs://ship/a.csv", "generation 17", None))[1] == b"\x1f\x8bpacked"
+        assert fetched(RemoteObject("gs://ship/a.csv", "generation 17", None))[1] == b"\x1f\x8bpacked"
 
     def test_a_broken_transfer_resumes(self, google: Server) -> None:
         part = reply(206, BODY[HALF:], Content_Range=f"bytes {HALF}-{len(BODY) - 1}/{len(BODY)}")
         google.answers = [metadata(), reply(200, BODY[:HALF], length=len(BODY)), part]
 
-        version, content, _reports = fetched(Found("gs://ship/a.csv", "generation 17", None))
+        version, content, _reports = fetched(RemoteObject("gs://ship/a.csv", "generation 17", None))
 
         assert (version, content) == ("generation 17", BODY)
         assert google.asked[-1][2]["Range"] == f"bytes={HALF}-"
@@ -339,18 +340,18 @@ class TestBucket:
         part = reply(206, BODY[4:], Content_Range=f"bytes 4-{len(BODY) - 1}/{len(BODY)}")
         google.answers = [metadata(), drip(BODY[:4], seconds=0.1, length=len(BODY)), part]
 
-        assert fetched(Found("gs://ship/a.csv", "generation 17", None))[1] == BODY
+        assert fetched(RemoteObject("gs://ship/a.csv", "generation 17", None))[1] == BODY
 
     def test_damage_in_a_resumed_transfer_is_noticed_and_it_starts_over(self, google: Server) -> None:
         part = reply(206, b"x" * (len(BODY) - HALF), Content_Range=f"bytes {HALF}-{len(BODY) - 1}/{len(BODY)}")
         google.answers = [metadata(), reply(200, BODY[:HALF], length=len(BODY)), part, reply(200, BODY)]
 
-        assert fetched(Found("gs://ship/a.csv", "generation 17", None))[1] == BODY
+        assert fetched(RemoteObject("gs://ship/a.csv", "generation 17", None))[1] == BODY
 
     def test_an_object_damaged_twice_is_refused(self, google: Server) -> None:
         google.answers = [metadata(), reply(200, b"x" * len(BODY))]
 
-        message = refusal(lambda: fetched(Found("gs://ship/a.csv", "generation 17", None)))
+        message = refusal(lambda: fetched(RemoteObject("gs://ship/a.csv", "generation 17", None)))
 
         assert message == (
             "gs://ship/a.csv arrived damaged twice: its checksum differs. Start again, or upload the object anew."
@@ -359,13 +360,13 @@ class TestBucket:
     def test_a_passing_fault_is_tried_again(self, google: Server) -> None:
         google.answers = [reply(503), metadata()]
 
-        assert transports.look("gs://ship/a.csv")[0].version == "generation 17"
+        assert transports.stat("gs://ship/a.csv")[0].version == "generation 17"
 
     def test_a_lasting_fault_ends_with_a_sentence(self, google: Server, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(bucket, "DEADLINE_SECONDS", 0.1)
         google.answers = [reply(503)]
 
-        message = refusal(lambda: transports.look("gs://ship/a.csv"))
+        message = refusal(lambda: transports.stat("gs://ship/a.csv"))
 
         assert message == "Google Cloud Storage answers 503 for gs://ship/a.csv. Try again later."
 
@@ -373,21 +374,21 @@ class TestBucket:
     def test_a_lack_of_rights_is_said(self, google: Server, uri: str) -> None:
         google.answers = [reply(403)]
 
-        message = refusal(lambda: transports.look(uri))
+        message = refusal(lambda: transports.stat(uri))
 
         assert message == f"Google Cloud does not show {uri} to these credentials. Grant them “Storage Object Viewer”."
 
     def test_a_refused_login_is_said(self, google: Server) -> None:
         google.answers = [reply(401)]
 
-        message = refusal(lambda: fetched(Found("gs://ship/a.csv", "", None)))
+        message = refusal(lambda: fetched(RemoteObject("gs://ship/a.csv", "", None)))
 
         assert message.startswith("There are no usable Google Cloud credentials: ")
 
     def test_a_missing_bucket_is_said_for_a_prefix(self, google: Server) -> None:
         google.answers = [reply(404)]
 
-        assert "no such bucket" in refusal(lambda: transports.look("gs://none/a*"))
+        assert "no such bucket" in refusal(lambda: transports.stat("gs://none/a*"))
 
     @pytest.mark.parametrize("answer", [hang, hang_after(b"x")])
     def test_a_hung_server_ends(self, google: Server, monkeypatch: pytest.MonkeyPatch, answer: Answer) -> None:
@@ -395,7 +396,7 @@ class TestBucket:
         monkeypatch.setattr(http_errors, "TIMEOUT", (0.2, 0.2))
         google.answers = [metadata(), answer]
 
-        message = refusal(lambda: fetched(Found("gs://ship/a.csv", "generation 17", None)))
+        message = refusal(lambda: fetched(RemoteObject("gs://ship/a.csv", "generation 17", None)))
 
         assert (
             message == "gs://ship/a.csv cannot be reached: it does not answer in time. Check the network and try again."
@@ -406,7 +407,7 @@ class TestBucket:
         with socket.create_server(("127.0.0.1", 0)) as free:
             monkeypatch.setenv("STORAGE_EMULATOR_HOST", f"http://127.0.0.1:{free.getsockname()[1]}")
 
-        message = refusal(lambda: transports.look("gs://ship/a.csv"))
+        message = refusal(lambda: transports.stat("gs://ship/a.csv"))
 
         assert message == "gs://ship/a.csv cannot be reached: no server answers there. Check the network and try again."
 
@@ -420,7 +421,7 @@ class TestBucket:
         monkeypatch.delenv("STORAGE_EMULATOR_HOST", raising=False)
         monkeypatch.setenv("GOOGLE_APPLICATION_CREDENTIALS", str(file))
 
-        message = refusal(lambda: transports.look("gs://ship/a.csv"))
+        message = refusal(lambda: transports.stat("gs://ship/a.csv"))
 
         assert message.startswith("There are no usable Google Cloud credentials: ")
         assert message.endswith(". Set GOOGLE_APPLICATION_CREDENTIALS.")
@@ -432,7 +433,7 @@ class TestBucket:
         monkeypatch.setenv("CLOUDSDK_CONFIG", str(tmp_path))
         monkeypatch.setenv("NO_GCE_CHECK", "true")
 
-        assert refusal(lambda: transports.look("gs://ship/a.csv")) == (
+        assert refusal(lambda: transports.stat("gs://ship/a.csv")) == (
             "There are no usable Google Cloud credentials: Your default credentials were not found. "
             "Set GOOGLE_APPLICATION_CREDENTIALS."
         )
@@ -441,7 +442,7 @@ class TestBucket:
         monkeypatch.setattr(settings, "LARGEST_SOURCE", 2048, raising=False)
         google.answers = [metadata()]
 
-        message = refusal(lambda: fetched(Found("gs://ship/a.csv", "generation 17", None)))
+        message = refusal(lambda: fetched(RemoteObject("gs://ship/a.csv", "generation 17", None)))
 
         assert message == "gs://ship/a.csv is larger than 2.0\xa0KB. Split it into smaller tables."
         assert len(google.asked) == 1
@@ -450,7 +451,7 @@ class TestBucket:
         ship.blob("a.csv").upload_from_string(BODY)
 
         with pytest.raises(Cancelled):
-            transports.fetch(transports.look("gs://ship/a.csv")[0], io.BytesIO(), report=cancel)
+            transports.fetch(transports.stat("gs://ship/a.csv")[0], io.BytesIO(), report=cancel)
 
 
 @pytest.fixture(scope="session")
@@ -468,13 +469,13 @@ def _trusted(authority: trustme.CA, tmp_path: Path, monkeypatch: pytest.MonkeyPa
 @pytest.fixture
 def host(authority: trustme.CA, _trusted: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
     """An https server on this machine, which alone may be asked although it is not public."""
-    monkeypatch.setattr(web, "EXEMPT", frozenset({"127.0.0.1"}))
+    monkeypatch.setattr(web, "EXEMPT_ADDRESSES", frozenset({"127.0.0.1"}))
     with serving(authority=authority) as server:
         yield server
 
 
-def at(server: Server) -> Found:
-    return Found(f"{server.address}/a.csv", "", None)
+def at(server: Server) -> RemoteObject:
+    return RemoteObject(f"{server.address}/a.csv", "", None)
 
 
 def part_from(start: int, **headers: str) -> Answer:
@@ -486,11 +487,11 @@ class TestWeb:
 
     def test_it_works(self, host: Server) -> None:
         host.answers = [reply(200, BODY, ETag='"one"')]
-        (found,) = transports.look(f"{host.address}/a.csv")
+        (found,) = transports.stat(f"{host.address}/a.csv")
 
         version, content, reports = fetched(found)
 
-        assert found == Found(f"{host.address}/a.csv", '"one"', len(BODY))
+        assert found == RemoteObject(f"{host.address}/a.csv", '"one"', len(BODY))
         assert (version, content, reports[-1]) == ('"one"', BODY, len(BODY))
         assert host.methods == ["HEAD", "GET"]
         assert host.asked[-1][2]["Accept-Encoding"] == "identity"
@@ -508,13 +509,13 @@ class TestWeb:
     ) -> None:
         host.answers = [reply(200, BODY, **headers)]
 
-        assert transports.look(at(host).uri)[0].version == fetched(at(host))[0] == version
+        assert transports.stat(at(host).uri)[0].version == fetched(at(host))[0] == version
 
     @pytest.mark.parametrize("status", [403, 405, 501])
     def test_a_server_without_head_is_asked_by_get(self, host: Server, status: int) -> None:
         host.answers = [reply(status), reply(200, BODY, ETag='"one"')]
 
-        (found,) = transports.look(at(host).uri)
+        (found,) = transports.stat(at(host).uri)
 
         assert (found.version, found.byte_count, host.methods) == ('"one"', len(BODY), ["HEAD", "GET"])
 
@@ -593,7 +594,7 @@ class TestWeb:
     def test_a_lasting_fault_ends_with_a_sentence(self, host: Server) -> None:
         host.answers = [reply(500)]
 
-        messages = {refusal(lambda: transports.look(at(host).uri)), refusal(lambda: fetched(at(host)))}
+        messages = {refusal(lambda: transports.stat(at(host).uri)), refusal(lambda: fetched(at(host)))}
 
         assert messages == {f"The server answers 500 for {at(host).uri}. Try again later."}
 
@@ -601,7 +602,7 @@ class TestWeb:
     def test_nothing_there_is_said(self, host: Server, status: int) -> None:
         host.answers = [reply(status)]
 
-        messages = {refusal(lambda: transports.look(at(host).uri)), refusal(lambda: fetched(at(host)))}
+        messages = {refusal(lambda: transports.stat(at(host).uri)), refusal(lambda: fetched(at(host)))}
 
         assert messages == {f"There is nothing at {at(host).uri}. Check the address."}
 
@@ -626,7 +627,7 @@ class TestWeb:
     def test_a_length_that_is_no_number_is_not_believed(self, host: Server) -> None:
         host.answers = [reply(200, BODY, Content_Length="9" * 5000)]
 
-        assert transports.look(at(host).uri)[0].byte_count is None
+        assert transports.stat(at(host).uri)[0].byte_count is None
 
     def test_slow_drops_arrive(self, host: Server) -> None:
         host.answers = [drip(b"a,b\n1,2\n", seconds=0.01)]
@@ -634,7 +635,7 @@ class TestWeb:
         assert fetched(at(host))[1] == b"a,b\n1,2\n"
 
     def test_drops_without_end_are_given_up(self, host: Server, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(web, "LONGEST_SECONDS", 0.1)
+        monkeypatch.setattr(web, "MAX_DOWNLOAD_SECONDS", 0.1)
         host.answers = [drip(BODY, seconds=0.02)]
 
         message = refusal(lambda: fetched(at(host)))
@@ -730,13 +731,13 @@ class TestWeb:
 
     def test_a_certificate_for_another_name_is_refused(self, host: Server, authority: trustme.CA) -> None:
         with serving(authority=authority, name="example.org") as other:
-            message = refusal(lambda: transports.look(at(other).uri))
+            message = refusal(lambda: transports.stat(at(other).uri))
 
         assert message.endswith(": its certificate is not valid. Check the address.")
 
     def test_a_server_without_tls_is_refused(self, host: Server) -> None:
         with serving() as plain:
-            message = refusal(lambda: transports.look(at(plain).uri.replace("http:", "https:")))
+            message = refusal(lambda: transports.stat(at(plain).uri.replace("http:", "https:")))
 
         assert message.endswith(": it does not speak TLS as it should. Check the address.")
 
@@ -744,7 +745,7 @@ class TestWeb:
         with socket.create_server(("127.0.0.1", 0)) as free:
             uri = f"https://127.0.0.1:{free.getsockname()[1]}/a.csv"
 
-        assert refusal(lambda: transports.look(uri)) == (
+        assert refusal(lambda: transports.stat(uri)) == (
             f"{uri} cannot be fetched: no server answers there. Check the address and the network."
         )
 
@@ -752,7 +753,7 @@ class TestWeb:
         # Too long for DNS, so that nobody is asked.
         uri = f"https://{'.'.join(['a' * 60] * 5)}/"
 
-        assert refusal(lambda: transports.look(uri)) == (
+        assert refusal(lambda: transports.stat(uri)) == (
             f"{uri} cannot be fetched: there is no server of this name. Check the address and the network."
         )
 
@@ -769,7 +770,7 @@ class TestWeb:
     def test_no_private_address_is_reached(self, name: str) -> None:
         uri = f"https://{name}/a.csv"
 
-        messages = {refusal(lambda: transports.look(uri)), refusal(lambda: fetched(Found(uri, "", None)))}
+        messages = {refusal(lambda: transports.stat(uri)), refusal(lambda: fetched(RemoteObject(uri, "", None)))}
 
         assert messages == {
             f"{uri} leads to a private or local address, which is not fetched. Use the inbox or an upload."
@@ -837,7 +838,7 @@ def _open_connections() -> int:
 
 def asked(uri: str) -> bytes:
     """What an operator's look and fetch of a database bring."""
-    (found,) = transports.look(uri, is_operator=True)
+    (found,) = transports.stat(uri, is_operator=True)
     return fetched(found, is_operator=True)[1]
 
 
@@ -846,11 +847,11 @@ class TestPostgres:
 
     def test_it_works(self, database: str) -> None:
         uri = f"{database}#crew"
-        (found,) = transports.look(uri, is_operator=True)
+        (found,) = transports.stat(uri, is_operator=True)
 
         version, content, reports = fetched(found, is_operator=True)
 
-        assert found == Found(uri, "", None)
+        assert found == RemoteObject(uri, "", None)
         assert (version, content) == ("", 'id,name\n1,"Ann, ""año"""\n2,\n'.encode())
         assert reports[-1] == len(content)
 
@@ -878,8 +879,8 @@ class TestPostgres:
     def test_pages_and_api_may_name_no_database(self, database: str) -> None:
         for action in (
             lambda: transports.check(f"{database}#crew"),
-            lambda: transports.look(f"{database}#crew"),
-            lambda: fetched(Found(f"{database}#crew", "", None)),
+            lambda: transports.stat(f"{database}#crew"),
+            lambda: fetched(RemoteObject(f"{database}#crew", "", None)),
         ):
             assert refusal(action) == (
                 "A database is named in the admin or at the shell only: its address carries a password."
@@ -888,7 +889,7 @@ class TestPostgres:
     def test_the_configured_source_may_be_a_database(self, database: str, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(settings, "ENV", _with_source(f"{database}#crew"))
 
-        assert fetched(transports.look(f"{database}#crew")[0])[1].startswith(b"id,name\n")
+        assert fetched(transports.stat(f"{database}#crew")[0])[1].startswith(b"id,name\n")
 
     @pytest.mark.parametrize(
         "query",
@@ -920,14 +921,14 @@ class TestPostgres:
     def test_what_would_change_something_is_refused_by_the_database(self, database: str, query: str) -> None:
         uri = f"{database}#{query}"
 
-        message = refusal(lambda: fetched(Found(uri, "", None), is_operator=True))
+        message = refusal(lambda: fetched(RemoteObject(uri, "", None), is_operator=True))
 
         assert " refuses the query: " in message
         assert message.endswith(". Correct it.")
         assert asked(f"{database}#SELECT count(*) FROM crew") == b"count\n2\n"
 
     def test_a_missing_table_is_said_at_the_look(self, database: str) -> None:
-        message = refusal(lambda: transports.look(f"{database}#public.none", is_operator=True))
+        message = refusal(lambda: transports.stat(f"{database}#public.none", is_operator=True))
 
         assert 'has no such table: relation "public.none" does not exist. Check schema and name.' in message
 
@@ -977,14 +978,14 @@ class TestPostgres:
     def test_a_query_without_end_is_given_up(self, database: str, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(postgres, "STATEMENT_SECONDS", 0.1)
 
-        message = refusal(lambda: fetched(Found(f"{database}#SELECT pg_sleep(30)", "", None), is_operator=True))
+        message = refusal(lambda: fetched(RemoteObject(f"{database}#SELECT pg_sleep(30)", "", None), is_operator=True))
 
         assert message.endswith("took too long: canceling statement due to statement timeout. Ask for less.")
 
     def test_a_connection_that_breaks_off_is_said(self, database: str) -> None:
         uri = f"{database}#SELECT pg_terminate_backend(pg_backend_pid())"
 
-        message = refusal(lambda: fetched(Found(uri, "", None), is_operator=True))
+        message = refusal(lambda: fetched(RemoteObject(uri, "", None), is_operator=True))
 
         assert " broke off: " in message
         assert message.endswith(". Try again.")
@@ -1005,7 +1006,7 @@ class TestPostgres:
         )
 
     def test_a_cancel_goes_through_and_leaves_no_connection(self, database: str) -> None:
-        found = Found(f"{database}#SELECT generate_series(1, 1000000)", "", None)
+        found = RemoteObject(f"{database}#SELECT generate_series(1, 1000000)", "", None)
 
         with pytest.raises(Cancelled):
             transports.fetch(found, io.BytesIO(), report=cancel, is_operator=True)

@@ -16,7 +16,7 @@ from rest_framework.test import APIClient
 from core import redis
 from features.definition import INPUTS, derive
 from ingestion import passenger
-from ingestion.passenger import FIELD_NAMES, FIELDS, FIXED
+from ingestion.passenger import FIELD_NAMES, FIELDS, IMMUTABLE
 from predictions import explanation, log, services, shapley
 from tests.people import CAST, ELISABETH, JAMES, NOBODY, OWEN
 from training.models import ModelVersion
@@ -58,7 +58,7 @@ def test_who_changes_nothing_has_no_share_and_equals_share_alike() -> None:
 
 
 def test_the_inputs_are_what_the_features_are_derived_from() -> None:
-    columns = passenger.columns_of(_rows([ELISABETH]))
+    columns = passenger.columns_from_rows(_rows([ELISABETH]))
     read: set[str] = set()
 
     class Watched(dict[str, Any]):
@@ -70,7 +70,7 @@ def test_the_inputs_are_what_the_features_are_derived_from() -> None:
     assert read == {name for names in INPUTS.values() for name in names}
     assert len(INPUTS) == 9
     assert read <= set(FIELD_NAMES)
-    assert set(FIXED) <= set(INPUTS)
+    assert set(IMMUTABLE) <= set(INPUTS)
 
 
 def test_base_and_shares_add_up_to_the_answer(champion: ModelVersion) -> None:
@@ -79,9 +79,9 @@ def test_base_and_shares_add_up_to_the_answer(champion: ModelVersion) -> None:
 
     base, shares = model.shares(rows)
 
-    answers = model.artifact.score(derive(passenger.columns_of(rows)))
+    answers = model.artifact.score(derive(passenger.columns_from_rows(rows)))
     np.testing.assert_allclose(base + shares.sum(axis=1), answers, atol=1e-10)
-    np.testing.assert_allclose(base, model.artifact.score(derive(passenger.columns_of(model.background))).mean())
+    np.testing.assert_allclose(base, model.artifact.score(derive(passenger.columns_from_rows(model.background))).mean())
     assert (np.abs(shares) > 1e-3).any()
     assert model.shares(rows[:1])[1][0].tolist() == shares[0].tolist()
 
@@ -110,7 +110,7 @@ def test_the_api_tells_why(api: APIClient, champion: ModelVersion) -> None:
     )
     assert [share["field"] for share in told["contributions"]] == list(INPUTS)
     assert {other["field"]: other["is_fixed"] for other in told["what_if"]} == {
-        other["field"]: other["field"] in FIXED for other in told["what_if"]
+        other["field"]: other["field"] in IMMUTABLE for other in told["what_if"]
     }
 
 
@@ -178,5 +178,5 @@ def test_the_page_tells_why(client: Client, champion: ModelVersion, person: dict
     assert "<html" in page.content.decode()
     assert "<html" not in fragment.content.decode()
     for rule in FIELDS[:3]:
-        assert str(passenger.LABELS[rule.name]) in fragment.content.decode()
+        assert str(passenger.VERBOSE_NAMES[rule.name]) in fragment.content.decode()
     assert client.get(f"/predictions/{uuid4()}/why/").status_code == 404

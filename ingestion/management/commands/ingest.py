@@ -8,7 +8,7 @@ from django.utils.translation import gettext as _
 
 from core.commands import StepCommand, progress_bar
 from ingestion import services
-from ingestion.models import Terms
+from ingestion.models import IngestOptions
 
 
 class Command(StepCommand):
@@ -27,17 +27,17 @@ class Command(StepCommand):
         parser.add_argument(
             "--largest-problem-share",
             type=float,
-            default=Terms._meta.get_field("largest_problem_share").default,
+            default=IngestOptions._meta.get_field("largest_problem_share").default,
             help="above this share of refused rows (0 to 1) the whole table is refused",
         )
 
     def step(self, **options: Any) -> str:
-        terms = {
+        options = {
             "has_label": not options["no_label"],
             "headings": dict(pair.partition("=")[::2] for pair in options["heading"]),
             "largest_problem_share": options["largest_problem_share"],
         }
-        dataset = services.queue_ingest(uri=options["uri"], is_operator=True, **terms)
+        dataset = services.queue_ingest(uri=options["uri"], is_operator=True, **options)
         with progress_bar(dataset, is_shown=sys.stderr.isatty()):
             services.ingest(dataset)
         counts = {"dataset": dataset, "rows": dataset.row_count, "problems": dataset.problem_count}

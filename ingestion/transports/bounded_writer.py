@@ -8,32 +8,32 @@ from django.template.defaultfilters import filesizeformat
 from django.utils.translation import gettext as _
 
 from ingestion.transports.errors import SourceError
-from ingestion.transports.found import Report
+from ingestion.transports.remote_object import ReportProgress
 
 BLOCK_BYTES = 1024 * 1024
 REPORT_SECONDS = 0.2
 _LARGEST_BYTES = 16 * 1024**3
 
 
-class Sink:
+class BoundedWriter:
     """Writes into an empty file, tells how far it is a few times a second, and refuses what is too large."""
 
-    def __init__(self, file: IO[bytes], report: Report, *, uri: str) -> None:
+    def __init__(self, file: IO[bytes], report: ReportProgress, *, uri: str) -> None:
         self._file = file
         self._report = report
         self._uri = uri
         self._reported_at = 0.0
-        self.moved_at = monotonic()
+        self.written_at = monotonic()
         self.byte_count = 0
 
     def write(self, block: bytes) -> int:
         """Append the block."""
         self._file.write(block)
         self.byte_count += len(block)
-        self.moved_at = monotonic()
+        self.written_at = monotonic()
         refuse_too_large(self.byte_count, uri=self._uri)
-        if self.moved_at - self._reported_at >= REPORT_SECONDS:
-            self._reported_at = self.moved_at
+        if self.written_at - self._reported_at >= REPORT_SECONDS:
+            self._reported_at = self.written_at
             self._report(self.byte_count)
         return len(block)
 

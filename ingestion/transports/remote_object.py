@@ -4,11 +4,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 #: Takes the bytes fetched so far; may raise to stop the transfer.
-Report = Callable[[int], None]
+ReportProgress = Callable[[int], None]
 
 
 @dataclass(frozen=True)
-class Found:
+class RemoteObject:
     """Where it is, what its place calls this version of it ("" where the place tells none), and its size if known."""
 
     uri: str
