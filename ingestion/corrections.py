@@ -76,7 +76,7 @@ def accept_file(dataset: Dataset, file: IO[bytes]) -> Corrected:
 
 
 def rejected_rows(dataset: Dataset) -> Iterator[list[object]]:
-    """A header and the rows that are still rejected, with their line numbers: the table that `admit_file` takes."""
+    """A header and the rows that are still rejected, with their line numbers: the table that `accept_file` takes."""
     names = [field.name for field in dataset.table_fields]
     yield [LINE, *names]
     for row in dataset.refused_rows.filter(mended_at=None).select_related("dataset").iterator():

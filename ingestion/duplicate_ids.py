@@ -20,7 +20,7 @@ class SeenIds:
 
         Two different keys are taken for one with a probability of n² / 2⁶⁵: one in two million for four million rows.
 
-        >>> seen = SeenKeys()
+        >>> seen = SeenIds()
         >>> seen.is_new(pl.Series(["1", "2", "1"])).tolist(), seen.is_new(pl.Series(["3", "2"])).tolist()
         ([True, True, False], [True, False])
         """
