@@ -48,7 +48,7 @@ def _store(row_count: int, *, calls: int, rounds: int) -> list[Figure]:
     meta = write()
     store.verify(meta)
     store.publish(1, meta)
-    store.switch(1)
+    store.set_current(1)
     values = {key: client.get(key) for key in meta.keys if ":rows:" not in key}
     hashes = {key: sorted((int(k), v) for k, v in client.hgetall(key).items()) for key in meta.keys if ":rows:" in key}
     commands = [

@@ -6,7 +6,7 @@ from typing import Any
 from features.definition import CODES
 
 
-def in_words(name: str, column: Mapping[str, Any]) -> dict[str, Any]:
+def with_category_names(name: str, column: Mapping[str, Any]) -> dict[str, Any]:
     """A feature's profile with its codes by name: what a person reads. A code without a name stays a number.
 
     >>> sex = {"top": [[0.0, 5], [1.0, 3], [7.0, 1]], "quantiles": [0.0, 0.0, 0.0, 1.0, 7.0], "histogram": [5, 3, 1]}

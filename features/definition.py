@@ -31,7 +31,7 @@ EMBARKED = {"C": 0.0, "Q": 1.0, "S": 2.0}
 TITLE = {"Mr": 0.0, "Miss": 1.0, "Mrs": 2.0, "Master": 3.0, "Rare": 4.0}
 
 #: Years at which the slices begin.
-GROWN_UP, ELDER = 16, 40
+ADULT_AGE, MIDDLE_AGE = 16, 40
 #: Features whose numbers are codes without an order, and what the codes stand for.
 CODES: Mapping[str, Mapping[str, float]] = {"Sex": SEX, "Embarked": EMBARKED, "Title": TITLE}
 NOMINAL = tuple(CODES)
@@ -89,9 +89,9 @@ def slices(features: "pd.DataFrame") -> dict[str, NDArray[np.bool_]]:
     members = {
         **{f"Sex: {name}": sex == code for name, code in SEX.items()},
         **{f"Pclass: {number}": pclass == number for number in (1, 2, 3)},
-        "Age: under 16": age < GROWN_UP,
-        "Age: 16 to 39": age.between(GROWN_UP, ELDER, inclusive="left"),
-        "Age: 40 and over": age >= ELDER,
+        "Age: under 16": age < ADULT_AGE,
+        "Age: 16 to 39": age.between(ADULT_AGE, MIDDLE_AGE, inclusive="left"),
+        "Age: 40 and over": age >= MIDDLE_AGE,
         "Age: unknown": age.isna(),
     }
     return {name: rows.to_numpy() for name, rows in members.items()}

@@ -24,9 +24,9 @@ class FeatureBatchQuerySet(JobQuerySet["FeatureBatch"]):
         """Those that can be compared."""
         return self.succeeded().filter(profile__isnull=False)
 
-    def expendable(self, *, in_use: Collection[int], kept_count: int) -> Self:
+    def expirable(self, *, in_use: Collection[int], keep_count: int) -> Self:
         """Those in Redis that nobody needs there: not current, not in use, not among the newest."""
-        newest = self.succeeded().order_by("-pk").values_list("pk", flat=True)[:kept_count]
+        newest = self.succeeded().order_by("-pk").values_list("pk", flat=True)[:keep_count]
         kept = {*in_use, *newest}
         return (
             self.filter(expired_at__isnull=True, is_current=False).exclude(pk__in=kept).exclude(state__in=OPEN_STATES)

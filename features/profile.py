@@ -20,7 +20,7 @@ class FeatureProfile:
 
     def __init__(self) -> None:
         self._profile = Profile([Field(name, "number", is_required=False, is_nullable=True) for name in FEATURES])
-        self._relations = {name: _ByCode() if name in NOMINAL else _ByLine() for name in FEATURES}
+        self._relations = {name: CorrelationRatio() if name in NOMINAL else PearsonCorrelation() for name in FEATURES}
 
     def add(self, matrix: Matrix, labels: Labels | None) -> None:
         """Count rows in, shape (n, 11), with what happened, shape (n,); None where the table does not say."""
@@ -37,7 +37,7 @@ class FeatureProfile:
         return {name: {**found[name], "correlation": relation.value} for name, relation in self._relations.items()}
 
 
-class _ByLine:
+class PearsonCorrelation:
     """Pearson's r, of sums that are taken about the first value so that large numbers lose no digits."""
 
     def __init__(self) -> None:
@@ -57,7 +57,7 @@ class _ByLine:
         return (count * xy - x * y) / sqrt(spread) if spread > 0 else None
 
 
-class _ByCode:
+class CorrelationRatio:
     """The correlation ratio of codes without an order: 0 where each has the same share of the label, 1 at most."""
 
     def __init__(self) -> None:
@@ -72,9 +72,9 @@ class _ByCode:
 
     @property
     def value(self) -> float | None:
-        count, happened = sum(self._counts.values()), sum(self._labels.values())
-        total = happened * (count - happened)
+        count, positives = sum(self._counts.values()), sum(self._labels.values())
+        total = positives * (count - positives)
         if total <= 0 or len(self._counts) < 2:  # noqa: PLR2004  one code tells nothing apart
             return None
-        between = sum(self._labels[code] ** 2 / n for code, n in self._counts.items()) * count - happened**2
+        between = sum(self._labels[code] ** 2 / n for code, n in self._counts.items()) * count - positives**2
         return sqrt(max(between / total, 0.0))

@@ -11,7 +11,7 @@ from features.models import FeatureBatch
 
 def expire_old(*, in_use: Collection[int]) -> list[FeatureBatch]:
     """Let batches go that are not current, not among the newest and not `in_use`; returns them."""
-    found = list(FeatureBatch.objects.expendable(in_use=in_use, kept_count=settings.FEATURE_BATCHES_KEPT))
+    found = list(FeatureBatch.objects.expirable(in_use=in_use, keep_count=settings.FEATURE_BATCHES_KEPT))
     for batch in found:
         store.expire(batch.pk)
         # Another column than those a build saves: nobody's writing is lost.

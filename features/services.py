@@ -52,9 +52,9 @@ def build(batch: FeatureBatch) -> None:
         profile = FeatureProfile()
         labels = _labels(batch) if batch.dataset.has_label else itertools.repeat(None)
         writer, done = store.Writer(batch.pk), 0
-        for (ids, matrix), happened in zip(_derived(batch), labels, strict=False):
+        for (ids, matrix), chunk_labels in zip(_derived(batch), labels, strict=False):
             writer.add(ids, matrix)
-            profile.add(matrix, happened)
+            profile.add(matrix, chunk_labels)
             done += len(ids)
             batch.report(done / max(row_count, 1), count=done)
         meta = writer.finish()
@@ -68,7 +68,7 @@ def build(batch: FeatureBatch) -> None:
             kept = ["dataset_revision", "definition_version", "row_count", "checksum", "is_current", "profile"]
             batch.save(update_fields=kept)
             batch.complete()
-        _point()
+        sync_pointer()
 
 
 def matrix(batch: FeatureBatch) -> Matrix:
@@ -95,7 +95,7 @@ def of_passengers(passenger_ids: Sequence[str]) -> Matrix:
         if batch is None:
             raise Conflict(_("There is no feature batch yet: build one first.")) from None
         restore(batch)
-        _point()
+        sync_pointer()
         return store.current_rows(passenger_ids)
 
 
@@ -105,19 +105,19 @@ def of_passenger(passenger_id: str) -> dict[str, float | None]:
     return {name: None if value != value else value for name, value in zip(FEATURES, row, strict=True)}
 
 
-def heal() -> None:
+def repair() -> None:
     """Bring Redis to what Postgres says: the current batch is there, whole, and is the one that readers get."""
     batch = FeatureBatch.objects.current().first()
     if batch is None:
         return
-    if not store.is_there(batch.pk, checksum=batch.checksum):
+    if not store.is_complete(batch.pk, checksum=batch.checksum):
         restore(batch)
-    _point()
+    sync_pointer()
 
 
 def restore(batch: FeatureBatch) -> None:
     """Write a batch that Redis has lost again, from Postgres, and arrive at the same checksum; one at a time."""
-    with _alone_with(batch):
+    with batch_lock(batch):
         if _is_sound(batch):
             return
         logger.warning("%s is not in Redis: rebuilding it", batch)
@@ -166,17 +166,17 @@ def _labels(batch: FeatureBatch) -> Iterator["Labels"]:
         yield np.array(some, dtype=np.float64)
 
 
-def _point() -> None:
+def sync_pointer() -> None:
     """Let the pointer in Redis follow Postgres, whichever of several builders comes last."""
     with transaction.atomic():
         _lock(_POINTER)
         batch = FeatureBatch.objects.current().first()
         if batch is not None:
-            store.switch(batch.pk)
+            store.set_current(batch.pk)
 
 
 @contextmanager
-def _alone_with(batch: FeatureBatch) -> Iterator[None]:
+def batch_lock(batch: FeatureBatch) -> Iterator[None]:
     """One healer at a time: those who wait find the work done."""
     with transaction.atomic():
         _lock(batch.pk % 2**31)

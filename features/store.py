@@ -42,9 +42,9 @@ class CorruptBatch(ValueError):
 
 @dataclass(frozen=True)
 class Meta:
-    """What a batch says of itself; `place` is the prefix of its keys, another one each time that it is written."""
+    """What a batch says of itself; `key_prefix` is the prefix of its keys, another one each time that it is written."""
 
-    place: str
+    key_prefix: str
     names: tuple[str, ...]
     dtype: str
     definition_version: str
@@ -57,31 +57,35 @@ class Meta:
     def keys(self) -> list[str]:
         """Every key of the batch but the meta's own."""
         chunks = range(len(self.chunk_rows))
-        rows = [_rows_key(self.place, number) for number in range(len(self.segments))]
-        return [*(_chunk_key(self.place, n) for n in chunks), *(_ids_key(self.place, n) for n in chunks), *rows]
+        rows = [_rows_key(self.key_prefix, number) for number in range(len(self.segments))]
+        return [
+            *(_chunk_key(self.key_prefix, n) for n in chunks),
+            *(_ids_key(self.key_prefix, n) for n in chunks),
+            *rows,
+        ]
 
 
 def _meta_key(batch_id: int) -> str:
     return f"features:{batch_id}:meta"
 
 
-def _chunk_key(place: str, number: int) -> str:
-    return f"{place}:chunk:{number}"
+def _chunk_key(key_prefix: str, number: int) -> str:
+    return f"{key_prefix}:chunk:{number}"
 
 
-def _ids_key(place: str, number: int) -> str:
-    return f"{place}:ids:{number}"
+def _ids_key(key_prefix: str, number: int) -> str:
+    return f"{key_prefix}:ids:{number}"
 
 
-def _rows_key(place: str, number: int) -> str:
-    return f"{place}:rows:{number}"
+def _rows_key(key_prefix: str, number: int) -> str:
+    return f"{key_prefix}:rows:{number}"
 
 
 class Writer:
     """Writes one batch chunk by chunk; what is never published goes by itself."""
 
     def __init__(self, batch_id: int) -> None:
-        self._place = f"features:{batch_id}:{secrets.token_hex(4)}"
+        self._key_prefix = f"features:{batch_id}:{secrets.token_hex(4)}"
         self._digest = _new_digest()
         self._chunk_rows: list[int] = []
         self._shapes: list[Shape] = []
@@ -93,8 +97,8 @@ class Writer:
         _digest_chunk(self._digest, joined, data)
         number = len(self._chunk_rows)
         with redis.client().pipeline(transaction=False) as pipeline:
-            pipeline.set(_chunk_key(self._place, number), data, ex=_DRAFT_SECONDS)
-            pipeline.set(_ids_key(self._place, number), joined, ex=_DRAFT_SECONDS)
+            pipeline.set(_chunk_key(self._key_prefix, number), data, ex=_DRAFT_SECONDS)
+            pipeline.set(_ids_key(self._key_prefix, number), joined, ex=_DRAFT_SECONDS)
             pipeline.execute()
         self._chunk_rows.append(len(ids))
         self._segment.add(joined, matrix)
@@ -112,7 +116,7 @@ class Writer:
         if self._segment.row_count:
             self._write_segment()
         return Meta(
-            place=self._place,
+            key_prefix=self._key_prefix,
             names=FEATURES,
             dtype=_DTYPE.str,
             definition_version=VERSION,
@@ -123,7 +127,7 @@ class Writer:
         )
 
     def _write_segment(self) -> None:
-        key, client = _rows_key(self._place, len(self._shapes)), redis.client()
+        key, client = _rows_key(self._key_prefix, len(self._shapes)), redis.client()
         packed = self._segment.packed()
         while some := dict(itertools.islice(packed, _BUCKETS_PER_COMMAND)):
             client.hset(key, mapping=some)
@@ -181,9 +185,9 @@ def verify(meta: Meta) -> None:
 
 def _chunks(meta: Meta) -> Iterator[tuple[bytes, bytes]]:
     for number, row_count in enumerate(meta.chunk_rows):
-        joined, data = redis.client().mget(_ids_key(meta.place, number), _chunk_key(meta.place, number))
+        joined, data = redis.client().mget(_ids_key(meta.key_prefix, number), _chunk_key(meta.key_prefix, number))
         if joined is None or data is None:
-            raise MissingBatch(meta.place)
+            raise MissingBatch(meta.key_prefix)
         if len(data) != row_count * ROW_BYTES or joined.count(b"\0") != row_count - 1:
             raise CorruptBatch(f"chunk {number} of {meta.place} is not of {row_count} rows")
         yield joined, data
@@ -191,7 +195,7 @@ def _chunks(meta: Meta) -> Iterator[tuple[bytes, bytes]]:
 
 def _verify_segment(meta: Meta, number: int, segment: Segment) -> None:
     """Compare the packed rows with what packing the chunks gives."""
-    key, packed, bucket_count = _rows_key(meta.place, number), segment.packed(), 0
+    key, packed, bucket_count = _rows_key(meta.key_prefix, number), segment.packed(), 0
     while some := dict(itertools.islice(packed, _BUCKETS_PER_COMMAND)):
         if redis.client().hmget(key, list(some)) != list(some.values()):
             raise CorruptBatch(f"{key} is not what was written")
@@ -234,7 +238,7 @@ class _Seen:
 _seen = _Seen()
 
 
-def is_there(batch_id: int, *, checksum: str) -> bool:
+def is_complete(batch_id: int, *, checksum: str) -> bool:
     """Whether the batch, and no other of that number, has all its keys; cheap, as it reads none of them."""
     try:
         found = meta(batch_id)
@@ -249,7 +253,7 @@ def matrix(batch_id: int) -> Matrix:
     found = np.empty(about.row_count * ROW_BYTES, dtype=np.uint8)
     start = 0
     for number, row_count in enumerate(about.chunk_rows):
-        data = client.get(_chunk_key(about.place, number))
+        data = client.get(_chunk_key(about.key_prefix, number))
         if data is None:
             raise MissingBatch(batch_id)
         if len(data) != row_count * ROW_BYTES:
@@ -273,7 +277,7 @@ def sample(batch_id: int, *, count: int, seed: int, among: NDArray[np.int64] | N
     starts = (drawn - np.concatenate(([0], ends))[chunks]) * ROW_BYTES
     with redis.client().pipeline(transaction=False) as pipeline:
         for chunk, start in zip(chunks.tolist(), starts.tolist(), strict=True):
-            pipeline.getrange(_chunk_key(about.place, chunk), start, start + ROW_BYTES - 1)
+            pipeline.getrange(_chunk_key(about.key_prefix, chunk), start, start + ROW_BYTES - 1)
         found = pipeline.execute()
     if b"" in found:
         raise MissingBatch(batch_id)
@@ -294,7 +298,7 @@ def rows(batch_id: int, passenger_ids: Sequence[str]) -> Matrix:
     about = meta(batch_id)
     found = _found(about, passenger_ids, redis.execute(*_questions(about, passenger_ids)))
     if None in found:
-        if not is_there(batch_id, checksum=about.checksum):
+        if not is_complete(batch_id, checksum=about.checksum):
             raise MissingBatch(batch_id)
         raise MissingPassenger(passenger_ids[found.index(None)])
     return _joined(found)
@@ -324,7 +328,7 @@ def _refuse_impossible(passenger_ids: Sequence[str]) -> None:
 
 def _questions(about: Meta, passenger_ids: Sequence[str]) -> list[tuple[Any, ...]]:
     return [
-        ("HMGET", _rows_key(about.place, number), *map(shape.bucket, passenger_ids))
+        ("HMGET", _rows_key(about.key_prefix, number), *map(shape.bucket, passenger_ids))
         for number, shape in enumerate(about.segments)
         if passenger_ids
     ]
@@ -334,11 +338,11 @@ def _found(about: Meta, passenger_ids: Sequence[str], replies: Sequence[list[byt
     """Each passenger's packed row, or None."""
     found: list[bytes | None] = [None] * len(passenger_ids)
     for shape, buckets in zip(about.segments, replies, strict=False):
-        for place, (passenger_id, packed) in enumerate(zip(passenger_ids, buckets, strict=True)):
+        for index, (passenger_id, packed) in enumerate(zip(passenger_ids, buckets, strict=True)):
             if packed is None:
                 continue
             try:
-                found[place] = found[place] or shape.find(packed, passenger_id)
+                found[index] = found[index] or shape.find(packed, passenger_id)
             except ValueError as error:
                 raise CorruptBatch(f"a bucket of {about.place} was cut off: {error}") from error
     return found
@@ -352,7 +356,7 @@ def _as_matrix(data: bytearray | NDArray[np.uint8]) -> Matrix:
     return np.frombuffer(data, dtype=_DTYPE).reshape(-1, len(FEATURES))
 
 
-def switch(batch_id: int) -> None:
+def set_current(batch_id: int) -> None:
     """Make a batch the one that readers get, in one step."""
     redis.client().set(_CURRENT, batch_id)
 

@@ -12,6 +12,6 @@ def build(*, batch_id: int) -> None:
 
 
 @job_task(queue="default")
-def heal() -> None:
+def repair() -> None:
     """Rebuild what Redis has lost of the current batch."""
-    services.heal()
+    services.repair()

@@ -11,7 +11,7 @@ from core.errors import Conflict
 from core.pages import page
 from core.views import start_job
 from features import services
-from features.category_labels import in_words
+from features.category_labels import with_category_names
 from features.definition import FEATURES, VERSION
 from features.models import FeatureBatch
 from ingestion.models import Dataset
@@ -42,8 +42,8 @@ def _profile(batch: FeatureBatch | None) -> dict[str, Any]:
     profile = [
         {
             "name": name,
-            "now": in_words(name, now[name]),
-            "before": in_words(name, before[name]) if name in before else None,
+            "now": with_category_names(name, now[name]),
+            "before": with_category_names(name, before[name]) if name in before else None,
             "of": previous,
         }
         for name in FEATURES

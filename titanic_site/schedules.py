@@ -45,7 +45,7 @@ def defaults() -> list[Schedule]:
         ),
         Schedule("Check drift", "monitoring.tasks.scheduled_check", timedelta(hours=1), "default"),
         Schedule("Archive old datasets", "ingestion.tasks.archive_old", timedelta(days=1), "default"),
-        Schedule("Repair feature store", "features.tasks.heal", timedelta(minutes=1), "default"),
+        Schedule("Repair feature store", "features.tasks.repair", timedelta(minutes=1), "default"),
         Schedule("Expire old features", "titanic_site.tasks.expire_features", timedelta(hours=1), "default"),
         Schedule("Recover stale jobs", "titanic_site.tasks.recover_stale_jobs", timedelta(seconds=15), "fast"),
         *heartbeats,

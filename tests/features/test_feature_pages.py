@@ -73,8 +73,8 @@ def test_in_chunks_the_profile_is_the_same(batch: FeatureBatch) -> None:
     matrix = services.matrix(batch)
     labels = np.array(batch.passengers.values_list(LABEL, flat=True), dtype=np.float64)
     profile = FeatureProfile()
-    for rows, happened in zip(np.array_split(matrix, 13), np.array_split(labels, 13), strict=True):
-        profile.add(rows, happened)
+    for rows, chunk_labels in zip(np.array_split(matrix, 13), np.array_split(labels, 13), strict=True):
+        profile.add(rows, chunk_labels)
 
     for name, found in profile.result().items():
         assert batch.profile is not None

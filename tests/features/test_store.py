@@ -69,7 +69,7 @@ def test_a_passenger_who_is_not_there_has_a_name_for_it(batch: FeatureBatch) -> 
 
 
 def test_a_truncated_value_is_no_wrong_number(batch: FeatureBatch) -> None:
-    cut_off(f"{store.meta(batch.pk).place}:chunk:0")
+    cut_off(f"{store.meta(batch.pk).key_prefix}:chunk:0")
 
     with pytest.raises(store.CorruptBatch):
         store.matrix(batch.pk)
@@ -246,19 +246,19 @@ def test_many_passengers_cost_one_round_trip(batch: FeatureBatch, monkeypatch: p
 
 def test_a_bucket_that_was_cut_off_is_no_wrong_number(batch: FeatureBatch) -> None:
     about = store.meta(batch.pk)
-    key = f"{about.place}:rows:0"
+    key = f"{about.key_prefix}:rows:0"
     for bucket, packed in redis.client().hgetall(key).items():
         redis.client().hset(key, bucket, packed[:-4])
 
     with pytest.raises(store.CorruptBatch):
         store.rows(batch.pk, ["1"])
     assert services.of_passenger("1")["Age"] == 29
-    assert store.meta(batch.pk).place != about.place
+    assert store.meta(batch.pk).key_prefix != about.key_prefix
 
 
 def test_one_wrong_byte_is_seen_when_it_is_read_back(batch: FeatureBatch) -> None:
     about = store.meta(batch.pk)
-    redis.client().setrange(f"{about.place}:chunk:0", 1000, b"\1")
+    redis.client().setrange(f"{about.key_prefix}:chunk:0", 1000, b"\1")
 
     with pytest.raises(store.CorruptBatch):
         store.verify(about)
@@ -286,7 +286,7 @@ def test_a_meta_of_an_earlier_version_is_healed(batch: FeatureBatch, text: bytes
     redis.client().set(f"features:{batch.pk}:meta", text)
     redis.client().set(f"features:{batch.pk}:chunk:0", b"x")
 
-    services.heal()
+    services.repair()
 
     assert store.meta(batch.pk).checksum == about.checksum
     assert redis.client().ttl(f"features:{batch.pk}:chunk:0") > 0
@@ -323,7 +323,7 @@ def test_a_reader_learns_of_a_switch_at_its_next_look_up(batch: FeatureBatch) ->
 def test_a_reader_finds_a_batch_that_was_written_anew_elsewhere(batch: FeatureBatch) -> None:
     services.of_passenger("1")
     redis.client().flushall()
-    services.heal()
+    services.repair()
 
     assert services.of_passenger("1")["Age"] == 29
     assert store.rows(batch.pk, ["700"]).shape == (1, 11)
@@ -334,7 +334,7 @@ def test_many_healers_at_once_do_no_harm(batch: FeatureBatch) -> None:
     before = store.matrix(batch.pk)
     redis.client().flushall()
 
-    errors = at_once(*[services.heal] * 3, *[lambda: services.of_passenger("1")] * 3)
+    errors = at_once(*[services.repair] * 3, *[lambda: services.of_passenger("1")] * 3)
 
     assert errors == []
     assert store.matrix(batch.pk).tobytes() == before.tobytes()
@@ -344,18 +344,18 @@ def test_many_healers_at_once_do_no_harm(batch: FeatureBatch) -> None:
 
 
 def test_healing_is_quiet_when_nothing_is_wrong(batch: FeatureBatch) -> None:
-    place = store.meta(batch.pk).place
+    before = store.meta(batch.pk).key_prefix
 
-    tasks.heal()
+    tasks.repair()
 
-    assert store.meta(batch.pk).place == place
+    assert store.meta(batch.pk).key_prefix == before
 
 
 @pytest.mark.parametrize("kind", ["chunk", "ids", "rows"])
 def test_healing_sees_each_kind_of_key_that_is_gone(batch: FeatureBatch, kind: str) -> None:
-    redis.client().unlink(f"{store.meta(batch.pk).place}:{kind}:0")
+    redis.client().unlink(f"{store.meta(batch.pk).key_prefix}:{kind}:0")
 
-    services.heal()
+    services.repair()
 
     store.verify(store.meta(batch.pk))
 
@@ -387,17 +387,17 @@ def test_killed_before_the_switch_the_old_one_stays(
     assert all(seconds > 0 for seconds in time_to_live(newer))
 
 
-def test_killed_between_postgres_and_redis_the_schedule_mends_it(
+def test_killed_between_postgres_and_redis_the_schedule_repairs_it(
     batch: FeatureBatch, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     newer = services.queue_build(dataset=batch.dataset)
     with monkeypatch.context() as patched:
-        patched.setattr(services, "_point", killed)
+        patched.setattr(services, "sync_pointer", killed)
         with pytest.raises(SystemExit):
             services.build(newer)
     assert store.current() == batch.pk
 
-    tasks.heal()
+    tasks.repair()
 
     newer.refresh_from_db()
     assert newer.state == State.SUCCEEDED
