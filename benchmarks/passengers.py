@@ -72,7 +72,7 @@ def forest() -> tuple[Any, Any]:
     from training import estimators, export
     from training.artifact import Artifact
 
-    train = examples().learned
+    train = examples().train
     pipeline = estimators.build("random_forest", seed=0).fit(train.matrix, train.labels)
     return pipeline, Artifact.load(export.to_graph(pipeline), golden=export.golden_rows(pipeline, train.matrix))
 

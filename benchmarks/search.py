@@ -15,7 +15,7 @@ def measure(*, is_quick: bool) -> list[Figure]:
     from training import search
     from training.training_spec import CANDIDATES
 
-    train, candidates = examples().learned, 1 if is_quick else CANDIDATES
+    train, candidates = examples().train, 1 if is_quick else CANDIDATES
 
     def plain() -> None:
         search.halving("random_forest", train, seed=42, candidates=candidates).fit(train.matrix, train.labels)

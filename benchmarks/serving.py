@@ -127,7 +127,7 @@ def _old_service() -> Iterator[int]:
     from benchmarks.passengers import examples
     from features.definition import FEATURES
 
-    train, port = examples().learned, product.free_port()
+    train, port = examples().train, product.free_port()
     reference = pd.DataFrame(np.nan_to_num(train.matrix), columns=FEATURES)
     forest = RandomForestClassifier(n_estimators=300, max_depth=20, min_samples_split=5, random_state=42)
     with tempfile.TemporaryDirectory(prefix="titanic-bench-") as folder:

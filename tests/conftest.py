@@ -119,7 +119,7 @@ def _trained(
 
 @pytest.fixture
 def champion(_trained: Snapshot, django_db_setup: Snapshot, db: None) -> ModelVersion:
-    """A system that has been through its first start: sample loaded, features built, champion in charge."""
+    """A system that has been through its first start: sample loaded, features built, champion serving."""
     _trained.add(to=django_db_setup)
     found = ModelVersion.objects.champion()
     assert found is not None

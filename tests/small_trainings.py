@@ -10,7 +10,7 @@ import pytest
 
 from training import services, subprocess_training
 from training.training_data import Examples
-from training.training_spec import Made, Progress, Recipe
+from training.training_spec import Progress, TrainedModel, TrainingSpec
 
 
 class InProcess:
@@ -20,11 +20,11 @@ class InProcess:
     TrainingError = subprocess_training.TrainingError
 
     @staticmethod
-    def fit(recipe: Recipe, examples: Examples, *, report: Callable[[Progress], None], **_: Any) -> Made:
+    def fit(spec: TrainingSpec, examples: Examples, *, report: Callable[[Progress], None], **_: Any) -> TrainedModel:
         """Train here; raises TrainingError as the real one does."""
         from training import estimators, evaluation, fitting
         from training.export import ExportError
-        from training.folds import TooFew
+        from training.folds import NotEnoughData
 
         forest = estimators.ALGORITHMS["random_forest"]
         small = replace(
@@ -37,8 +37,8 @@ class InProcess:
             patch.setattr(evaluation, "RESAMPLES", 20)
             patch.setattr(evaluation, "_PERMUTATIONS", 1)
             try:
-                return fitting.fit(replace(recipe, candidates=min(recipe.candidates, 3)), examples, report=report)
-            except (TooFew, ExportError) as error:
+                return fitting.fit(replace(spec, candidates=min(spec.candidates, 3)), examples, report=report)
+            except (NotEnoughData, ExportError) as error:
                 raise subprocess_training.TrainingError(str(error)) from error
 
 

@@ -29,24 +29,24 @@ class ModelVersionAdmin(ReadOnlyAdmin):
     list_select_related = ("run",)
     actions = ("promote", "challenge", "retire", "reproduce")
 
-    @admin.action(permissions=["operate"], description=gettext_lazy("Put in charge"))
+    @admin.action(permissions=["operate"], description=gettext_lazy("Promote"))
     def promote(self, request: HttpRequest, queryset: QuerySet[ModelVersion]) -> None:
-        """One version, into the champion's place."""
+        """Promote one version to champion."""
         self._move(request, queryset, registry.promote)
 
-    @admin.action(permissions=["operate"], description=gettext_lazy("Let it score in the shadow"))
+    @admin.action(permissions=["operate"], description=gettext_lazy("Start shadow scoring"))
     def challenge(self, request: HttpRequest, queryset: QuerySet[ModelVersion]) -> None:
-        """One version, beside the champion."""
-        self._move(request, queryset, registry.challenge)
+        """Let one version score beside the champion."""
+        self._move(request, queryset, registry.start_shadow)
 
     @admin.action(permissions=["operate"], description=gettext_lazy("Retire"))
     def retire(self, request: HttpRequest, queryset: QuerySet[ModelVersion]) -> None:
-        """One version, out of the running."""
+        """Retire one version."""
         self._move(request, queryset, registry.retire)
 
-    @admin.action(permissions=["operate"], description=gettext_lazy("Make it again and compare"))
+    @admin.action(permissions=["operate"], description=gettext_lazy("Reproduce and compare"))
     def reproduce(self, request: HttpRequest, queryset: QuerySet[ModelVersion]) -> None:
-        """A run for each version."""
+        """Start a reproduction of each version."""
         for version in queryset:
             enqueue(services.queue_reproduction(version=version))
         self.message_user(request, _("%(count)s runs have begun.") % {"count": queryset.count()})
@@ -75,7 +75,7 @@ class ReproductionAdmin(JobAdmin):
 
 @admin.register(StageChange)
 class StageChangeAdmin(ReadOnlyAdmin):
-    """Who put what in charge."""
+    """Who changed which stage, when and why."""
 
     list_display = ("version", "before", "after", "by", "reason", "at")
     list_select_related = ("version", "by")

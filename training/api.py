@@ -5,6 +5,7 @@ from typing import Any
 from django.http import FileResponse
 from django.urls import path
 from django.utils.translation import gettext as _
+from django.views.generic import RedirectView
 from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import OpenApiParameter, extend_schema
 from rest_framework import generics
@@ -20,9 +21,9 @@ from training import registry, services
 from training.downloads import artifact_response
 from training.models import ModelVersion, Reproduction, TrainingRun
 from training.serializers import (
+    ChampionPeriodSerializer,
     ModelVersionSerializer,
     MomentRequest,
-    ReignSerializer,
     ReproductionSerializer,
     StageRequest,
     TrainingRequest,
@@ -60,25 +61,25 @@ class _StageChange(APIView):
 
 
 class Promotion(_StageChange):
-    """Put a version in charge."""
+    """Promote a version to champion."""
 
     change = staticmethod(registry.promote)
 
 
 class Challenge(_StageChange):
-    """Let a version score in the shadow."""
+    """Start shadow scoring with a version."""
 
-    change = staticmethod(registry.challenge)
+    change = staticmethod(registry.start_shadow)
 
 
 class Retirement(_StageChange):
-    """Take a version out of the running."""
+    """Retire a version."""
 
     change = staticmethod(registry.retire)
 
 
 class Rollback(APIView):
-    """Put the champion before this one in charge again."""
+    """Promote the previous champion again."""
 
     @extend_schema(request=StageRequest, responses=ModelVersionSerializer)
     def post(self, request: Request) -> Response:
@@ -86,17 +87,17 @@ class Rollback(APIView):
         return Response(ModelVersionSerializer(registry.rollback(by=_user(request), reason=asked["reason"])).data)
 
 
-class Reigns(APIView):
-    """Who was in charge when, the present one first; `?at=` a moment gives the one of then."""
+class ChampionHistory(APIView):
+    """The champion history, newest first; `?at=` a moment gives the champion of that time."""
 
-    @extend_schema(parameters=[MomentRequest], responses=ReignSerializer(many=True))
+    @extend_schema(parameters=[MomentRequest], responses=ChampionPeriodSerializer(many=True))
     def get(self, request: Request) -> Response:
         asked = MomentRequest(data=request.query_params.dict())
         asked.is_valid(raise_exception=True)
         moment = asked.validated_data.get("at")
-        found = registry.reigns() if moment is None else [registry.champion_at(moment)]
-        told: Any = [reign for reign in found if reign is not None]
-        return Response(ReignSerializer(told, many=True).data)
+        found = registry.champion_history() if moment is None else [registry.champion_at(moment)]
+        told: Any = [period for period in found if period is not None]
+        return Response(ChampionPeriodSerializer(told, many=True).data)
 
 
 class Reproductions(generics.ListAPIView[Reproduction]):
@@ -175,7 +176,8 @@ def _user(request: Request) -> Any:
 urlpatterns = [
     path("models/", ModelList.as_view()),
     path("models/rollback/", Rollback.as_view()),
-    path("models/reigns/", Reigns.as_view()),
+    path("models/history/", ChampionHistory.as_view()),
+    path("models/reigns/", RedirectView.as_view(url="/api/v1/models/history/", permanent=True, query_string=True)),
     path("models/<int:version>/", ModelDetail.as_view()),
     path("models/<int:version>/promote/", Promotion.as_view()),
     path("models/<int:version>/challenge/", Challenge.as_view()),

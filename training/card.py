@@ -84,7 +84,7 @@ def _data(version: ModelVersion, report: Report) -> str:
         _("SHA-256 of the file"): batch.dataset.sha256,
         _("Passengers"): batch.row_count,
         _("Learned from"): report.rows,
-        _("Held out"): report.held_rows,
+        _("Held out"): report.holdout_rows,
         _("Feature batch"): batch,
         _("Checksum of the features"): batch.checksum,
     }
@@ -133,7 +133,7 @@ def _method(report: Report) -> str:
         "folds": report.folds,
         "repeats": report.repeats,
         "group": plain(report.grouped_by),
-        "held": report.held_rows or "–",
+        "held": report.holdout_rows or "–",
     }
 
 
@@ -165,22 +165,22 @@ def _slice(row: Slice) -> list[str]:
 
 def _limits(report: Report) -> str:
     limits: list[Any] = [*LIMITS]
-    if report.held_rows:
+    if report.holdout_rows:
         limits.append(
             ngettext(
                 "The hold-out has %(count)d passenger: a difference of a few points between two models is chance.",
                 "The hold-out has %(count)d passengers: a difference of a few points between two models is chance.",
-                report.held_rows,
+                report.holdout_rows,
             )
-            % {"count": report.held_rows}
+            % {"count": report.holdout_rows}
         )
     limits.append(_("Watch the drift of what is asked, and judge again when outcomes are known."))
     return _bullets(limits)
 
 
 def _train_command(version: ModelVersion) -> str:
-    recipe = version.recipe
-    return f"manage.py train --algorithm {recipe.algorithm} --seed {recipe.seed} --candidates {recipe.candidates}"
+    spec = version.spec
+    return f"manage.py train --algorithm {spec.algorithm} --seed {spec.seed} --candidates {spec.candidates}"
 
 
 def _reproduction(version: ModelVersion) -> str:

@@ -75,7 +75,7 @@ class Comparison:
 
     versions: Sequence[ModelVersion]
     figures: Sequence[Measured]
-    held_figures: Sequence[Measured]
+    holdout_figures: Sequence[Measured]
     parameters: Sequence[Fact]
     libraries: Sequence[Fact]
     origins: Sequence[Fact]
@@ -124,7 +124,7 @@ def compare(versions: Sequence[ModelVersion]) -> Comparison:
     return Comparison(
         versions=versions,
         figures=_measured(list(reports.values()), on="cross_validation"),
-        held_figures=_measured(list(reports.values()), on="hold_out"),
+        holdout_figures=_measured(list(reports.values()), on="hold_out"),
         parameters=_facts([{**model.parameters, "threshold": model.threshold} for model in versions]),
         libraries=_facts([model.made_with for model in versions]),
         origins=_facts([_origin(model) for model in versions]),

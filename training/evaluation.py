@@ -35,7 +35,7 @@ _MOST_POINTS = 120
 #: Repeats of a cross-validation, each with a probability for every row: shape (repeats, n).
 OutOfFold = NDArray[np.float64]
 #: Makes an unfitted pipeline for the rows that it will learn from.
-Make = Callable[[Examples], Pipeline]
+EstimatorFactory = Callable[[Examples], Pipeline]
 
 
 def figures(
@@ -66,13 +66,13 @@ def calibration_error(labels: Labels, probabilities: Probabilities, *, weights: 
 
 
 def cross_validate(
-    make: Make, examples: Examples, splits: Sequence[Sequence[Split]], *, report: Callable[[float], None]
+    make: EstimatorFactory, examples: Examples, splits: Sequence[Sequence[Split]], *, report: Callable[[float], None]
 ) -> OutOfFold:
     """Each row's probability by a model that has not seen it, once for each repeat: shape (repeats, n)."""
     found = np.empty((len(splits), len(examples.labels)))
     for repeat, folds in enumerate(splits):
         answers = Parallel()(
-            delayed(_answers)(make(examples.only(train)), examples, (train, test)) for train, test in folds
+            delayed(_answers)(make(examples.take(train)), examples, (train, test)) for train, test in folds
         )
         for (_, test), probabilities in zip(folds, answers, strict=True):
             found[repeat, test] = probabilities
@@ -80,9 +80,11 @@ def cross_validate(
     return found
 
 
-def importance(make: Make, examples: Examples, splits: Sequence[Split], *, seed: int) -> list[dict[str, Any]]:
+def importance(
+    make: EstimatorFactory, examples: Examples, splits: Sequence[Split], *, seed: int
+) -> list[dict[str, Any]]:
     """How much log loss each feature saves: permuted among rows not learned from (Breiman 2001), most first."""
-    work = (delayed(_permute)(make(examples.only(train)), examples, (train, test), seed) for train, test in splits)
+    work = (delayed(_permute)(make(examples.take(train)), examples, (train, test), seed) for train, test in splits)
     found = np.hstack(Parallel()(work))
     table = pd.DataFrame({"feature": FEATURES, "mean": found.mean(axis=1), "spread": found.std(axis=1, ddof=1)})
     return table.sort_values("mean", ascending=False, kind="stable").to_dict("records")  # type: ignore[return-value]

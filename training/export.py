@@ -117,7 +117,7 @@ class _PlainNumbers:
         return self._container.add_node(*arguments, **plain)
 
 
-def _mend_boosting() -> None:
+def _patch_boosting_converter() -> None:
     alias = sklearn_operator_name_map[HistGradientBoostingClassifier]
     convert = get_converter(alias)
 
@@ -134,4 +134,4 @@ def _mend_boosting() -> None:
     )
 
 
-_mend_boosting()
+_patch_boosting_converter()

@@ -13,7 +13,7 @@ FOLDS = 5
 Split = tuple[NDArray[np.intp], NDArray[np.intp]]
 
 
-class TooFew(ValueError):
+class NotEnoughData(ValueError):
     """There are too few rows or groups of one label to learn and to judge."""
 
 
@@ -21,7 +21,7 @@ def grouped(examples: Examples, *, seed: int, count: int = FOLDS) -> list[Split]
     """(train, test) pairs of row numbers that keep each group whole; raises TooFew."""
     _check(examples.labels)
     if len(np.unique(examples.groups)) < count:
-        raise TooFew("the rows fall into too few groups to keep each whole")
+        raise NotEnoughData("the rows fall into too few groups to keep each whole")
     folds = StratifiedGroupKFold(count, shuffle=True, random_state=seed)
     splits = list(folds.split(examples.matrix, examples.labels, examples.groups))
     _check_each(examples.labels, splits)
@@ -37,9 +37,9 @@ def ungrouped(examples: Examples, *, seed: int) -> list[Split]:
 
 def _check(labels: Labels) -> None:
     if min(labels.sum(), (~labels).sum()) < FOLDS:
-        raise TooFew(f"of each label there must be at least {FOLDS} rows to learn from")
+        raise NotEnoughData(f"of each label there must be at least {FOLDS} rows to learn from")
 
 
 def _check_each(labels: Labels, splits: Iterable[Split]) -> None:
     if any(len(set(labels[rows].tolist())) < 2 for split in splits for rows in split):  # noqa: PLR2004  both labels
-        raise TooFew("the rows fall into too few groups: some fold would have one label only")
+        raise NotEnoughData("the rows fall into too few groups: some fold would have one label only")

@@ -27,6 +27,6 @@ class MomentForm(forms.Form):
     """A moment of the past, in UTC."""
 
     at = MomentFormField(
-        label=gettext_lazy("Who was in charge at (UTC)"),
+        label=gettext_lazy("Champion at (UTC)"),
         widget=forms.DateTimeInput(attrs={"type": "datetime-local"}, format="%Y-%m-%dT%H:%M"),
     )

@@ -1,4 +1,4 @@
-"""The gate: what a candidate must pass before it may take charge. Arrays and numbers in, named checks out."""
+"""The gate: what a candidate must pass before it may be promoted. Arrays and numbers in, named checks out."""
 
 import timeit
 from collections.abc import Iterator
@@ -17,7 +17,7 @@ MARGIN = 0.02
 _CONFIDENCE = 0.95
 _RESAMPLES = 2000
 _SEED = 0
-#: Lower than this no model takes charge, whatever it is compared with.
+#: A model below this is not promoted, whatever it is compared with.
 LEAST_ACCURACY = 0.7
 #: Expected calibration error over cross-validation predictions.
 MOST_CALIBRATION_ERROR = 0.08
@@ -51,21 +51,21 @@ class Contender:
     byte_count: int
 
 
-def judge(candidate: Contender, *, held: Examples, champion: Contender | None) -> list[Check]:
+def judge(candidate: Contender, *, holdout: Examples, champion: Contender | None) -> list[Check]:
     """Every check of the candidate; without a champion it has to beat the plain rule alone."""
     metrics = candidate.metrics
     checks = [
         _input_schema(candidate.artifact),
         _inputs(metrics, champion),
         _size(candidate.byte_count),
-        _latency(candidate.artifact, held.matrix[0]),
+        _latency(candidate.artifact, holdout.matrix[0]),
         _accuracy(metrics),
         _beats_rule(metrics),
         _calibration(metrics),
     ]
     if champion is not None:
-        checks.append(_no_worse(candidate, champion, held))
-    return [*checks, *_slices(candidate, champion, held)]
+        checks.append(_no_worse(candidate, champion, holdout))
+    return [*checks, *_slices(candidate, champion, holdout)]
 
 
 def mean_difference(differences: NDArray[np.float64], groups: Groups) -> tuple[float, float, float]:
@@ -130,10 +130,10 @@ def _calibration(metrics: dict[str, Any]) -> Check:
     return Check("calibration", found <= MOST_CALIBRATION_ERROR, detail)
 
 
-def _no_worse(candidate: Contender, champion: Contender, held: Examples) -> Check:
+def _no_worse(candidate: Contender, champion: Contender, holdout: Examples) -> Check:
     """Non-inferiority of the log loss on the same rows."""
-    ours, theirs = (losses(held.labels, one.probabilities) for one in (candidate, champion))
-    mean, low, high = mean_difference(ours - theirs, held.groups)
+    ours, theirs = (losses(holdout.labels, one.probabilities) for one in (candidate, champion))
+    mean, low, high = mean_difference(ours - theirs, holdout.groups)
     detail = (
         f"log loss {ours.mean():.4f} against {theirs.mean():.4f} of {champion.name}: {mean:+.4f} ({low:+.4f} to"
         f" {high:+.4f}), may not reach {MARGIN:+g}"
@@ -141,24 +141,24 @@ def _no_worse(candidate: Contender, champion: Contender, held: Examples) -> Chec
     return Check("no worse than the champion", high < MARGIN, detail)
 
 
-def _slices(candidate: Contender, champion: Contender | None, held: Examples) -> Iterator[Check]:
-    for name, members in slices(held.features).items():
+def _slices(candidate: Contender, champion: Contender | None, holdout: Examples) -> Iterator[Check]:
+    for name, members in slices(holdout.features).items():
         rows = int(members.sum())
         if rows >= _FEWEST_IN_A_SLICE:
-            yield _slice(name, candidate, champion, held, members)
+            yield _slice(name, candidate, champion, holdout, members)
 
 
 def _slice(
-    name: str, candidate: Contender, champion: Contender | None, held: Examples, members: NDArray[np.bool_]
+    name: str, candidate: Contender, champion: Contender | None, holdout: Examples, members: NDArray[np.bool_]
 ) -> Check:
-    labels, answers = held.labels[members], candidate.probabilities[members]
+    labels, answers = holdout.labels[members], candidate.probabilities[members]
     share, predicted = float(labels.mean()), float(answers.mean())
     allowed = MOST_SLICE_GAP + 2 * float(np.sqrt(share * (1 - share) / len(labels)))
     passed = abs(share - predicted) <= allowed
     detail = f"{len(labels)} rows: predicted {predicted:.2f}, observed {share:.2f}, may differ by {allowed:.2f}"
     if champion is not None:
         differences = losses(labels, answers) - losses(labels, champion.probabilities[members])
-        mean, low, _high = mean_difference(differences, held.groups[members])
+        mean, low, _high = mean_difference(differences, holdout.groups[members])
         passed = passed and (mean <= MOST_SLICE_LOSS or low <= 0)
         detail += f"; log loss {mean:+.3f} against {champion.name}"
     return Check(f"slice {name}", passed, detail)

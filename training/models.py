@@ -1,4 +1,4 @@
-"""How models were made, and which one is in charge."""
+"""How models were made, and which one is the champion."""
 
 from typing import ClassVar, Self
 
@@ -13,7 +13,7 @@ from django.utils.translation import gettext_lazy
 from core.jobs import Job, JobQuerySet
 from features.models import FeatureBatch
 from ingestion.models import Dataset
-from training.training_spec import CANDIDATES, LARGEST_SEED, MOST_CANDIDATES, Recipe
+from training.training_spec import CANDIDATES, LARGEST_SEED, MOST_CANDIDATES, TrainingSpec
 
 
 class Algorithm(models.TextChoices):
@@ -65,9 +65,9 @@ class TrainingRun(Job):
         return reverse("training_run", args=[self.pk])
 
     @property
-    def recipe(self) -> Recipe:
+    def spec(self) -> TrainingSpec:
         """What was asked for."""
-        return Recipe(self.algorithm, self.seed, self.candidates)
+        return TrainingSpec(self.algorithm, self.seed, self.candidates)
 
 
 class Stage(models.TextChoices):
@@ -83,7 +83,7 @@ class ModelVersionQuerySet(models.QuerySet["ModelVersion"]):
     """Versions in the registry's words."""
 
     def champion(self) -> "ModelVersion | None":
-        """The model in charge, or None when there is none yet."""
+        """Return the champion, or None when there is none yet."""
         return self.filter(stage=Stage.CHAMPION).first()
 
     def with_history(self) -> Self:
@@ -140,9 +140,9 @@ class ModelVersion(models.Model):
         return reverse("model", args=[self.version])
 
     @property
-    def recipe(self) -> Recipe:
+    def spec(self) -> TrainingSpec:
         """What its training was asked for."""
-        return self.run.recipe
+        return self.run.spec
 
     @property
     def feature_batch(self) -> FeatureBatch:
@@ -161,7 +161,7 @@ class StageChange(models.Model):
         settings.AUTH_USER_MODEL, verbose_name=gettext_lazy("by"), null=True, on_delete=models.SET_NULL
     )
     reason = models.CharField(gettext_lazy("reason"), max_length=300, blank=True)
-    # A way back does not count as a new reign: the next one goes on from there.
+    # A rollback starts no new period: the next rollback goes on from there.
     is_rollback = models.BooleanField(gettext_lazy("rolled back"), default=False)
     at = models.DateTimeField(gettext_lazy("at"), auto_now_add=True)
 

@@ -1,4 +1,4 @@
-"""Which version is in charge: the gate's verdict, stages, the way back, and loading."""
+"""The model registry: the gate's verdict, stages, rollback, history, and loading."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -26,8 +26,8 @@ _LONGEST_REASON = 300
 
 
 @dataclass(frozen=True)
-class Reign:
-    """A time in which one version was in charge; until None for the present one."""
+class ChampionPeriod:
+    """A time in which one version was the champion; `until` is None for the present one."""
 
     version: ModelVersion
     since: datetime
@@ -48,14 +48,14 @@ def load(version: ModelVersion) -> Artifact:
     return Artifact.load(data, golden=version.golden_rows, sha256=version.sha256)
 
 
-def admit(version: ModelVersion, *, held: Examples) -> None:
-    """Register a version with the gate's verdict, put it in charge if it passed, and conclude its run: all or nothing.
+def register(version: ModelVersion, *, holdout: Examples) -> None:
+    """Register a version with the gate's verdict, promote it if it passed, and conclude its run: all or nothing.
 
     Raises ArtifactError when its own file must not serve, Cancelled when the run is not wanted any more.
     """
     while True:
         champion = ModelVersion.objects.champion()
-        version.gate = verdict(version, champion, held=held)
+        version.gate = verdict(version, champion, holdout=holdout)
         with transaction.atomic():
             _lock()
             if ModelVersion.objects.champion() != champion:
@@ -64,80 +64,85 @@ def admit(version: ModelVersion, *, held: Examples) -> None:
             version.version = (ModelVersion.objects.aggregate(last=Max("version"))["last"] or 0) + 1
             version.save()
             if version.gate["passed"] and settings.AUTO_PROMOTE:
-                _put_in_charge(version, by=None, reason=_("The gate found it at least as good."))
+                _make_champion(version, by=None, reason=_("The gate found it at least as good."))
             version.run.complete()
             return
 
 
-def verdict(version: ModelVersion, champion: ModelVersion | None, *, held: Examples) -> dict[str, Any]:
+def verdict(version: ModelVersion, champion: ModelVersion | None, *, holdout: Examples) -> dict[str, Any]:
     """What the gate says of a version: every check, and how often this hold-out has been looked at."""
-    candidate = _contender(version, held)
+    candidate = _contender(version, holdout)
     before, unable = None, []
     if champion is not None:
         try:
-            before = _contender(champion, held)
+            before = _contender(champion, holdout)
         except ArtifactError as error:
             unable.append(gate.Check("no worse than the champion", passed=True, detail=f"{champion}: {error}"))
-    checks = [*gate.judge(candidate, held=held, champion=before), *unable]
+    checks = [*gate.judge(candidate, holdout=holdout, champion=before), *unable]
     looks = ModelVersion.objects.judged_on(version.feature_batch.dataset).exclude(pk=version.pk).count() + 1
     passed = all(check.passed for check in checks)
-    return {"passed": passed, "looks": looks, "rows": len(held.labels), "checks": [asdict(check) for check in checks]}
+    return {
+        "passed": passed,
+        "looks": looks,
+        "rows": len(holdout.labels),
+        "checks": [asdict(check) for check in checks],
+    }
 
 
 def promote(version: ModelVersion, *, by: User | None, reason: str = "") -> None:
-    """Put a version in charge and retire the one before; a file that must not serve is refused."""
-    _check_file(version, _("%(version)s cannot take charge: %(reason)s."))
-    with _moving(version):
+    """Promote a version and retire the champion before it; raises Conflict for a file that must not serve."""
+    _check_file(version, _("%(version)s cannot be promoted: %(reason)s."))
+    with _locked_stage(version):
         if version.stage == Stage.CHAMPION:
-            raise Conflict(_("%(version)s is in charge already.") % {"version": version})
-        _put_in_charge(version, by=by, reason=reason)
+            raise Conflict(_("%(version)s is the champion already.") % {"version": version})
+        _make_champion(version, by=by, reason=reason)
 
 
 def rollback(*, by: User | None, reason: str = "") -> ModelVersion:
-    """Put the champion before this one in charge again; twice back goes two steps, not to and fro."""
+    """Promote the previous champion again; a second rollback goes one further back, not forth."""
     before = _champions()[-2:-1]
     if not before:
         raise Conflict(_("There is no earlier champion to go back to."))
     version = before[0]
-    _check_file(version, _("%(version)s cannot take charge: %(reason)s."))
-    with _moving(version):
+    _check_file(version, _("%(version)s cannot be promoted: %(reason)s."))
+    with _locked_stage(version):
         if _champions()[-2:-1] != before:
-            raise Conflict(_("Another version was put in charge a moment ago: look again."))
-        _put_in_charge(version, by=by, reason=reason or _("Rolled back."), is_rollback=True)
+            raise Conflict(_("Another version was promoted a moment ago: look again."))
+        _make_champion(version, by=by, reason=reason or _("Rolled back."), is_rollback=True)
     return version
 
 
-def challenge(version: ModelVersion, *, by: User | None, reason: str = "") -> None:
-    """Let a version score in the shadow of the champion, on what it is asked."""
+def start_shadow(version: ModelVersion, *, by: User | None, reason: str = "") -> None:
+    """Let a version score in the shadow of the champion, on the same requests."""
     _check_file(version, _("%(version)s cannot score in the shadow: %(reason)s."))
-    with _moving(version):
+    with _locked_stage(version):
         if version.stage not in (Stage.CANDIDATE, Stage.RETIRED):
             raise Conflict(_("%(version)s is %(stage)s already.") % _said(version))
         _move(version, Stage.CHALLENGER, by=by, reason=reason)
 
 
 def retire(version: ModelVersion, *, by: User | None, reason: str = "") -> None:
-    """Take a version out of the running; the champion is retired by putting another one in charge."""
-    with _moving(version):
+    """Retire a version; the champion is retired by promoting another one."""
+    with _locked_stage(version):
         if version.stage == Stage.CHAMPION:
-            raise Conflict(_("%(version)s is in charge: put another one in charge first.") % {"version": version})
+            raise Conflict(_("%(version)s is the champion: promote another version first.") % {"version": version})
         if version.stage == Stage.RETIRED:
             raise Conflict(_("%(version)s is %(stage)s already.") % _said(version))
         _move(version, Stage.RETIRED, by=by, reason=reason)
 
 
-def reigns() -> list[Reign]:
-    """Who was in charge when, the present one first."""
-    found: list[Reign] = []
+def champion_history() -> list[ChampionPeriod]:
+    """List every champion and when it served, the present one first."""
+    found: list[ChampionPeriod] = []
     for change in _changes().order_by("-at", "-pk"):
         until = found[-1].since if found else None
-        found.append(Reign(change.version, change.at, until, change.by, change.reason))
+        found.append(ChampionPeriod(change.version, change.at, until, change.by, change.reason))
     return found
 
 
-def champion_at(moment: datetime) -> Reign | None:
-    """The reign at a moment of the past, or None when nobody was in charge yet."""
-    return next((reign for reign in reigns() if reign.since <= moment), None)
+def champion_at(moment: datetime) -> ChampionPeriod | None:
+    """Return the champion at a moment of the past, or None when there was none yet."""
+    return next((period for period in champion_history() if period.since <= moment), None)
 
 
 def _changes() -> Any:
@@ -155,10 +160,10 @@ def _champions() -> list[ModelVersion]:
     return found
 
 
-def _contender(version: ModelVersion, held: Examples) -> gate.Contender:
+def _contender(version: ModelVersion, holdout: Examples) -> gate.Contender:
     artifact = load(version)
     name = str(version) if version.version else _("the candidate")
-    return gate.Contender(name, artifact, artifact.score(held.matrix), version.metrics, version.byte_count)
+    return gate.Contender(name, artifact, artifact.score(holdout.matrix), version.metrics, version.byte_count)
 
 
 def _check_file(version: ModelVersion, message: str) -> None:
@@ -169,7 +174,7 @@ def _check_file(version: ModelVersion, message: str) -> None:
 
 
 @contextmanager
-def _moving(version: ModelVersion) -> Iterator[None]:
+def _locked_stage(version: ModelVersion) -> Iterator[None]:
     """The version's stage as it stands, and nobody else who changes one."""
     with transaction.atomic():
         _lock()
@@ -182,7 +187,7 @@ def _lock() -> None:
         cursor.execute("SELECT pg_advisory_xact_lock(%s)", [_LOCK])
 
 
-def _put_in_charge(version: ModelVersion, *, by: User | None, reason: str, is_rollback: bool = False) -> None:
+def _make_champion(version: ModelVersion, *, by: User | None, reason: str, is_rollback: bool = False) -> None:
     champion = ModelVersion.objects.champion()
     if champion is not None:
         _move(champion, Stage.RETIRED, by=by, reason=reason)

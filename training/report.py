@@ -137,7 +137,7 @@ class Report:
         return self._validation.get("rows")
 
     @property
-    def held_rows(self) -> int | None:
+    def holdout_rows(self) -> int | None:
         found: int | None = self.metrics.get(HOLD_OUT, {}).get("rows")
         return found
 
@@ -152,7 +152,7 @@ class Report:
         return _slices(self.metrics.get("slices", {}).get(CROSS_VALIDATION, ()))
 
     @property
-    def held_slices(self) -> list[Slice]:
+    def holdout_slices(self) -> list[Slice]:
         """On the hold-out."""
         return _slices(self.metrics.get("slices", {}).get(HOLD_OUT, ()))
 
@@ -188,10 +188,10 @@ class Report:
 
 
 def _figure(metrics: Mapping[str, Any], name: str) -> Figure | None:
-    held = metrics.get(HOLD_OUT, {})
+    holdout = metrics.get(HOLD_OUT, {})
     label, is_more_better = FIGURES[name]
     validated = Estimate.of(metrics.get(CROSS_VALIDATION, {}).get(name))
-    measured = Estimate.of(held.get(name), held.get("intervals", {}).get(name))
+    measured = Estimate.of(holdout.get(name), holdout.get("intervals", {}).get(name))
     if validated is None and measured is None:
         return None
     ungrouped = Estimate.of(metrics.get("ungrouped", {}).get(name))

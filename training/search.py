@@ -15,7 +15,7 @@ from sklearn.model_selection import HalvingRandomSearchCV
 from training import estimators, folds
 from training.estimators import Algorithm
 from training.training_data import Examples
-from training.training_spec import Standing, Trial
+from training.training_spec import SearchProgress, Trial
 
 REPEATS = 2
 #: Of so many candidates one goes on, with so many times more of the resource.
@@ -27,14 +27,14 @@ _FITS_BETWEEN_REPORTS = 72
 
 
 def search(
-    algorithm: str, examples: Examples, *, seed: int, candidates: int, report: Callable[[Standing], None]
+    algorithm: str, examples: Examples, *, seed: int, candidates: int, report: Callable[[SearchProgress], None]
 ) -> list[Trial]:
     """Candidates, the best first, by log loss over repeated grouped folds; the same seed gives the same list."""
     kind = estimators.ALGORITHMS[algorithm]
     planned = _planned(kind, candidates)
 
     def tell(results: dict[str, Any]) -> None:
-        report(Standing(len(results["params"]), planned, _trials(results, resource=kind.resource)[0]))
+        report(SearchProgress(len(results["params"]), planned, _trials(results, resource=kind.resource)[0]))
 
     found = halving(algorithm, examples, seed=seed, candidates=candidates, kind=_Halving)
     found.report = tell

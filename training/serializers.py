@@ -5,7 +5,7 @@ from rest_framework import serializers
 from core.moments import MomentField
 from core.serializers import JOB_FIELDS
 from training.models import Algorithm, ModelVersion, Reproduction, TrainingRun
-from training.registry import Reign
+from training.registry import ChampionPeriod
 from training.training_spec import CANDIDATES, LARGEST_SEED, MOST_CANDIDATES
 
 
@@ -59,8 +59,8 @@ class MomentRequest(serializers.Serializer[None]):
     at = MomentField(required=False)
 
 
-class ReignSerializer(serializers.Serializer[Reign]):
-    """Which version was in charge from when to when, who put it there and why."""
+class ChampionPeriodSerializer(serializers.Serializer[ChampionPeriod]):
+    """Which version was the champion from when to when, who promoted it and why."""
 
     version = serializers.IntegerField(source="version.version")
     since = serializers.DateTimeField()

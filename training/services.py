@@ -21,7 +21,7 @@ from training import registry, subprocess_training
 from training.artifact import ArtifactError
 from training.models import ModelVersion, Reproduction, TrainingRun
 from training.training_data import Examples
-from training.training_spec import CANDIDATES, Made, Progress, Recipe
+from training.training_spec import CANDIDATES, Progress, TrainedModel, TrainingSpec
 
 _LIBRARIES = ("joblib", "numpy", "onnx", "onnxruntime", "scikit-learn", "scipy", "skl2onnx")
 _FEWEST_ROWS = 10
@@ -41,35 +41,35 @@ def queue_run(
 
 
 def train(run: TrainingRun) -> None:
-    """Fit, measure, export, judge and register a version; it takes charge when the gate finds it at least as good."""
+    """Fit, measure, export, judge and register a version; it is promoted when it passes the gate."""
     with run.running():
         started = time.monotonic()
         examples = examples_of(run.feature_batch)
-        made = _fit(run, run.recipe, examples, watch=lambda progress: _note(run, progress))
+        made = _fit(run, run.spec, examples, watch=lambda progress: _note(run, progress))
         version = _version(run, made, seconds=time.monotonic() - started)
         try:
-            registry.admit(version, held=examples.held_out)
+            registry.register(version, holdout=examples.holdout)
         except ArtifactError as error:
             raise TitanicError(_("The model that was made must not serve: %(reason)s.") % {"reason": error}) from error
 
 
 def queue_reproduction(*, version: ModelVersion) -> Reproduction:
-    """A queued attempt to make a version again."""
+    """Queue an attempt to reproduce a version."""
     return Reproduction.objects.create(version=version)
 
 
 def reproduce(reproduction: Reproduction) -> None:
-    """Make the version again from its batch and recipe, and write down whether the file is equal, or what differs."""
+    """Train the version again from its batch and spec, and record whether the file is equal, or what differs."""
     with reproduction.running():
         version = reproduction.version
-        made = _fit(reproduction, version.recipe, examples_of(version.feature_batch), watch=lambda _progress: None)
+        made = _fit(reproduction, version.spec, examples_of(version.feature_batch), watch=lambda _progress: None)
         reproduction.sha256 = content_store.sha256_of(made.graph)
         reproduction.is_equal = reproduction.sha256 == version.sha256
         reproduction.differences = differences(version, made)
         reproduction.save(update_fields=["sha256", "is_equal", "differences"])
 
 
-def differences(version: ModelVersion, made: Made) -> list[dict[str, Any]]:
+def differences(version: ModelVersion, made: TrainedModel) -> list[dict[str, Any]]:
     """What a version's record says otherwise than a model made just now: data, code, machine, parameters, figures."""
     now = {**_made_with(version.feature_batch), **made.parameters, "threshold": made.threshold}
     then = {**version.made_with, **version.parameters, "threshold": version.threshold}
@@ -94,13 +94,13 @@ def examples_of(batch: FeatureBatch) -> Examples:
         is_holdout=np.array(is_holdout, dtype=bool),
         baseline=np.array([value == BASELINE[1] for value in baseline]),
     )
-    for part in (examples.held_out, examples.learned):
+    for part in (examples.holdout, examples.train):
         if len(set(part.labels.tolist())) < 2 or len(part.labels) < _FEWEST_ROWS:  # noqa: PLR2004  both labels
             raise TitanicError(_("The dataset is too small, or everybody in it had one fate: load more passengers."))
     return examples
 
 
-def _fit(job: Job, recipe: Recipe, examples: Examples, *, watch: Any) -> Made:
+def _fit(job: Job, spec: TrainingSpec, examples: Examples, *, watch: Any) -> TrainedModel:
     def report(progress: Progress) -> None:
         job.report(0.98 * progress.done)
         watch(progress)
@@ -108,7 +108,7 @@ def _fit(job: Job, recipe: Recipe, examples: Examples, *, watch: Any) -> Made:
     limits = subprocess_training.Limits(settings.LONGEST_TRAINING_SECONDS, settings.LARGEST_TRAINING_BYTES)
     try:
         return subprocess_training.fit(
-            recipe, examples, limits=limits, report=report, dask_scheduler=settings.ENV.dask_scheduler
+            spec, examples, limits=limits, report=report, dask_scheduler=settings.ENV.dask_scheduler
         )
     except subprocess_training.TrainingError as error:
         raise TitanicError(_("The training came to nothing: %(reason)s.") % {"reason": error}) from error
@@ -116,15 +116,15 @@ def _fit(job: Job, recipe: Recipe, examples: Examples, *, watch: Any) -> Made:
 
 def _note(run: TrainingRun, progress: Progress) -> None:
     """Write down how the search stands, when it stands otherwise than before."""
-    standing = progress.standing
-    if standing is None or (run.search and run.search["tried"] == standing.tried):
+    search = progress.search
+    if search is None or (run.search and run.search["tried"] == search.tried):
         return
-    best = {"log_loss": standing.best.log_loss, "parameters": standing.best.parameters}
-    run.search = {"tried": standing.tried, "of": standing.of, "best": best}
+    best = {"log_loss": search.best.log_loss, "parameters": search.best.parameters}
+    run.search = {"tried": search.tried, "of": search.of, "best": best}
     run.save(update_fields=["search"])
 
 
-def _version(run: TrainingRun, made: Made, *, seconds: float) -> ModelVersion:
+def _version(run: TrainingRun, made: TrainedModel, *, seconds: float) -> ModelVersion:
     """The version, not yet registered, with its files complete."""
     return ModelVersion(
         run=run,
@@ -144,10 +144,10 @@ def _version(run: TrainingRun, made: Made, *, seconds: float) -> ModelVersion:
 
 def _background(run: TrainingRun) -> list[list[Any]]:
     """Some of those it learned from, in the order of the contract's fields; the same seed draws the same."""
-    learned = run.feature_batch.passengers.filter(is_holdout=False)
-    lines = list(learned.values_list("line_number", flat=True))
+    train = run.feature_batch.passengers.filter(is_holdout=False)
+    lines = list(train.values_list("line_number", flat=True))
     drawn = np.random.default_rng(run.seed).permutation(len(lines))[:BACKGROUND_ROWS]
-    found = learned.filter(line_number__in=[lines[place] for place in drawn]).order_by("line_number")
+    found = train.filter(line_number__in=[lines[place] for place in drawn]).order_by("line_number")
     return [list(row) for row in found.values_list(*FIELD_NAMES)]
 
 

@@ -1,7 +1,7 @@
 """A training in a process of its own: it may use every core, stays within its limits, and gives its memory back.
 
 In a prefork worker joblib's processes become one job or hang; here they do not. The other side is
-`python -m training.subprocess_training FOLDER`: it reads examples and recipe from the folder, tells its progress line
+`python -m training.subprocess_training FOLDER`: it reads examples and spec from the folder, tells its progress line
 by line, leaves the model there.
 """
 
@@ -25,7 +25,7 @@ from typing import IO, Any
 import psutil
 
 from training.training_data import Examples
-from training.training_spec import Made, Progress, Recipe, Standing, Trial
+from training.training_spec import Progress, SearchProgress, TrainedModel, TrainingSpec, Trial
 
 logger = logging.getLogger(__name__)
 
@@ -55,18 +55,18 @@ class Limits:
 
 
 def fit(
-    recipe: Recipe,
+    spec: TrainingSpec,
     examples: Examples,
     *,
     limits: Limits,
     report: Callable[[Progress], None],
     dask_scheduler: str = "",
-) -> Made:
+) -> TrainedModel:
     """Train in another process; raises TrainingError, or what `report` raises, after the process is gone."""
     with tempfile.TemporaryDirectory(prefix="training-") as name:
         folder = Path(name)
         examples.save(folder / "examples.npz")
-        (folder / "recipe.json").write_text(json.dumps({"recipe": asdict(recipe), "dask_scheduler": dask_scheduler}))
+        (folder / "spec.json").write_text(json.dumps({"spec": asdict(spec), "dask_scheduler": dask_scheduler}))
         with (folder / "errors").open("w+b") as errors, _started(folder, errors) as process:
             _watch(process, limits=limits, report=report)
             _check_end(process, errors)
@@ -148,15 +148,15 @@ def _check_end(process: "subprocess.Popen[bytes]", errors: IO[bytes]) -> None:
 
 
 def _progress(told: dict[str, Any]) -> Progress:
-    standing = told["standing"]
-    if standing is not None:
-        standing = Standing(**{**standing, "best": Trial(**standing["best"])})
-    return Progress(told["done"], standing)
+    search = told["search"]
+    if search is not None:
+        search = SearchProgress(**{**search, "best": Trial(**search["best"])})
+    return Progress(told["done"], search)
 
 
-def _made(folder: Path) -> Made:
+def _made(folder: Path) -> TrainedModel:
     told = json.loads((folder / "made.json").read_text())
-    return Made(graph=(folder / "graph").read_bytes(), pickle=(folder / "pickle").read_bytes(), **told)
+    return TrainedModel(graph=(folder / "graph").read_bytes(), pickle=(folder / "pickle").read_bytes(), **told)
 
 
 def main(folder: Path) -> None:
@@ -165,13 +165,13 @@ def main(folder: Path) -> None:
 
     from training import fitting
     from training.export import ExportError
-    from training.folds import TooFew
+    from training.folds import NotEnoughData
 
     told = os.fdopen(os.dup(1), "w")
     # Whatever a library prints is not ours.
     os.dup2(2, 1)
     threading.Thread(target=_end_with_parent, daemon=True).start()
-    asked = json.loads((folder / "recipe.json").read_text())
+    asked = json.loads((folder / "spec.json").read_text())
 
     def report(progress: Progress) -> None:
         told.write(json.dumps(asdict(progress)) + "\n")
@@ -180,9 +180,9 @@ def main(folder: Path) -> None:
     try:
         with joblib.parallel_config("loky", n_jobs=-1), _cluster(asked["dask_scheduler"]) as cluster:
             made = fitting.fit(
-                Recipe(**asked["recipe"]), Examples.load(folder / "examples.npz"), report=report, search_on=cluster
+                TrainingSpec(**asked["spec"]), Examples.load(folder / "examples.npz"), report=report, search_on=cluster
             )
-    except (TooFew, ExportError, _SchedulerAway) as error:
+    except (NotEnoughData, ExportError, _SchedulerAway) as error:
         sys.stderr.write(f"\n{error}")
         sys.exit(_EXPECTED_FAILURE)
     fields = asdict(made)

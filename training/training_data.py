@@ -27,19 +27,19 @@ class Examples:
     is_holdout: Labels
     baseline: Labels
 
-    def only(self, rows: Labels | NDArray[np.intp]) -> Self:
+    def take(self, rows: Labels | NDArray[np.intp]) -> Self:
         """Some of the rows, chosen by flags or by number."""
         return type(self)(**{item.name: getattr(self, item.name)[rows] for item in fields(self)})
 
     @property
-    def learned(self) -> Self:
+    def train(self) -> Self:
         """The rows that a model may learn from."""
-        return self.only(~self.is_holdout)
+        return self.take(~self.is_holdout)
 
     @property
-    def held_out(self) -> Self:
+    def holdout(self) -> Self:
         """The rows that no model learns from."""
-        return self.only(self.is_holdout)
+        return self.take(self.is_holdout)
 
     @property
     def features(self) -> "pd.DataFrame":

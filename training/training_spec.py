@@ -11,8 +11,8 @@ LARGEST_SEED = 2**31 - 1
 
 
 @dataclass(frozen=True)
-class Recipe:
-    """The same recipe on the same examples makes the same model."""
+class TrainingSpec:
+    """What to train; the same spec on the same examples makes the same model."""
 
     algorithm: str
     seed: int
@@ -30,7 +30,7 @@ class Trial:
 
 
 @dataclass(frozen=True)
-class Standing:
+class SearchProgress:
     """How far a search is, and the best candidate of the round."""
 
     tried: int
@@ -43,11 +43,11 @@ class Progress:
     """How far a training is (0 to 1), and how its search stands."""
 
     done: float
-    standing: Standing | None = None
+    search: SearchProgress | None = None
 
 
 @dataclass(frozen=True)
-class Made:
+class TrainedModel:
     """A model as files, with its golden rows, parameters, threshold and figures."""
 
     graph: bytes = field(repr=False)

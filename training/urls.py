@@ -1,6 +1,7 @@
 """Addresses of training's pages."""
 
 from django.urls import path
+from django.views.generic import RedirectView
 
 from training import views
 
@@ -8,7 +9,8 @@ urlpatterns = [
     path("models/", views.models, name="models"),
     path("models/train/", views.train, name="train"),
     path("models/rollback/", views.rollback, name="rollback"),
-    path("models/reigns/", views.reigns, name="reigns"),
+    path("models/history/", views.champion_history, name="champion_history"),
+    path("models/reigns/", RedirectView.as_view(pattern_name="champion_history", permanent=True, query_string=True)),
     path("models/<int:version>/", views.model, name="model"),
     path("models/<int:version>/card/", views.model_card, name="model_card"),
     path("models/<int:version>/card.md", views.model_card_file, name="model_card_file"),

@@ -99,39 +99,39 @@ def train(request: HttpRequest) -> HttpResponse:
 
 @require_POST
 def promote(request: HttpRequest, version: int) -> HttpResponse:
-    """Put a version in charge."""
-    return _moved(request, version, registry.promote, _("%(version)s is in charge now."))
+    """Promote a version to champion."""
+    return _moved(request, version, registry.promote, _("%(version)s is now the champion."))
 
 
 @require_POST
 def challenge(request: HttpRequest, version: int) -> HttpResponse:
-    """Let a version score in the shadow."""
-    return _moved(request, version, registry.challenge, _("%(version)s scores in the shadow now."))
+    """Start shadow scoring with a version."""
+    return _moved(request, version, registry.start_shadow, _("%(version)s is now scoring in the shadow."))
 
 
 @require_POST
 def retire(request: HttpRequest, version: int) -> HttpResponse:
-    """Take a version out of the running."""
+    """Retire a version."""
     return _moved(request, version, registry.retire, _("%(version)s is retired."))
 
 
 @require_POST
 def rollback(request: HttpRequest) -> HttpResponse:
-    """Put the champion before this one in charge again."""
+    """Promote the previous champion again."""
     version = registry.rollback(by=_user(request), reason=request.POST.get("reason", ""))
-    messages.success(request, _("%(version)s is in charge again.") % {"version": version})
+    messages.success(request, _("%(version)s is the champion again.") % {"version": version})
     return redirect(version)
 
 
 @require_safe
-def reigns(request: HttpRequest) -> HttpResponse:
-    """Who was in charge when; a moment of the past can be asked for."""
+def champion_history(request: HttpRequest) -> HttpResponse:
+    """Show the champion history, and the champion of a given moment."""
     form = MomentForm(request.GET or None)
     moment = form.cleaned_data["at"] if form.is_valid() else None
-    context = {"reigns": registry.reigns(), "form": form, "moment": moment}
+    context = {"periods": registry.champion_history(), "form": form, "moment": moment}
     if moment:
         context["then"] = registry.champion_at(moment)
-    return render(request, "reign_list.html", context)
+    return render(request, "champion_history.html", context)
 
 
 @require_POST

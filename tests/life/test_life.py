@@ -360,7 +360,7 @@ def _below(running: Running) -> list[psutil.Process]:
 
 
 def _champion(running: Running) -> int:
-    (found,) = running.api.get("/api/v1/models/reigns/", params={"at": datetime.now(UTC).isoformat()}).json()
+    (found,) = running.api.get("/api/v1/models/history/", params={"at": datetime.now(UTC).isoformat()}).json()
     return int(found["version"])
 
 

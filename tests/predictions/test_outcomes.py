@@ -74,7 +74,7 @@ def test_a_challenger_is_compared_on_outcomes(api: APIClient, asked: str, champi
     fields = {item.name: getattr(champion, item.name) for item in ModelVersion._meta.fields if item.name != "id"}
     run = TrainingRun.objects.create(feature_batch=champion.feature_batch)
     challenger = ModelVersion.objects.create(**{**fields, "version": 2, "run": run, "stage": Stage.CANDIDATE})
-    registry.challenge(challenger, by=None)
+    registry.start_shadow(challenger, by=None)
     api.post(f"/api/v1/predictions/{asked}/outcome/", {"survived": False}, format="json")
     log.drain()
     shadow.score_all()

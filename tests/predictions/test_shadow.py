@@ -31,7 +31,7 @@ def ask(count: int = 1) -> None:
 
 
 def test_it_works(challenger: ModelVersion) -> None:
-    registry.challenge(challenger, by=None)
+    registry.start_shadow(challenger, by=None)
     ask(3)
 
     assert shadow.score_all() == 12
@@ -42,7 +42,7 @@ def test_it_works(challenger: ModelVersion) -> None:
 
 
 def test_what_was_scored_is_not_scored_again(challenger: ModelVersion) -> None:
-    registry.challenge(challenger, by=None)
+    registry.start_shadow(challenger, by=None)
     ask()
     shadow.score_all()
     ask()
@@ -55,7 +55,7 @@ def test_the_latest_before_it_became_a_challenger_are_scored_too(
 ) -> None:
     monkeypatch.setattr(shadow, "ROWS_BEFORE", 6)
     ask(5)
-    registry.challenge(challenger, by=None)
+    registry.start_shadow(challenger, by=None)
     ask()
 
     assert shadow.score_all() == 10
@@ -65,12 +65,12 @@ def test_one_that_challenges_again_leaves_out_the_time_between(
     challenger: ModelVersion, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(shadow, "ROWS_BEFORE", 2)
-    registry.challenge(challenger, by=None)
+    registry.start_shadow(challenger, by=None)
     ask()
     shadow.score_all()
     registry.retire(challenger, by=None)
     ask(5)
-    registry.challenge(challenger, by=None)
+    registry.start_shadow(challenger, by=None)
     ask()
 
     assert shadow.score_all() == 6
@@ -79,7 +79,7 @@ def test_one_that_challenges_again_leaves_out_the_time_between(
 def test_a_task_scores_so_many_and_the_next_goes_on(challenger: ModelVersion, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(shadow, "ROWS_AT_ONCE", 4)
     monkeypatch.setattr(shadow, "ROWS_IN_A_TASK", 8)
-    registry.challenge(challenger, by=None)
+    registry.start_shadow(challenger, by=None)
     ask(5)
 
     assert [shadow.score_all(), shadow.score_all(), shadow.score_all()] == [8, 8, 4]
@@ -87,7 +87,7 @@ def test_a_task_scores_so_many_and_the_next_goes_on(challenger: ModelVersion, mo
 
 @pytest.mark.django_db(transaction=True)
 def test_two_workers_at_once_do_no_harm(challenger: ModelVersion) -> None:
-    registry.challenge(challenger, by=None)
+    registry.start_shadow(challenger, by=None)
     ask(50)
 
     def score() -> None:
@@ -111,7 +111,7 @@ def test_without_a_challenger_there_is_one_question(champion: ModelVersion, djan
 
 
 def test_a_file_that_must_not_serve_is_noted(challenger: ModelVersion) -> None:
-    registry.challenge(challenger, by=None)
+    registry.start_shadow(challenger, by=None)
     ModelVersion.objects.filter(pk=challenger.pk).update(onnx_file="models/gone.onnx")
     ask()
 
@@ -120,7 +120,7 @@ def test_a_file_that_must_not_serve_is_noted(challenger: ModelVersion) -> None:
 
 
 def test_its_answers_stand_beside_those_that_were_given(challenger: ModelVersion) -> None:
-    registry.challenge(challenger, by=None)
+    registry.start_shadow(challenger, by=None)
     ask(2)
     shadow.score_all()
 
@@ -136,7 +136,7 @@ def test_its_answers_stand_beside_those_that_were_given(challenger: ModelVersion
 
 
 def test_it_is_on_the_page_and_in_the_api(challenger: ModelVersion, api: APIClient, client: Client) -> None:
-    registry.challenge(challenger, by=None)
+    registry.start_shadow(challenger, by=None)
     assert "No answers yet" in client.get("/predictions/shadow/2/").text
     assert api.get("/api/v1/shadow/2/").status_code == 409
     api.post("/api/v1/predictions/", ELISABETH, format="json")

@@ -191,7 +191,7 @@ def test_who_put_a_model_in_charge_cannot_be_rewritten(client: Client, rows: dic
 def test_a_champion_is_not_put_in_charge_twice(champion: ModelVersion, client: Client) -> None:
     page = client.post(_url(ModelVersion), {"action": "promote", "_selected_action": [champion.pk]}, follow=True)
 
-    assert "is in charge already" in page.text
+    assert "is the champion already" in page.text
 
 
 def test_a_schedule_is_edited_with_the_registered_tasks_to_choose_from(client: Client) -> None:

@@ -26,8 +26,8 @@ NO_MOMENTS = (
     "٢٠٢٦-١١-٠١T٠٠:٠٠:٠٠Z", "9" * 5000, "2026-11-01T00:00:00\0Z", b"\xed\xa0\x80", "now", "1e400",
 )  # fmt: skip
 #: The doors that take a moment, and what names it there.
-API_MOMENTS = [("predictions", "since"), ("predictions", "until"), ("runs", "cursor"), ("models/reigns", "at")]
-PAGE_MOMENTS = [("/runs/", "before"), ("/models/reigns/", "at")]
+API_MOMENTS = [("predictions", "since"), ("predictions", "until"), ("runs", "cursor"), ("models/history", "at")]
+PAGE_MOMENTS = [("/runs/", "before"), ("/models/history/", "at")]
 
 
 @pytest.fixture

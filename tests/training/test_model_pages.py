@@ -203,9 +203,9 @@ class TestComparison:
         assert best["Log loss"] == [True, False]
 
     def test_equal_ones_are_not_told_apart(self, client: Client, second: ModelVersion) -> None:
-        held = client.get("/models/?compare=1&compare=2").context["compared"].held_figures
+        holdout = client.get("/models/?compare=1&compare=2").context["compared"].holdout_figures
 
-        assert not any(is_best for row in held for _found, is_best in row.cells)
+        assert not any(is_best for row in holdout for _found, is_best in row.cells)
 
     def test_an_old_version_beside_a_new_one(self, client: Client, measured: ModelVersion, old: ModelVersion) -> None:
         page = client.get("/models/?compare=1&compare=9")

@@ -23,11 +23,11 @@ from training import services, subprocess_training
 from training.models import ModelVersion
 from training.subprocess_training import Limits, TrainingError
 from training.training_data import Examples
-from training.training_spec import Made, Progress, Recipe
+from training.training_spec import Progress, TrainedModel, TrainingSpec
 
 ENOUGH = Limits(seconds=250, memory_bytes=4 * 2**30)
-QUICK = Recipe("logistic_regression", seed=1, candidates=0)
-SEARCH = Recipe("logistic_regression", seed=1, candidates=9)
+QUICK = TrainingSpec("logistic_regression", seed=1, candidates=0)
+SEARCH = TrainingSpec("logistic_regression", seed=1, candidates=9)
 
 
 @pytest.fixture(scope="module")
@@ -64,25 +64,25 @@ def are_gone(*, within_seconds: float = 20) -> bool:
 
 
 @pytest.fixture(scope="module")
-def searched(examples: Examples) -> tuple[Made, list[Progress]]:
+def searched(examples: Examples) -> tuple[TrainedModel, list[Progress]]:
     """What a training with a search made, and what it told on the way."""
     told: list[Progress] = []
     return subprocess_training.fit(SEARCH, examples, limits=ENOUGH, report=told.append), told
 
 
-def test_it_works(searched: tuple[Made, list[Progress]]) -> None:
+def test_it_works(searched: tuple[TrainedModel, list[Progress]]) -> None:
     made, told = searched
 
     assert made.metrics["hold_out"]["rows"] == 60
     assert [progress.done for progress in told] == sorted(progress.done for progress in told)
 
 
-def test_a_search_tells_how_it_stands(searched: tuple[Made, list[Progress]]) -> None:
+def test_a_search_tells_how_it_stands(searched: tuple[TrainedModel, list[Progress]]) -> None:
     made, told = searched
 
-    standings = [progress.standing for progress in told if progress.standing]
-    assert (standings[-1].tried, standings[-1].of) == (13, 13)
-    assert standings[-1].best.parameters == made.parameters
+    searches = [progress.search for progress in told if progress.search]
+    assert (searches[-1].tried, searches[-1].of) == (13, 13)
+    assert searches[-1].best.parameters == made.parameters
     assert len(made.metrics["search"]["trials"]) == 9
 
 
@@ -94,17 +94,17 @@ from pathlib import Path
 from core.content_store import sha256_of
 from training import export, fitting
 from training.training_data import Examples
-from training.training_spec import Recipe
-learned = Examples.load(Path(sys.argv[1])).learned
+from training.training_spec import TrainingSpec
+train = Examples.load(Path(sys.argv[1])).train
 for algorithm in sys.argv[2:]:
-    recipe, parameters = Recipe(algorithm, 1, 0), fitting.estimators.ALGORITHMS[algorithm].defaults
+    spec, parameters = TrainingSpec(algorithm, 1, 0), fitting.estimators.ALGORITHMS[algorithm].defaults
     for make in (fitting._plain, fitting._calibrated):
-        pipeline = make(recipe, parameters, learned).fit(learned.matrix, learned.labels)
+        pipeline = make(spec, parameters, train).fit(train.matrix, train.labels)
         print(algorithm, make.__name__, sha256_of(export.to_graph(pipeline)))
 """
 
 
-def test_the_same_recipe_makes_the_same_graph_in_another_process(tmp_path: Path, examples: Examples) -> None:
+def test_the_same_spec_makes_the_same_graph_in_another_process(tmp_path: Path, examples: Examples) -> None:
     examples.save(tmp_path / "examples.npz")
     command = [sys.executable, "-c", GRAPHS, str(tmp_path / "examples.npz"), *ALGORITHMS]
 
@@ -119,14 +119,14 @@ def test_the_same_recipe_makes_the_same_graph_in_another_process(tmp_path: Path,
 
 @pytest.mark.long
 @pytest.mark.parametrize("algorithm", ALGORITHMS)
-def test_the_same_recipe_makes_the_same_bytes_in_another_process(
+def test_the_same_spec_makes_the_same_bytes_in_another_process(
     examples: Examples, algorithm: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    recipe = Recipe(algorithm, seed=1, candidates=0)
+    spec = TrainingSpec(algorithm, seed=1, candidates=0)
     graphs = []
     for hash_seed in ("1", "2"):
         monkeypatch.setenv("PYTHONHASHSEED", hash_seed)
-        graphs.append(subprocess_training.fit(recipe, examples, limits=ENOUGH, report=lambda _: None).graph)
+        graphs.append(subprocess_training.fit(spec, examples, limits=ENOUGH, report=lambda _: None).graph)
 
     assert graphs[0] == graphs[1]
 
@@ -166,8 +166,8 @@ def test_it_ends_with_its_parent(tmp_path: Path, examples: Examples) -> None:
     script = (
         "import sys; from pathlib import Path; from training.training_data import Examples;"
         "from training import subprocess_training as training;"
-        "from training.training_spec import Recipe;"
-        "training.fit(Recipe('random_forest', 1, 500), Examples.load(Path(sys.argv[1])),"
+        "from training.training_spec import TrainingSpec;"
+        "training.fit(TrainingSpec('random_forest', 1, 500), Examples.load(Path(sys.argv[1])),"
         " limits=training.Limits(250, 2**33), report=lambda _: print(1, flush=True))"
     )
     with subprocess.Popen(
@@ -185,7 +185,7 @@ def test_it_ends_with_its_parent(tmp_path: Path, examples: Examples) -> None:
 
 
 def test_too_few_rows_are_refused_in_a_sentence(examples: Examples) -> None:
-    few = examples.only(np.flatnonzero(examples.is_holdout | ~examples.labels))
+    few = examples.take(np.flatnonzero(examples.is_holdout | ~examples.labels))
 
     with pytest.raises(TrainingError, match="of each label there must be at least 5 rows"):
         subprocess_training.fit(QUICK, few, limits=ENOUGH, report=lambda _: None)
@@ -226,7 +226,7 @@ def dask_cluster(folder: Path) -> Iterator[str]:
 
 
 def test_a_dask_cluster_finds_what_the_local_cores_find(
-    examples: Examples, searched: tuple[Made, list[Progress]], tmp_path: Path
+    examples: Examples, searched: tuple[TrainedModel, list[Progress]], tmp_path: Path
 ) -> None:
     here, _ = searched
 

@@ -96,28 +96,28 @@ def test_only_a_built_batch_is_trained_from(champion: ModelVersion) -> None:
 
 
 class TestGate:
-    """A worse model does not take charge by accident."""
+    """A worse model is not promoted by accident."""
 
     @pytest.fixture
     def examples(self, champion: ModelVersion) -> Examples:
         return services.examples_of(champion.feature_batch)
 
-    def judge(self, champion: ModelVersion, examples: Examples, *, held: Examples) -> dict[str, str]:
+    def judge(self, champion: ModelVersion, examples: Examples, *, holdout: Examples) -> dict[str, str]:
         """Fit a candidate on spoilt examples, let it before the gate, and return what failed."""
         run = services.queue_run(batch=champion.feature_batch, algorithm="logistic_regression", candidates=0)
         with run.running():
-            made = services._fit(run, run.recipe, examples, watch=lambda _: None)
-            registry.admit(services._version(run, made, seconds=0), held=held)
+            made = services._fit(run, run.spec, examples, watch=lambda _: None)
+            registry.register(services._version(run, made, seconds=0), holdout=holdout)
         assert ModelVersion.objects.champion() == champion
         gate = ModelVersion.objects.get(run=run).gate
         assert gate is not None
         return {check["name"]: check["detail"] for check in gate["checks"] if not check["passed"]}
 
     def admit_again(self, champion: ModelVersion, examples: Examples) -> ModelVersion:
-        """The champion once more, as a training on the same examples with the same recipe makes it."""
+        """The champion once more, as a training on the same examples with the same spec makes it."""
         run = services.queue_run(batch=champion.feature_batch)
         with run.running():
-            registry.admit(copy_of(champion, run=run), held=examples.held_out)
+            registry.register(copy_of(champion, run=run), holdout=examples.holdout)
         return ModelVersion.objects.get(run=run)
 
     def test_an_equal_one_passes_and_takes_charge(self, champion: ModelVersion, examples: Examples) -> None:
@@ -131,7 +131,7 @@ class TestGate:
     def test_one_with_shuffled_labels_fails(self, champion: ModelVersion, examples: Examples) -> None:
         labels = np.random.default_rng(0).permutation(examples.labels)
 
-        failed = self.judge(champion, replace(examples, labels=labels), held=examples.held_out)
+        failed = self.judge(champion, replace(examples, labels=labels), holdout=examples.holdout)
 
         assert {"minimum accuracy", "no worse than the champion", "slice Sex: female"} <= failed.keys()
 
@@ -139,7 +139,7 @@ class TestGate:
         matrix = examples.matrix.copy()
         matrix[:, FEATURES.index("Sex")] = 0
 
-        failed = self.judge(champion, replace(examples, matrix=matrix), held=examples.held_out)
+        failed = self.judge(champion, replace(examples, matrix=matrix), holdout=examples.holdout)
 
         assert "Sex" in failed["features alive"]
 
@@ -148,7 +148,7 @@ class TestGate:
         is_known = (examples.matrix[:, FEATURES.index("Sex")] == SEX[sex]) | examples.is_holdout
         (other,) = SEX.keys() - {sex}
 
-        failed = self.judge(champion, examples.only(is_known), held=examples.held_out)
+        failed = self.judge(champion, examples.take(is_known), holdout=examples.holdout)
 
         assert {"no worse than the champion", f"slice Sex: {other}"} <= failed.keys()
 
@@ -165,7 +165,7 @@ class TestGate:
     def test_old_s11_one_that_does_not_beat_the_rule_does_not(self, champion: ModelVersion, examples: Examples) -> None:
         champion.metrics = {**champion.metrics, "baseline": {"accuracy": 0.99}}
 
-        found = registry.verdict(champion, None, held=examples.held_out)
+        found = registry.verdict(champion, None, holdout=examples.holdout)
 
         assert [check["name"] for check in found["checks"] if not check["passed"]] == ["better than the rule"]
 
@@ -174,7 +174,7 @@ class TestGate:
     ) -> None:
         judged = []
 
-        def judge(version: ModelVersion, before: ModelVersion | None, *, held: Examples) -> dict[str, Any]:
+        def judge(version: ModelVersion, before: ModelVersion | None, *, holdout: Examples) -> dict[str, Any]:
             judged.append(before)
             if len(judged) == 1:
                 registry.promote(second, by=None)
@@ -198,7 +198,7 @@ class TestRegistry:
         assert (change.before, change.after, change.reason) == ("candidate", "champion", "because")
 
     def test_the_champion_is_not_promoted_again(self, champion: ModelVersion) -> None:
-        with pytest.raises(Conflict, match="in charge already"):
+        with pytest.raises(Conflict, match="the champion already"):
             registry.promote(champion, by=None)
 
     def test_rolling_back_brings_the_one_before(self, champion: ModelVersion, second: ModelVersion) -> None:
@@ -221,7 +221,7 @@ class TestRegistry:
         assert StageChange.objects.get(version=second).reason == "x" * 300
 
     def test_a_version_can_challenge_and_be_retired(self, champion: ModelVersion, second: ModelVersion) -> None:
-        registry.challenge(second, by=None)
+        registry.start_shadow(second, by=None)
         assert list(ModelVersion.objects.challengers()) == [second]
 
         registry.retire(second, by=None, reason="too slow")
@@ -231,8 +231,8 @@ class TestRegistry:
         with pytest.raises(Conflict, match="retired already"):
             registry.retire(second, by=None)
         with pytest.raises(Conflict, match="champion already"):
-            registry.challenge(champion, by=None)
-        with pytest.raises(Conflict, match="put another one in charge first"):
+            registry.start_shadow(champion, by=None)
+        with pytest.raises(Conflict, match="promote another version first"):
             registry.retire(champion, by=None)
 
     def test_who_was_in_charge_at_any_moment(self, champion: ModelVersion, second: ModelVersion) -> None:
@@ -242,7 +242,7 @@ class TestRegistry:
 
         assert registry.champion_at(before) is None
         assert [registry.champion_at(moment).version for moment in (between, timezone.now())] == [champion, second]
-        present, past = registry.reigns()
+        present, past = registry.champion_history()
         assert (present.until, past.until) == (None, present.since)
         assert present.reason == "newer"
 
@@ -263,7 +263,7 @@ class TestRegistry:
 
         stages = list(ModelVersion.objects.order_by("version").values_list("stage", flat=True))
         assert sorted(stages) == [Stage.CHAMPION, Stage.RETIRED]
-        assert registry.reigns()[0].version == ModelVersion.objects.champion()
+        assert registry.champion_history()[0].version == ModelVersion.objects.champion()
 
     def test_there_is_nothing_before_the_first(self, champion: ModelVersion) -> None:
         with pytest.raises(Conflict, match="no earlier champion"):
@@ -290,8 +290,8 @@ class TestCommands:
         ]
 
         assert said == [
-            "Model 2 scores in the shadow now.", "Model 2 is in charge.", "Model 1 is in charge again.",
-            "Model 2 scores in the shadow now.", "Model 2 is retired.",
+            "Model 2 is now scoring in the shadow.", "Model 2 is the champion.", "Model 1 is the champion again.",
+            "Model 2 is now scoring in the shadow.", "Model 2 is retired.",
         ]  # fmt: skip
         assert StageChange.objects.get(after=Stage.CHALLENGER, reason="newer").version == second
 
@@ -321,7 +321,7 @@ class TestArtifact:
     def test_a_missing_file_is_refused(self, second: ModelVersion) -> None:
         second.onnx_file.name = "models/gone.onnx"
 
-        with pytest.raises(Conflict, match="cannot take charge"):
+        with pytest.raises(Conflict, match="cannot be promoted"):
             registry.promote(second, by=None)
 
     def test_a_file_with_other_answers_is_refused(self, champion: ModelVersion) -> None:

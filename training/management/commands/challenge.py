@@ -10,8 +10,8 @@ from training.models import ModelVersion
 
 
 class Command(StageCommand):
-    help = "Let a model version score in the shadow of the champion."
+    help = "Start shadow scoring: a model version scores what the champion is asked."
 
     def about(self, version: ModelVersion, **options: Any) -> str:
-        registry.challenge(version, by=None, reason=options["reason"])
-        return _("%(version)s scores in the shadow now.") % {"version": version}
+        registry.start_shadow(version, by=None, reason=options["reason"])
+        return _("%(version)s is now scoring in the shadow.") % {"version": version}

@@ -10,8 +10,8 @@ from training.models import ModelVersion
 
 
 class Command(StageCommand):
-    help = "Put a model version in charge."
+    help = "Promote a model version to champion."
 
     def about(self, version: ModelVersion, **options: Any) -> str:
         registry.promote(version, by=None, reason=options["reason"])
-        return _("%(version)s is in charge.") % {"version": version}
+        return _("%(version)s is the champion.") % {"version": version}

@@ -10,7 +10,7 @@ from training.models import ModelVersion
 
 
 class Command(StageCommand):
-    help = "Take a model version out of the running."
+    help = "Retire a model version."
 
     def about(self, version: ModelVersion, **options: Any) -> str:
         registry.retire(version, by=None, reason=options["reason"])

@@ -9,7 +9,7 @@ from training import registry
 
 
 class Command(StepCommand):
-    help = "Put the champion before this one in charge again."
+    help = "Promote the previous champion again."
 
     def step(self, **options: Any) -> str:
-        return _("%(version)s is in charge again.") % {"version": registry.rollback(by=None)}
+        return _("%(version)s is the champion again.") % {"version": registry.rollback(by=None)}

@@ -15,7 +15,7 @@ from training.training_spec import CANDIDATES
 
 
 class Command(StepCommand):
-    help = "Train a model from a feature batch; the gate says whether it takes charge."
+    help = "Train a model from a feature batch; the gate decides whether it is promoted."
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("--batch", type=int, help="number of the feature batch; the current one when left out")
