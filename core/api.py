@@ -12,6 +12,9 @@ from rest_framework.response import Response
 from core.errors import Invalid
 from core.jobs import Job, enqueue
 
+#: The fields of every job's serializer.
+JOB_FIELDS = ("id", "state", "progress", "error", "created_at", "started_at", "finished_at")
+
 
 def validate_body(serializer: type[serializers.Serializer[Any]], request: Request) -> Mapping[str, Any]:
     """The body as the serializer reads it; a field it does not know is refused like a wrong one, or one given twice."""

@@ -7,10 +7,11 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
-from django.db import connection, transaction
+from django.db import transaction
 from django.utils.translation import gettext as _
 from numpy.typing import NDArray
 
+from core.advisory_locks import AdvisoryLock, lock
 from core.errors import Conflict, TitanicError
 from core.jobs import State
 from features import store
@@ -25,8 +26,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-#: The first half of the advisory locks here; the second is the batch's number, or zero for the pointer.
-_LOCK = 4_104_002
+#: The key of the advisory lock under which the pointer to the current batch moves; a batch's own is its id.
 _POINTER = 0
 
 T = TypeVar("T")
@@ -60,7 +60,7 @@ def build(batch: FeatureBatch) -> None:
         meta = writer.finish()
         store.publish(batch.pk, meta)
         with transaction.atomic():
-            _lock(_POINTER)
+            lock(AdvisoryLock.FEATURE_BATCH, key=_POINTER)
             batch.lock_row()
             FeatureBatch.objects.current().update(is_current=False)
             batch.definition_version, batch.row_count, batch.checksum = VERSION, meta.row_count, meta.checksum
@@ -169,7 +169,7 @@ def _labels(batch: FeatureBatch) -> Iterator["Labels"]:
 def sync_pointer() -> None:
     """Let the pointer in Redis follow Postgres, whichever of several builders comes last."""
     with transaction.atomic():
-        _lock(_POINTER)
+        lock(AdvisoryLock.FEATURE_BATCH, key=_POINTER)
         batch = FeatureBatch.objects.current().first()
         if batch is not None:
             store.set_current(batch.pk)
@@ -179,10 +179,5 @@ def sync_pointer() -> None:
 def batch_lock(batch: FeatureBatch) -> Iterator[None]:
     """One healer at a time: those who wait find the work done."""
     with transaction.atomic():
-        _lock(batch.pk % 2**31)
+        lock(AdvisoryLock.FEATURE_BATCH, key=batch.pk)
         yield
-
-
-def _lock(number: int) -> None:
-    with connection.cursor() as cursor:
-        cursor.execute("SELECT pg_advisory_xact_lock(%s, %s)", [_LOCK, number])

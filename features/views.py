@@ -8,7 +8,7 @@ from django.utils.translation import gettext as _
 from django.views.decorators.http import require_POST, require_safe
 
 from core.errors import Conflict
-from core.pages import page
+from core.pagination import page
 from core.views import start_job
 from features import services
 from features.category_labels import with_category_names

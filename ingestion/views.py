@@ -12,18 +12,16 @@ from django.views.decorators.http import require_http_methods, require_POST, req
 
 from core.csv_injection import escape_row
 from core.errors import Invalid
-from core.pages import page
+from core.pagination import page
 from core.views import start_job
 from ingestion import corrections, retention, services, sources
 from ingestion.forms import AddressForm, CorrectedForm, RowForm, SourceForm, UploadForm
-from ingestion.models import Dataset, RefusedRow, RowProblem, Source
+from ingestion.models import Dataset, RefusedRow, Source
 from ingestion.passenger import VERBOSE_NAMES
 from ingestion.transports import local
 
 _PROBLEMS_A_PAGE = 100
 _REASONS_SHOWN = 5
-#: A key with so many digits fits no column.
-_TOO_MANY_DIGITS = 19
 
 
 @require_safe
@@ -155,11 +153,9 @@ def archive(request: HttpRequest, pk: int) -> HttpResponse:
 
 
 def _detail(request: HttpRequest, found: Dataset, corrected: CorrectedForm, *, status: int = 200) -> HttpResponse:
-    problems, following = _problems(found, after=request.GET.get("after", ""))
     context = {
         "job": found,
-        "problems": problems,
-        "following": following,
+        "page": page(found.problems.all(), request, parameter="after", is_ascending=True, size=_PROBLEMS_A_PAGE),
         "corrected": corrected,
         "profile": _profile(found),
         "is_archivable": Dataset.objects.archivable().filter(pk=found.pk).exists(),
@@ -182,16 +178,6 @@ def _in_order(profile: dict[str, Any]) -> list[tuple[str, Any]]:
     """The passenger's fields first: JSON keeps no order."""
     order = {name: place for place, name in enumerate(VERBOSE_NAMES)}
     return sorted(profile.items(), key=lambda item: order[item[0]])
-
-
-def _problems(dataset: Dataset, *, after: str) -> tuple[list[RowProblem], int | None]:
-    """The problems after one, in the file's order, and the last of them when there are more."""
-    rows = dataset.problems.order_by("pk")
-    if after.isdecimal() and len(after) < _TOO_MANY_DIGITS:
-        rows = rows.filter(pk__gt=int(after))
-    found = list(rows[: _PROBLEMS_A_PAGE + 1])
-    shown = found[:_PROBLEMS_A_PAGE]
-    return shown, shown[-1].pk if len(found) > len(shown) else None
 
 
 def _list(request: HttpRequest, address: AddressForm, upload: UploadForm, *, status: int = 200) -> HttpResponse:

@@ -2,7 +2,7 @@
 
 from rest_framework import serializers
 
-from core.serializers import JOB_FIELDS
+from core.api import JOB_FIELDS
 from monitoring.models import Alert, DriftCheck, FeatureDrift
 
 

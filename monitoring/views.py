@@ -5,7 +5,7 @@ from django.shortcuts import get_object_or_404, render
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_POST, require_safe
 
-from core.pages import page
+from core.pagination import page
 from core.redis import RedisUnavailable
 from core.views import start_job
 from monitoring import consistency, health, performance, services

@@ -21,6 +21,7 @@ from core.api import accepted, validate_body
 from core.errors import Conflict, Invalid
 from core.negotiation import FileNegotiation
 from core.tokens import Scope
+from core.users import current_user
 from ingestion.openapi import batch_schema, passenger_schema
 from predictions import explanation, idempotency, log, outcomes, services, shadow
 from predictions.downloads import results_response
@@ -136,8 +137,7 @@ class PredictionOutcome(APIView):
     @extend_schema(request=OutcomeSerializer, responses={200: OutcomeSerializer, 201: OutcomeSerializer})
     def post(self, request: Request, pk: UUID) -> Response:
         asked = validate_body(OutcomeSerializer, request)
-        by: Any = request.user if request.user.is_authenticated else None
-        outcome, is_new = outcomes.record(pk, survived=asked["survived"], by=by)
+        outcome, is_new = outcomes.record(pk, survived=asked["survived"], by=current_user(request))
         code = status.HTTP_201_CREATED if is_new else status.HTTP_200_OK
         return Response(OutcomeSerializer(outcome).data, status=code)
 
@@ -165,8 +165,7 @@ class ScoringJobList(generics.ListAPIView[ScoringJob]):
     @extend_schema(request={"multipart/form-data": ScoringUploadSerializer}, responses={202: ScoringJobSerializer})
     def post(self, request: Request) -> Response:
         asked = validate_body(ScoringUploadSerializer, request)
-        by = request.user if request.user.is_authenticated else None
-        job = services.queue_scoring(file=asked["file"], by=by, is_explained=asked["explain"])
+        job = services.queue_scoring(file=asked["file"], by=current_user(request), is_explained=asked["explain"])
         return accepted(job, ScoringJobSerializer, request=request)
 
 
@@ -189,8 +188,7 @@ class ScoringJobCancel(APIView):
     def post(self, request: Request, pk: int) -> Response:
         job = generics.get_object_or_404(ScoringJob, pk=pk)
         token: Any = request.auth
-        asker = request.user if request.user.is_authenticated else None
-        if job.created_by != asker and not (token and token.allows(Scope.OPERATE)):
+        if job.created_by != current_user(request) and not (token and token.allows(Scope.OPERATE)):
             raise PermissionDenied(_("Another one sent this file: it takes the scope “operate” to stop it."))
         job.cancel()
         return Response(ScoringJobSerializer(job).data)

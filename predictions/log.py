@@ -18,6 +18,7 @@ from redis.exceptions import ResponseError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from core import redis
+from core.advisory_locks import AdvisoryLock, try_lock
 from core.errors import Unavailable
 from core.postgres_copy import copy_lines
 from core.redis import RedisUnavailable
@@ -34,8 +35,6 @@ DRAIN_ENTRIES, PACK_ROWS = 2_000, 25
 LONGEST_BACKLOG = 1_000_000
 #: How often an entry may fail by its own fault before it is put aside.
 MOST_TRIES = 3
-#: One drainer at a time is enough; more would only repeat each other's work.
-_LOCK = 4_104_002
 _FIELD = b"p"
 _TRIES = "predictions:log:tries"
 # How many more predictions than entries the stream has.
@@ -229,7 +228,7 @@ def drain() -> int:
     while found := redis.client().xrange(STREAM, min=after, count=DRAIN_ENTRIES):
         batch = [Waiting(entry_id, _raw(fields)) for entry_id, fields in found]
         with transaction.atomic():
-            if not _is_only_drainer():
+            if not try_lock(AdvisoryLock.LOG_WRITER):
                 break
             done = _settle(batch)
         _take_out(done)
@@ -300,13 +299,6 @@ def _around(prediction_id: UUID) -> Iterator[Waiting]:
 def _raw(fields: Mapping[bytes, bytes]) -> bytes:
     # What is none of ours is kept as it is, for whoever looks at the dead letter.
     return fields[_FIELD] if _FIELD in fields else repr(fields).encode()
-
-
-def _is_only_drainer() -> bool:
-    with connection.cursor() as cursor:
-        cursor.execute("SELECT pg_try_advisory_xact_lock(%s)", [_LOCK])
-        (is_ours,) = cursor.fetchone()
-    return bool(is_ours)
 
 
 def _settle(batch: Sequence[Waiting]) -> dict[bytes, int]:

@@ -13,13 +13,13 @@ from django.db import connection, transaction
 from django.db.backends.utils import CursorWrapper
 from django.utils import timezone
 
+from core.advisory_locks import AdvisoryLock, lock
 from predictions.models import Prediction, lowest_id
 
 #: How many months are made ahead of the present one.
 AHEAD = 2
 _TABLE = Prediction._meta.db_table
 _DEFAULT = f"{_TABLE}_default"
-_LOCK = 4_104_003
 # Making and dropping wait for running questions, and hold up those that come after: better tomorrow than for long.
 _LONGEST_WAIT = "5s"
 _MILLISECONDS_AT = 80
@@ -82,7 +82,7 @@ def _make(month: datetime) -> None:
 
 def _begin(cursor: CursorWrapper) -> None:
     cursor.execute(f"SET LOCAL lock_timeout = '{_LONGEST_WAIT}'")
-    cursor.execute("SELECT pg_advisory_xact_lock(%s)", [_LOCK])
+    lock(AdvisoryLock.LOG_PARTITIONS)
 
 
 def _strays(*, until: datetime) -> Iterator[datetime]:

@@ -9,10 +9,11 @@ import msgspec
 from django.conf import settings
 from django.contrib.auth.models import User
 from django.core.files.uploadedfile import UploadedFile
-from django.db import connection, transaction
+from django.db import transaction
 from django.utils import timezone
 from django.utils.translation import gettext as _
 
+from core.advisory_locks import AdvisoryLock, lock
 from core.errors import Conflict, Invalid, TooLarge, file_too_large
 from core.file_names import label
 from ingestion import contract, passenger
@@ -24,7 +25,6 @@ from predictions.idempotency import LIFETIME_SECONDS, Key
 from predictions.models import Door, ScoringJob, new_ids
 
 LARGEST_BATCH = 10_000
-_LOCK = 4_104_004
 
 
 class Answer(msgspec.Struct, frozen=True, gc=False):
@@ -139,9 +139,9 @@ def queue_scoring(*, file: "UploadedFile[Any]", by: User | None, is_explained: b
     job = ScoringJob(name=name, created_by=by, is_explained=is_explained)
     job.upload.save(name, file, save=False)
     try:
-        with transaction.atomic(), connection.cursor() as cursor:
+        with transaction.atomic():
             # Of two at once the second counts the first.
-            cursor.execute("SELECT pg_advisory_xact_lock(%s, %s)", [_LOCK, by.pk if by else 0])
+            lock(AdvisoryLock.USERS_SCORING_JOBS, key=by.pk if by else 0)
             _refuse_many(by)
             job.save()
     except BaseException:

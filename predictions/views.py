@@ -15,7 +15,8 @@ from django_htmx.http import reswap
 
 from core import throttles
 from core.errors import Invalid, TitanicError
-from core.pages import page
+from core.pagination import page
+from core.users import current_user
 from core.views import start_job
 from ingestion.passenger import FIELD_NAMES, VERBOSE_NAMES
 from predictions import explanation, log, outcomes, scorer, services, shadow
@@ -103,8 +104,7 @@ def outcome(request: HttpRequest, pk: UUID) -> HttpResponse:
     said = request.POST.get("survived")
     if said not in ("0", "1"):
         raise Invalid({"survived": [("invalid", _("Must be 0 or 1."))]})
-    by: Any = request.user if request.user.is_authenticated else None
-    outcomes.record(pk, survived=said == "1", by=by)
+    outcomes.record(pk, survived=said == "1", by=current_user(request))
     messages.success(request, _("Recorded."))
     return redirect("prediction", pk)
 
@@ -115,9 +115,8 @@ def outcomes_file(request: HttpRequest) -> HttpResponse:
     form = OutcomesForm(request.POST, request.FILES) if request.method == "POST" else OutcomesForm()
     if not form.is_valid():
         return render(request, "outcome_file.html", {"form": form}, status=400 if form.errors else 200)
-    by: Any = request.user if request.user.is_authenticated else None
     try:
-        recorded = outcomes.record_file(form.cleaned_data["file"], by=by)
+        recorded = outcomes.record_file(form.cleaned_data["file"], by=current_user(request))
     except TitanicError as error:
         form.add_error("file", error.message)
         return render(request, "outcome_file.html", {"form": form}, status=error.status)
@@ -147,9 +146,8 @@ def score(request: HttpRequest) -> HttpResponse:
     if not form.is_valid():
         context = {"page": page(ScoringJob.objects.all(), request), "form": form}
         return render(request, "scoring_list.html", context, status=400)
-    by: Any = request.user if request.user.is_authenticated else None
     asked = form.cleaned_data
-    job = services.queue_scoring(file=asked["file"], by=by, is_explained=asked["explain"])
+    job = services.queue_scoring(file=asked["file"], by=current_user(request), is_explained=asked["explain"])
     return start_job(request, job, _("The scoring has begun."))
 
 

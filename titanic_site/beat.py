@@ -7,10 +7,9 @@ from django.db import DatabaseError, InterfaceError, connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django_celery_beat.schedulers import DatabaseScheduler
 
-logger = logging.getLogger(__name__)
+from core.advisory_locks import AdvisoryLock
 
-# The night it sank; any number no other program uses in this database.
-_LOCK = 19120415
+logger = logging.getLogger(__name__)
 
 
 class SoleScheduler(DatabaseScheduler):
@@ -64,7 +63,7 @@ class SoleScheduler(DatabaseScheduler):
         if self._session is None:
             self._session = connections.create_connection("default")
         with self._session.cursor() as cursor:
-            cursor.execute("SELECT pg_try_advisory_lock(%s)", [_LOCK])
+            cursor.execute("SELECT pg_try_advisory_lock(%s)", [AdvisoryLock.SCHEDULER.value])
             return bool(cursor.fetchone()[0])
 
     def _end_session(self) -> None:

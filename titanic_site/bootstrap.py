@@ -8,10 +8,11 @@ from typing import Any
 
 from django.conf import settings
 from django.contrib.auth.models import User
-from django.db import connection, transaction
+from django.db import transaction
 from django.db.models import Q
 from django.utils.translation import gettext as _
 
+from core.advisory_locks import AdvisoryLock, lock
 from core.errors import TitanicError
 from ingestion import sources
 from ingestion.transports import local
@@ -20,8 +21,6 @@ from titanic_site.models import AccessToken
 from training.models import ModelVersion
 
 ADMIN = "admin"
-#: The advisory lock under which the first administrator is made.
-_LOCK = 4_104_005
 
 
 def credentials_path() -> Path:
@@ -54,9 +53,8 @@ def bootstrap(*, say: Callable[[str], Any]) -> ModelVersion:
 @transaction.atomic
 def ensure_admin(*, say: Callable[[str], Any]) -> None:
     """Make the first administrator with a token and tell both in a file; one that exists is left as it is."""
-    with connection.cursor() as cursor:
-        # Two hosts may start at once on one database.
-        cursor.execute("SELECT pg_advisory_xact_lock(%s)", [_LOCK])
+    # Two hosts may start at once on one database.
+    lock(AdvisoryLock.FIRST_ADMIN)
     path = credentials_path()
     admin = User.objects.filter(Q(username=ADMIN) | Q(is_superuser=True)).first()
     if admin is None:

@@ -19,7 +19,7 @@ from django_celery_beat.models import PeriodicTask
 from core import moments
 from core.errors import InternalError, TitanicError, error_body_for, retry_headers, to_api_error
 from core.jobs import Job
-from core.pages import SIZE
+from core.pagination import SIZE, page_of
 from core.views import start_job
 from features.models import FeatureBatch
 from ingestion.models import Dataset
@@ -68,8 +68,9 @@ def home(request: HttpRequest) -> HttpResponse:
 @require_safe
 def all_runs(request: HttpRequest) -> HttpResponse:
     """Every job of every kind."""
-    jobs = job_list.newest(before=moments.parse(request.GET.get("before", "")), count=SIZE)
-    return render(request, "run_list.html", {"jobs": jobs, "is_full": len(jobs) == SIZE})
+    jobs = job_list.newest(before=moments.parse(request.GET.get("before", "")), count=SIZE + 1)
+    page = page_of(jobs, request.GET, key=lambda job: job.created_at.isoformat())
+    return render(request, "run_list.html", {"page": page})
 
 
 @require_POST

@@ -16,6 +16,7 @@ from rest_framework.views import APIView
 from core.api import accepted, validate_body
 from core.errors import Conflict
 from core.negotiation import FileNegotiation
+from core.users import current_user
 from features.models import FeatureBatch
 from training import registry, services
 from training.downloads import artifact_response
@@ -53,7 +54,7 @@ class _StageChange(APIView):
     def post(self, request: Request, version: int) -> Response:
         asked = validate_body(StageRequest, request)
         found = _version(version)
-        self.change(found, by=_user(request), reason=asked["reason"])
+        self.change(found, by=current_user(request), reason=asked["reason"])
         return Response(ModelVersionSerializer(found).data)
 
     def change(self, version: ModelVersion, *, by: Any, reason: str) -> None:
@@ -84,7 +85,9 @@ class Rollback(APIView):
     @extend_schema(request=StageRequest, responses=ModelVersionSerializer)
     def post(self, request: Request) -> Response:
         asked = validate_body(StageRequest, request)
-        return Response(ModelVersionSerializer(registry.rollback(by=_user(request), reason=asked["reason"])).data)
+        return Response(
+            ModelVersionSerializer(registry.rollback(by=current_user(request), reason=asked["reason"])).data
+        )
 
 
 class ChampionHistory(APIView):
@@ -167,10 +170,6 @@ def _batch(pk: int | None) -> FeatureBatch:
 
 def _version(version: int) -> ModelVersion:
     return generics.get_object_or_404(ModelVersion.objects.with_history(), version=version)
-
-
-def _user(request: Request) -> Any:
-    return request.user if request.user.is_authenticated else None
 
 
 urlpatterns = [

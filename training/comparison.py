@@ -9,7 +9,7 @@ from django.http import QueryDict
 from django.utils.translation import gettext_lazy
 
 from core.charts import Chart
-from core.pages import SIZE, Page
+from core.pagination import SIZE, Page
 from training import charts
 from training.models import ModelVersion
 from training.report import FIGURES, Estimate, Figure, Report
@@ -82,7 +82,7 @@ class Comparison:
     charts: Sequence[Chart]
 
 
-def listing(query: QueryDict) -> Page:
+def listing(query: QueryDict) -> Page[Row]:
     """Some versions with their figures, in the order asked for; anything strange in the address is passed over."""
     sort, start, wanted = _sort(query), _start(query), chosen_numbers(query)
     by = F(SORTS[sort.removeprefix("-")])

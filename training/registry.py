@@ -9,10 +9,11 @@ from typing import Any
 from django.conf import settings
 from django.contrib.auth.models import User
 from django.core.files.storage import default_storage
-from django.db import connection, transaction
+from django.db import transaction
 from django.db.models import Max
 from django.utils.translation import gettext as _
 
+from core.advisory_locks import AdvisoryLock, lock
 from core.errors import Conflict
 from features.definition import VERSION
 from training import gate
@@ -20,8 +21,6 @@ from training.artifact import Artifact, ArtifactError
 from training.models import ModelVersion, Stage, StageChange
 from training.training_data import Examples
 
-#: Stages change and version numbers are given out one at a time, under this advisory lock.
-_LOCK = 4_104_001
 _LONGEST_REASON = 300
 
 
@@ -57,7 +56,7 @@ def register(version: ModelVersion, *, holdout: Examples) -> None:
         champion = ModelVersion.objects.champion()
         version.gate = verdict(version, champion, holdout=holdout)
         with transaction.atomic():
-            _lock()
+            lock(AdvisoryLock.MODEL_STAGES)
             if ModelVersion.objects.champion() != champion:
                 # Somebody else was promoted meanwhile: the verdict has to be on the one it replaces.
                 continue
@@ -177,14 +176,9 @@ def _check_file(version: ModelVersion, message: str) -> None:
 def _locked_stage(version: ModelVersion) -> Iterator[None]:
     """The version's stage as it stands, and nobody else who changes one."""
     with transaction.atomic():
-        _lock()
+        lock(AdvisoryLock.MODEL_STAGES)
         version.refresh_from_db(fields=["stage"])
         yield
-
-
-def _lock() -> None:
-    with connection.cursor() as cursor:
-        cursor.execute("SELECT pg_advisory_xact_lock(%s)", [_LOCK])
 
 
 def _make_champion(version: ModelVersion, *, by: User | None, reason: str, is_rollback: bool = False) -> None:

@@ -2,8 +2,8 @@
 
 from rest_framework import serializers
 
+from core.api import JOB_FIELDS
 from core.moments import MomentField
-from core.serializers import JOB_FIELDS
 from training.models import Algorithm, ModelVersion, Reproduction, TrainingRun
 from training.registry import ChampionPeriod
 from training.training_spec import CANDIDATES, LARGEST_SEED, MOST_CANDIDATES

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 from http import HTTPStatus
-from typing import Any
 
 from django.contrib import messages
 from django.http import FileResponse, HttpRequest, HttpResponse
@@ -12,6 +11,7 @@ from django.utils.translation import gettext as _
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
 from core.errors import Conflict
+from core.users import current_user
 from core.views import start_job
 from features.models import FeatureBatch
 from training import card, charts, comparison, registry, services
@@ -118,7 +118,7 @@ def retire(request: HttpRequest, version: int) -> HttpResponse:
 @require_POST
 def rollback(request: HttpRequest) -> HttpResponse:
     """Promote the previous champion again."""
-    version = registry.rollback(by=_user(request), reason=request.POST.get("reason", ""))
+    version = registry.rollback(by=current_user(request), reason=request.POST.get("reason", ""))
     messages.success(request, _("%(version)s is the champion again.") % {"version": version})
     return redirect(version)
 
@@ -150,10 +150,6 @@ def reproduction(request: HttpRequest, pk: int) -> HttpResponse:
 
 def _moved(request: HttpRequest, version: int, move: Callable[..., None], text: str) -> HttpResponse:
     found = get_object_or_404(ModelVersion, version=version)
-    move(found, by=_user(request), reason=request.POST.get("reason", ""))
+    move(found, by=current_user(request), reason=request.POST.get("reason", ""))
     messages.success(request, text % {"version": found})
     return redirect(found)
-
-
-def _user(request: HttpRequest) -> Any:
-    return request.user if request.user.is_authenticated else None

@@ -349,11 +349,11 @@ def test_problems_are_paged_in_the_files_order(client: Client, db: None) -> None
         [RowProblem(dataset=dataset, line_number=line, column="x", code="x", message="x") for line in range(2, 153)]
     )
 
-    first = client.get(f"/datasets/{dataset.pk}/").context
-    second = client.get(f"/datasets/{dataset.pk}/?after={first['following']}").context
+    first = client.get(f"/datasets/{dataset.pk}/").context["page"]
+    second = client.get(f"/datasets/{dataset.pk}/?{first.next_page}").context["page"]
 
-    assert [problem.line_number for problem in [*first["problems"], *second["problems"]]] == list(range(2, 153))
-    assert second["following"] is None
+    assert [problem.line_number for problem in [*first.rows, *second.rows]] == list(range(2, 153))
+    assert second.next_page == ""
 
 
 def test_problems_as_csv_run_no_formula(client: Client, db: None) -> None:

@@ -1,0 +1,10 @@
+"""Who makes a request."""
+
+from django.contrib.auth.models import User
+from django.http import HttpRequest
+from rest_framework.request import Request
+
+
+def current_user(request: HttpRequest | Request) -> User | None:
+    """Return the user who is signed in, or whose token it is; None for an anonymous request."""
+    return request.user if request.user.is_authenticated else None
