@@ -180,7 +180,7 @@ def verify(meta: Meta) -> None:
     if segment.row_count:
         _verify_segment(meta, number, segment)
     if digest.hexdigest() != meta.checksum:
-        raise CorruptBatch(f"{meta.place} does not have the checksum it was written with")
+        raise CorruptBatch(f"{meta.key_prefix} does not have the checksum it was written with")
 
 
 def _chunks(meta: Meta) -> Iterator[tuple[bytes, bytes]]:
@@ -189,7 +189,7 @@ def _chunks(meta: Meta) -> Iterator[tuple[bytes, bytes]]:
         if joined is None or data is None:
             raise MissingBatch(meta.key_prefix)
         if len(data) != row_count * ROW_BYTES or joined.count(b"\0") != row_count - 1:
-            raise CorruptBatch(f"chunk {number} of {meta.place} is not of {row_count} rows")
+            raise CorruptBatch(f"chunk {number} of {meta.key_prefix} is not of {row_count} rows")
         yield joined, data
 
 
@@ -344,7 +344,7 @@ def _found(about: Meta, passenger_ids: Sequence[str], replies: Sequence[list[byt
             try:
                 found[index] = found[index] or shape.find(packed, passenger_id)
             except ValueError as error:
-                raise CorruptBatch(f"a bucket of {about.place} was cut off: {error}") from error
+                raise CorruptBatch(f"a bucket of {about.key_prefix} was cut off: {error}") from error
     return found
 
 

@@ -26,7 +26,7 @@ from ingestion import split, transports
 from ingestion.models import INGEST_OPTIONS, UNIQUE_CONTENT, Dataset, IngestOptions, Source
 from ingestion.passenger import GROUP, LABEL
 from ingestion.table import Chunk, TableError, read
-from ingestion.transports import RemoteObject
+from ingestion.transports.remote_object import RemoteObject
 
 if TYPE_CHECKING:
     from ingestion.loading import Loader
@@ -206,7 +206,7 @@ def _load(dataset: Dataset, file: IO[bytes]) -> None:
 
     held = _draw_holdout(dataset, file)
     with transaction.atomic(), Copier() as copier:
-        loader = Loader(dataset, held=held, copier=copier)
+        loader = Loader(dataset, is_holdout=held, copier=copier)
         handled_count = 0
         for chunk in _chunks(dataset, file):
             loader.load(chunk)
