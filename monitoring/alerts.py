@@ -88,7 +88,7 @@ def _rejected_artifacts() -> Iterator[Reason]:
     wanted = set(
         ModelVersion.objects.filter(stage__in=(Stage.CHAMPION, Stage.CHALLENGER)).values_list("version", flat=True)
     )
-    for refused in load_failures.every():
+    for refused in load_failures.recent():
         if refused.version in wanted:
             subject = _("Model %(version)s") % {"version": refused.version}
             yield Reason(subject, _("Its file must not serve: %(reason)s.") % {"reason": refused.reason})

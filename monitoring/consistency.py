@@ -9,7 +9,7 @@ from django.utils.translation import gettext as _
 from core import redis
 from core.errors import TitanicError
 from predictions import consistency
-from predictions.models import Door
+from predictions.models import Channel
 
 _KEY = "monitoring:parity"
 
@@ -31,7 +31,7 @@ class ConsistencyCheck(msgspec.Struct, frozen=True):
     @property
     def rows(self) -> list[tuple[str, bool, str]]:
         """Each door by its label, whether it agrees, and why it did not answer."""
-        return [(str(Door(door).label), agrees, self.refusals.get(door, "")) for door, agrees in self.doors.items()]
+        return [(str(Channel(door).label), agrees, self.refusals.get(door, "")) for door, agrees in self.doors.items()]
 
 
 def run() -> ConsistencyCheck:
@@ -40,7 +40,7 @@ def run() -> ConsistencyCheck:
     found = ConsistencyCheck(timezone.now(), error=_("The self-test broke off: the worker's log says at which door."))
     try:
         compared = consistency.compare()
-        found = ConsistencyCheck(timezone.now(), compared.model_version, compared.doors, refusals=compared.refusals)
+        found = ConsistencyCheck(timezone.now(), compared.model_version, compared.agreements, refusals=compared.errors)
     except TitanicError as error:
         found = ConsistencyCheck(timezone.now(), error=error.message)
     finally:

@@ -36,7 +36,7 @@ def _redis() -> str:
 
 def _champion() -> str:
     try:
-        scorer.current()
+        scorer.champion()
     except Unavailable as error:
         return error.message
     return "ok"

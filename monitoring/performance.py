@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from django.db import connection
 
-from predictions.model_comparison import FEWEST_OUTCOMES, Quality, quality
+from predictions.model_comparison import FEWEST_OUTCOMES, ModelQuality, quality
 from predictions.models import Outcome, Prediction
 from training.models import ModelVersion
 
@@ -19,7 +19,7 @@ class Live:
 
     version: ModelVersion
     count: int
-    quality: Quality | None
+    quality: ModelQuality | None
 
     @property
     def is_enough(self) -> bool:

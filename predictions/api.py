@@ -1,4 +1,4 @@
-"""The API's doors into predictions."""
+"""The API of predictions: the log, outcomes, explanations, scoring jobs."""
 
 from typing import Any
 from uuid import UUID
@@ -27,10 +27,10 @@ from predictions import explanation, idempotency, log, outcomes, services, shado
 from predictions.downloads import results_response
 from predictions.models import Outcome, Prediction, ScoringJob
 from predictions.serializers import (
-    AgreementSerializer,
     AnswerSerializer,
     BatchAnswerSerializer,
     ExplanationSerializer,
+    ModelComparisonSerializer,
     OutcomeSerializer,
     PredictionSerializer,
     ScoringJobSerializer,
@@ -40,7 +40,7 @@ from training.models import ModelVersion
 
 
 class PredictionList(generics.ListAPIView[Prediction]):
-    """The prediction log, newest first; POST asks about one passenger."""
+    """The prediction log, newest first; POST predicts for one passenger."""
 
     scope = Scope.PREDICT
     serializer_class = PredictionSerializer
@@ -79,11 +79,11 @@ class PredictionList(generics.ListAPIView[Prediction]):
     def post(self, request: Request) -> Response:
         raw, text = _object(request.data), request.headers.get(idempotency.HEADER)
         if text is None:
-            (answer,) = services.answer(services.about_one(raw))
+            (answer,) = services.predict(services.parse_one(raw))
             return Response(answer, status=status.HTTP_201_CREATED)
-        asker = request.user.pk if request.auth else "anybody"
-        key = idempotency.Key.of(text, asker=asker, question=raw)
-        encoded, is_known = services.predict_once(raw, key=key)
+        caller = request.user.pk if request.auth else "anybody"
+        key = idempotency.Key.of(text, caller=caller, body=raw)
+        encoded, is_known = services.predict_idempotent(raw, key=key)
         headers = {"Idempotency-Replayed": "true"} if is_known else {}
         return Response(msgspec.Raw(encoded), status=status.HTTP_201_CREATED, headers=headers)
 
@@ -93,12 +93,10 @@ class PredictionBatch(APIView):
 
     scope = Scope.PREDICT
 
-    @extend_schema(
-        request={"application/json": batch_schema(most=services.LARGEST_BATCH)}, responses=BatchAnswerSerializer
-    )
+    @extend_schema(request={"application/json": batch_schema(most=services.MAX_BATCH)}, responses=BatchAnswerSerializer)
     def post(self, request: Request) -> Response:
-        question = services.about_many(_instances(request.data))
-        return Response({"predictions": services.answer(question)})
+        batch = services.parse_batch(_instances(request.data))
+        return Response({"predictions": services.predict(batch)})
 
 
 class PredictionDetail(APIView):
@@ -145,13 +143,13 @@ class PredictionOutcome(APIView):
 class ShadowComparison(APIView):
     """A challenger beside what was answered, on the same predictions."""
 
-    @extend_schema(responses=AgreementSerializer)
+    @extend_schema(responses=ModelComparisonSerializer)
     def get(self, request: Request, version: int) -> Response:
         found = generics.get_object_or_404(ModelVersion, version=version)
         compared = shadow.comparison(found)
         if compared is None:
             raise Conflict(_("%(version)s has not scored in the shadow yet.") % {"version": found})
-        return Response(AgreementSerializer(compared.agreement).data)
+        return Response(ModelComparisonSerializer(compared.agreement).data)
 
 
 class ScoringJobList(generics.ListAPIView[ScoringJob]):

@@ -1,4 +1,4 @@
-"""The self-test: the same passengers at every door, their probabilities compared to the last bit."""
+"""The consistency check: send the same passengers through every channel and compare the probabilities bit by bit."""
 
 import csv
 import io
@@ -18,42 +18,42 @@ from ingestion.json_validation import Row
 from ingestion.passenger import FIELD_NAMES, FIELDS, columns_from_rows
 from ingestion.table import Layout
 from predictions import api, log, scorer, services
-from predictions.models import Door
+from predictions.models import Channel
 from predictions.open_inference import views
 from training.models import ModelVersion
 
 Probabilities = list[float]
 
 
-class Compared(NamedTuple):
-    """Of which model, for each door whether it answers as the model itself does, and why one did not answer at all."""
+class ConsistencyReport(NamedTuple):
+    """For each channel, whether it answers as the model itself does; `errors` says why one did not answer at all."""
 
     model_version: int
-    doors: dict[str, bool]
-    refusals: dict[str, str]
+    agreements: dict[str, bool]
+    errors: dict[str, str]
 
 
-def compare() -> Compared:
-    """Ask the same passengers at every door; nothing is logged.
+def compare() -> ConsistencyReport:
+    """Send the champion's background passengers through every channel, without logging them.
 
     Raises Conflict when the champion has no passengers, Unavailable when there is none.
     """
-    champion = scorer.current()
+    champion = scorer.champion()
     rows = _passengers(ModelVersion.objects.get(version=champion.version))
     expected = [value.hex() for value in champion.score(columns_from_rows(rows)).probabilities.tolist()]
-    doors: dict[str, bool] = {}
-    refusals: dict[str, str] = {}
-    with log.rehearsal():
-        for door, ask in DOORS.items():
+    agreements: dict[str, bool] = {}
+    errors: dict[str, str] = {}
+    with log.dry_run():
+        for channel, send in CHANNELS.items():
             try:
-                doors[door.value] = [value.hex() for value in ask(rows)] == expected
+                agreements[channel.value] = [value.hex() for value in send(rows)] == expected
             except TitanicError as error:
-                doors[door.value] = False
-                refusals[door.value] = error.in_words() if isinstance(error, Invalid) else error.message
-    # Somebody promoted while we asked: the doors are right to answer otherwise.
-    if scorer.current().version != champion.version:
+                agreements[channel.value] = False
+                errors[channel.value] = error.in_words() if isinstance(error, Invalid) else error.message
+    # Another version was promoted meanwhile: the channels answer with that one.
+    if scorer.champion().version != champion.version:
         return compare()
-    return Compared(champion.version, doors, refusals)
+    return ConsistencyReport(champion.version, agreements, errors)
 
 
 def _passengers(version: ModelVersion) -> list[Row]:
@@ -115,7 +115,7 @@ def _by_file(rows: Sequence[Row]) -> Probabilities:
     csv.writer(text, lineterminator="\n").writerows(rows)
     layout = Layout.of(list(FIELD_NAMES), known=FIELD_NAMES, required=())
     number = partial(scoring.ids, job_id=0, moment=timezone.now())
-    answered = scoring.answer(layout.chunk(text.getvalue().encode(), line=0), scorer.current(), number=number)
+    answered = scoring.answer(layout.chunk(text.getvalue().encode(), line=0), scorer.champion(), number=number)
     written = answered.results.select("probability").write_csv(include_header=False)
     return [float(line) for line in written.splitlines()]
 
@@ -124,11 +124,11 @@ def _named(row: Row) -> dict[str, object]:
     return dict(zip(FIELD_NAMES, row, strict=True))
 
 
-#: How each door is asked.
-DOORS: dict[Door, Callable[[Sequence[Row]], Probabilities]] = {
-    Door.FORM: _by_form,
-    Door.API: _by_json,
-    Door.BATCH: _by_batch,
-    Door.V2: _by_tensors,
-    Door.CSV: _by_file,
+#: How to send passengers through each channel.
+CHANNELS: dict[Channel, Callable[[Sequence[Row]], Probabilities]] = {
+    Channel.FORM: _by_form,
+    Channel.API: _by_json,
+    Channel.BATCH: _by_batch,
+    Channel.V2: _by_tensors,
+    Channel.CSV: _by_file,
 }

@@ -22,33 +22,33 @@ _SORTED = msgspec.json.Encoder(order="sorted")
 
 @dataclass(frozen=True)
 class Key:
-    """Where an answer is kept, and of which question it is."""
+    """The Redis key of a stored answer, and the hash of the request body it answers."""
 
     name: str
-    question: bytes
+    body: bytes
 
     @classmethod
-    def of(cls, text: str, *, asker: object, question: Any) -> "Key":
-        """The key that a caller gave; each caller's are apart. Raises Invalid."""
+    def of(cls, text: str, *, caller: object, body: Any) -> "Key":
+        """Make the key out of a caller's header; each caller has keys of its own. Raises Invalid."""
         if not (text.strip() and text.isprintable() and len(text) <= LONGEST):
             message = _("Must be 1 to %(most)s printable characters.") % {"most": LONGEST}
             raise Invalid({HEADER: [("invalid", message)]})
-        digest = hashlib.sha256(f"{asker}\n{text}".encode()).hexdigest()
-        return cls(f"predictions:once:{digest}", hashlib.sha256(_SORTED.encode(question)).digest())
+        digest = hashlib.sha256(f"{caller}\n{text}".encode()).hexdigest()
+        return cls(f"predictions:once:{digest}", hashlib.sha256(_SORTED.encode(body)).digest())
 
     def answered(self) -> bytes | None:
         """What was answered; raises Conflict when something else was asked under the key, and RedisAway."""
         return self.read(redis.client().get(self.name))
 
     def read(self, kept: bytes | None) -> bytes | None:
-        """The answer in what is kept; raises Conflict when it is one to another question."""
+        """Return the stored answer; raises Conflict when it belongs to another request body."""
         if kept is None:
             return None
-        if not kept.startswith(self.question):
+        if not kept.startswith(self.body):
             message = _("This key was given with another body before: use a new one, or send that body.")
             raise Conflict(message, field=HEADER)
-        return kept[len(self.question) :]
+        return kept[len(self.body) :]
 
     def keeping(self, answer: bytes) -> bytes:
         """What to keep for the answer."""
-        return self.question + answer
+        return self.body + answer

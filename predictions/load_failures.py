@@ -1,4 +1,4 @@
-"""Model files that must not serve, noted in Redis by whichever process met them: alerts are raised from here."""
+"""Model files that failed to load, recorded in Redis by each process: alerts are raised from here."""
 
 import json
 from contextlib import suppress
@@ -10,36 +10,37 @@ from redis import RedisError
 
 from core import redis
 
-# A note must never keep an answer back: whatever is wrong with Redis, the log line is written in any case.
-_REFUSED = "predictions:refused"
+# Recording must never fail a prediction: an error of Redis is ignored, the log line is written anyway.
+_KEY = "predictions:load_failures"
 
 
-#: A process tries a refused file again every minute at the latest: a note that is older is of one that is gone.
+#: A process tries to load again every minute at the latest: an older record is of a process that is gone.
 FRESH = timedelta(minutes=5)
 
 
-class Refused(NamedTuple):
-    """A version, why its file was refused, and when (ISO 8601)."""
+class LoadFailure(NamedTuple):
+    """A version, why its file failed to load, and when (ISO 8601)."""
 
     version: int
     reason: str
     at: str
 
 
-def note(version: int, reason: str) -> None:
-    """Write down that a version's file was refused; without Redis the log line has to do."""
+def record(version: int, reason: str) -> None:
+    """Record that a version's file failed to load; without Redis only the log line remains."""
     with suppress(RedisError):
-        redis.client().hset(_REFUSED, str(version), json.dumps({"reason": reason, "at": timezone.now().isoformat()}))
+        redis.client().hset(_KEY, str(version), json.dumps({"reason": reason, "at": timezone.now().isoformat()}))
 
 
 def clear(version: int) -> None:
-    """The version's file was loaded."""
+    """Forget the failure: the version's file was loaded."""
     with suppress(RedisError):
-        redis.client().hdel(_REFUSED, str(version))
+        redis.client().hdel(_KEY, str(version))
 
 
-def every() -> list[Refused]:
-    """All that are refused at the moment, by version; raises RedisError."""
-    found = [Refused(int(version), **json.loads(said)) for version, said in redis.client().hgetall(_REFUSED).items()]
+def recent() -> list[LoadFailure]:
+    """List the failures of the last minutes, by version; raises RedisError."""
+    stored = redis.client().hgetall(_KEY)
+    failures = [LoadFailure(int(version), **json.loads(fields)) for version, fields in stored.items()]
     since = timezone.now() - FRESH
-    return sorted(refused for refused in found if datetime.fromisoformat(refused.at) >= since)
+    return sorted(failure for failure in failures if datetime.fromisoformat(failure.at) >= since)

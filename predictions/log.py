@@ -32,9 +32,9 @@ STREAM = "predictions:log"
 #: So many entries of the stream are moved at a time, and so many predictions of one batch share an entry.
 DRAIN_ENTRIES, PACK_ROWS = 2_000, 25
 #: How many entries may wait; what comes then goes straight into Postgres, or is refused when that is away too.
-LONGEST_BACKLOG = 1_000_000
+MAX_BACKLOG = 1_000_000
 #: How often an entry may fail by its own fault before it is put aside.
-MOST_TRIES = 3
+MAX_ATTEMPTS = 3
 _FIELD = b"p"
 _TRIES = "predictions:log:tries"
 # How many more predictions than entries the stream has.
@@ -74,7 +74,7 @@ Entry: Any = msgspec.defstruct(
 )
 COLUMNS: tuple[str, ...] = Entry.__struct_fields__
 # Appends and keeps the answer under its key, or says what is kept there already.
-_APPEND_ONCE = """
+_APPEND_IDEMPOTENT = """
 local kept = redis.call('GET', KEYS[2])
 if kept then return kept end
 redis.call('SET', KEYS[2], ARGV[3], 'EX', ARGV[4])
@@ -86,28 +86,28 @@ _encode = msgspec.json.Encoder().encode_lines
 _decode = msgspec.json.Decoder(Entry).decode
 
 
-_is_rehearsal = ContextVar("is_rehearsal", default=False)
-is_rehearsal = _is_rehearsal.get
+_is_dry_run = ContextVar("is_dry_run", default=False)
+is_dry_run = _is_dry_run.get
 
 
 @contextmanager
-def rehearsal() -> Iterator[None]:
+def dry_run() -> Iterator[None]:
     """Within it answers are given and not logged: the self-test's questions are nobody's."""
-    before = _is_rehearsal.set(True)
+    before = _is_dry_run.set(True)
     try:
         yield
     finally:
-        _is_rehearsal.reset(before)
+        _is_dry_run.reset(before)
 
 
-class Waiting(NamedTuple):
+class StreamEntry(NamedTuple):
     """An entry as it stands in the stream."""
 
     entry_id: bytes
     raw: bytes
 
 
-class _Level:
+class StreamCircuitBreaker:
     """Whether the stream takes more; looked at once a second, so that it costs a request nothing.
 
     One that was away is not asked again within that second either: to learn it anew may take seconds each time.
@@ -126,11 +126,11 @@ class _Level:
             try:
                 if self._age() > 1:
                     with self._noting():
-                        self._note(f"{LONGEST_BACKLOG} entries wait" if backlog() >= LONGEST_BACKLOG else "")
+                        self._note(f"{MAX_BACKLOG} entries wait" if backlog() >= MAX_BACKLOG else "")
             finally:
                 self._lock.release()
         if self._why_not:
-            raise _Refusing(self._why_not)
+            raise CircuitOpen(self._why_not)
         with self._noting():
             yield
 
@@ -149,20 +149,20 @@ class _Level:
         self._why_not, self._looked_at = why_not, time.monotonic()
 
 
-_level = _Level()
+_circuit_breaker = StreamCircuitBreaker()
 
 
-class _Refusing(Exception):
+class CircuitOpen(Exception):
     """The stream takes no more at the moment."""
 
 
 def append(entries: Sequence[Any]) -> None:
     """Log predictions durably, or raise Unavailable: what is not logged is not claimed."""
     try:
-        with _level.watched():
+        with _circuit_breaker.watched():
             _append_to_stream(entries)
     # A Redis that answers with a refusal (its disk is full, say) is as good as none.
-    except (*RedisUnavailable, ResponseError, _Refusing) as error:
+    except (*RedisUnavailable, ResponseError, CircuitOpen) as error:
         logger.warning("The stream takes nothing, logging %s straight into Postgres: %s", len(entries), error)
         try:
             insert(entries)
@@ -170,16 +170,16 @@ def append(entries: Sequence[Any]) -> None:
             raise _not_now() from away
 
 
-def append_once(entry: Any, *, name: str, value: bytes, seconds: int) -> bytes | None:
+def append_idempotent(entry: Any, *, name: str, value: bytes, seconds: int) -> bytes | None:
     """Log a prediction and keep a value under a name for so long, both or neither; returns what is kept there already.
 
     Raises Unavailable when the stream takes nothing: Postgres alone does not know the name.
     """
     try:
-        with _level.watched():
+        with _circuit_breaker.watched():
             arguments = (STREAM, name, _FIELD, _encode([entry]), value, seconds)
-            kept: bytes | None = redis.client().eval(_APPEND_ONCE, 2, *arguments)
-    except (*RedisUnavailable, ResponseError, _Refusing) as error:
+            kept: bytes | None = redis.client().eval(_APPEND_IDEMPOTENT, 2, *arguments)
+    except (*RedisUnavailable, ResponseError, CircuitOpen) as error:
         logger.warning("The stream takes nothing: %s", error)
         raise _not_now() from error
     return kept
@@ -226,18 +226,18 @@ def drain() -> int:
     """
     moved, after = 0, b"-"
     while found := redis.client().xrange(STREAM, min=after, count=DRAIN_ENTRIES):
-        batch = [Waiting(entry_id, _raw(fields)) for entry_id, fields in found]
+        batch = [StreamEntry(entry_id, _raw(fields)) for entry_id, fields in found]
         with transaction.atomic():
             if not try_lock(AdvisoryLock.LOG_WRITER):
                 break
-            done = _settle(batch)
-        _take_out(done)
+            done = settle_entries(batch)
+        delete_entries(done)
         moved += sum(done.values())
         after = b"(" + batch[-1].entry_id
     return moved
 
 
-def _take_out(done: Mapping[bytes, int]) -> None:
+def delete_entries(done: Mapping[bytes, int]) -> None:
     """Remove entries from the stream, each given with the number of its predictions."""
     alone = [entry_id for entry_id, count in done.items() if count == 1]
     if alone:
@@ -254,7 +254,7 @@ def insert(entries: Sequence[Any]) -> None:
 
 def retry(letter: DeadLetter) -> bool:
     """Try once more to store what was put aside; the letter goes when it worked, and says why when it did not."""
-    _counts, failures = _land([Waiting(letter.entry_id.encode(), bytes(letter.raw))])
+    _counts, failures = store_entries([StreamEntry(letter.entry_id.encode(), bytes(letter.raw))])
     if not failures:
         letter.delete()
         return True
@@ -287,12 +287,12 @@ def _find_in_stream(prediction_id: UUID) -> Prediction | None:
     return None
 
 
-def _around(prediction_id: UUID) -> Iterator[Waiting]:
+def _around(prediction_id: UUID) -> Iterator[StreamEntry]:
     """What was appended when the prediction was made: a few thousand entries, however many wait."""
     made_at = prediction_id.int >> 80
     after: bytes | int = max(made_at - _EARLIEST, 0)
     while found := redis.client().xrange(STREAM, min=after, max=made_at + _LATEST, count=DRAIN_ENTRIES):
-        yield from (Waiting(entry_id, _raw(fields)) for entry_id, fields in found)
+        yield from (StreamEntry(entry_id, _raw(fields)) for entry_id, fields in found)
         after = b"(" + found[-1][0]
 
 
@@ -301,13 +301,13 @@ def _raw(fields: Mapping[bytes, bytes]) -> bytes:
     return fields[_FIELD] if _FIELD in fields else repr(fields).encode()
 
 
-def _settle(batch: Sequence[Waiting]) -> dict[bytes, int]:
+def settle_entries(batch: Sequence[StreamEntry]) -> dict[bytes, int]:
     """Store the batch, and put aside what failed too often; returns what need not wait, and its predictions' number."""
-    counts, failures = _land(batch)
+    counts, failures = store_entries(batch)
     dead = {entry.entry_id for entry in batch if entry.entry_id in failures and _has_failed_enough(entry)}
     letters = [
         DeadLetter(
-            entry_id=entry.entry_id.decode(), raw=entry.raw, error=str(failures[entry.entry_id]), attempts=MOST_TRIES
+            entry_id=entry.entry_id.decode(), raw=entry.raw, error=str(failures[entry.entry_id]), attempts=MAX_ATTEMPTS
         )
         for entry in batch
         if entry.entry_id in dead
@@ -319,15 +319,15 @@ def _settle(batch: Sequence[Waiting]) -> dict[bytes, int]:
     return {entry_id: counts.get(entry_id, 1) for entry_id in settled}
 
 
-def _has_failed_enough(entry: Waiting) -> bool:
+def _has_failed_enough(entry: StreamEntry) -> bool:
     tries = int(redis.client().hincrby(_TRIES, entry.entry_id, 1))
-    if tries < MOST_TRIES:
+    if tries < MAX_ATTEMPTS:
         return False
     redis.client().hdel(_TRIES, entry.entry_id)
     return True
 
 
-def _land(batch: Sequence[Waiting]) -> tuple[dict[bytes, int], dict[bytes, Exception]]:
+def store_entries(batch: Sequence[StreamEntry]) -> tuple[dict[bytes, int], dict[bytes, Exception]]:
     """Store what can be stored, and return how many predictions each entry has, and why it could not be stored."""
     counts: dict[bytes, int] = {}
     failures: dict[bytes, Exception] = {}
@@ -336,7 +336,7 @@ def _land(batch: Sequence[Waiting]) -> tuple[dict[bytes, int], dict[bytes, Excep
             counts[entry_id] = _count(raw)
         except ValueError as error:
             failures[entry_id] = error
-    return counts, failures | _insert_apart([waiting for waiting in batch if waiting.entry_id in counts])
+    return counts, failures | bisect_insert([waiting for waiting in batch if waiting.entry_id in counts])
 
 
 def _count(raw: bytes) -> int:
@@ -348,7 +348,7 @@ def _count(raw: bytes) -> int:
     return count
 
 
-def _insert_apart(batch: Sequence[Waiting]) -> dict[bytes, Exception]:
+def bisect_insert(batch: Sequence[StreamEntry]) -> dict[bytes, Exception]:
     """Insert all at once, or by halves down to what Postgres refuses; returns why, by the entry that it came in.
 
     The others of such an entry may be those of somebody else, and are stored.
@@ -358,12 +358,12 @@ def _insert_apart(batch: Sequence[Waiting]) -> dict[bytes, Exception]:
     except _OWN_FAULT as error:
         if len(batch) > 1:
             middle = len(batch) // 2
-            return _insert_apart(batch[:middle]) | _insert_apart(batch[middle:])
+            return bisect_insert(batch[:middle]) | bisect_insert(batch[middle:])
         ((entry_id, raw),) = batch
         lines = raw.split(b"\n")[:-1]
         if len(lines) == 1:
             return {entry_id: error}
-        return _insert_apart([Waiting(entry_id, line + b"\n") for line in lines])
+        return bisect_insert([StreamEntry(entry_id, line + b"\n") for line in lines])
     return {}
 
 

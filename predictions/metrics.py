@@ -7,7 +7,7 @@ from typing import Any
 
 from prometheus_client import Counter, Histogram
 
-from predictions.models import Door
+from predictions.models import Channel
 
 PREDICTIONS = Counter("prediction_count", "Predictions answered", ["model_version", "survived", "source"])
 SCORING_SECONDS = Histogram(
@@ -19,7 +19,7 @@ SCORING_SECONDS = Histogram(
 
 def start(version: int) -> None:
     """Have a champion's counters stand at 0: a series that begins with its first prediction shows no increase."""
-    for source in Door.values:
+    for source in Channel.values:
         for survived in (False, True):
             counter_of(version, survived, source)
 

@@ -14,7 +14,7 @@ Numbers = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
-class Pairs:
+class PairedPredictions:
     """Probabilities and verdicts of two models for n passengers, and what happened (NaN for unknown): each (n,)."""
 
     logged: Numbers
@@ -25,7 +25,7 @@ class Pairs:
 
 
 @dataclass(frozen=True)
-class Quality:
+class ModelQuality:
     """How right a model was."""
 
     accuracy: float
@@ -34,7 +34,7 @@ class Quality:
 
 
 @dataclass(frozen=True)
-class Agreement:
+class ModelComparison:
     """What the comparison found; without outcomes nobody is right or wrong yet."""
 
     count: int
@@ -43,8 +43,8 @@ class Agreement:
     mean_distance: float
     histogram: dict[str, list[float]]
     outcome_count: int
-    logged: Quality | None
-    shadow: Quality | None
+    logged: ModelQuality | None
+    shadow: ModelQuality | None
 
     @property
     def is_enough(self) -> bool:
@@ -52,7 +52,7 @@ class Agreement:
         return self.outcome_count >= FEWEST_OUTCOMES
 
 
-def compare(pairs: Pairs) -> Agreement:
+def compare(pairs: PairedPredictions) -> ModelComparison:
     """How far two models agree, and which was right more often, over one pair and more.
 
     >>> yes, no = np.array([True, False]), np.array([False, False])
@@ -65,7 +65,7 @@ def compare(pairs: Pairs) -> Agreement:
     shares, _ = np.histogram(np.clip(differences, _BINS[0], _BINS[-1]), bins=_BINS)
     known = ~np.isnan(pairs.outcomes)
     labels = pairs.outcomes[known] > 0
-    return Agreement(
+    return ModelComparison(
         count=count,
         agreed=float((pairs.logged_verdicts == pairs.shadow_verdicts).mean()),
         mean_difference=float(differences.mean()),
@@ -77,12 +77,12 @@ def compare(pairs: Pairs) -> Agreement:
     )
 
 
-def quality(labels: NDArray[np.bool_], probabilities: Numbers, verdicts: NDArray[np.bool_]) -> Quality | None:
+def quality(labels: NDArray[np.bool_], probabilities: Numbers, verdicts: NDArray[np.bool_]) -> ModelQuality | None:
     """How right n answers were, each argument (n,); None of none."""
     if not len(labels):
         return None
     right = np.clip(np.where(labels, probabilities, 1 - probabilities), _CLIP, 1)
-    return Quality(
+    return ModelQuality(
         accuracy=float((verdicts == labels).mean()),
         log_loss=float(-np.log(right).mean()),
         brier=float(((probabilities - labels) ** 2).mean()),

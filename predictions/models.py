@@ -47,7 +47,7 @@ def lowest_id(moment: datetime) -> UUID:
     return UUID(int=max(int(moment.timestamp() * 1000), 0) << 80)
 
 
-class Door(models.TextChoices):
+class Channel(models.TextChoices):
     """Where a passenger came in."""
 
     FORM = "form", gettext_lazy("Form")
@@ -170,7 +170,7 @@ class Prediction(PassengerFields):
     probability = models.FloatField(gettext_lazy("probability"))
     threshold = models.FloatField(gettext_lazy("threshold"))
     survived = models.BooleanField(gettext_lazy("survived"))
-    source = models.CharField(gettext_lazy("door"), max_length=5, choices=Door)
+    source = models.CharField(gettext_lazy("door"), max_length=5, choices=Channel)
     # No foreign keys: the log is written by COPY, and a row must never be lost because another was deleted.
     scoring_job_id = models.BigIntegerField(gettext_lazy("scoring job"), null=True)
     created_at = models.DateTimeField(gettext_lazy("created"))
@@ -189,7 +189,7 @@ class Prediction(PassengerFields):
             models.Index(
                 fields=["source", "id"],
                 name="prediction_by_door",
-                condition=models.Q(source__in=[Door.FORM, Door.API, Door.V2]),
+                condition=models.Q(source__in=[Channel.FORM, Channel.API, Channel.V2]),
             ),
             models.Index(
                 fields=["scoring_job_id", "id"],

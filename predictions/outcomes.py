@@ -24,7 +24,7 @@ from predictions.models import Outcome, Prediction
 #: The columns of a file of outcomes.
 ID, SURVIVED = "id", "survived"
 #: A person waits for the answer: so many lines take some twenty seconds.
-MOST_LINES = 1_000_000
+MAX_LINES = 1_000_000
 #: So many lines of a file are named; the others are counted.
 PROBLEMS_SHOWN = 100
 _WORDS = {"true": True, "1": True, "false": False, "0": False}
@@ -89,15 +89,15 @@ def record_file(file: IO[bytes], *, by: User | None) -> Summary:
     try:
         for reported in _blocks(file, summary):
             _record_block(reported, summary, by=by)
-            if summary.line_count > MOST_LINES:
+            if summary.line_count > MAX_LINES:
                 message = _("The file has more than %(most)s lines: these are recorded. Send the rest by itself.")
-                raise TooLarge(message % {"most": MOST_LINES}, field="file")
+                raise TooLarge(message % {"most": MAX_LINES}, field="file")
     except TableError as error:
         raise TitanicError(_(error.message) % error.params, field="file") from error
     return summary
 
 
-def of(prediction_id: UUID) -> Outcome | None:
+def get(prediction_id: UUID) -> Outcome | None:
     """What is recorded, or None."""
     return Outcome.objects.filter(pk=prediction_id).first()
 

@@ -25,14 +25,14 @@ _LONGEST_WAIT = "5s"
 _MILLISECONDS_AT = 80
 
 
-def tend() -> None:
+def maintain() -> None:
     """Make the months to come, bring home what landed outside, drop what is older than the installation keeps."""
-    make_ahead()
+    create_upcoming()
     if settings.PREDICTIONS_KEPT_MONTHS is not None:
         drop_old(keep=settings.PREDICTIONS_KEPT_MONTHS)
 
 
-def make_ahead(now: datetime | None = None) -> None:
+def create_upcoming(now: datetime | None = None) -> None:
     """Have a partition for this month, the next ones, and each month of which rows wait in the default partition."""
     this_month = _month_of(now or timezone.now())
     for month in (_later(this_month, number) for number in range(AHEAD + 1)):

@@ -43,7 +43,7 @@ Features: Any = msgspec.defstruct(
 #: How long (seconds) a process may answer with the champion before without having asked.
 RECHECK_SECONDS = 1.0
 #: After how long (seconds) a file that was refused is tried again: each time twice as long.
-FIRST_PAUSE, LONGEST_PAUSE = 2.0, 60.0
+FIRST_RETRY_SECONDS, MAX_RETRY_SECONDS = 2.0, 60.0
 
 
 class Scored(NamedTuple):
@@ -78,7 +78,7 @@ class _Refusal(NamedTuple):
     again_at: float
 
 
-class _Seat:
+class ChampionCache:
     """Holds the champion, and looks once a second whether it is still in charge."""
 
     def __init__(self) -> None:
@@ -102,7 +102,7 @@ class _Seat:
             raise Unavailable(self._why_not())
         return self._champion
 
-    def forget(self) -> None:
+    def reset(self) -> None:
         """Start as a new process does: without a champion, to be looked up at the next request."""
         self._champion = self._refusal = None
         self._checked_at = -RECHECK_SECONDS
@@ -126,10 +126,10 @@ class _Seat:
             self._is_unknown = True
         else:
             self._is_unknown = False
-            self._seat(version)
+            self._update(version)
         self._checked_at = time.monotonic()
 
-    def _seat(self, version: ModelVersion | None) -> None:
+    def _update(self, version: ModelVersion | None) -> None:
         if version is None:
             self._champion = self._refusal = None
         elif self._champion is not None and self._champion.version == version.version:
@@ -147,11 +147,11 @@ class _Seat:
         except (ArtifactError, Unavailable) as error:
             # Better the old champion than a file that is not what the registry says.
             logger.error("model %s must not serve: %s", version.version, error)  # noqa: TRY400
-            pause = FIRST_PAUSE
+            pause = FIRST_RETRY_SECONDS
             if self._refusal is not None and self._refusal.version == version.version:
-                pause = min(2 * self._refusal.pause, LONGEST_PAUSE)
+                pause = min(2 * self._refusal.pause, MAX_RETRY_SECONDS)
             self._refusal = _Refusal(version.version, str(error), pause, time.monotonic() + pause)
-            load_failures.note(version.version, str(error))
+            load_failures.record(version.version, str(error))
         else:
             logger.info("model %s took charge", version.version)
             metrics.start(version.version)
@@ -160,15 +160,15 @@ class _Seat:
 
 
 @lru_cache(maxsize=4)
-def of_version(version: int) -> Champion:
+def get_version(version: int) -> Champion:
     """A version as the champion would be, whether or not it is in charge; raises DoesNotExist, ArtifactError."""
     found = ModelVersion.objects.get(version=version)
     return Champion(found.version, found.threshold, registry.load(found))
 
 
-_seat = _Seat()
-current = _seat.champion
-forget = _seat.forget
+_cache = ChampionCache()
+champion = _cache.champion
+reset = _cache.reset
 
 
 def features_of(matrix: Matrix) -> list[Any]:

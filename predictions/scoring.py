@@ -40,7 +40,7 @@ from ingestion.passenger import FIELD_NAMES, FIELDS, RULES
 from ingestion.table import RAGGED, Chunk, Layout, Part, TableError, split
 from predictions import explanation, log, scorer
 from predictions.metrics import counter_of
-from predictions.models import Door, Prediction, ScoringJob, ScoringPart, lowest_id
+from predictions.models import Channel, Prediction, ScoringJob, ScoringPart, lowest_id
 from training.artifact import ArtifactError
 from training.models import ModelVersion
 
@@ -147,7 +147,7 @@ def answer(
 
 def _cut(job: ScoringJob) -> None:
     """Cut the file, and pin what all parts have in common."""
-    champion = scorer.current()
+    champion = scorer.champion()
     with job.upload.open("rb") as file, tempfile.TemporaryFile("w+b") as plain:
         try:
             header, parts = split(file, out=plain, size=_EXPLAINED_BYTES if job.is_explained else None)
@@ -218,7 +218,7 @@ def _ask_for_help(job: ScoringJob) -> None:
 def _send_helper(job: ScoringJob) -> None:
     try:
         current_app.send_task(
-            "predictions.tasks.help_to_score", kwargs={"job_id": job.pk}, queue=job.queue, retry=False, expires=60
+            "predictions.tasks.score_parts", kwargs={"job_id": job.pk}, queue=job.queue, retry=False, expires=60
         )
     except (BrokerAway, *RedisUnavailable):
         logger.warning("%s gets no help: the broker is away", job.task_id)
@@ -239,7 +239,7 @@ def _score_part(job: ScoringJob, part: ScoringPart, file: IO[bytes]) -> None:
     assert job.model_version is not None
     assert job.header is not None
     try:
-        model = scorer.of_version(job.model_version)
+        model = scorer.get_version(job.model_version)
     except (ArtifactError, ModelVersion.DoesNotExist) as error:
         message = _("Model %(version)s, with which this job began, cannot be used: %(reason)s. Send the file again.")
         raise TitanicError(message % {"version": job.model_version, "reason": error}) from error
@@ -266,7 +266,7 @@ def _log(job: ScoringJob, good: pl.DataFrame, model: scorer.Champion) -> None:
     rows = good.with_columns(
         pl.col(_ID).alias("id"),
         pl.lit(model.threshold).alias("threshold"),
-        pl.lit(Door.CSV.value).alias("source"),
+        pl.lit(Channel.CSV.value).alias("source"),
         pl.lit(job.pk).alias("scoring_job_id"),
         pl.lit(job.cut_at.isoformat()).alias("created_at"),
     )
@@ -277,7 +277,7 @@ def _count(version: int, survived: pl.Series) -> None:
     survivors = int(survived.sum())
     for verdict, count in ((True, survivors), (False, len(survived) - survivors)):
         if count:
-            counter_of(version, verdict, Door.CSV.value).inc(count)
+            counter_of(version, verdict, Channel.CSV.value).inc(count)
 
 
 def _is_done(job: ScoringJob) -> bool:

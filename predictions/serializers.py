@@ -10,7 +10,7 @@ from core.uploads import FlagField, UploadSerializer
 from features.serializers import FeatureVector
 from ingestion.passenger import FIELD_NAMES
 from predictions import scorer
-from predictions.model_comparison import Agreement, Quality
+from predictions.model_comparison import ModelComparison, ModelQuality
 from predictions.models import Outcome, Prediction, ScoringJob
 
 
@@ -111,7 +111,7 @@ class StrictBooleanField(serializers.BooleanField):
         return data
 
 
-class QualitySerializer(serializers.Serializer[Quality]):
+class QualitySerializer(serializers.Serializer[ModelQuality]):
     """How right a model was."""
 
     accuracy = serializers.FloatField()
@@ -126,7 +126,7 @@ class HistogramSerializer(serializers.Serializer[dict[str, list[float]]]):
     counts = serializers.ListField(child=serializers.IntegerField())
 
 
-class AgreementSerializer(serializers.Serializer[Agreement]):
+class ModelComparisonSerializer(serializers.Serializer[ModelComparison]):
     """Two models' answers to the same questions."""
 
     count = serializers.IntegerField()

@@ -22,9 +22,9 @@ from ingestion.passenger import FIELD_NAMES, FIELDS
 from ingestion.validation_messages import by_field
 from predictions import legacy_form, log, metrics, scorer
 from predictions.idempotency import LIFETIME_SECONDS, Key
-from predictions.models import Door, ScoringJob, new_ids
+from predictions.models import Channel, ScoringJob, new_ids
 
-LARGEST_BATCH = 10_000
+MAX_BATCH = 10_000
 
 
 class Answer(msgspec.Struct, frozen=True, gc=False):
@@ -39,27 +39,27 @@ class Answer(msgspec.Struct, frozen=True, gc=False):
     created_at: datetime
 
 
-class Question(NamedTuple):
-    """Checked passengers, and the door through which somebody asks about them."""
+class ScoringRequest(NamedTuple):
+    """Checked passengers, and the channel they came through."""
 
     rows: Sequence[Row]
-    door: Door
+    channel: Channel
 
 
-def about_one(raw: Mapping[str, Any]) -> Question:
-    """A question about one passenger as the API sends it; raises Invalid with every refused field."""
-    return Question([_row(raw)], Door.API)
+def parse_one(raw: Mapping[str, Any]) -> ScoringRequest:
+    """Parse and check one passenger as the API sends it; raises Invalid with every rejected field."""
+    return ScoringRequest([_row(raw)], Channel.API)
 
 
-def about_many(instances: Sequence[Mapping[str, Any]]) -> Question:
-    """A question about many; one that is refused refuses all, named by its index. Raises Invalid, TooLarge."""
-    if len(instances) > LARGEST_BATCH:
+def parse_batch(instances: Sequence[Mapping[str, Any]]) -> ScoringRequest:
+    """Parse and check many passengers; raises Invalid with every rejected field and its index, TooLarge."""
+    if len(instances) > MAX_BATCH:
         message = _("At most %(most)s passengers at a time; for more, send a CSV file to scoring-jobs/.")
-        raise TooLarge(message % {"most": LARGEST_BATCH}, field="instances")
-    return Question(_rows(instances), Door.BATCH)
+        raise TooLarge(message % {"most": MAX_BATCH}, field="instances")
+    return ScoringRequest(_rows(instances), Channel.BATCH)
 
 
-def predict_once(raw: Mapping[str, Any], *, key: Key) -> tuple[bytes, bool]:
+def predict_idempotent(raw: Mapping[str, Any], *, key: Key) -> tuple[bytes, bool]:
     """The answer for one passenger as JSON, once for a key, and whether it had been given before.
 
     Raises Invalid, Conflict, Unavailable.
@@ -67,10 +67,10 @@ def predict_once(raw: Mapping[str, Any], *, key: Key) -> tuple[bytes, bool]:
     known = key.answered()
     if known is not None:
         return known, True
-    (found,), entries = score(about_one(raw))
+    (found,), entries = score(parse_one(raw))
     given = msgspec.json.encode(found)
     # Of two who ask at once, both get what the first one is told.
-    kept = log.append_once(entries[0], name=key.name, value=key.keeping(given), seconds=LIFETIME_SECONDS)
+    kept = log.append_idempotent(entries[0], name=key.name, value=key.keeping(given), seconds=LIFETIME_SECONDS)
     first = key.read(kept)
     if first is not None:
         return first, True
@@ -80,7 +80,7 @@ def predict_once(raw: Mapping[str, Any], *, key: Key) -> tuple[bytes, bool]:
 
 def predict_from_form(form: Mapping[str, str]) -> Answer:
     """Answer the page's form, with its own field names or the old form's; every value is text. Raises Invalid."""
-    (given,) = answer(Question([_row_of_form(form)], Door.FORM))
+    (given,) = predict(ScoringRequest([_row_of_form(form)], Channel.FORM))
     return given
 
 
@@ -94,24 +94,24 @@ def _row_of_form(form: Mapping[str, str]) -> Row:
     return tuple(values.values())
 
 
-def answer(question: Question) -> list[Answer]:
+def predict(request: ScoringRequest) -> list[Answer]:
     """Score checked passengers with the champion and log the answers; raises Unavailable."""
-    answers, entries = score(question)
-    if entries and not log.is_rehearsal():
+    answers, entries = score(request)
+    if entries and not log.is_dry_run():
         log.append(entries)
         metrics.count(entries)
     return answers
 
 
-def score(question: Question) -> tuple[list[Answer], list[Any]]:
+def score(request: ScoringRequest) -> tuple[list[Answer], list[Any]]:
     """The champion's answers, and their entries for the log: nothing is answered before it is logged.
 
     Raises Unavailable.
     """
-    rows = question.rows
+    rows = request.rows
     if not rows:
         return [], []
-    champion = scorer.current()
+    champion = scorer.champion()
     began = time.perf_counter()
     scored = champion.score(passenger.columns_from_rows(rows))
     metrics.SCORING_SECONDS.observe(time.perf_counter() - began)
@@ -124,7 +124,7 @@ def score(question: Question) -> tuple[list[Answer], list[Any]]:
         for id_, survived, probability, named in zip(ids, verdicts, probabilities, features, strict=True)
     ]
     entries = [
-        log.Entry(id_, version, probability, threshold, survived, question.door.value, None, now, *row)
+        log.Entry(id_, version, probability, threshold, survived, request.channel.value, None, now, *row)
         for id_, survived, probability, row in zip(ids, verdicts, probabilities, rows, strict=True)
     ]
     return answers, entries

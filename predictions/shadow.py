@@ -13,7 +13,7 @@ from django.utils import timezone
 from features.definition import derive
 from ingestion.passenger import FIELD_NAMES, to_columns
 from predictions import load_failures
-from predictions.model_comparison import Agreement, Pairs, compare
+from predictions.model_comparison import ModelComparison, PairedPredictions, compare
 from predictions.models import Outcome, Prediction, PredictionQuerySet, ShadowScore, lowest_id
 from training import registry
 from training.artifact import Artifact, ArtifactError
@@ -41,7 +41,7 @@ def score_all() -> int:
 class Comparison:
     """A challenger beside what was answered: figures, and the passengers on whom the two are furthest apart."""
 
-    agreement: Agreement
+    agreement: ModelComparison
     furthest: list[tuple[Prediction, float]]
 
 
@@ -53,7 +53,7 @@ def comparison(version: ModelVersion, *, count: int = 10) -> Comparison | None:
     if not rows:
         return None
     ids, logged, logged_verdicts, shadow, shadow_verdicts, outcomes = zip(*rows, strict=True)
-    pairs = Pairs(
+    pairs = PairedPredictions(
         logged=np.array(logged),
         logged_verdicts=np.array(logged_verdicts),
         shadow=np.array(shadow),
@@ -82,7 +82,7 @@ def _score(version: ModelVersion) -> int:
         artifact = registry.load(version)
     except ArtifactError as error:
         logger.error("model %s cannot score in the shadow: %s", version.version, error)  # noqa: TRY400
-        load_failures.note(version.version, str(error))
+        load_failures.record(version.version, str(error))
         return 0
     load_failures.clear(version.version)
     scored, after = 0, _begin(version)

@@ -1,4 +1,4 @@
-"""Celery's doors into predictions."""
+"""The Celery tasks of predictions."""
 
 from core.tasks import job_task
 from predictions import log, partitions, scoring, shadow
@@ -12,24 +12,24 @@ def score(*, job_id: int) -> None:
 
 
 @job_task(queue="scoring")
-def help_to_score(*, job_id: int) -> None:
-    """Take parts of a file that another worker is scoring."""
+def score_parts(*, job_id: int) -> None:
+    """Score parts of a file that another worker began."""
     scoring.help_with(job_id)
 
 
 @job_task(queue="fast")
 def drain() -> None:
-    """Move the prediction stream into Postgres."""
+    """Write the prediction log's stream to PostgreSQL."""
     log.drain()
 
 
 @job_task(queue="default")
-def tend_log() -> None:
-    """Make the log's months to come, drop the old."""
-    partitions.tend()
+def maintain_log() -> None:
+    """Create the log's coming partitions and drop old ones."""
+    partitions.maintain()
 
 
 @job_task(queue="scoring")
-def score_in_the_shadow() -> None:
-    """Score for the challengers what was asked since the last time."""
+def shadow_scoring() -> None:
+    """Score with each challenger what the champion was asked since the last run."""
     shadow.score_all()

@@ -22,7 +22,7 @@ from ingestion.passenger import FIELD_NAMES, VERBOSE_NAMES
 from predictions import explanation, log, outcomes, scorer, services, shadow
 from predictions.downloads import results_response
 from predictions.forms import OutcomesForm, PassengerForm, ScoringForm
-from predictions.models import Door, Prediction, ScoringJob
+from predictions.models import Channel, Prediction, ScoringJob
 from training.models import ModelVersion
 
 
@@ -50,7 +50,7 @@ def predictions(request: HttpRequest) -> HttpResponse:
     filters = _filters(request)
     context = {
         "page": page(Prediction.objects.filter(**filters), request),
-        "doors": Door.choices,
+        "channels": Channel.choices,
         "filters": filters,
         "form": OutcomesForm(),
     }
@@ -68,7 +68,7 @@ def prediction(request: HttpRequest, pk: UUID) -> HttpResponse:
         "prediction": found,
         "passenger": [(VERBOSE_NAMES[name], value) for name, value in passenger.items()],
         "features": scorer.features_of_passenger(passenger),
-        "outcome": outcomes.of(pk),
+        "outcome": outcomes.get(pk),
     }
     return render(request, "prediction_detail.html", context)
 
@@ -175,6 +175,6 @@ def _filters(request: HttpRequest) -> dict[str, Any]:
         filters["scoring_job_id"] = int(query["job"])
     if query.get("survived") in ("0", "1"):
         filters["survived"] = query["survived"] == "1"
-    if query.get("door") in Door.values:
-        filters["source"] = query["door"]
+    if query.get("channel") in Channel.values:
+        filters["source"] = query["channel"]
     return filters

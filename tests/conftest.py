@@ -54,13 +54,13 @@ def _static_files_on_request() -> None:
 @pytest.fixture(autouse=True)
 def _clean_memory(monkeypatch: pytest.MonkeyPatch) -> None:
     """No test sees another's keys, tokens, champion or language, or remembers its outages."""
-    monkeypatch.setattr(log, "_level", log._Level())
+    monkeypatch.setattr(log, "_circuit_breaker", log.StreamCircuitBreaker())
     monkeypatch.setattr(metrics, "_cache", metrics._Cache())
     # A lease's thread has a connection of its own, which sees no job that is not committed: tests of leases shorten it.
     monkeypatch.setattr(jobs, "RENEWAL_SECONDS", 3600)
     redis.client().flushall()
     tokens.clear_cache()
-    scorer.forget()
+    scorer.reset()
     translation.deactivate()
 
 

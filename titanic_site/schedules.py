@@ -37,8 +37,8 @@ def defaults() -> list[Schedule]:
     return [
         Schedule("Retrain", "titanic_site.tasks.retrain", timedelta(days=7), "training"),
         Schedule("Write prediction log to PostgreSQL", "predictions.tasks.drain", timedelta(seconds=1), "fast"),
-        Schedule("Maintain prediction log partitions", "predictions.tasks.tend_log", timedelta(days=1), "default"),
-        Schedule("Shadow scoring", "predictions.tasks.score_in_the_shadow", timedelta(seconds=15), "scoring"),
+        Schedule("Maintain prediction log partitions", "predictions.tasks.maintain_log", timedelta(days=1), "default"),
+        Schedule("Shadow scoring", "predictions.tasks.shadow_scoring", timedelta(seconds=15), "scoring"),
         Schedule("Evaluate alerts", "monitoring.tasks.evaluate_alerts", timedelta(seconds=10), "fast"),
         Schedule(
             "Consistency check across channels", "monitoring.tasks.check_consistency", timedelta(minutes=1), "default"

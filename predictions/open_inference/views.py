@@ -14,9 +14,9 @@ from core.errors import Invalid
 from core.parsers import JSONParser
 from core.tokens import Scope
 from predictions import scorer, services
-from predictions.models import Door
+from predictions.models import Channel
 from predictions.open_inference import tensors
-from predictions.services import Answer, Question
+from predictions.services import Answer, ScoringRequest
 
 NAME = "titanic"
 _OUTPUTS = {"probability": "FP64", "survived": "BOOL", "id": "BYTES"}
@@ -85,7 +85,7 @@ class Model(OpenView):
 
 
 class Infer(ProtocolView):
-    """Answer for n passengers, and log them like those of every other door."""
+    """Answer for n passengers, and log the predictions like those of every other channel."""
 
     def post(self, request: Request, version: int | None = None) -> Response:
         if "Inference-Header-Content-Length" in request.headers:
@@ -95,8 +95,8 @@ class Infer(ProtocolView):
         wanted = list(_OUTPUTS) if asked.outputs is None else [output.name for output in asked.outputs]
         if unknown := [name for name in wanted if name not in _OUTPUTS]:
             raise Invalid({name: [("unknown_output", _("There is no such output."))] for name in unknown})
-        question = Question(asked.rows(most=services.LARGEST_BATCH), Door.V2)
-        return Response(_outputs(services.answer(question), wanted, asked=asked.id))
+        scoring_request = ScoringRequest(asked.rows(most=services.MAX_BATCH), Channel.V2)
+        return Response(_outputs(services.predict(scoring_request), wanted, asked=asked.id))
 
 
 def _outputs(answers: list[Answer], wanted: list[str], *, asked: str | None) -> dict[str, Any]:
@@ -122,7 +122,7 @@ class Unknown(OpenView):
 
 
 def _champion(version: int | None) -> scorer.Champion:
-    champion = scorer.current()
+    champion = scorer.champion()
     if version not in (None, champion.version):
         message = _("Version %(asked)s is not in charge, version %(champion)s is.")
         raise NotFound(message % {"asked": version, "champion": champion.version})

@@ -60,8 +60,8 @@ def test_an_installation_begins_and_serves_from_it(db: None, ship_as_storage: st
     version = ModelVersion.objects.champion()
     assert version is not None
     assert set(names(ship_as_storage, "models/")) == {version.onnx_file.name, version.pkl_file.name}
-    scorer.forget()
-    assert scorer.current().version == version.version
+    scorer.reset()
+    assert scorer.champion().version == version.version
 
 
 def test_a_file_is_scored_from_it(champion: ModelVersion, ship_as_storage: storage.Bucket, api: APIClient) -> None:
@@ -219,7 +219,7 @@ def test_the_champion_of_a_moment_ago_goes_on(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     move(champion, ship_as_storage)
-    scorer.current()
+    scorer.champion()
     request.getfixturevalue("nobody")
     # Another takes charge, whose file nobody can fetch.
     ModelVersion.objects.update(version=champion.version + 1)

@@ -76,7 +76,7 @@ def by_store(dataset: Dataset) -> Answers:
     ids = list(Passenger.objects.of(dataset).values_list("passenger_id", flat=True))
     found = features.services.rows(batch, ids)
     assert found.tobytes() == features.services.matrix(batch).tobytes()
-    probabilities = scorer.current().artifact.score(found)
+    probabilities = scorer.champion().artifact.score(found)
     return [(exact(row), repr(float(answer))) for row, answer in zip(found.tolist(), probabilities, strict=True)]
 
 

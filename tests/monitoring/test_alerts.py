@@ -47,11 +47,11 @@ def test_it_works(champion: ModelVersion, api: APIClient, client: Client) -> Non
 
 
 def test_it_is_resolved_when_the_reason_is_gone_and_raised_anew_when_it_comes_back(champion: ModelVersion) -> None:
-    load_failures.note(champion.version, "broken")
+    load_failures.record(champion.version, "broken")
     alerts.evaluate_alerts()
     load_failures.clear(champion.version)
     alerts.evaluate_alerts()
-    load_failures.note(champion.version, "broken again")
+    load_failures.record(champion.version, "broken again")
     alerts.evaluate_alerts()
 
     assert [alert.resolved_at is None for alert in Alert.objects.all()] == [True, False]
@@ -59,7 +59,7 @@ def test_it_is_resolved_when_the_reason_is_gone_and_raised_anew_when_it_comes_ba
 
 def test_what_the_log_could_not_store_calls_a_person_until_it_is_gone(champion: ModelVersion) -> None:
     redis.client().xadd(log.STREAM, {log._FIELD: b"no prediction"})
-    for _ in range(log.MOST_TRIES):
+    for _ in range(log.MAX_ATTEMPTS):
         log.drain()
     alerts.evaluate_alerts()
     (alert,) = Alert.objects.open()
@@ -88,7 +88,7 @@ def test_a_self_test_that_does_not_run_any_more_calls_a_person(
 
 
 def test_a_version_that_nobody_uses_calls_nobody(champion: ModelVersion) -> None:
-    load_failures.note(77, "broken")
+    load_failures.record(77, "broken")
 
     alerts.evaluate_alerts()
 
@@ -105,7 +105,7 @@ def test_a_part_that_does_not_answer_is_one(champion: ModelVersion, monkeypatch:
 
 @pytest.mark.django_db(transaction=True)
 def test_two_who_look_at_once_raise_one(champion: ModelVersion) -> None:
-    load_failures.note(champion.version, "broken")
+    load_failures.record(champion.version, "broken")
 
     def watch() -> None:
         alerts.evaluate_alerts()
@@ -125,10 +125,10 @@ def test_without_any_the_page_says_so(client: Client, champion: ModelVersion) ->
 
 
 def test_one_that_holds_is_kept_up_to_date(champion: ModelVersion) -> None:
-    load_failures.note(champion.version, "broken")
+    load_failures.record(champion.version, "broken")
     alerts.evaluate_alerts()
     first = Alert.objects.get()
-    load_failures.note(champion.version, "gone")
+    load_failures.record(champion.version, "gone")
     alerts.evaluate_alerts()
     later = Alert.objects.get()
 
@@ -140,7 +140,7 @@ def test_one_that_holds_is_kept_up_to_date(champion: ModelVersion) -> None:
 def test_a_kind_that_cannot_be_looked_for_stays_as_it_is_and_holds_up_no_other(
     champion: ModelVersion, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    load_failures.note(champion.version, "broken")
+    load_failures.record(champion.version, "broken")
     alerts.evaluate_alerts()
 
     def away() -> Iterator[alerts.Reason]:
@@ -216,7 +216,7 @@ def test_the_navigation_says_how_many_are_open(client: Client, django_assert_num
 
 
 def test_hostile_words_of_an_error_are_text_on_the_page(champion: ModelVersion, client: Client) -> None:
-    load_failures.note(champion.version, "<script>alert(1)</script>")
+    load_failures.record(champion.version, "<script>alert(1)</script>")
 
     alerts.evaluate_alerts()
 
@@ -256,7 +256,7 @@ def hook(settings: Any) -> Iterator[servers.Server]:
 def test_the_webhook_is_told_when_one_is_raised_and_when_it_is_resolved(
     champion: ModelVersion, hook: servers.Server
 ) -> None:
-    load_failures.note(champion.version, "broken")
+    load_failures.record(champion.version, "broken")
     alerts.evaluate_alerts()
     told = [webhook.notify(), webhook.notify()]
     load_failures.clear(champion.version)
@@ -275,7 +275,7 @@ def test_the_webhook_is_told_when_one_is_raised_and_when_it_is_resolved(
 
 
 def test_without_a_webhook_nobody_is_told(champion: ModelVersion) -> None:
-    load_failures.note(champion.version, "broken")
+    load_failures.record(champion.version, "broken")
 
     alerts.evaluate_alerts()
 
@@ -293,7 +293,7 @@ def test_a_webhook_in_trouble_is_told_again_later(
 ) -> None:
     monkeypatch.setattr(webhook, "PAUSES", (0.0, 60.0))
     hook.answers = [servers.reply(status, Location="/elsewhere")]
-    load_failures.note(champion.version, "broken")
+    load_failures.record(champion.version, "broken")
     alerts.evaluate_alerts()
 
     told = [webhook.notify() for _ in range(3)]
@@ -309,7 +309,7 @@ def test_after_the_last_try_it_is_left_alone_until_something_changes(
 ) -> None:
     monkeypatch.setattr(webhook, "PAUSES", (0.0,))
     hook.answers = [servers.reply(500), servers.reply(500), servers.reply(204)]
-    load_failures.note(champion.version, "broken")
+    load_failures.record(champion.version, "broken")
     alerts.evaluate_alerts()
     told = [webhook.notify() for _ in range(3)]
     load_failures.clear(champion.version)
@@ -326,7 +326,7 @@ def test_a_webhook_that_is_not_there_holds_up_nothing_and_its_address_is_not_tol
     champion: ModelVersion, settings: Any, address: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     settings.ALERT_WEBHOOK_URL = address
-    load_failures.note(champion.version, "broken")
+    load_failures.record(champion.version, "broken")
     alerts.evaluate_alerts()
 
     assert webhook.notify() == 0
@@ -339,7 +339,7 @@ def test_a_webhook_that_hangs_is_given_up_soon(
 ) -> None:
     monkeypatch.setattr(webhook, "TIMEOUT", (0.2, 0.2))
     hook.answers = [servers.hang]
-    load_failures.note(champion.version, "broken")
+    load_failures.record(champion.version, "broken")
     alerts.evaluate_alerts()
 
     assert webhook.notify() == 0
@@ -367,7 +367,7 @@ def test_of_two_senders_one_tells(champion: ModelVersion, hook: servers.Server) 
 
 @pytest.mark.django_db(transaction=True)
 def test_one_that_is_resolved_while_it_is_told_is_told_again(champion: ModelVersion, hook: servers.Server) -> None:
-    load_failures.note(champion.version, "broken")
+    load_failures.record(champion.version, "broken")
     alerts.evaluate_alerts()
 
     def resolve_meanwhile(handler: Any) -> None:
@@ -384,7 +384,7 @@ def test_one_that_is_resolved_while_it_is_told_is_told_again(champion: ModelVers
 
 
 def test_the_task_leaves_telling_to_another_queue(champion: ModelVersion, hook: servers.Server) -> None:
-    load_failures.note(champion.version, "broken")
+    load_failures.record(champion.version, "broken")
 
     tasks.evaluate_alerts()
 

@@ -78,7 +78,7 @@ class TestCheck:
 
     def check(self, *people: dict[str, object]) -> DriftCheck:
         if people:
-            predictions.answer(predictions.about_many(people))
+            predictions.predict(predictions.parse_batch(people))
             log.drain()
         check = services.queue_check()
         services.check_drift(check)

@@ -7,7 +7,7 @@ from django.test import Client
 from features.definition import DERIVED, FEATURES
 from monitoring import metrics
 from predictions import scorer
-from predictions.models import Door
+from predictions.models import Channel
 from training.models import ModelVersion
 
 
@@ -67,13 +67,13 @@ def test_queries_are_counted_and_timed() -> None:
 
 
 def test_what_may_be_counted_stands_at_0_from_the_start(champion: ModelVersion) -> None:
-    scorer.current()
+    scorer.champion()
 
     series = scrape().keys()
 
     assert {f'drift_count_total{{feature="{name}"}}' for name in set(FEATURES) - set(DERIVED)} < series
     assert {
         f'prediction_count_total{{model_version="{champion.version}",source="{source}",survived="{survived}"}}'
-        for source in Door.values
+        for source in Channel.values
         for survived in ("true", "false")
     } < series

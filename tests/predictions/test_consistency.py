@@ -12,9 +12,9 @@ from ingestion.passenger import FIELDS
 from monitoring import alerts, consistency
 from monitoring.models import Alert
 from predictions import api as predictions_api
-from predictions import consistency as doors
+from predictions import consistency as channels
 from predictions import log
-from predictions.models import Door
+from predictions.models import Channel
 from predictions.open_inference import tensors
 from training.models import ModelVersion
 
@@ -38,11 +38,11 @@ def test_every_door_gives_one_answer(client: Client, champion: ModelVersion) -> 
     found = consistency.run()
 
     assert found.is_passed, found
-    assert set(found.doors) == set(Door.values)
+    assert set(found.doors) == set(Channel.values)
     assert consistency.last() == found
     page = client.get("/monitoring/").content.decode()
-    assert page.count("The same") == len(Door)
-    for door in Door.values:
+    assert page.count("The same") == len(Channel)
+    for door in Channel.values:
         assert f'titanic_parity{{door="{door}"}} 1.0' in _metrics(client)
 
 
@@ -53,7 +53,7 @@ def test_nothing_of_it_is_logged_or_counted(client: Client, champion: ModelVersi
 
     assert log.backlog() == 0
     assert [line for line in _metrics(client).splitlines() if line.startswith("prediction_count_total")] == before
-    assert not log.is_rehearsal()
+    assert not log.is_dry_run()
 
 
 def test_a_door_that_answers_otherwise_is_told_of(
@@ -109,7 +109,7 @@ def test_what_is_derived_otherwise_at_one_door_is_seen(champion: ModelVersion, m
 
 
 def test_one_of_whom_nothing_is_known_is_asked_about_too(champion: ModelVersion) -> None:
-    asked = doors._passengers(champion)
+    asked = channels._passengers(champion)
 
     assert len(asked) == len(champion.background) + 1
     assert all(value is None for rule, value in zip(FIELDS, asked[-1], strict=True) if not rule.is_required
@@ -131,13 +131,13 @@ def test_a_door_that_refuses_is_named_with_its_reason(
     def refuse(rows: Any) -> Any:
         raise Invalid({"age": [("invalid", "not today")]})
 
-    monkeypatch.setitem(doors.DOORS, Door.CSV, refuse)
+    monkeypatch.setitem(channels.CHANNELS, Channel.CSV, refuse)
     found = consistency.run()
     alerts.evaluate_alerts()
 
     assert [door for door, agrees in found.doors.items() if not agrees] == ["csv"]
     assert "age: not today" in client.get("/monitoring/").content.decode()
-    assert Alert.objects.open().get().subject == str(Door.CSV.label)
+    assert Alert.objects.open().get().subject == str(Channel.CSV.label)
 
 
 def test_a_door_that_breaks_leaves_no_passed_test_behind(
@@ -148,7 +148,7 @@ def test_a_door_that_breaks_leaves_no_passed_test_behind(
     def broken(rows: Any) -> Any:
         raise ZeroDivisionError
 
-    monkeypatch.setitem(doors.DOORS, Door.CSV, broken)
+    monkeypatch.setitem(channels.CHANNELS, Channel.CSV, broken)
     with pytest.raises(ZeroDivisionError):
         consistency.run()
     alerts.evaluate_alerts()
@@ -158,4 +158,4 @@ def test_a_door_that_breaks_leaves_no_passed_test_behind(
     assert not told.is_passed
     assert "broke off" in client.get("/monitoring/").content.decode()
     assert Alert.objects.open().get().kind == "parity"
-    assert not log.is_rehearsal()
+    assert not log.is_dry_run()

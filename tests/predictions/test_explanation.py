@@ -115,7 +115,7 @@ def test_the_api_tells_why(api: APIClient, champion: ModelVersion) -> None:
 
 
 def test_what_if_is_what_the_model_really_answers(champion: ModelVersion) -> None:
-    given = services.answer(services.about_one(OWEN))[0]
+    given = services.predict(services.parse_one(OWEN))[0]
     found = log.find(UUID(given.id))
     assert found is not None
     told = explanation.explain(found)
@@ -123,7 +123,7 @@ def test_what_if_is_what_the_model_really_answers(champion: ModelVersion) -> Non
     classes = {other.value: other.probability for other in told.what_if if other.field == "pclass"}
     assert set(classes) == {1, 2}
     for value, probability in classes.items():
-        assert services.answer(services.about_one({**OWEN, "pclass": value}))[0].probability == probability
+        assert services.predict(services.parse_one({**OWEN, "pclass": value}))[0].probability == probability
     # Nobody called Mr is a woman: that is no question.
     assert "sex" not in {other.field for other in told.what_if}
 
@@ -168,7 +168,7 @@ def test_what_cannot_be_explained_says_why(api: APIClient, champion: ModelVersio
 
 @pytest.mark.parametrize("person", CAST)
 def test_the_page_tells_why(client: Client, champion: ModelVersion, person: dict[str, Any]) -> None:
-    given = services.answer(services.about_one(person))[0]
+    given = services.predict(services.parse_one(person))[0]
 
     assert f"/predictions/{given.id}/why/" in client.get(f"/predictions/{given.id}/").content.decode()
     page = client.get(f"/predictions/{given.id}/why/")

@@ -62,7 +62,7 @@ def months() -> Iterator[None]:
     with connection.cursor() as cursor:
         for name in set(partitions.names()) - kept:
             cursor.execute(f"DROP TABLE {name}")
-    partitions.make_ahead()
+    partitions.create_upcoming()
 
 
 # Ten drainers in turn, each killed when Postgres has the first part of its COPY.
@@ -116,7 +116,7 @@ class TestMonths:
 
     def test_a_redelivery_at_midnight_lands_once(self, months: None) -> None:
         midnight = datetime(2026, 12, 1, tzinfo=UTC)
-        partitions.make_ahead(midnight)
+        partitions.create_upcoming(midnight)
         one = entry(midnight - timedelta(milliseconds=1))
 
         log.insert([one])
@@ -131,8 +131,8 @@ class TestMonths:
         log.insert([late, far])
         assert partition_of(late) == "predictions_prediction_default"
 
-        partitions.make_ahead(datetime(2031, 4, 2, tzinfo=UTC))
-        partitions.make_ahead(datetime(2031, 4, 2, tzinfo=UTC))
+        partitions.create_upcoming(datetime(2031, 4, 2, tzinfo=UTC))
+        partitions.create_upcoming(datetime(2031, 4, 2, tzinfo=UTC))
 
         assert partition_of(late) == "predictions_prediction_2031_03"
         assert partition_of(far) == "predictions_prediction_default"
@@ -143,7 +143,7 @@ class TestMonths:
         now = datetime(2031, 4, 30, tzinfo=UTC)
         log.insert([old, kept, entry(datetime(2021, 1, 1, tzinfo=UTC))])
         partitions._make(datetime(2031, 1, 1, tzinfo=UTC))
-        partitions.make_ahead(now)
+        partitions.create_upcoming(now)
 
         dropped = partitions.drop_old(keep=2, now=now)
 
@@ -154,7 +154,7 @@ class TestMonths:
         assert settings.PREDICTIONS_KEPT_MONTHS is None
         partitions._make(datetime(2020, 1, 1, tzinfo=UTC))
 
-        partitions.tend()
+        partitions.maintain()
 
         assert "predictions_prediction_2020_01" in partitions.names()
 
@@ -517,7 +517,7 @@ def _wait(*entries: Any) -> None:
 
 def _dead_letter() -> DeadLetter:
     _wait(b"\xc1 no message")
-    for _ in range(log.MOST_TRIES):
+    for _ in range(log.MAX_ATTEMPTS):
         log.drain()
     return DeadLetter.objects.latest("pk")
 
@@ -530,8 +530,8 @@ def _drain_in_a_thread() -> None:
 
 
 def _limit(monkeypatch: pytest.MonkeyPatch, count: int) -> None:
-    monkeypatch.setattr(log, "LONGEST_BACKLOG", count)
-    monkeypatch.setattr(log, "_level", log._Level())
+    monkeypatch.setattr(log, "MAX_BACKLOG", count)
+    monkeypatch.setattr(log, "_circuit_breaker", log.StreamCircuitBreaker())
 
 
 def _fill() -> None:

@@ -11,7 +11,7 @@ from rest_framework.test import APIClient
 from core.throttles import TokenThrottle
 from features.definition import FEATURES
 from predictions import log, services
-from predictions.models import Door, Prediction
+from predictions.models import Channel, Prediction
 from predictions.open_inference.views import Infer
 from tests.people import CAST, ELISABETH, OWEN
 from titanic_site.models import AccessToken
@@ -45,7 +45,7 @@ def _data(response: Any, name: str) -> list[Any]:
 
 
 def test_fields_as_tensors_get_the_answers_of_the_other_doors(api: APIClient, champion: ModelVersion) -> None:
-    expected = services.answer(services.about_many(CAST))
+    expected = services.predict(services.parse_batch(CAST))
 
     response = _infer(api, inputs=_fields(CAST), id="42")
 
@@ -57,7 +57,7 @@ def test_fields_as_tensors_get_the_answers_of_the_other_doors(api: APIClient, ch
 
 
 def test_features_as_tensors_get_the_same_answers(api: APIClient, champion: ModelVersion) -> None:
-    expected = services.answer(services.about_many(CAST))
+    expected = services.predict(services.parse_batch(CAST))
 
     response = _infer(api, inputs=_features([dict(given.features.items()) for given in expected]))
 
@@ -68,7 +68,7 @@ def test_what_is_answered_is_logged_under_its_door(api: APIClient, champion: Mod
     ids = _data(_infer(api, inputs=_fields(CAST)), "id")
     log.drain()
 
-    rows = Prediction.objects.filter(source=Door.V2)
+    rows = Prediction.objects.filter(source=Channel.V2)
     assert {str(row.pk) for row in rows} == set(ids)
     assert {row.name for row in rows} == {person.get("name") for person in CAST}
 
@@ -86,7 +86,7 @@ def test_tritons_client_works_unchanged(
     assert client.is_model_ready("titanic")
     assert client.is_model_ready("titanic", "1")
     metadata = client.get_model_metadata("titanic")
-    row = dict(services.answer(services.about_one(ELISABETH))[0].features.items())
+    row = dict(services.predict(services.parse_one(ELISABETH))[0].features.items())
     tensors = []
     for described in metadata["inputs"]:
         tensor = triton.InferInput(described["name"], [1], described["datatype"])
@@ -96,7 +96,7 @@ def test_tritons_client_works_unchanged(
 
     found = client.infer("titanic", tensors, outputs=outputs, headers={"Authorization": f"Token {token}"})
 
-    expected = services.answer(services.about_one(ELISABETH))[0]
+    expected = services.predict(services.parse_one(ELISABETH))[0]
     assert found.as_numpy("probability").tolist() == [expected.probability]
     assert found.as_numpy("survived").tolist() == [expected.survived]
     with pytest.raises(triton.InferenceServerException, match=r"Token|credentials"):
@@ -193,7 +193,7 @@ def test_what_is_wrong_is_named(case: str, api: APIClient, champion: ModelVersio
 
 
 def test_too_many_rows_and_too_large_bodies_are_refused(api: APIClient, champion: ModelVersion) -> None:
-    count = services.LARGEST_BATCH + 1
+    count = services.MAX_BATCH + 1
     many = _infer(api, inputs=[_tensor("pclass", [1] * count), _tensor("sex", ["male"] * count)])
     large = api.generic("POST", URL, b"[" + b" " * 11 * 1024**2 + b"]", "application/json")
     bad = api.generic("POST", URL, b'{"inputs": [\xff]}', "application/json")

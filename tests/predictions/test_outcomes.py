@@ -95,7 +95,7 @@ def upload(client: Client, text: str | bytes) -> Any:
 
 
 def ask(count: int) -> list[UUID]:
-    return [UUID(answer.id) for answer in services.answer(services.about_many([OWEN] * count))]
+    return [UUID(answer.id) for answer in services.predict(services.parse_batch([OWEN] * count))]
 
 
 def test_a_file_is_recorded_and_the_same_again_changes_nothing(champion: ModelVersion, client: Client) -> None:

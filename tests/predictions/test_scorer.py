@@ -66,12 +66,12 @@ def _with_another_operator(data: bytes) -> bytes:
 
 
 def test_a_new_champion_is_taken_up(champion: ModelVersion, put_in_charge: Callable[..., ModelVersion]) -> None:
-    assert scorer.current().version == 1
+    assert scorer.champion().version == 1
 
     put_in_charge()
 
-    assert scorer.current().version == 2
-    assert load_failures.every() == []
+    assert scorer.champion().version == 2
+    assert load_failures.recent() == []
 
 
 @pytest.mark.parametrize(
@@ -96,12 +96,12 @@ def test_a_file_that_must_not_serve_leaves_the_old_champion_in_charge(
     fields: dict[str, Any],
     reason: str,
 ) -> None:
-    assert scorer.current().version == 1
+    assert scorer.champion().version == 1
 
     put_in_charge(change, **fields)
 
-    assert scorer.current().version == 1
-    (refused,) = load_failures.every()
+    assert scorer.champion().version == 1
+    (refused,) = load_failures.recent()
     assert refused.version == 2
     assert reason in refused.reason
     alerts.evaluate_alerts()
@@ -111,29 +111,29 @@ def test_a_file_that_must_not_serve_leaves_the_old_champion_in_charge(
 def test_a_refused_file_is_tried_again_and_serves_when_it_is_mended(
     champion: ModelVersion, put_in_charge: Callable[..., ModelVersion]
 ) -> None:
-    scorer.current()
+    scorer.champion()
     version = put_in_charge(onnx_file="models/gone.onnx")
-    assert scorer.current().version == 1
+    assert scorer.champion().version == 1
 
     ModelVersion.objects.filter(pk=version.pk).update(onnx_file=champion.onnx_file.name)
     time.sleep(0.06)
 
-    assert scorer.current().version == 2
-    assert load_failures.every() == []
+    assert scorer.champion().version == 2
+    assert load_failures.recent() == []
 
 
 def test_it_is_not_tried_again_at_every_request(
     champion: ModelVersion, put_in_charge: Callable[..., ModelVersion], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(scorer, "FIRST_PAUSE", 60)
-    scorer.current()
+    scorer.champion()
     put_in_charge(onnx_file="models/gone.onnx")
-    scorer.current()
+    scorer.champion()
     redis.client().flushall()
 
-    scorer.current()
+    scorer.champion()
 
-    assert load_failures.every() == []
+    assert load_failures.recent() == []
 
 
 def test_the_pause_between_two_tries_grows(
@@ -143,12 +143,12 @@ def test_the_pause_between_two_tries_grows(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     monkeypatch.setattr(scorer, "LONGEST_PAUSE", 0.2)
-    scorer.current()
+    scorer.champion()
     put_in_charge(onnx_file="models/gone.onnx")
 
     end = time.monotonic() + 1
     while time.monotonic() < end:
-        assert scorer.current().version == 1
+        assert scorer.champion().version == 1
 
     # At 0, 0.05, 0.15 and 0.35 s, and from then on every 0.2 s.
     assert 3 <= caplog.text.count("model 2 must not serve") <= 8
@@ -166,30 +166,30 @@ def test_while_one_thread_loads_the_others_go_on_answering(
         return load(version)
 
     def take_up() -> None:
-        scorer.current()
+        scorer.champion()
         connection.close()
 
-    assert scorer.current().version == 1
+    assert scorer.champion().version == 1
     put_in_charge()
     monkeypatch.setattr(registry, "load", slowly)
     thread = Thread(target=take_up)
     thread.start()
     assert is_loading.wait(20)
-    meanwhile = [scorer.current().version for _ in range(100)]
+    meanwhile = [scorer.champion().version for _ in range(100)]
     may_load.set()
     thread.join()
 
     assert set(meanwhile) == {1}
-    assert scorer.current().version == 2
+    assert scorer.champion().version == 2
 
 
 def test_a_note_of_a_process_that_is_gone_is_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
-    load_failures.note(7, "broken")
-    assert [refused.version for refused in load_failures.every()] == [7]
+    load_failures.record(7, "broken")
+    assert [refused.version for refused in load_failures.recent()] == [7]
 
     monkeypatch.setattr(load_failures, "FRESH", timedelta(0))
 
-    assert load_failures.every() == []
+    assert load_failures.recent() == []
 
 
 def test_a_process_without_any_says_which_file_must_not_serve_and_why(
@@ -198,7 +198,7 @@ def test_a_process_without_any_says_which_file_must_not_serve_and_why(
     ModelVersion.objects.update(onnx_file="models/gone.onnx")
 
     with pytest.raises(Unavailable, match="Model 1 is in charge, but its file must not serve: its file cannot be read"):
-        scorer.current()
+        scorer.champion()
     answer = api.post("/api/v1/predictions/", ELISABETH, format="json")
     ready = client.get("/readyz")
 
@@ -210,12 +210,12 @@ def test_a_process_without_any_says_which_file_must_not_serve_and_why(
 def test_without_redis_a_refusal_is_logged_and_nothing_breaks(
     champion: ModelVersion, put_in_charge: Callable[..., ModelVersion], settings: Any, caplog: pytest.LogCaptureFixture
 ) -> None:
-    scorer.current()
+    scorer.champion()
     put_in_charge(onnx_file="models/gone.onnx")
     settings.REDIS_URL = "redis://127.0.0.1:1"
     redis.client.cache_clear()
     try:
-        assert scorer.current().version == 1
+        assert scorer.champion().version == 1
     finally:
         redis.client.cache_clear()
     assert "must not serve" in caplog.text

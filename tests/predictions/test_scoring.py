@@ -82,7 +82,7 @@ def test_parts_together_are_what_the_whole_is(champion: ModelVersion, monkeypatc
     assert answers_of(found) == answers_of(expected)
     assert (job.row_count, job.problem_count, job.model_version) == (100, 0, champion.version)
     assert Prediction.objects.filter(scoring_job_id=job.pk).count() == 100
-    answers = [given.probability for given in services.answer(services.about_many(CAST))]
+    answers = [given.probability for given in services.predict(services.parse_batch(CAST))]
     assert [float(row["probability"]) for row in found[:4]] == answers
 
 
@@ -121,7 +121,7 @@ def test_the_model_of_the_start_scores_all_parts(champion: ModelVersion, monkeyp
         count += 1
         if count == 2:
             ModelVersion.objects.update(stage="retired")
-            scorer.forget()
+            scorer.reset()
         return take(*args)
 
     monkeypatch.setattr(scoring, "_score_next", forget_the_champion_after_two)

@@ -26,7 +26,7 @@ def challenger(champion: ModelVersion) -> ModelVersion:
 
 
 def ask(count: int = 1) -> None:
-    services.answer(services.about_many(CAST * count))
+    services.predict(services.parse_batch(CAST * count))
     log.drain()
 
 
@@ -116,7 +116,7 @@ def test_a_file_that_must_not_serve_is_noted(challenger: ModelVersion) -> None:
     ask()
 
     assert shadow.score_all() == 0
-    assert [refused.version for refused in load_failures.every()] == [2]
+    assert [refused.version for refused in load_failures.recent()] == [2]
 
 
 def test_its_answers_stand_beside_those_that_were_given(challenger: ModelVersion) -> None:

@@ -22,7 +22,7 @@ from monitoring import services as monitoring_services
 from monitoring.models import DriftCheck
 from predictions import log
 from predictions import services as prediction_services
-from predictions.models import Door, Prediction, ScoringJob
+from predictions.models import Channel, Prediction, ScoringJob
 from tests.people import ELISABETH, JAMES, OWEN
 from training.models import ModelVersion, TrainingRun
 
@@ -289,7 +289,7 @@ def test_a_host_that_is_not_ours_gets_a_page(client: Client) -> None:
 
 
 @pytest.mark.parametrize(
-    "query", ["?before=rubbish", "?before=0", "?model=x&door=y&survived=z", "?before=%00", "?model=99999999999999"]
+    "query", ["?before=rubbish", "?before=0", "?model=x&channel=y&survived=z", "?before=%00", "?model=99999999999999"]
 )
 @pytest.mark.parametrize("url", ["/predictions/", "/datasets/", "/runs/", "/models/"])
 @pytest.mark.django_db
@@ -318,7 +318,7 @@ def test_predictions_are_filtered_by_model_result_and_door(client: Client, champ
 
     assert (shown(""), shown("survived=1"), shown("survived=0")) == (2, 1, 1)
     assert (shown(f"model={champion.version}"), shown("model=77")) == (2, 0)
-    assert (shown(f"door={Door.FORM}"), shown(f"door={Door.API}")) == (2, 0)
+    assert (shown(f"channel={Channel.FORM}"), shown(f"channel={Channel.API}")) == (2, 0)
     assert "No prediction is like that" in client.get("/predictions/?model=77").text
 
 
@@ -330,7 +330,7 @@ def test_narrow_screens_leave_out_what_is_on_the_row_s_own_page(client: Client, 
 
     history, jobs = client.get("/predictions/").text, client.get("/scoring/").text
 
-    assert re.findall(r'<th scope="col" class="[^"]*extra">([^<]+)', history) == ["Model", "Door"]
+    assert re.findall(r'<th scope="col" class="[^"]*extra">([^<]+)', history) == ["Model", "Channel"]
     assert re.findall(r'<th scope="col" class="[^"]*extra">([^<]+)', jobs) == ["Refused", "Created (UTC)"]
     assert all(text in history for text in ("Male, Third, 4<", "Male, Third, 0.92<"))
     assert '<td class="number">2,000,000</td>' in jobs
