@@ -37,7 +37,7 @@ class Key:
         return cls(f"predictions:once:{digest}", hashlib.sha256(_SORTED.encode(body)).digest())
 
     def answered(self) -> bytes | None:
-        """What was answered; raises Conflict when something else was asked under the key, and RedisAway."""
+        """What was answered; raises Conflict when something else was asked under the key, and RedisUnavailable."""
         return self.read(redis.client().get(self.name))
 
     def read(self, kept: bytes | None) -> bytes | None:

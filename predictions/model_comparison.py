@@ -56,7 +56,7 @@ def compare(pairs: PairedPredictions) -> ModelComparison:
     """How far two models agree, and which was right more often, over one pair and more.
 
     >>> yes, no = np.array([True, False]), np.array([False, False])
-    >>> found = compare(Pairs(np.array([0.9, 0.1]), yes, np.array([0.4, 0.1]), no, np.array([1.0, np.nan])))
+    >>> found = compare(PairedPredictions(np.array([0.9, 0.1]), yes, np.array([0.4, 0.1]), no, np.array([1.0, np.nan])))
     >>> (found.count, found.agreed, round(found.mean_difference, 2), found.outcome_count, found.shadow.accuracy)
     (2, 0.5, -0.25, 1, 0.0)
     """

@@ -24,7 +24,8 @@ from core import jobs, redis, tokens
 from ingestion import services as ingestion_services
 from ingestion.models import Dataset
 from monitoring import metrics
-from predictions import log, scorer
+from predictions import scorer
+from predictions.log import stream
 from tests import small_trainings
 from tests.snapshot import Snapshot
 from titanic_site.models import AccessToken
@@ -54,7 +55,7 @@ def _static_files_on_request() -> None:
 @pytest.fixture(autouse=True)
 def _clean_memory(monkeypatch: pytest.MonkeyPatch) -> None:
     """No test sees another's keys, tokens, champion or language, or remembers its outages."""
-    monkeypatch.setattr(log, "_circuit_breaker", log.StreamCircuitBreaker())
+    stream.breaker.reset()
     monkeypatch.setattr(metrics, "_cache", metrics._Cache())
     # A lease's thread has a connection of its own, which sees no job that is not committed: tests of leases shorten it.
     monkeypatch.setattr(jobs, "RENEWAL_SECONDS", 3600)

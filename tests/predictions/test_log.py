@@ -22,6 +22,8 @@ from core import postgres_copy, redis
 from ingestion.passenger import FIELD_NAMES
 from monitoring import health
 from predictions import log, partitions
+from predictions.log import circuit_breaker, dead_letters, lookup, stream
+from predictions.log.entries import encode
 from predictions.models import DeadLetter, Prediction, lowest_id, new_id
 from tests.people import NOBODY, OWEN
 from tests.services import postgres_away, table_away
@@ -71,7 +73,7 @@ import io, os, signal, types
 import django
 django.setup()
 from predictions import log
-from core import copying
+from core import postgres_copy
 
 class Dying(io.BytesIO):
     def read(self, size=-1):
@@ -79,7 +81,7 @@ class Dying(io.BytesIO):
             os.kill(os.getpid(), signal.SIGKILL)
         return super().read(8192)
 
-copying.io = types.SimpleNamespace(BytesIO=Dying, StringIO=io.StringIO)
+postgres_copy.io = types.SimpleNamespace(BytesIO=Dying, StringIO=io.StringIO)
 for _ in range(10):
     drainer = os.fork()
     if not drainer:
@@ -244,7 +246,7 @@ class TestPoison:
         _wait(entry(name="x\0"), entry(model_version=2**40), entry(probability=None))
 
         # Almost lines of predictions.
-        _wait(b"", b"[]\n", b'["abc]\n', b"[1]\nx\n[2]\n", b"[\r]\n", log._encode([good[0]])[:-2] + b",1]\n")
+        _wait(b"", b"[]\n", b'["abc]\n', b"[1]\nx\n[2]\n", b"[\r]\n", encode([good[0]])[:-2] + b",1]\n")
         _wait(b'["a"]\n["b"]\n')
 
         moved = [log.drain() for _ in range(4)]
@@ -255,7 +257,7 @@ class TestPoison:
         assert DeadLetter.objects.filter(raw=b"\xc1 no message", attempts=3).exists()
         assert all(letter.error for letter in DeadLetter.objects.all())
         assert log.backlog() == 0
-        assert redis.client().hlen(log._TRIES) == 0
+        assert redis.client().hlen(dead_letters.ATTEMPTS) == 0
 
     def test_the_good_ones_of_a_large_batch_are_found_by_halves(self) -> None:
         good = [entry() for _ in range(600)]
@@ -278,7 +280,7 @@ class TestPoison:
 
     def test_an_open_quote_does_not_take_a_neighbour_along(self) -> None:
         good = [entry() for _ in range(3)]
-        opens, closes = log._encode([entry(name="x")]).split(b'x"')[0] + b"x]\n", b'[",null,null]\n'
+        opens, closes = encode([entry(name="x")]).split(b'x"')[0] + b"x]\n", b'[",null,null]\n'
         _wait(good[0], opens, good[1], closes, good[2])
 
         for _ in range(4):
@@ -289,9 +291,9 @@ class TestPoison:
 
     def test_a_dead_letter_delivered_again_is_one_letter(self) -> None:
         letter = _dead_letter()
-        redis.client().delete(log.STREAM)
-        redis.client().xadd(log.STREAM, {log._FIELD: bytes(letter.raw)}, id=letter.entry_id)
-        redis.client().hset(log._TRIES, letter.entry_id, 2)
+        redis.client().delete(stream.STREAM)
+        redis.client().xadd(stream.STREAM, {stream.FIELD: bytes(letter.raw)}, id=letter.entry_id)
+        redis.client().hset(dead_letters.ATTEMPTS, letter.entry_id, 2)
 
         log.drain()
 
@@ -304,7 +306,7 @@ class TestPoison:
                 with pytest.raises(OperationalError):
                     log.drain()
 
-        assert redis.client().hlen(log._TRIES) == 0
+        assert redis.client().hlen(dead_letters.ATTEMPTS) == 0
         assert log.drain() == 1
 
     def test_a_drainer_whose_connection_is_ended_loses_nothing_and_blames_nobody(self) -> None:
@@ -322,7 +324,7 @@ class TestPoison:
             with connection.cursor() as cursor:
                 cursor.execute("DROP FUNCTION hang_up() CASCADE")
 
-        assert (log.backlog(), redis.client().hlen(log._TRIES)) == (50, 0)
+        assert (log.backlog(), redis.client().hlen(dead_letters.ATTEMPTS)) == (50, 0)
         assert log.drain() == 50
         assert not DeadLetter.objects.exists()
 
@@ -330,7 +332,7 @@ class TestPoison:
     def test_a_person_reads_it_and_tries_again(self, admin_client: Client) -> None:
         bad, mended = _dead_letter(), _dead_letter()
         one = entry()
-        DeadLetter.objects.filter(pk=mended.pk).update(raw=log._encode([one]))
+        DeadLetter.objects.filter(pk=mended.pk).update(raw=encode([one]))
 
         page = admin_client.get(f"/admin/predictions/deadletter/{bad.pk}/change/")
         done = admin_client.post(
@@ -368,7 +370,7 @@ class TestStream:
 
     def test_a_prediction_is_found_among_many_that_wait(self) -> None:
         early, wanted = entry(timezone.now() - timedelta(hours=1)), entry()
-        _wait(*[entry() for _ in range(log.DRAIN_ENTRIES)], wanted, b"\xc1" + str(wanted.id).encode())
+        _wait(*[entry() for _ in range(stream.READ_ENTRIES)], wanted, b"\xc1" + str(wanted.id).encode())
         _wait(entry(early.created_at, name=str(wanted.id), cabin=str(wanted.id)))
 
         found = log.find(wanted.id)
@@ -380,13 +382,13 @@ class TestStream:
     def test_a_prediction_is_found_while_it_is_being_moved(self, monkeypatch: pytest.MonkeyPatch) -> None:
         wanted = entry()
         _wait(wanted)
-        look = log._find_in_stream
+        look = lookup._find_in_stream
 
         def look_too_late(prediction_id: UUID) -> Prediction | None:
             log.drain()
             return look(prediction_id)
 
-        monkeypatch.setattr(log, "_find_in_stream", look_too_late)
+        monkeypatch.setattr(lookup, "_find_in_stream", look_too_late)
 
         found = log.find(wanted.id)
 
@@ -401,7 +403,7 @@ class TestStream:
             raise RedisConnectionError
 
         clock = 100.0
-        monkeypatch.setattr(log, "time", SimpleNamespace(monotonic=lambda: clock))
+        monkeypatch.setattr(circuit_breaker, "time", SimpleNamespace(monotonic=lambda: clock))
         with monkeypatch.context() as without:
             without.setattr(redis, "execute", away)
             for _ in range(5):
@@ -467,7 +469,7 @@ class TestStream:
     def test_what_waits_too_long_makes_the_site_unready_and_is_named(self) -> None:
         assert health.CHECKS["prediction log"]() == "ok"
         seconds, _ = redis.client().time()
-        redis.client().xadd(log.STREAM, {log._FIELD: log._encode([entry()])}, id=(seconds - 75) * 1000)
+        redis.client().xadd(stream.STREAM, {stream.FIELD: encode([entry()])}, id=(seconds - 75) * 1000)
 
         said = health.CHECKS["prediction log"]()
 
@@ -511,13 +513,13 @@ def test_what_is_copied_into_a_table_is_what_was_given(others: list[str]) -> Non
 def _wait(*entries: Any) -> None:
     """Put entries, bytes or whole messages into the stream."""
     for one in entries:
-        message = one if isinstance(one, dict) else {log._FIELD: one if isinstance(one, bytes) else log._encode([one])}
-        redis.client().xadd(log.STREAM, message)
+        message = one if isinstance(one, dict) else {stream.FIELD: one if isinstance(one, bytes) else encode([one])}
+        redis.client().xadd(stream.STREAM, message)
 
 
 def _dead_letter() -> DeadLetter:
     _wait(b"\xc1 no message")
-    for _ in range(log.MAX_ATTEMPTS):
+    for _ in range(dead_letters.MAX_ATTEMPTS):
         log.drain()
     return DeadLetter.objects.latest("pk")
 
@@ -530,8 +532,8 @@ def _drain_in_a_thread() -> None:
 
 
 def _limit(monkeypatch: pytest.MonkeyPatch, count: int) -> None:
-    monkeypatch.setattr(log, "MAX_BACKLOG", count)
-    monkeypatch.setattr(log, "_circuit_breaker", log.StreamCircuitBreaker())
+    monkeypatch.setattr(stream, "MAX_BACKLOG", count)
+    stream.breaker.reset()
 
 
 def _fill() -> None:

@@ -196,7 +196,7 @@ def test_a_file_that_is_too_long_is_refused_where_it_is(
     champion: ModelVersion, client: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(table, "BLOCK_BYTES", 200)
-    monkeypatch.setattr(outcomes, "MOST_LINES", 10)
+    monkeypatch.setattr(outcomes, "MAX_LINES", 10)
 
     page = upload(client, "id,survived\n" + f"{uuid4()},1\n" * 1000)
 

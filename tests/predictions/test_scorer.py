@@ -29,7 +29,7 @@ from training.models import ModelVersion, Stage, TrainingRun
 @pytest.fixture(autouse=True)
 def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(scorer, "RECHECK_SECONDS", 0)
-    monkeypatch.setattr(scorer, "FIRST_PAUSE", 0.05)
+    monkeypatch.setattr(scorer, "FIRST_RETRY_SECONDS", 0.05)
 
 
 @pytest.fixture
@@ -125,7 +125,7 @@ def test_a_refused_file_is_tried_again_and_serves_when_it_is_mended(
 def test_it_is_not_tried_again_at_every_request(
     champion: ModelVersion, put_in_charge: Callable[..., ModelVersion], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(scorer, "FIRST_PAUSE", 60)
+    monkeypatch.setattr(scorer, "FIRST_RETRY_SECONDS", 60)
     scorer.champion()
     put_in_charge(onnx_file="models/gone.onnx")
     scorer.champion()
@@ -142,7 +142,7 @@ def test_the_pause_between_two_tries_grows(
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    monkeypatch.setattr(scorer, "LONGEST_PAUSE", 0.2)
+    monkeypatch.setattr(scorer, "MAX_RETRY_SECONDS", 0.2)
     scorer.champion()
     put_in_charge(onnx_file="models/gone.onnx")
 

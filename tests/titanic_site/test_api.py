@@ -14,6 +14,7 @@ from features.definition import FEATURES
 from ingestion import services as ingestion_services
 from ingestion.models import Dataset
 from predictions import log, scoring
+from predictions.log import stream
 from predictions.models import Prediction, ScoringJob
 from tests.people import CAST, ELISABETH, NOBODY, OWEN, table
 from titanic_site.models import AccessToken
@@ -257,8 +258,8 @@ class TestAway:
 
     def test_a_redelivered_entry_lands_once(self, api: APIClient, champion: ModelVersion) -> None:
         api.post(URL, ELISABETH, format="json")
-        ((_, fields),) = redis.client().xrange(log.STREAM)
-        redis.client().xadd(log.STREAM, fields)
+        ((_, fields),) = redis.client().xrange(stream.STREAM)
+        redis.client().xadd(stream.STREAM, fields)
 
         log.drain()
         log.drain()

@@ -1,0 +1,47 @@
+"""Dead letters: stream entries that Postgres rejects, set aside whole after a few attempts."""
+
+import logging
+from collections.abc import Mapping, Sequence
+
+from core import redis
+from predictions.log.entries import StreamEntry
+from predictions.log.postgres import store_entries
+from predictions.models import DeadLetter
+
+logger = logging.getLogger(__name__)
+
+#: How often an entry may fail by its own fault before it becomes a dead letter.
+MAX_ATTEMPTS = 3
+#: The Redis hash that counts the failed attempts of each stream entry.
+ATTEMPTS = "predictions:log:tries"
+
+
+def set_aside(entries: Sequence[StreamEntry], failures: Mapping[bytes, Exception]) -> set[bytes]:
+    """Count a failed attempt of each entry, and make dead letters of those that have no attempt left.
+
+    Returns the ids of the dead letters; the others are tried again with the next drain.
+    """
+    letters = []
+    for entry in entries:
+        if int(redis.client().hincrby(ATTEMPTS, entry.entry_id, 1)) < MAX_ATTEMPTS:
+            continue
+        redis.client().hdel(ATTEMPTS, entry.entry_id)
+        error = str(failures[entry.entry_id])
+        letters.append(DeadLetter(entry_id=entry.entry_id.decode(), raw=entry.raw, error=error, attempts=MAX_ATTEMPTS))
+    # The entry may be there already: a drainer can be killed before it deletes it from the stream.
+    DeadLetter.objects.bulk_create(letters, ignore_conflicts=True)
+    for letter in letters:
+        logger.error("entry %s of the prediction log became a dead letter: %s", letter.entry_id, letter.error)
+    return {letter.entry_id.encode() for letter in letters}
+
+
+def retry(letter: DeadLetter) -> bool:
+    """Try once more to store a dead letter; deletes it when that works, and records the error when it does not."""
+    _counts, failures = store_entries([StreamEntry(letter.entry_id.encode(), bytes(letter.raw))])
+    if not failures:
+        letter.delete()
+        return True
+    letter.error = str(*failures.values())
+    letter.attempts += 1
+    letter.save(update_fields=["error", "attempts"])
+    return False
