@@ -97,7 +97,7 @@ class ScoringJob(Job):
         """This very job, queued again: it goes on with the parts that are not scored yet."""
         if self.state == State.SUCCEEDED:
             return super().rerun()
-        if not self._rows().filter(state__in=(State.FAILED, State.CANCELLED)).update(
+        if not self.as_queryset().filter(state__in=(State.FAILED, State.CANCELLED)).update(
             state=State.QUEUED, error="", finished_at=None, sent_at=timezone.now(), starts=1
         ):  # fmt: skip
             raise Conflict(_("This run is not over yet: cancel it first."))
@@ -106,7 +106,7 @@ class ScoringJob(Job):
 
     def _claim(self) -> None:
         super()._claim()
-        self._mine().update(starts=F("starts") + 1)
+        self.claimed().update(starts=F("starts") + 1)
         self.refresh_from_db()
 
 

@@ -20,7 +20,8 @@ from gcp_storage_emulator.server import create_server
 from google.cloud import storage
 from rest_framework.test import APIClient
 
-from core import jobs, redis, tokens
+from core import redis, tokens
+from core.jobs import lease
 from ingestion import services as ingestion_services
 from ingestion.models import Dataset
 from monitoring import metrics
@@ -58,7 +59,7 @@ def _clean_memory(monkeypatch: pytest.MonkeyPatch) -> None:
     stream.breaker.reset()
     monkeypatch.setattr(metrics, "_cache", metrics._Cache())
     # A lease's thread has a connection of its own, which sees no job that is not committed: tests of leases shorten it.
-    monkeypatch.setattr(jobs, "RENEWAL_SECONDS", 3600)
+    monkeypatch.setattr(lease, "RENEWAL_SECONDS", 3600)
     redis.client().flushall()
     tokens.clear_cache()
     scorer.reset()

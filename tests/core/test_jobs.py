@@ -11,7 +11,7 @@ from django.utils import timezone
 
 from core import heartbeat, jobs, redis
 from core.errors import Conflict, TitanicError, Unavailable
-from core.jobs import Cancelled, NotClaimed, State
+from core.jobs import Cancelled, NotClaimed, State, lease
 from ingestion.models import Dataset
 from predictions.models import ScoringJob
 from tests.services import postgres_away
@@ -100,7 +100,7 @@ def test_it_refuses_to_run_inside_a_transaction(job: Dataset) -> None:
 def test_progress_and_lease_are_renewed_in_the_middle_of_a_transaction(
     job: Dataset, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(jobs, "RENEWAL_SECONDS", 0.02)
+    monkeypatch.setattr(lease, "RENEWAL_SECONDS", 0.02)
 
     with job.running(), transaction.atomic():
         job.report(0.5)
@@ -112,7 +112,7 @@ def test_progress_and_lease_are_renewed_in_the_middle_of_a_transaction(
 
 @pytest.mark.django_db(transaction=True)
 def test_a_job_that_runs_answers_for_its_queue(job: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(jobs, "RENEWAL_SECONDS", 0.02)
+    monkeypatch.setattr(lease, "RENEWAL_SECONDS", 0.02)
 
     with job.running():
         _until(lambda: redis.client().exists("heartbeat:default"))
@@ -122,7 +122,7 @@ def test_a_job_that_runs_answers_for_its_queue(job: Dataset, monkeypatch: pytest
 
 @pytest.mark.django_db(transaction=True)
 def test_within_a_worker_it_answers_for_all_its_queues(job: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(jobs, "RENEWAL_SECONDS", 0.02)
+    monkeypatch.setattr(lease, "RENEWAL_SECONDS", 0.02)
     monkeypatch.setattr(current_app.amqp.queues, "_consume_from", None)
 
     @current_app.task
@@ -143,7 +143,7 @@ def test_within_a_worker_it_answers_for_all_its_queues(job: Dataset, monkeypatch
 
 @pytest.mark.django_db(transaction=True)
 def test_a_cancelled_job_stops_at_its_next_report(job: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(jobs, "RENEWAL_SECONDS", 0.02)
+    monkeypatch.setattr(lease, "RENEWAL_SECONDS", 0.02)
 
     with pytest.raises(Cancelled), job.running():
         Dataset.objects.get(pk=job.pk).cancel()

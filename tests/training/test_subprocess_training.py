@@ -16,8 +16,7 @@ import numpy as np
 import psutil
 import pytest
 
-from core import jobs
-from core.jobs import Cancelled, State
+from core.jobs import Cancelled, State, lease
 from features.definition import FEATURES
 from training import services, subprocess_training
 from training.models import ModelVersion
@@ -253,7 +252,7 @@ def test_a_scheduler_that_does_not_answer_is_named(examples: Examples, monkeypat
 def test_a_cancelled_run_ends_at_once_and_leaves_no_version(
     champion: ModelVersion, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(jobs, "RENEWAL_SECONDS", 0.1)
+    monkeypatch.setattr(lease, "RENEWAL_SECONDS", 0.1)
     run = services.queue_run(batch=champion.feature_batch, candidates=500)
 
     def cancel() -> None:
