@@ -120,7 +120,7 @@ class TestOnDisk:
             "import django, hashlib; django.setup();"
             "from django.test import override_settings; from core import content_store;"
             "data = b'x' * 200_000_000;"
-            f"c = override_settings(MEDIA_ROOT={str(tmp_path)!r}); c.enable(); content_store.store(data, suffix='.onnx')"
+            f"override_settings(MEDIA_ROOT={str(tmp_path)!r}).enable(); content_store.store(data, suffix='.onnx')"
         )
         environment = {**os.environ, "DJANGO_SETTINGS_MODULE": "titanic_site.settings"}
         writer = subprocess.Popen([sys.executable, "-c", code], cwd=settings.BASE_DIR, env=environment)
