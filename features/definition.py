@@ -6,8 +6,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ingestion.names import likely_title, title_of
-
 if TYPE_CHECKING:
     import pandas as pd
 
@@ -104,6 +102,9 @@ def _codes(codes: Mapping[str, float], values: Iterable[str | None]) -> list[flo
 
 def _titles(columns: Mapping[str, NDArray[Any]]) -> list[str]:
     """As given, or by the name's honorific, or what most people of that sex and age are called."""
+    # A training's own process has no Django, and derives nothing.
+    from ingestion.passenger import likely_title, title_of
+
     title_by_name = {name: title_of(name) for name in set(columns["name"].tolist())}
     people = zip(*(columns[name].tolist() for name in ("title", "name", "sex", "age")), strict=True)
     # Imputed by the most frequent title, every nameless woman would be a Mr: accuracy 0.747 instead of 0.806

@@ -1,8 +1,9 @@
-"""Who a passenger is: the one declaration that form, API, contract, admin and tables are derived from.
+"""Declare a passenger once: form, API, contract, admin and tables are derived from this file.
 
 To carry the system over to a table of your own, replace this file, `features/definition.py` and the sample.
 """
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -12,21 +13,33 @@ from django.utils.translation import gettext_lazy as _
 from django.utils.translation import gettext_noop
 
 from ingestion import contract, json_validation
-from ingestion.names import HONORIFIC, honorific, sex_of, title_of
 
 KEY = "passenger_id"
 LABEL = "survived"
-# People on one ticket travelled, and mostly lived or died, together: they are never split.
-GROUP = "ticket"
-# The rule every model has to beat: women survive, men do not.
-BASELINE = ("sex", "female")
-# What nobody could have had otherwise: to change it is a question about the model, and no advice.
+#: The field whose equal values stay together in every split (people on one ticket); None: rows are independent.
+GROUP: str | None = "ticket"
+#: The rule that a model has to beat, as field and value (women survive, men do not); None: no such rule.
+BASELINE: tuple[str, contract.Value] | None = ("sex", "female")
+#: Fields that no advice may change: to alter them is a question about the model only.
 IMMUTABLE = ("sex", "age", "title")
-_CHILD_BELOW, _GROWN_FROM, _PARENTS = 14, 15, 2
+
+#: The part of a name that holds the honorific; the rules read only this.
+HONORIFIC = r",\s*([^.,]+?)\s*\."
+_HONORIFIC = re.compile(HONORIFIC)
+_MALE = frozenset({"Mr", "Master", "Rev", "Don", "Sir", "Jonkheer", "Capt", "Col", "Major"})
+_FEMALE = frozenset({"Miss", "Mrs", "Mlle", "Mme", "Ms", "Lady", "Dona", "Countess", "the Countess"})
+_TITLE_GROUPS = {
+    "Mr": "Mr", "Miss": "Miss", "Ms": "Miss", "Mlle": "Miss",
+    "Mrs": "Mrs", "Mme": "Mrs", "Master": "Master",
+}  # fmt: skip
+# Ages (years) at which the passenger list changes from Miss to Mrs, and from Master to Mr.
+_MARRIED_FROM, _ADULT_FROM = 30, 13
+# Ages (years) and a count of parents beyond which a family is unlikely.
+_CHILD_BELOW, _MASTER_BELOW, _MAX_PARENTS = 14, 15, 2
 
 
 class PassengerClass(models.IntegerChoices):
-    """Ticket class, the list's stand-in for wealth."""
+    """Ticket class: the only measure of wealth in the list."""
 
     FIRST = 1, _("First")
     SECOND = 2, _("Second")
@@ -49,7 +62,7 @@ class Port(models.TextChoices):
 
 
 class Title(models.TextChoices):
-    """Honorific, grouped; everything seldom is Rare."""
+    """Honorific, grouped; uncommon ones are Rare."""
 
     MR = "Mr", _("Mr")
     MISS = "Miss", _("Miss")
@@ -59,7 +72,7 @@ class Title(models.TextChoices):
 
 
 class PassengerFields(models.Model):
-    """What is known of a passenger before the voyage; a field with `null=True` may be unknown."""
+    """Fields known before the voyage; one with `null=True` may be unknown."""
 
     pclass = models.PositiveSmallIntegerField(
         _("Class"), choices=PassengerClass, help_text=_("Ticket class: 1, 2 or 3.")
@@ -124,17 +137,67 @@ class PassengerFields(models.Model):
     class Meta:
         abstract = True
 
+    def as_row(self) -> dict[str, contract.Value]:
+        """Return the values by field name, in the order of the fields."""
+        return {name: getattr(self, name) for name in FIELD_NAMES}
+
+
+def honorific(name: str | None) -> str | None:
+    """Extract the honorific of a name; None where it has none.
+
+    >>> honorific("Allen, Miss. Elisabeth Walton")
+    'Miss'
+    >>> honorific("Elisabeth Walton Allen") is None
+    True
+    """
+    match = _HONORIFIC.search(name) if name else None
+    return match[1] if match else None
+
+
+def title_of(name: str | None) -> str | None:
+    """Group a name's honorific into a title; an uncommon one is Rare.
+
+    >>> title_of("Sagesser, Mlle. Emma"), title_of("Byles, Rev. Thomas"), title_of("Nobody")
+    ('Miss', 'Rare', None)
+    """
+    word = honorific(name)
+    return None if word is None else _TITLE_GROUPS.get(word, "Rare")
+
+
+def likely_title(sex: str, age: float | None) -> str:
+    """Guess the title of a person without name and title: the most common one at that sex and age.
+
+    >>> likely_title("female", 40.0), likely_title("male", float("nan")), likely_title("male", 4.0)
+    ('Mrs', 'Mr', 'Master')
+    """
+    # Comparisons with NaN are false: an unknown age gives the common title.
+    years = age if age is not None else float("nan")
+    if sex == "female":
+        return "Mrs" if years >= _MARRIED_FROM else "Miss"
+    return "Master" if years < _ADULT_FROM else "Mr"
+
+
+def sex_of(word: str | None) -> str | None:
+    """Return the sex that an honorific implies; None where it implies neither.
+
+    >>> sex_of("Mme"), sex_of("Rev"), sex_of("Dr")
+    ('female', 'male', None)
+    """
+    if word in _MALE:
+        return "male"
+    return "female" if word in _FEMALE else None
+
 
 def contradictions(passenger: Mapping[str, Any]) -> list[contract.Violation]:
-    """What no single field shows: sex, title and name that exclude each other, with every field named.
+    """Find sex, title and name that exclude each other; every field involved is named.
 
-    >>> [r.field for r in contradictions({"sex": "male", "title": "Mrs", "name": None})]
+    >>> [violation.field for violation in contradictions({"sex": "male", "title": "Mrs", "name": None})]
     ['sex', 'title']
     """
     sex, title, name = passenger["sex"], passenger["title"], passenger["name"]
     word = honorific(name)
     if title is not None and sex_of(title) not in (None, sex):
-        message = gettext_noop("“%(title)s” is not said of someone who is %(sex)s: correct one of the two.")
+        message = gettext_noop("The title “%(title)s” contradicts the sex %(sex)s: correct one of the two.")
         return contract.joint_violation(("sex", "title"), "contradiction", message, title=title, sex=sex)
     if word is not None and sex_of(word) not in (None, sex):
         message = gettext_noop("The name says “%(word)s”, the sex %(sex)s: correct one of the two.")
@@ -146,42 +209,42 @@ def contradictions(passenger: Mapping[str, Any]) -> list[contract.Violation]:
 
 
 def unlikely_family(passenger: Mapping[str, Any]) -> list[contract.Violation]:
-    """Families that no distribution shows: a child with three parents, a child who is married, a boy grown old.
+    """Find unlikely combinations: a child with more than two parents, a married child, a boy who is grown up.
 
-    >>> [r.field for r in unlikely_family({"age": 4.0, "parch": 3, "title": None, "name": None})]
+    >>> [v.field for v in unlikely_family({"age": 4.0, "parch": 3, "title": None, "name": None})]
     ['age', 'parch']
     """
     age, parch, name = passenger["age"], passenger["parch"], passenger["name"]
     title = passenger["title"] or title_of(name)
-    named = "title" if passenger["title"] else "name"
+    title_field = "title" if passenger["title"] else "name"
     if age is None:
         return []
-    if age < _CHILD_BELOW and parch > _PARENTS:
+    if age < _CHILD_BELOW and parch > _MAX_PARENTS:
         message = gettext_noop("A child of %(age)s years with %(parch)s parents and children: correct one of the two.")
         return contract.joint_violation(("age", "parch"), "unlikely", message, age=age, parch=parch)
-    if (age < _CHILD_BELOW and title == "Mrs") or (age >= _GROWN_FROM and title == "Master"):
-        message = gettext_noop("Nobody of %(age)s years is called “%(title)s”: correct one of the two.")
-        return contract.joint_violation(("age", named), "unlikely", message, age=age, title=title)
+    if (age < _CHILD_BELOW and title == "Mrs") or (age >= _MASTER_BELOW and title == "Master"):
+        message = gettext_noop("The age of %(age)s years does not fit the title “%(title)s”: correct one of the two.")
+        return contract.joint_violation(("age", title_field), "unlikely", message, age=age, title=title)
     return []
 
 
-#: What is judged over several fields. What only looks unlikely is noted and loaded, unless a source refuses it.
+#: Rules over several fields. A row that breaks a warning is loaded, unless its source rejects unlikely rows.
 RULES = (
     contract.Rule(contradictions, {"sex": None, "title": None, "name": HONORIFIC}),
     contract.Rule(unlikely_family, {"age": None, "parch": None, "title": None, "name": HONORIFIC}, severity="warning"),
 )
 
-#: The contract's fields, read off the declaration above.
+#: The contract's fields, derived from the declaration above.
 FIELDS = contract.fields_of(PassengerFields)
 FIELD_NAMES = tuple(field.name for field in FIELDS)
-#: Reads many passengers at once, where the contract objects to none of them.
+#: Validates many passengers of a JSON body at once.
 READER = json_validation.Reader(FIELDS, rules=RULES)
-#: Somebody to try the doors with.
+#: A passenger for the API's documentation and for the consistency check.
 EXAMPLE = {
     "pclass": 1, "sex": "female", "age": 29, "sibsp": 0, "parch": 0, "fare": 211.3375, "embarked": "S",
     "cabin": "B5", "name": "Allen, Miss. Elisabeth Walton", "ticket": "24160",
 }  # fmt: skip
-#: What people call them.
+#: The columns' names for people.
 VERBOSE_NAMES = {
     KEY: _("Passenger"),
     LABEL: _("Survived"),
@@ -190,30 +253,30 @@ VERBOSE_NAMES = {
 
 KEY_FIELD = contract.Field(KEY, "text", is_required=True, is_nullable=False, max_length=40)
 LABEL_FIELD = contract.Field(LABEL, "choice", is_required=True, is_nullable=False, choices=(0, 1))
-#: A table must have every other column; these can be worked out.
+#: Columns that a table may lack: they are derived from others.
 DERIVABLE = ("title",)
 
 
 def to_columns(passengers: Sequence[Mapping[str, Any]]) -> contract.Columns:
-    """Checked passengers as the typed columns that the features are derived from."""
+    """Convert valid passengers to the typed columns that the features are derived from, each of shape (n,)."""
     return contract.to_columns(FIELDS, {name: [row[name] for row in passengers] for name in FIELD_NAMES})
 
 
 def columns_from_rows(rows: Sequence[json_validation.Row]) -> contract.Columns:
-    """The same of passengers whose values come in the order of the fields."""
+    """Convert valid rows, whose values come in the order of the fields, to typed columns, each of shape (n,)."""
     return contract.to_columns(FIELDS, dict(zip(FIELD_NAMES, zip(*rows, strict=True), strict=True)))
 
 
-def describe(passenger: Any) -> str:
-    """A passenger in a few words: the name if it is known, else what is."""
+def describe(passenger: PassengerFields) -> str:
+    """Describe a passenger in a few words: the name if it is known, else sex, class and age."""
     if passenger.name:
-        return str(passenger.name)
+        return passenger.name
     age = None if passenger.age is None else f"{passenger.age:g}"
     known = (passenger.get_sex_display(), passenger.get_pclass_display(), age)
     return ", ".join(str(part) for part in known if part is not None)
 
 
-#: What a model card says of this table: what is asked, what for, what not for, what it means, where it ends.
+#: What a model card says of this table: subject, intended uses, uses out of scope, ethics, limits.
 SUBJECT = _("Who of the passengers of the Titanic survived the night of 14 April 1912, from what was known before.")
 USES = (
     _("Learning and teaching how a model is trained, judged, served and watched."),

@@ -18,7 +18,7 @@ ROOT = Path(settings.BASE_DIR)
 APPS = ("core", "titanic_site", "ingestion", "features", "training", "predictions", "monitoring", "templates")
 #: The places that know the Titanic.
 ALLOWED = {
-    "ingestion/passenger.py", "ingestion/names.py", "ingestion/sample/make_sample.py",
+    "ingestion/passenger.py", "ingestion/sample/make_sample.py",
     "features/definition.py", "predictions/legacy_form.py",
 }  # fmt: skip
 #: Fields whose name is also an ordinary word of code.
