@@ -127,12 +127,6 @@ def body_too_large() -> TooLarge:
     )
 
 
-def file_too_large() -> TooLarge:
-    """What is said of a file beyond the limit."""
-    most = settings.LARGEST_UPLOAD // 1024**2
-    return TooLarge(_("The file is larger than %(most)s MB. Split it.") % {"most": most}, field="file")
-
-
 def unavailable() -> Unavailable:
     """What is said where a service does not answer."""
     return Unavailable(_("A service is away for the moment. Try again in a few seconds."))

@@ -3,9 +3,14 @@
 from typing import Any
 from uuid import uuid4
 
+from django.conf import settings
+from django.core.files.uploadedfile import UploadedFile
 from django.core.files.uploadhandler import TemporaryFileUploadHandler
 from django.utils import timezone
 from django.utils.deconstruct import deconstructible
+from django.utils.translation import gettext as _
+
+from core.errors import TooLarge
 
 #: Characters of a label: what its columns hold.
 MAX_LABEL_LENGTH = 200
@@ -19,6 +24,14 @@ def label(name: str | None) -> str:
     """
     printable = "".join(letter if letter.isprintable() else " " for letter in name or "")
     return " ".join(printable.split())[-MAX_LABEL_LENGTH:]
+
+
+def upload_label(file: "UploadedFile[Any]") -> str:
+    """Return the label of an uploaded file; raises TooLarge above `LARGEST_UPLOAD` bytes."""
+    if (file.size or 0) > settings.LARGEST_UPLOAD:
+        message = _("The file is larger than %(most)s MB. Split it.")
+        raise TooLarge(message % {"most": settings.LARGEST_UPLOAD // 1024**2}, field="file")
+    return label(file.name) or "upload.csv"
 
 
 @deconstructible

@@ -1,4 +1,4 @@
-"""From a table's blocks to rows in Postgres: through the contract, the profile and the hold-out, then COPY."""
+"""Load a table's chunks into Postgres: validate them, profile them, split them, COPY them."""
 
 from collections.abc import Iterable
 
@@ -12,7 +12,7 @@ from ingestion.duplicate_ids import SeenIds
 from ingestion.models import Dataset
 from ingestion.passenger import FIELD_NAMES, GROUP, KEY, LABEL, RULES
 from ingestion.profile import Profile
-from ingestion.split import Holdout, buckets_of
+from ingestion.split import SEED, Holdout, Split, buckets_of
 from ingestion.table import Chunk
 
 _LINE = "line_number"
@@ -24,28 +24,31 @@ _DUPLICATE = contract.Violation(
 
 
 def draw_holdout(chunks: Iterable[Chunk]) -> NDArray[np.bool_]:
-    """Which rows of a table are held out, in the table's order, from a pass over its labels and groups alone.
+    """Draw the rows of a table that are held out, in the table's order, from its labels and groups alone: shape (n,).
 
-    That pass costs less than writing a fifth of the rows in Postgres a second time. Rows that the contract will refuse
-    are among them, and take part in nothing else.
+    This pass costs less than writing a fifth of the rows in Postgres a second time. It counts rows that the contract
+    will reject, too.
     """
     holdout = Holdout()
     buckets: list[NDArray[np.int32]] = []
     for chunk in chunks:
-        group = pl.col(GROUP).str.strip_chars()
-        read = chunk.cells.with_columns(pl.Series(_LINE, chunk.lines)).select(
-            (pl.col(LABEL).str.strip_chars().cast(pl.Float64, strict=False) == 1).fill_null(value=False),
-            # Who is in no group stands alone.
-            pl.when(group == "").then(pl.format("line {}", _LINE)).otherwise(group).cast(pl.Binary).alias(GROUP),
+        # A row without a group is a group of its own.
+        group = pl.format("line {}", _LINE)
+        if GROUP is not None:
+            name = pl.col(GROUP).str.strip_chars()
+            group = pl.when(name == "").then(group).otherwise(name)
+        rows = chunk.cells.with_columns(pl.Series(_LINE, chunk.lines)).select(
+            (pl.col(LABEL).str.strip_chars().cast(pl.Float64, strict=False) == 1).fill_null(value=False).alias("label"),
+            group.cast(pl.Binary).alias("group"),
         )
-        buckets.append(buckets_of(read[GROUP].to_list()))
-        holdout.count(read[LABEL].to_numpy(), buckets[-1])
-    is_held = holdout.draw()
-    return np.concatenate([is_held[some] for some in buckets]) if buckets else np.empty(0, dtype=bool)
+        buckets.append(buckets_of(rows["group"].to_list()))
+        holdout.count(rows["label"].to_numpy(), buckets[-1])
+    is_holdout = holdout.draw()
+    return np.concatenate([is_holdout[of_chunk] for of_chunk in buckets]) if buckets else np.empty(0, dtype=bool)
 
 
 class Loader:
-    """Takes a dataset's chunks in order and counts what became of their rows. Lives inside one transaction."""
+    """Load a dataset's chunks in order, and count their rows. Lives inside one transaction."""
 
     def __init__(self, dataset: Dataset, *, is_holdout: NDArray[np.bool_] | None, copier: Copier) -> None:
         self.dataset = dataset
@@ -55,11 +58,11 @@ class Loader:
         self._copier = copier
         self._table = partitions.create(dataset)
         self._seen = SeenIds()
-        self._held = is_holdout
-        self._place = 0
+        self._is_holdout = is_holdout
+        self._offset = 0
 
     def load(self, chunk: Chunk) -> None:
-        """Copy the chunk's good rows into the table and keep the others, with the problems of each."""
+        """Copy the chunk's valid rows into the table, and record the others with their violations."""
         cells = chunk.cells
         if KEY not in cells.columns:
             cells = cells.with_columns(pl.Series(KEY, chunk.lines - 1).cast(pl.String))
@@ -67,42 +70,48 @@ class Loader:
             self.fields, cells, rules=RULES, refuses_warnings=self.dataset.refuses_warnings
         )
         is_new = self._seen.is_new(checked.frame[KEY])
-        twice = checked.frame.filter(~is_new)
-        good = checked.frame.filter(is_new)
-        self._copy(chunk, good)
+        self._copy(chunk, checked.frame.filter(is_new))
         duplicates = [
             table_validation.Problem(row, key, _DUPLICATE)
-            for row, key in twice.select(table_validation.ROW, KEY).iter_rows()
+            for row, key in checked.frame.filter(~is_new).select(table_validation.ROW, KEY).iter_rows()
         ]
-        kept = validation_report.record(self.dataset, chunk, [*checked.problems, *duplicates], copier=self._copier)
-        self.problem_count += kept.rejected_count
-        self.warning_count += kept.warning_count
+        counts = validation_report.record(self.dataset, chunk, [*checked.problems, *duplicates], copier=self._copier)
+        self.problem_count += counts.rejected
+        self.warning_count += counts.warned
 
-    def finish(self) -> None:
+    def split(self) -> Split:
+        """Describe the split of the rows that were loaded."""
+        method = "stratified" if GROUP is None else f"stratified, grouped by {GROUP}"
+        train_count = self.row_count - self.holdout_count
+        return {"method": method, "seed": SEED, "train": train_count, "holdout": self.holdout_count}
+
+    def attach(self) -> None:
         """Make the rows visible with the transaction's commit."""
         self._copier.wait()
         partitions.attach(self.dataset)
 
     def discard(self) -> None:
-        """Forget the rows; the problems stay, so that a person can see what to mend."""
+        """Drop the rows; the violations stay, so that a person can see what to correct."""
         self._copier.wait()
         partitions.drop(self.dataset)
 
     def _copy(self, chunk: Chunk, rows: pl.DataFrame) -> None:
-        places = rows[table_validation.ROW].to_numpy()
-        is_holdout = np.zeros(len(places), dtype=bool) if self._held is None else self._held[self._place + places]
-        self._place += len(chunk.lines)
+        index = rows[table_validation.ROW].to_numpy()
+        if self._is_holdout is None:
+            is_holdout = np.zeros(len(index), dtype=bool)
+        else:
+            is_holdout = self._is_holdout[self._offset + index]
+        self._offset += len(chunk.lines)
         self.row_count += rows.height
         self.holdout_count += int(is_holdout.sum())
         self.profile.add(rows)
-        whole = rows.with_columns(
+        rows = rows.with_columns(
             pl.lit(self.dataset.pk).alias("dataset_id"),
-            # Out of the sequence's way, which would cost a third of the time.
-            pl.Series("id", chunk.lines[places] + (self.dataset.pk << _LINE_BITS)),
-            pl.Series(_LINE, chunk.lines[places]),
+            # The sequence of ids would cost a third of the time.
+            pl.Series("id", chunk.lines[index] + (self.dataset.pk << _LINE_BITS)),
+            pl.Series(_LINE, chunk.lines[index]),
             pl.Series("is_holdout", is_holdout),
             pl.lit(0).alias("revision"),
             (pl.col(LABEL) if self.dataset.has_label else pl.lit(None)).cast(pl.Boolean).alias(LABEL),
         )
-        piece = whole.select(_COLUMNS).write_csv(include_header=False)
-        self._copier.copy(self._table, _COLUMNS, piece.encode())
+        self._copier.copy(self._table, _COLUMNS, rows.select(_COLUMNS).write_csv(include_header=False).encode())

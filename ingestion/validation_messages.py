@@ -1,16 +1,28 @@
-"""The contract's violations in the reader's language."""
+"""What the contract and the table reader object to, in the reader's language."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 
 from django.utils.translation import gettext as _
 
+from core.errors import TitanicError
 from ingestion.contract import Violation
+from ingestion.table import TableError
 
 
 def by_field(violations: Iterable[Violation], *, prefix: str = "") -> dict[str, list[tuple[str, str]]]:
-    """Codes and messages by field, as `Invalid` takes them; `prefix` stands before each field's name."""
-    found: dict[str, list[tuple[str, str]]] = {}
+    """Translate violations to codes and messages by field, as `Invalid` takes them; `prefix` precedes each name."""
+    errors: dict[str, list[tuple[str, str]]] = {}
     for violation in violations:
         message = _(violation.message) % dict(violation.params)
-        found.setdefault(prefix + violation.field, []).append((violation.code, message))
-    return found
+        errors.setdefault(prefix + violation.field, []).append((violation.code, message))
+    return errors
+
+
+@contextmanager
+def table_errors(*, kind: type[TitanicError] = TitanicError, field: str | None = None) -> Iterator[None]:
+    """Translate a TableError of the block and raise it as `kind`."""
+    try:
+        yield
+    except TableError as error:
+        raise kind(_(error.message) % error.params, field=field) from error

@@ -12,7 +12,7 @@ from django.utils.translation import gettext as _
 import features.services
 from core.errors import Conflict
 from features.definition import Matrix, derive
-from ingestion.passenger import FIELD_NAMES, to_columns
+from ingestion.passenger import to_columns
 from monitoring.counters import DRIFTS
 from monitoring.models import DriftCheck, FeatureDrift
 from predictions.models import Prediction
@@ -66,7 +66,7 @@ def scheduled_check() -> DriftCheck | None:
 
 
 def _matrix(rows: Sequence[Prediction]) -> Matrix:
-    return derive(to_columns([{name: getattr(row, name) for name in FIELD_NAMES} for row in rows]))
+    return derive(to_columns([row.as_row() for row in rows]))
 
 
 def _reference(champion: ModelVersion) -> Matrix:

@@ -166,7 +166,7 @@ def _load(version: int, sha256: str) -> Explainer:
 
 def _explain(prediction: Prediction) -> Explanation:
     model = explainer(prediction.model_version)
-    asked = {name: getattr(prediction, name) for name in FIELD_NAMES}
+    asked = prediction.as_row()
     row = tuple(asked.values())
     base, shares = model.shares([row])
     return Explanation(

@@ -14,10 +14,11 @@ from django.http import Http404
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_noop
 
-from core.errors import Conflict, TitanicError, TooLarge
+from core.errors import Conflict, TooLarge
 from core.postgres_copy import copy_rows
 from core.redis import RedisUnavailable
-from ingestion.table import RAGGED, TableError, read
+from ingestion.table import RAGGED, read
+from ingestion.validation_messages import table_errors
 from predictions import log
 from predictions.models import Outcome, Prediction
 
@@ -86,14 +87,12 @@ def record_file(file: IO[bytes], *, by: User | None) -> Summary:
     with suppress(*RedisUnavailable):
         log.drain()
     summary = Summary()
-    try:
+    with table_errors(field="file"):
         for reported in _blocks(file, summary):
             _record_block(reported, summary, by=by)
             if summary.line_count > MAX_LINES:
                 message = _("The file has more than %(most)s lines: these are recorded. Send the rest by itself.")
                 raise TooLarge(message % {"most": MAX_LINES}, field="file")
-    except TableError as error:
-        raise TitanicError(_(error.message) % error.params, field="file") from error
     return summary
 
 

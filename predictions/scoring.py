@@ -37,7 +37,8 @@ from ingestion import table_validation
 from ingestion.contract import python_values
 from ingestion.json_validation import Row
 from ingestion.passenger import FIELD_NAMES, FIELDS, RULES
-from ingestion.table import RAGGED, Chunk, Layout, Part, TableError, split
+from ingestion.table import RAGGED, Chunk, Layout, Part, split
+from ingestion.validation_messages import table_errors
 from predictions import explanation, log, scorer
 from predictions.metrics import counter_of
 from predictions.models import Channel, Prediction, ScoringJob, ScoringPart, lowest_id
@@ -149,11 +150,9 @@ def _cut(job: ScoringJob) -> None:
     """Cut the file, and pin what all parts have in common."""
     champion = scorer.champion()
     with job.upload.open("rb") as file, tempfile.TemporaryFile("w+b") as plain:
-        try:
+        with table_errors():
             header, parts = split(file, out=plain, size=_EXPLAINED_BYTES if job.is_explained else None)
             Layout.of(header, known=FIELD_NAMES, required=_REQUIRED)
-        except TableError as error:
-            raise TitanicError(_(error.message) % error.params) from error
         if not parts:
             raise TitanicError(_("The table has a header and no rows."))
         if job.is_explained:
@@ -204,10 +203,8 @@ def _chunk(file: IO[bytes], header: list[str], part: Part | ScoringPart) -> Chun
     """The rows of a part."""
     file.seek(part.start)
     layout = Layout.of(header, known=FIELD_NAMES, required=_REQUIRED)
-    try:
+    with table_errors():
         return layout.chunk(file.read(part.end - part.start), line=part.line)
-    except TableError as error:
-        raise TitanicError(_(error.message) % error.params) from error
 
 
 def _ask_for_help(job: ScoringJob) -> None:

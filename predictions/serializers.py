@@ -8,7 +8,6 @@ from rest_framework import serializers
 from core.api import JOB_FIELDS
 from core.uploads import FlagField, UploadSerializer
 from features.serializers import FeatureVector
-from ingestion.passenger import FIELD_NAMES
 from predictions import scorer
 from predictions.model_comparison import ModelComparison, ModelQuality
 from predictions.models import Outcome, Prediction, ScoringJob
@@ -47,7 +46,7 @@ class PredictionSerializer(serializers.ModelSerializer[Prediction]):
         read_only_fields = fields
 
     def get_passenger(self, prediction: Prediction) -> dict[str, Any]:
-        return {name: getattr(prediction, name) for name in FIELD_NAMES}
+        return prediction.as_row()
 
     @extend_schema_field(FeatureVector)
     def get_features(self, prediction: Prediction) -> dict[str, float | None]:

@@ -14,8 +14,8 @@ from django.utils import timezone
 from django.utils.translation import gettext as _
 
 from core.advisory_locks import AdvisoryLock, lock
-from core.errors import Conflict, Invalid, TooLarge, file_too_large
-from core.file_names import label
+from core.errors import Conflict, Invalid, TooLarge
+from core.file_names import upload_label
 from ingestion import contract, passenger
 from ingestion.json_validation import Row
 from ingestion.passenger import FIELD_NAMES, FIELDS
@@ -132,9 +132,7 @@ def score(request: ScoringRequest) -> tuple[list[Answer], list[Any]]:
 
 def queue_scoring(*, file: "UploadedFile[Any]", by: User | None, is_explained: bool = False) -> ScoringJob:
     """A queued scoring of an uploaded CSV file, kept in storage; raises TooLarge, Conflict."""
-    if (file.size or 0) > settings.LARGEST_UPLOAD:
-        raise file_too_large()
-    name = label(file.name) or "upload.csv"
+    name = upload_label(file)
     _refuse_many(by)
     job = ScoringJob(name=name, created_by=by, is_explained=is_explained)
     job.upload.save(name, file, save=False)

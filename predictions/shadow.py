@@ -11,7 +11,7 @@ from django.db.models import Exists, OuterRef
 from django.utils import timezone
 
 from features.definition import derive
-from ingestion.passenger import FIELD_NAMES, to_columns
+from ingestion.passenger import to_columns
 from predictions import load_failures
 from predictions.model_comparison import ModelComparison, PairedPredictions, compare
 from predictions.models import Outcome, Prediction, PredictionQuerySet, ShadowScore, lowest_id
@@ -117,7 +117,7 @@ def _unseen(version: ModelVersion, after: UUID) -> PredictionQuerySet:
 
 def _keep(version: ModelVersion, artifact: Artifact, rows: list[Prediction]) -> int:
     """Score rows and write the answers; what another worker wrote meanwhile stays as it is."""
-    passengers = [{name: getattr(row, name) for name in FIELD_NAMES} for row in rows]
+    passengers = [row.as_row() for row in rows]
     probabilities = artifact.score(derive(to_columns(passengers)))
     now = timezone.now()
     scores = [

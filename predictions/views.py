@@ -18,7 +18,7 @@ from core.errors import Invalid, TitanicError
 from core.pagination import page
 from core.users import current_user
 from core.views import start_job
-from ingestion.passenger import FIELD_NAMES, VERBOSE_NAMES
+from ingestion.passenger import VERBOSE_NAMES
 from predictions import explanation, log, outcomes, scorer, services, shadow
 from predictions.downloads import results_response
 from predictions.forms import OutcomesForm, PassengerForm, ScoringForm
@@ -63,7 +63,7 @@ def prediction(request: HttpRequest, pk: UUID) -> HttpResponse:
     found = log.find(pk)
     if found is None:
         raise Http404
-    passenger = {name: getattr(found, name) for name in FIELD_NAMES}
+    passenger = found.as_row()
     context = {
         "prediction": found,
         "passenger": [(VERBOSE_NAMES[name], value) for name, value in passenger.items()],

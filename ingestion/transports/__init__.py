@@ -14,7 +14,7 @@ from ingestion.transports import bucket, local, postgres, web
 from ingestion.transports.errors import SourceError
 from ingestion.transports.remote_object import RemoteObject, ReportProgress
 
-__all__ = ["Found", "Report", "SourceError", "check", "fetch", "redact", "stat"]
+__all__ = ["RemoteObject", "ReportProgress", "SourceError", "check", "fetch", "redact", "stat"]
 
 
 class _Transport(Protocol):

@@ -110,7 +110,7 @@ def by_file(passengers: Sequence[Row]) -> Answers:
     with io.StringIO(b"".join(scoring.results(job)).decode(), newline="") as results:
         probabilities = [row["probability"] for row in csv.DictReader(io.StringIO(results.read()))]
     logged = Prediction.objects.filter(scoring_job_id=job.pk).order_by("pk")
-    kept = [{name: getattr(row, name) for name in FIELD_NAMES} for row in logged]
+    kept = [row.as_row() for row in logged]
     derived = [exact(list(scorer.features_of_passenger(row).values())) for row in kept]
     return list(zip(derived, probabilities, strict=True))
 

@@ -81,11 +81,11 @@ def test_features_made_before_know_nothing_of_it_and_can_still_be_rebuilt(datase
 
 
 def test_a_dataset_that_was_refused_whole_takes_no_row(load: Load) -> None:
-    with pytest.raises(Exception, match="were refused"):
+    with pytest.raises(Exception, match="were rejected"):
         load(table(ELISABETH, OLD))
     refused = Dataset.objects.latest()
 
-    with pytest.raises(Conflict, match="no rows that a mended one could join"):
+    with pytest.raises(Conflict, match="no rows that a corrected one could join"):
         corrections.accept(refused.refused_rows.get(), {})
 
 

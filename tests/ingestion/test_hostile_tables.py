@@ -339,7 +339,7 @@ def test_a_hostile_mended_file_admits_nothing_and_says_why(
 def test_more_bad_rows_than_allowed_refuse_the_table_and_stay_to_be_seen(door: Door) -> None:
     told = door(table(OWEN, {**OWEN, "age": "NaN"}).encode())
 
-    assert_is_refused(told, "1 of 2 rows were refused")
+    assert_is_refused(told, "1 of 2 rows were rejected")
     assert list(RowProblem.objects.values_list("column", "value")) == [("age", "NaN")]
 
 

@@ -56,7 +56,7 @@ def test_bad_rows_are_kept_with_line_column_value_and_reason(load: Load) -> None
 
 
 def test_too_many_bad_rows_refuse_the_table_and_stay_to_be_seen(load: Load) -> None:
-    with pytest.raises(TitanicError, match="1 of 2 rows were refused"):
+    with pytest.raises(TitanicError, match="1 of 2 rows were rejected"):
         load(table(ELISABETH, {**OWEN, "age": -1}))
 
     dataset = Dataset.objects.latest()
@@ -176,7 +176,7 @@ def test_postgres_dying_in_mid_load_leaves_nothing(load: Load, sample: str, monk
     def fail(*_: object) -> None:
         raise MemoryError
 
-    monkeypatch.setattr("ingestion.loading.Loader.finish", fail)
+    monkeypatch.setattr("ingestion.loading.Loader.attach", fail)
 
     with pytest.raises(MemoryError):
         load(sample)
@@ -244,7 +244,7 @@ def test_the_command_says_what_it_did(db: None, sample_path: Path, capsys: pytes
 
     call_command("ingest", str(sample_path))
 
-    assert "1309 passengers loaded, 0 rows refused" in capsys.readouterr().out
+    assert "1309 passengers loaded, 0 rows rejected" in capsys.readouterr().out
 
 
 @pytest.mark.django_db(transaction=True)

@@ -40,7 +40,7 @@ def test_a_column_of_nothing_has_no_figures() -> None:
 
 
 def test_many_different_values_are_sampled(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(profile, "MOST_DISTINCT", 2000)
+    monkeypatch.setattr(profile, "MAX_DISTINCT", 2000)
     values = np.random.default_rng(7).uniform(0, 100, 50_000)
 
     found = profile_of(AGE, *(part.tolist() for part in np.array_split(values, 20)))

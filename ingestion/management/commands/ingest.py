@@ -16,29 +16,30 @@ class Command(StepCommand):
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("uri", help="a path, gs://bucket/object, https://… or postgresql://…/database#table")
-        parser.add_argument("--no-label", action="store_true", help="the table does not say what happened")
+        parser.add_argument("--no-label", action="store_true", help="the table has no label")
         parser.add_argument(
             "--heading",
             action="append",
             default=[],
             metavar="COLUMN=HEADING",
-            help="where a column is called otherwise",
+            help="another heading of a column",
         )
         parser.add_argument(
             "--largest-problem-share",
             type=float,
             default=IngestOptions._meta.get_field("largest_problem_share").default,
-            help="above this share of refused rows (0 to 1) the whole table is refused",
+            help="above this share of rejected rows (0 to 1) the whole table is rejected",
         )
 
     def step(self, **options: Any) -> str:
-        options = {
-            "has_label": not options["no_label"],
-            "headings": dict(pair.partition("=")[::2] for pair in options["heading"]),
-            "largest_problem_share": options["largest_problem_share"],
-        }
-        dataset = services.queue_ingest(uri=options["uri"], is_operator=True, **options)
+        dataset = services.queue_ingest(
+            uri=options["uri"],
+            is_operator=True,
+            has_label=not options["no_label"],
+            headings=dict(pair.partition("=")[::2] for pair in options["heading"]),
+            largest_problem_share=options["largest_problem_share"],
+        )
         with progress_bar(dataset, is_shown=sys.stderr.isatty()):
             services.ingest(dataset)
         counts = {"dataset": dataset, "rows": dataset.row_count, "problems": dataset.problem_count}
-        return _("%(dataset)s: %(rows)s passengers loaded, %(problems)s rows refused.") % counts
+        return _("%(dataset)s: %(rows)s passengers loaded, %(problems)s rows rejected.") % counts
