@@ -1,4 +1,4 @@
-"""The API's doors into the features."""
+"""Feature batches and look-ups in the API."""
 
 from typing import Any
 
@@ -13,7 +13,7 @@ from rest_framework.views import APIView
 from core.api import accepted, validate_body
 from features import services
 from features.models import FeatureBatch
-from features.serializers import FeatureBatchRequest, FeatureBatchSerializer, FeatureVector
+from features.serializers import FeatureBatchRequest, FeatureBatchSerializer, PassengerFeaturesSerializer
 from features.store import MissingPassenger
 from ingestion.models import Dataset
 
@@ -39,14 +39,17 @@ class FeatureBatchDetail(generics.RetrieveAPIView[FeatureBatch]):
 
 
 class PassengerFeatures(APIView):
-    """One passenger's features from the store."""
+    """One passenger's features in the current batch, with the batch, its dataset and when it was created."""
 
-    @extend_schema(responses=FeatureVector)
+    @extend_schema(responses=PassengerFeaturesSerializer)
     def get(self, request: Request, passenger_id: str) -> Response:
         try:
-            return Response(services.of_passenger(passenger_id))
+            passenger = services.look_up(passenger_id)
         except MissingPassenger as error:
             raise NotFound from error
+        batch = passenger.batch
+        origin = {"batch": batch.pk, "dataset": batch.dataset_id, "created_at": batch.created_at}
+        return Response(PassengerFeaturesSerializer({**passenger.features, **origin}).data)
 
 
 urlpatterns = [

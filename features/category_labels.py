@@ -10,7 +10,7 @@ def with_category_names(name: str, column: Mapping[str, Any]) -> dict[str, Any]:
     """A feature's profile with its codes by name: what a person reads. A code without a name stays a number.
 
     >>> sex = {"top": [[0.0, 5], [1.0, 3], [7.0, 1]], "quantiles": [0.0, 0.0, 0.0, 1.0, 7.0], "histogram": [5, 3, 1]}
-    >>> in_words("Sex", sex)
+    >>> with_category_names("Sex", sex)
     {'top': [['male', 5], ['female', 3], [7.0, 1]], 'histogram': [5, 3]}
     """
     if name not in CODES:

@@ -1,4 +1,4 @@
-"""Which features were made of what."""
+"""Feature batches: which dataset and definition they were made of."""
 
 from collections.abc import Collection
 from typing import ClassVar, Self
@@ -10,27 +10,26 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
 from core.jobs import OPEN_STATES, Job, JobQuerySet
+from features.store import StoredBatch
 from ingestion.models import Dataset, Passenger, PassengerQuerySet
 
 
 class FeatureBatchQuerySet(JobQuerySet["FeatureBatch"]):
-    """Batches in the domain's words."""
+    """Selections of feature batches."""
 
     def current(self) -> Self:
-        """The one batch that readers get when they name none."""
+        """Select the batch that look-ups read."""
         return self.filter(is_current=True)
 
     def with_profile(self) -> Self:
-        """Those that can be compared."""
+        """Select the batches that can be compared."""
         return self.succeeded().filter(profile__isnull=False)
 
     def expirable(self, *, in_use: Collection[int], keep_count: int) -> Self:
-        """Those in Redis that nobody needs there: not current, not in use, not among the newest."""
+        """Select the batches in Redis that are not current, not in use and not among the newest."""
         newest = self.succeeded().order_by("-pk").values_list("pk", flat=True)[:keep_count]
-        kept = {*in_use, *newest}
-        return (
-            self.filter(expired_at__isnull=True, is_current=False).exclude(pk__in=kept).exclude(state__in=OPEN_STATES)
-        )
+        in_redis = self.filter(expired_at__isnull=True, is_current=False).exclude(state__in=OPEN_STATES)
+        return in_redis.exclude(pk__in={*in_use, *newest})
 
 
 class FeatureBatch(Job):
@@ -44,7 +43,7 @@ class FeatureBatch(Job):
     dataset = models.ForeignKey(
         Dataset, verbose_name=gettext_lazy("dataset"), on_delete=models.PROTECT, related_name="feature_batches"
     )
-    # Rows that were mended and admitted after it was made are no part of it.
+    # Rows that were corrected and accepted after it was made are no part of it.
     dataset_revision = models.PositiveIntegerField(gettext_lazy("revision of the dataset"), default=0, editable=False)
     definition_version = models.CharField(gettext_lazy("definition"), max_length=20, blank=True, editable=False)
     row_count = models.PositiveIntegerField(gettext_lazy("rows"), null=True, editable=False)
@@ -73,10 +72,15 @@ class FeatureBatch(Job):
 
     @property
     def passengers(self) -> PassengerQuerySet:
-        """Whose features it holds, in its order."""
+        """The passengers whose features it holds, in its order."""
         return Passenger.objects.of(self.dataset, revision=self.dataset_revision)
 
     @property
+    def stored(self) -> StoredBatch:
+        """Where Redis holds it."""
+        return StoredBatch.of(self.pk, checksum=self.checksum)
+
+    @property
     def previous(self) -> "FeatureBatch | None":
-        """The batch before this one that a person would compare it with."""
+        """The newest earlier batch that has a profile."""
         return FeatureBatch.objects.with_profile().filter(pk__lt=self.pk).first()

@@ -1,19 +1,18 @@
-"""Which batches stay in Redis; every other expires there, and is rebuilt when somebody reads it."""
+"""Keep the feature batches in Redis that are used; the others expire, and are rebuilt when they are read."""
 
 from collections.abc import Collection
 
 from django.conf import settings
 from django.utils import timezone
 
-from features import store
 from features.models import FeatureBatch
 
 
 def expire_old(*, in_use: Collection[int]) -> list[FeatureBatch]:
-    """Let batches go that are not current, not among the newest and not `in_use`; returns them."""
-    found = list(FeatureBatch.objects.expirable(in_use=in_use, keep_count=settings.FEATURE_BATCHES_KEPT))
-    for batch in found:
-        store.expire(batch.pk)
-        # Another column than those a build saves: nobody's writing is lost.
+    """Expire the batches that are not current, not among the newest and not `in_use`, and return them."""
+    expired = list(FeatureBatch.objects.expirable(in_use=in_use, keep_count=settings.FEATURE_BATCHES_KEPT))
+    for batch in expired:
+        batch.stored.expire()
+        # By query: a build saves other columns of the row.
         FeatureBatch.objects.filter(pk=batch.pk).update(expired_at=timezone.now())
-    return found
+    return expired

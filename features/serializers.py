@@ -8,7 +8,7 @@ from features.models import FeatureBatch
 
 
 class FeatureBatchSerializer(serializers.ModelSerializer[FeatureBatch]):
-    """A batch and how its making went."""
+    """A feature batch and the state of its job."""
 
     current = serializers.BooleanField(source="is_current", read_only=True)
 
@@ -19,14 +19,22 @@ class FeatureBatchSerializer(serializers.ModelSerializer[FeatureBatch]):
 
 
 class FeatureBatchRequest(serializers.Serializer[None]):
-    """Which dataset to build features of."""
+    """The dataset to build features of."""
 
     dataset = serializers.IntegerField(min_value=1, max_value=2**53)
 
 
-#: The eleven features by name; null is unknown.
+#: The features by name; null is unknown.
 FeatureVector = type(
     "FeatureVector",
     (serializers.Serializer,),
     {name: serializers.FloatField(allow_null=True) for name in FEATURES},
 )
+
+
+class PassengerFeaturesSerializer(FeatureVector):  # type: ignore[misc,valid-type]
+    """A passenger's features, and the batch that they come from."""
+
+    batch = serializers.IntegerField()
+    dataset = serializers.IntegerField()
+    created_at = serializers.DateTimeField()

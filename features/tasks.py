@@ -1,4 +1,4 @@
-"""Celery's doors into the features."""
+"""Celery tasks of the features."""
 
 from core.tasks import job_task
 from features import services
@@ -13,5 +13,5 @@ def build(*, batch_id: int) -> None:
 
 @job_task(queue="default")
 def repair() -> None:
-    """Rebuild what Redis has lost of the current batch."""
+    """Rebuild the current batch if Redis has lost it."""
     services.repair()

@@ -73,8 +73,8 @@ def test_many_rows_and_one_give_the_same_bits() -> None:
 @pytest.mark.parametrize(
     "module",
     [
-        "ingestion.contract", "ingestion.names", "ingestion.split", "ingestion.table", "features.definition",
-        "predictions.legacy_form", "features.packing", "features.category_labels",
+        "ingestion.contract", "ingestion.split", "ingestion.table", "features.definition",
+        "predictions.legacy_form", "features.category_labels",
         "training.estimators", "training.evaluation", "training.export", "training.artifact",
         "monitoring.drift",
     ],

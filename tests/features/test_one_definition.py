@@ -73,11 +73,11 @@ def table(passengers: Sequence[Row]) -> bytes:
 def by_store(dataset: Dataset) -> Answers:
     batch = features.services.queue_build(dataset=dataset)
     features.services.build(batch)
-    ids = list(Passenger.objects.of(dataset).values_list("passenger_id", flat=True))
-    found = features.services.rows(batch, ids)
-    assert found.tobytes() == features.services.matrix(batch).tobytes()
-    probabilities = scorer.champion().artifact.score(found)
-    return [(exact(row), repr(float(answer))) for row, answer in zip(found.tolist(), probabilities, strict=True)]
+    matrix = features.services.matrix(batch)
+    ids = Passenger.objects.of(dataset).values_list("passenger_id", flat=True)
+    assert b"".join(batch.stored.row(passenger_id).tobytes() for passenger_id in ids) == matrix.tobytes()
+    probabilities = scorer.champion().artifact.score(matrix)
+    return [(exact(row), repr(float(answer))) for row, answer in zip(matrix.tolist(), probabilities, strict=True)]
 
 
 def by_batch_api(api: APIClient, passengers: Sequence[Row]) -> Answers:
