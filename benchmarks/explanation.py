@@ -23,7 +23,7 @@ def measure(*, is_quick: bool) -> list[Figure]:
     count = 2 ** len(INPUTS) * BACKGROUND_ROWS
     matrix = np.resize(examples().matrix, (count, len(FEATURES)))
     one, alone = best_seconds(
-        lambda: explainer.shares(rows), lambda: artifact.score(matrix), rounds=1 if is_quick else 5
+        lambda: explainer.contributions(rows), lambda: artifact.score(matrix), rounds=1 if is_quick else 5
     )
     reference = Figure(f"{count:,} rows through ONNX", alone * 1e3, "ms")
     return [Figure("one explanation", one * 1e3, "ms", reference=reference)]

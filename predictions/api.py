@@ -111,7 +111,7 @@ class PredictionDetail(APIView):
 
 
 class PredictionExplanation(APIView):
-    """Why: each field's share in the answer (exact Shapley values), and what another value would have changed."""
+    """Explain an answer: each field's contribution (Shapley values), and what another value would have changed."""
 
     is_counted = True
 

@@ -108,15 +108,15 @@ def _post(view: Any, body: object) -> Any:
 
 
 def _by_file(rows: Sequence[Row]) -> Probabilities:
-    # Half a second to import, and only the self-test and the workers that score files need it.
+    # It takes half a second to import, and only this check and the workers that score files need it.
     from predictions import scoring
 
     text = io.StringIO()
     csv.writer(text, lineterminator="\n").writerows(rows)
     layout = Layout.of(list(FIELD_NAMES), known=FIELD_NAMES, required=())
-    number = partial(scoring.ids, job_id=0, moment=timezone.now())
-    answered = scoring.answer(layout.chunk(text.getvalue().encode(), line=0), scorer.champion(), number=number)
-    written = answered.results.select("probability").write_csv(include_header=False)
+    number = partial(scoring.prediction_ids, job_id=0, moment=timezone.now())
+    scored = scoring.score_chunk(layout.chunk(text.getvalue().encode(), line=0), scorer.champion(), number=number)
+    written = scored.results.select("probability").write_csv(include_header=False)
     return [float(line) for line in written.splitlines()]
 
 

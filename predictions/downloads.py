@@ -11,14 +11,14 @@ from predictions.models import ScoringJob
 
 def results_response(job: ScoringJob) -> StreamingHttpResponse:
     """The job's results as a download; raises Conflict before there are any."""
-    # A second to import, and only who downloads needs it.
+    # It takes a second to import, and only downloads need it.
     from predictions import scoring
 
     if job.state != State.SUCCEEDED:
         raise Conflict(
             _("%(job)s has no results: its state is “%(state)s”.") % {"job": job, "state": job.get_state_display()}
         )
-    if not scoring.are_kept(job):
+    if not scoring.are_results_kept(job):
         raise Http404
     headers = {
         "Content-Disposition": content_disposition_header(as_attachment=True, filename=f"results-{job.pk}.csv"),

@@ -4,10 +4,12 @@ from collections.abc import Mapping
 from typing import Any
 
 from django import forms
+from django.utils.text import format_lazy
 from django.utils.translation import gettext_lazy as _
 
 from ingestion.contract import Field
 from ingestion.passenger import DERIVABLE, FIELDS, PassengerFields
+from predictions import explanation
 
 
 def _attributes(rule: Field) -> dict[str, Any]:
@@ -79,6 +81,9 @@ class ScoringForm(forms.Form):
     )
     explain = forms.BooleanField(
         label=_("Explain each answer"),
-        help_text=_("Each field's share in it, in columns of their own; for files of up to 2,000 rows."),
+        help_text=format_lazy(
+            _("Each field's contribution, in columns of their own; for files of up to {most} rows."),
+            most=f"{explanation.MAX_ROWS:,}",
+        ),
         required=False,
     )

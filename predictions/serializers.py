@@ -9,6 +9,7 @@ from core.api import JOB_FIELDS
 from core.uploads import FlagField, UploadSerializer
 from features.serializers import FeatureVector
 from predictions import scorer
+from predictions.explanation import Alternative, Contribution, Explanation
 from predictions.model_comparison import ModelComparison, ModelQuality
 from predictions.models import Outcome, Prediction, ScoringJob
 
@@ -73,16 +74,16 @@ class AnyValueField(serializers.JSONField):
     """A field's value: text, a number, or unknown."""
 
 
-class ShareSerializer(serializers.Serializer[Any]):
-    """What a field had to do with the answer, in probability."""
+class ContributionSerializer(serializers.Serializer[Contribution]):
+    """A field's contribution to the probability."""
 
     field = serializers.CharField()
     value = AnyValueField()
     contribution = serializers.FloatField()
 
 
-class AlternativeSerializer(serializers.Serializer[Any]):
-    """The answer to the same passenger but for one value; what is fixed is nobody's to change."""
+class AlternativeSerializer(serializers.Serializer[Alternative]):
+    """The probability for the same passenger but for one value; a fixed one could not have been otherwise."""
 
     field = serializers.CharField()
     value = AnyValueField()
@@ -90,14 +91,18 @@ class AlternativeSerializer(serializers.Serializer[Any]):
     is_fixed = serializers.BooleanField()
 
 
-class ExplanationSerializer(serializers.Serializer[Any]):
-    """An answer taken apart: the base and all contributions add up to the probability."""
+class ExplanationSerializer(serializers.Serializer[Explanation]):
+    """An answer explained: the base and all contributions add up to the probability.
+
+    The contributions are exact Shapley values, or sampled ones where there are more than twelve inputs.
+    """
 
     id = serializers.UUIDField()
     model_version = serializers.IntegerField()
     probability = serializers.FloatField()
     base = serializers.FloatField()
-    contributions = ShareSerializer(many=True)
+    method = serializers.ChoiceField(["exact", "sampled"])
+    contributions = ContributionSerializer(many=True)
     what_if = AlternativeSerializer(many=True)
 
 

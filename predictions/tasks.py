@@ -14,7 +14,7 @@ def score(*, job_id: int) -> None:
 @job_task(queue="scoring")
 def score_parts(*, job_id: int) -> None:
     """Score parts of a file that another worker began."""
-    scoring.help_with(job_id)
+    scoring.score_parts(job_id)
 
 
 @job_task(queue="fast")

@@ -6,12 +6,14 @@ from uuid import UUID, uuid4
 
 import numpy as np
 import pytest
+from django.template.loader import render_to_string
 from django.test import Client
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 from redis.exceptions import ConnectionError as Away
 from rest_framework.test import APIClient
+from sklearn.ensemble import RandomForestClassifier
 
 from core import redis
 from features.definition import INPUTS, derive
@@ -46,15 +48,78 @@ def test_shares_are_those_of_the_definition_by_orders(worth: Any) -> None:
             expected[player] += worth[coalition | 1 << player] - worth[coalition]
             coalition |= 1 << player
 
-    np.testing.assert_allclose(shapley.values(worth), expected / len(orders), atol=1e-12)
+    np.testing.assert_allclose(shapley.exact(count).values(worth), expected / len(orders), atol=1e-12)
 
 
 def test_who_changes_nothing_has_no_share_and_equals_share_alike() -> None:
     # The worth is 1 where the first two are both in; the third is nobody.
-    members = shapley.coalitions(3)
-    worth = (members[:, 0] & members[:, 1]).astype(float)[:, None]
+    for design in (shapley.exact(3), shapley.sampled(3)):
+        worth = (design.members[:, 0] & design.members[:, 1]).astype(float)
 
-    assert shapley.values(worth).ravel().tolist() == pytest.approx([0.5, 0.5, 0.0])
+        assert design.values(worth).tolist() == pytest.approx([0.5, 0.5, 0.0], abs=0.01)
+
+
+def _forest(count: int) -> tuple[Any, shapley.Columns, shapley.Columns]:
+    """A small forest on random data of so many columns, as what it answers; a row; and background rows."""
+    random = np.random.default_rng(0)
+    data = random.normal(size=(300, count))
+    labels = data[:, 0] + data[:, 1] * data[:, 2] + 0.5 * data[:, -1] > 0
+    forest = RandomForestClassifier(n_estimators=20, max_depth=6, random_state=0).fit(data, labels)
+    names = [f"x{number}" for number in range(count)]
+
+    def score(columns: shapley.Columns) -> Any:
+        return forest.predict_proba(np.column_stack([columns[name] for name in names]))[:, 1]
+
+    row, background = np.full(count, 1.5), data[:32]
+    return (
+        score,
+        {name: row[[place]] for place, name in enumerate(names)},
+        {name: background[:, place] for place, name in enumerate(names)},
+    )
+
+
+def test_sampled_values_are_close_to_the_exact_ones(monkeypatch: pytest.MonkeyPatch) -> None:
+    score, row, background = _forest(8)
+    inputs = [[name] for name in row]
+    base, exact = shapley.explain(score, inputs, row, background)
+
+    monkeypatch.setattr(shapley, "design", lambda count: shapley.sampled(count, 1_000))
+    sampled_base, sampled = shapley.explain(score, inputs, row, background)
+
+    assert shapley.sampled(8, 1_000).method == "sampled"
+    assert sampled_base == base
+    assert np.abs(exact).max() > 0.1
+    np.testing.assert_allclose(sampled, exact, atol=0.015)
+    assert sampled.sum() == pytest.approx(exact.sum(), abs=1e-12)
+
+
+def test_thirty_inputs_are_sampled_within_bounds_and_add_up() -> None:
+    score, row, background = _forest(30)
+    inputs = [[name] for name in row]
+    sizes: list[int] = []
+
+    def counted(columns: shapley.Columns) -> Any:
+        sizes.append(len(columns["x0"]))
+        return score(columns)
+
+    base, contributions = shapley.explain(counted, inputs, row, background)
+    again = shapley.explain(score, inputs, row, background)[1]
+
+    assert [shapley.design(count).method for count in (12, 13, 30)] == ["exact", "sampled", "sampled"]
+    assert max(sizes) <= 65_536
+    assert sum(sizes) <= (shapley.MAX_COALITIONS + 1) * 32
+    assert base == pytest.approx(score(background).mean())
+    assert base + contributions.sum() == pytest.approx(score(row)[0], abs=1e-10)
+    assert contributions.tolist() == again.tolist()
+    # The forest learned from four of the thirty.
+    assert {0, 29} <= set(np.argsort(-np.abs(contributions))[:5].tolist())
+
+
+def test_the_page_says_when_values_are_sampled() -> None:
+    for method, word in (("exact", "Exact Shapley values"), ("sampled", "Sampled Shapley values")):
+        told = explanation.Explanation("", 1, 0.5, 0.5, method, [], [])
+
+        assert word in render_to_string("prediction_why.html", {"explanation": told, "shares": [], "alternatives": []})
 
 
 def test_the_inputs_are_what_the_features_are_derived_from() -> None:
@@ -77,13 +142,13 @@ def test_base_and_shares_add_up_to_the_answer(champion: ModelVersion) -> None:
     model = explanation.explainer(champion.version)
     rows = _rows(CAST * 3)
 
-    base, shares = model.shares(rows)
+    base, shares = model.contributions(rows)
 
     answers = model.artifact.score(derive(passenger.columns_from_rows(rows)))
     np.testing.assert_allclose(base + shares.sum(axis=1), answers, atol=1e-10)
     np.testing.assert_allclose(base, model.artifact.score(derive(passenger.columns_from_rows(model.background))).mean())
     assert (np.abs(shares) > 1e-3).any()
-    assert model.shares(rows[:1])[1][0].tolist() == shares[0].tolist()
+    assert model.contributions(rows[:1])[1][0].tolist() == shares[0].tolist()
 
 
 def test_the_background_is_drawn_from_those_it_learned_from(champion: ModelVersion) -> None:
@@ -104,6 +169,7 @@ def test_the_api_tells_why(api: APIClient, champion: ModelVersion) -> None:
     assert waiting.status_code == 200
     assert waiting.json() == drained.json()
     told = waiting.json()
+    assert told["method"] == "exact"
     assert told["probability"] == answer["probability"]
     assert told["base"] + sum(share["contribution"] for share in told["contributions"]) == pytest.approx(
         answer["probability"], abs=1e-10

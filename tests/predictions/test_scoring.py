@@ -30,8 +30,9 @@ from core.errors import TitanicError
 from core.jobs import State
 from features.definition import INPUTS
 from ingestion import table as tables
-from predictions import scorer, scoring, services
+from predictions import explanation, scorer, scoring, services
 from predictions.models import Prediction, ScoringJob, ScoringPart
+from predictions.scoring import cutting, parts
 from tests.people import CAST, ELISABETH, OWEN, table
 from tests.web import environment
 from titanic_site.models import AccessToken
@@ -114,7 +115,7 @@ def test_a_packed_file_is_cut_too(champion: ModelVersion) -> None:
 @pytest.mark.usefixtures("small_parts")
 def test_the_model_of_the_start_scores_all_parts(champion: ModelVersion, monkeypatch: pytest.MonkeyPatch) -> None:
     job = queue(people(60))
-    take, count = scoring._score_next, 0
+    take, count = parts.score_next, 0
 
     def forget_the_champion_after_two(*args: Any) -> bool:
         nonlocal count
@@ -124,7 +125,7 @@ def test_the_model_of_the_start_scores_all_parts(champion: ModelVersion, monkeyp
             scorer.reset()
         return take(*args)
 
-    monkeypatch.setattr(scoring, "_score_next", forget_the_champion_after_two)
+    monkeypatch.setattr(parts, "score_next", forget_the_champion_after_two)
     scoring.score(job)
 
     assert {row["model_version"] for row in rows_of(job)} == {str(champion.version)}
@@ -133,7 +134,7 @@ def test_the_model_of_the_start_scores_all_parts(champion: ModelVersion, monkeyp
 @pytest.mark.usefixtures("small_parts")
 def test_what_breaks_off_goes_on_with_the_other_parts(champion: ModelVersion, monkeypatch: pytest.MonkeyPatch) -> None:
     job = queue(people(60))
-    log_rows, calls = scoring._log, 0
+    log_rows, calls = parts._log, 0
 
     def fail_at_the_third(*args: Any) -> None:
         nonlocal calls
@@ -142,7 +143,7 @@ def test_what_breaks_off_goes_on_with_the_other_parts(champion: ModelVersion, mo
         if calls == 3:
             raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(scoring, "_log", fail_at_the_third)
+    monkeypatch.setattr(parts, "_log", fail_at_the_third)
     with pytest.raises(OSError, match="No space"):
         scoring.score(job)
     job.refresh_from_db()
@@ -163,7 +164,7 @@ def test_what_breaks_off_goes_on_with_the_other_parts(champion: ModelVersion, mo
 @pytest.mark.usefixtures("small_parts")
 def test_a_cancelled_job_stops_and_goes_on(champion: ModelVersion, monkeypatch: pytest.MonkeyPatch) -> None:
     job = queue(people(60))
-    take = scoring._score_next
+    take = parts.score_next
 
     def cancel_after_one(*args: Any) -> bool:
         found = take(*args)
@@ -171,7 +172,7 @@ def test_a_cancelled_job_stops_and_goes_on(champion: ModelVersion, monkeypatch: 
         job._lease.is_lost = True
         return found
 
-    monkeypatch.setattr(scoring, "_score_next", cancel_after_one)
+    monkeypatch.setattr(parts, "score_next", cancel_after_one)
     with pytest.raises(jobs.Cancelled):
         scoring.score(job)
     assert job.parts.filter(is_done=True).count() == 1
@@ -188,14 +189,14 @@ def test_what_was_in_hand_when_it_was_cancelled_is_given_up(
     champion: ModelVersion, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     job = queue(people(60))
-    log_rows = scoring._log
+    log_rows = parts._log
 
     def cancelled_meanwhile(*args: Any) -> None:
         log_rows(*args)
         with connections["default"].copy().cursor() as elsewhere:
             elsewhere.execute("UPDATE predictions_scoringjob SET state = 'cancelled' WHERE id = %s", [job.pk])
 
-    monkeypatch.setattr(scoring, "_log", cancelled_meanwhile)
+    monkeypatch.setattr(parts, "_log", cancelled_meanwhile)
 
     with pytest.raises(jobs.Cancelled):
         scoring.score(job)
@@ -210,14 +211,14 @@ def test_a_packed_file_that_is_cancelled_while_it_is_cut_leaves_nothing_unpacked
     job = queue(gzip.compress(people(60).encode()))
     folder = str(Path(job.upload.name).parent)
     before = set(default_storage.listdir(folder)[1])
-    pin = scoring._pin
+    pin = cutting._pin
 
     def cancelled_meanwhile(*args: Any, **options: Any) -> None:
         assert len(set(default_storage.listdir(folder)[1]) - before) == 1
         ScoringJob.objects.get(pk=job.pk).cancel()
         pin(*args, **options)
 
-    monkeypatch.setattr(scoring, "_pin", cancelled_meanwhile)
+    monkeypatch.setattr(cutting, "_pin", cancelled_meanwhile)
     with pytest.raises(jobs.Cancelled):
         scoring.score(job)
 
@@ -233,7 +234,7 @@ def test_helpers_take_parts_and_none_twice(champion: ModelVersion) -> None:
     def help_out() -> None:
         try:
             while ScoringJob.objects.get(pk=job.pk).state in (State.QUEUED, State.RUNNING):
-                scoring.help_with(job.pk)
+                scoring.score_parts(job.pk)
         except BaseException as error:  # noqa: BLE001
             scoring_errors.append(error)
         finally:
@@ -271,7 +272,7 @@ def test_each_answer_is_explained_when_asked_for(champion: ModelVersion) -> None
 
 
 def test_too_many_rows_are_not_explained(champion: ModelVersion, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(scoring, "MOST_EXPLAINED", 3)
+    monkeypatch.setattr(explanation, "MAX_ROWS", 3)
 
     with pytest.raises(TitanicError, match="3 rows"):
         scored(people(4), is_explained=True)
@@ -411,7 +412,7 @@ def test_an_explained_file_is_cut_small(champion: ModelVersion) -> None:
 
     job = queue(text, is_explained=True)
     with pytest.raises(jobs.Cancelled), job.running():
-        scoring._cut(job)
+        cutting.cut(job)
         raise jobs.Cancelled
 
     assert job.parts.count() >= 3

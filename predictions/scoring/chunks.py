@@ -1,0 +1,105 @@
+"""Some rows of a file: checked, scored, and written with their answers or the reasons of their rejection."""
+
+from collections.abc import Callable
+from datetime import datetime
+from typing import NamedTuple
+
+import numpy as np
+import polars as pl
+from django.utils.translation import gettext as _
+
+from core.csv_injection import escaped_column
+from features.definition import INPUTS
+from ingestion import table_validation
+from ingestion.contract import python_values
+from ingestion.passenger import FIELDS, RULES
+from ingestion.table import RAGGED, Chunk
+from predictions.explanation import Explainer
+from predictions.models import lowest_id
+from predictions.scorer import Champion
+
+#: The column of the line that a row begins on; it joins answers to rows and is not written.
+LINE = "line"
+#: The columns of the prediction's id and of the reasons of a rejection.
+PREDICTION_ID, ERROR = "prediction_id", "error"
+_ANSWER = ("probability", "survived", "model_version")
+_EXPLANATION = ("base", *(f"why_{name}" for name in INPUTS))
+# A version 7 UUID: 48 bits of time, its version and variant, and 62 bits that are ours: the job and the line.
+_VERSION_BITS, _JOB_SHIFT, _JOB_BITS = (7 << 76) | (2 << 62), 32, 30
+
+
+class ScoredChunk(NamedTuple):
+    """The accepted rows with their answers, and all rows as they are written."""
+
+    accepted: pl.DataFrame
+    results: pl.DataFrame
+
+
+def score_chunk(
+    chunk: Chunk, model: Champion, explainer: Explainer | None = None, *, number: Callable[[pl.Series], pl.Series]
+) -> ScoredChunk:
+    """Check and score the rows of a chunk without logging them; `number` makes prediction ids of line numbers."""
+    checked = table_validation.check_columns(FIELDS, chunk.cells, rules=RULES)
+    scored = model.score(checked.columns)
+    accepted = checked.frame.with_columns(
+        pl.Series("probability", scored.probabilities.astype(np.float64)),
+        pl.Series("survived", scored.survived.astype(np.int8)),
+        pl.lit(model.version).alias("model_version"),
+        pl.Series(LINE, chunk.lines[checked.rows]),
+    )
+    accepted = accepted.with_columns(number(accepted[LINE]).alias(PREDICTION_ID))
+    if explainer is not None:
+        accepted = accepted.with_columns(_explanation_columns(checked, explainer))
+    answers = accepted.select(LINE, *answer_columns(is_explained=explainer is not None))
+    return ScoredChunk(accepted, _results_of(chunk, answers, checked))
+
+
+def answer_columns(*, is_explained: bool) -> list[str]:
+    """Name the columns that scoring adds to a row that is accepted."""
+    return [*_ANSWER, *(_EXPLANATION if is_explained else ()), PREDICTION_ID]
+
+
+def prediction_ids(lines: pl.Series, *, job_id: int, moment: datetime) -> pl.Series:
+    """Make time-ordered UUIDs (version 7) for a job's lines, the same for the same job and line however often.
+
+    >>> from datetime import UTC
+    >>> prediction_ids(pl.Series([2, 3]), job_id=5, moment=datetime(2026, 11, 1, tzinfo=UTC)).to_list()
+    ['01a19467-e800-7000-8000-000500000002', '01a19467-e800-7000-8000-000500000003']
+    """
+    base = lowest_id(moment).int | _VERSION_BITS | (job_id % 2**_JOB_BITS << _JOB_SHIFT)
+    text = f"{base:032x}"
+    start = f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:24]}"
+    return pl.Series([f"{start}{line:08x}" for line in lines.to_list()], dtype=pl.String)
+
+
+def _explanation_columns(checked: table_validation.CheckedChunk, explainer: Explainer) -> list[pl.Series]:
+    """Explain each accepted row: the base and each input's contribution, as columns."""
+    values = [python_values(field, checked.columns[field.name]) for field in FIELDS]
+    rows = list(zip(*values, strict=True))
+    if not rows:
+        return [pl.Series(name, [], dtype=pl.Float64) for name in _EXPLANATION]
+    base, contributions = explainer.contributions(rows)
+    columns = [np.full(len(rows), base), *contributions.T]
+    return [pl.Series(name, column) for name, column in zip(_EXPLANATION, columns, strict=True)]
+
+
+def _results_of(chunk: Chunk, answers: pl.DataFrame, checked: table_validation.CheckedChunk) -> pl.DataFrame:
+    """Join all rows of the chunk, in the file's order, with their answers or the reasons of their rejection."""
+    reasons: dict[int, list[str]] = {}
+    for problem in checked.errors:
+        text = _(problem.violation.message) % dict(problem.violation.params)
+        reasons.setdefault(int(chunk.lines[problem.row]), []).append(f"{problem.violation.field}: {text}")
+    errors = pl.DataFrame(
+        {LINE: list(reasons), ERROR: [" ".join(texts) for texts in reasons.values()]},
+        schema={LINE: pl.Int64, ERROR: pl.String},
+    )
+    # The table's own columns are numbered: none of them has the name of an answer.
+    whole = chunk.table.with_columns(pl.Series(LINE, chunk.lines, dtype=pl.Int64))
+    whole = whole.join(answers, on=LINE, how="left", maintain_order="left")
+    whole = whole.join(errors, on=LINE, how="left", maintain_order="left")
+    if chunk.ragged:
+        width, no_answer = len(chunk.header), [None] * (answers.width - 1)
+        rows = [[*(cells + [""] * width)[:width], line, *no_answer, _(RAGGED)] for line, cells in chunk.ragged.items()]
+        whole = pl.concat([whole, pl.DataFrame(rows, schema=whole.schema, orient="row")]).sort(LINE)
+    texts = [name for name, dtype in whole.schema.items() if dtype == pl.String]
+    return whole.with_columns(escaped_column(name) for name in texts)

@@ -1,0 +1,84 @@
+"""Cut a job's file into parts of whole lines, and pin what all parts have in common."""
+
+import io
+import tempfile
+from collections.abc import Sequence
+from typing import IO
+
+from django.core.files import File
+from django.core.files.storage import default_storage
+from django.db import transaction
+from django.utils import timezone
+from django.utils.translation import gettext as _
+
+from core.errors import TitanicError
+from ingestion.passenger import FIELD_NAMES, FIELDS
+from ingestion.table import Chunk, Layout, Part, split
+from ingestion.validation_messages import table_errors
+from predictions import explanation, scorer
+from predictions.models import ScoringJob, ScoringPart
+
+# A part to be explained has some hundred rows at most: so it takes seconds, as other parts do.
+_EXPLAINED_BYTES = 1024
+_REQUIRED = [field.name for field in FIELDS if field.is_required]
+
+
+def cut(job: ScoringJob) -> None:
+    """Cut the job's file into parts, unpacked if it was packed; raises TitanicError when it is no table to score."""
+    champion = scorer.champion()
+    with job.upload.open("rb") as file, tempfile.TemporaryFile("w+b") as plain:
+        with table_errors():
+            header, parts = split(file, out=plain, size=_EXPLAINED_BYTES if job.is_explained else None)
+            Layout.of(header, known=FIELD_NAMES, required=_REQUIRED)
+        if not parts:
+            raise TitanicError(_("The table has a header and no rows."))
+        if job.is_explained:
+            explanation.explainer(champion.version)
+            _refuse_long(plain, header, parts)
+        uploaded = upload = str(job.upload.name)
+        if plain.seek(0, io.SEEK_END) != job.upload.size:
+            upload = f"{uploaded}.csv"
+            # A worker that was killed here may have left one.
+            default_storage.delete(upload)
+            plain.seek(0)
+            upload = default_storage.save(upload, File(plain))
+    try:
+        _pin(job, header, parts, champion=champion, upload=upload)
+    except BaseException:
+        if upload != uploaded:
+            default_storage.delete(upload)
+        raise
+    if upload != uploaded:
+        default_storage.delete(uploaded)
+    # Its file is still open under the old name.
+    job.refresh_from_db(fields=["upload"])
+
+
+def read_chunk(file: IO[bytes], header: list[str], part: Part | ScoringPart) -> Chunk:
+    """Read the rows of a part."""
+    file.seek(part.start)
+    layout = Layout.of(header, known=FIELD_NAMES, required=_REQUIRED)
+    with table_errors():
+        return layout.chunk(file.read(part.end - part.start), line=part.line)
+
+
+def _pin(job: ScoringJob, header: list[str], parts: Sequence[Part], *, champion: scorer.Champion, upload: str) -> None:
+    """Record the parts, and the model, moment and header of all of them; raises Cancelled."""
+    with transaction.atomic():
+        job.lock_row()
+        job.header, job.model_version, job.cut_at = header, champion.version, timezone.now()
+        job.upload.name = upload
+        job.save(update_fields=["header", "model_version", "cut_at", "upload"])
+        ScoringPart.objects.bulk_create(
+            ScoringPart(job=job, number=number, start=part.start, end=part.end, line=part.line)
+            for number, part in enumerate(parts)
+        )
+
+
+def _refuse_long(plain: IO[bytes], header: list[str], parts: Sequence[Part]) -> None:
+    row_count = 0
+    for part in parts:
+        row_count += read_chunk(plain, header, part).row_count
+        if row_count > explanation.MAX_ROWS:
+            message = _("At most %(most)s rows are explained at a time: send fewer, or score them without explanation.")
+            raise TitanicError(message % {"most": explanation.MAX_ROWS})
