@@ -20,7 +20,7 @@ from ingestion import contract, passenger
 from ingestion.json_validation import Row
 from ingestion.passenger import FIELD_NAMES, FIELDS
 from ingestion.validation_messages import by_field
-from predictions import legacy_form, log, metrics, scorer
+from predictions import log, metrics, optional_legacy, scorer
 from predictions.idempotency import LIFETIME_SECONDS, Key
 from predictions.models import Channel, ScoringJob, new_ids
 
@@ -85,12 +85,10 @@ def predict_from_form(form: Mapping[str, str]) -> Answer:
 
 
 def _row_of_form(form: Mapping[str, str]) -> Row:
-    if not legacy_form.is_legacy(form):
+    if not optional_legacy.is_legacy(form):
         return _row({name: text for name, text in form.items() if name in FIELD_NAMES}, is_text=True)
-    translated, refusals = legacy_form.translate(form)
-    _refuse(by_field(refusals))
-    values, refusals = contract.check_row(FIELDS, translated, rules=passenger.RULES)
-    _refuse(by_field(legacy_form.rename(refusals)))
+    values, violations = optional_legacy.check_row(form)
+    _refuse(by_field(violations))
     return tuple(values.values())
 
 

@@ -12,7 +12,7 @@ from ingestion import contract, passenger
 from ingestion.json_validation import Row
 from ingestion.passenger import FIELDS
 from ingestion.validation_messages import by_field
-from predictions import legacy_form
+from predictions import optional_legacy
 
 _TYPES: dict[str, tuple[type, ...]] = {
     "BOOL": (bool,),
@@ -62,7 +62,7 @@ class Request(msgspec.Struct, forbid_unknown_fields=True):
         raws: list[Mapping[str, Any]] = [
             dict(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=True)
         ]
-        if legacy_form.is_legacy(columns):
+        if optional_legacy.is_legacy(columns):
             return _judged(_of_features, raws)
         rows = passenger.READER.read(raws)
         return _judged(_of_fields, raws) if rows is None else rows
@@ -90,8 +90,17 @@ class Request(msgspec.Struct, forbid_unknown_fields=True):
 
 
 def inputs() -> list[dict[str, Any]]:
-    """The tensors that a client sends, as the model's metadata names them."""
-    return [{"name": name, "datatype": "FP32", "shape": [-1]} for name in FEATURES]
+    """List the tensors that a client sends: the features, or the fields where features cannot be translated back."""
+    if optional_legacy.legacy_form is not None:
+        return [{"name": name, "datatype": "FP32", "shape": [-1]} for name in FEATURES]
+    return [
+        {
+            "name": field.name,
+            "datatype": "INT64" if field.is_integer else "FP64" if field.is_numeric else "BYTES",
+            "shape": [-1],
+        }
+        for field in FIELDS
+    ]
 
 
 def _flat(data: Any) -> list[Any]:
@@ -143,8 +152,5 @@ def _of_features(raw: Mapping[str, Any]) -> Any:
     unknown = contract.joint_violation(
         sorted(texts.keys() - set(FEATURES)), "unknown_field", contract.gettext_noop("There is no such field.")
     )
-    translated, refusals = legacy_form.translate(texts)
-    if unknown or refusals:
-        return {}, [*unknown, *refusals]
-    values, refusals = contract.check_row(FIELDS, translated, rules=passenger.RULES)
-    return values, legacy_form.rename(refusals)
+    values, violations = optional_legacy.check_row(texts)
+    return values, [*unknown, *violations]

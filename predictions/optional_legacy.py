@@ -1,0 +1,28 @@
+"""The old form's field names and codes, understood where `predictions/legacy_form.py` is; another table deletes it."""
+
+from collections.abc import Iterable, Mapping
+from importlib import import_module
+from importlib.util import find_spec
+from types import ModuleType
+
+from features.definition import FEATURES
+from ingestion import contract
+from ingestion.passenger import FIELD_NAMES, FIELDS, RULES
+
+_MODULE = "predictions.legacy_form"
+legacy_form: ModuleType | None = import_module(_MODULE) if find_spec(_MODULE) else None
+
+
+def is_legacy(names: Iterable[str]) -> bool:
+    """Tell whether a passenger comes under the old form's names: those of features that are no fields."""
+    return legacy_form is not None and not (set(FEATURES) - set(FIELD_NAMES)).isdisjoint(names)
+
+
+def check_row(texts: Mapping[str, str]) -> tuple[dict[str, contract.Value], list[contract.Violation]]:
+    """Translate and check what came under the old form's names: typed values, or violations under those names."""
+    assert legacy_form is not None, "is_legacy was not asked"
+    row, violations = legacy_form.translate(texts)
+    if violations:
+        return {}, violations
+    values, violations = contract.check_row(FIELDS, row, rules=RULES)
+    return values, legacy_form.rename(violations)
