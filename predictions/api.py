@@ -16,7 +16,6 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from core import moments
 from core.api import accepted, validate_body
 from core.errors import Conflict, Invalid
 from core.negotiation import FileNegotiation
@@ -25,7 +24,8 @@ from core.users import current_user
 from ingestion.openapi import batch_schema, passenger_schema
 from predictions import explanation, idempotency, log, outcomes, services, shadow
 from predictions.downloads import results_response
-from predictions.models import Outcome, Prediction, ScoringJob
+from predictions.filters import MAX_NUMBER, PredictionFilter
+from predictions.models import Channel, Outcome, Prediction, PredictionQuerySet, ScoringJob
 from predictions.serializers import (
     AnswerSerializer,
     BatchAnswerSerializer,
@@ -45,18 +45,15 @@ class PredictionList(generics.ListAPIView[Prediction]):
     scope = Scope.PREDICT
     serializer_class = PredictionSerializer
 
-    def get_queryset(self) -> Any:
-        asked = _filters(self.request.query_params)
-        since, until = asked.pop("since", None), asked.pop("until", None)
-        found = Prediction.objects.filter(**asked)
-        found = found.since(since) if since else found
-        return found.until(until) if until else found
+    def get_queryset(self) -> PredictionQuerySet:
+        return PredictionFilter(self.request.query_params).predictions()
 
     @extend_schema(
         parameters=[
-            OpenApiParameter("model", {"type": "integer", "minimum": 0, "maximum": 10**9 - 1}),
+            OpenApiParameter("model", {"type": "integer", "minimum": 0, "maximum": MAX_NUMBER}),
             OpenApiParameter("survived", bool),
-            OpenApiParameter("scoring_job", {"type": "integer", "minimum": 0, "maximum": 10**9 - 1}),
+            OpenApiParameter("source", str, enum=Channel.values),
+            OpenApiParameter("scoring_job", {"type": "integer", "minimum": 0, "maximum": MAX_NUMBER}),
             OpenApiParameter("since", OpenApiTypes.DATETIME),
             OpenApiParameter("until", OpenApiTypes.DATETIME),
         ]
@@ -141,15 +138,15 @@ class PredictionOutcome(APIView):
 
 
 class ShadowComparison(APIView):
-    """A challenger beside what was answered, on the same predictions."""
+    """Compare a challenger's answers with the logged ones, on the same predictions."""
 
     @extend_schema(responses=ModelComparisonSerializer)
     def get(self, request: Request, version: int) -> Response:
         found = generics.get_object_or_404(ModelVersion, version=version)
         compared = shadow.comparison(found)
         if compared is None:
-            raise Conflict(_("%(version)s has not scored in the shadow yet.") % {"version": found})
-        return Response(ModelComparisonSerializer(compared.agreement).data)
+            raise Conflict(_("%(version)s has no shadow scores yet.") % {"version": found})
+        return Response(ModelComparisonSerializer(compared.figures).data)
 
 
 class ScoringJobList(generics.ListAPIView[ScoringJob]):
@@ -222,32 +219,6 @@ def _instances(sent: Any) -> list[dict[str, Any]]:
     if errors:
         raise Invalid(errors)
     return instances
-
-
-def _filters(query: Any) -> dict[str, Any]:
-    """The list's filters; raises Invalid with the parameter's name."""
-    readers = {
-        "model": ("model_version", _number),
-        "survived": ("survived", _flag),
-        "scoring_job": ("scoring_job_id", _number),
-        "since": ("since", moments.parse),
-        "until": ("until", moments.parse),
-    }
-    found = {}
-    for name, (lookup, read) in readers.items():
-        if name in query:
-            found[lookup] = read(query[name])
-            if found[lookup] is None:
-                raise Invalid({name: [("invalid", _("“%(value)s” cannot be read.") % {"value": query[name]})]})
-    return found
-
-
-def _number(text: str) -> int | None:
-    return int(text) if text.isascii() and text.isdigit() and len(text) < 10 else None  # noqa: PLR2004
-
-
-def _flag(text: str) -> bool | None:
-    return {"true": True, "1": True, "false": False, "0": False}.get(text.lower())
 
 
 urlpatterns = [

@@ -1,21 +1,22 @@
-"""Two models' answers to the same questions, compared."""
+"""Compare two models' answers for the same passengers."""
 
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
+from training.gate import losses
+
 #: With fewer outcomes than this a difference says little.
 FEWEST_OUTCOMES = 30
 _BINS = np.linspace(-0.5, 0.5, 21)
-_CLIP = 1e-15
 
 Numbers = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
 class PairedPredictions:
-    """Probabilities and verdicts of two models for n passengers, and what happened (NaN for unknown): each (n,)."""
+    """Probabilities and verdicts of two models for n passengers, and outcomes (NaN for unknown): each shape (n,)."""
 
     logged: Numbers
     logged_verdicts: NDArray[np.bool_]
@@ -26,7 +27,7 @@ class PairedPredictions:
 
 @dataclass(frozen=True)
 class ModelQuality:
-    """How right a model was."""
+    """How well a model's answers match the outcomes."""
 
     accuracy: float
     log_loss: float
@@ -35,7 +36,7 @@ class ModelQuality:
 
 @dataclass(frozen=True)
 class ModelComparison:
-    """What the comparison found; without outcomes nobody is right or wrong yet."""
+    """The figures of a comparison; quality is None without outcomes."""
 
     count: int
     agreed: float
@@ -48,17 +49,19 @@ class ModelComparison:
 
     @property
     def is_enough(self) -> bool:
-        """Whether there are outcomes enough for the figures to say something."""
+        """Whether there are enough outcomes for the quality figures to mean something."""
         return self.outcome_count >= FEWEST_OUTCOMES
 
 
 def compare(pairs: PairedPredictions) -> ModelComparison:
-    """How far two models agree, and which was right more often, over one pair and more.
+    """Compare how far two models agree and how good each was, over one pair or more.
 
-    >>> yes, no = np.array([True, False]), np.array([False, False])
-    >>> found = compare(PairedPredictions(np.array([0.9, 0.1]), yes, np.array([0.4, 0.1]), no, np.array([1.0, np.nan])))
-    >>> (found.count, found.agreed, round(found.mean_difference, 2), found.outcome_count, found.shadow.accuracy)
-    (2, 0.5, -0.25, 1, 0.0)
+    >>> yes, no, outcomes = np.array([True, False]), np.array([False, False]), np.array([1.0, np.nan])
+    >>> compared = compare(PairedPredictions(np.array([0.9, 0.1]), yes, np.array([0.4, 0.1]), no, outcomes))
+    >>> compared.count, compared.agreed, round(compared.mean_difference, 2), compared.outcome_count
+    (2, 0.5, -0.25, 1)
+    >>> compared.shadow.accuracy
+    0.0
     """
     count = len(pairs.logged)
     differences = pairs.shadow - pairs.logged
@@ -78,12 +81,11 @@ def compare(pairs: PairedPredictions) -> ModelComparison:
 
 
 def quality(labels: NDArray[np.bool_], probabilities: Numbers, verdicts: NDArray[np.bool_]) -> ModelQuality | None:
-    """How right n answers were, each argument (n,); None of none."""
+    """Measure the quality of n answers, each argument of shape (n,); None for no answers."""
     if not len(labels):
         return None
-    right = np.clip(np.where(labels, probabilities, 1 - probabilities), _CLIP, 1)
     return ModelQuality(
         accuracy=float((verdicts == labels).mean()),
-        log_loss=float(-np.log(right).mean()),
+        log_loss=float(losses(labels, probabilities).mean()),
         brier=float(((probabilities - labels) ** 2).mean()),
     )

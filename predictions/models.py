@@ -1,6 +1,6 @@
-"""What was asked, what was answered."""
+"""Predictions and what belongs to them: scoring jobs, outcomes, shadow scores, dead letters."""
 
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import ClassVar, Self
 from uuid import UUID
 
@@ -18,14 +18,17 @@ from core.file_names import GeneratedName
 from core.jobs import Job, JobQuerySet, State
 from ingestion.passenger import PassengerFields, describe
 
+# A version 7 UUID begins with 48 bits of milliseconds.
+_TIME_SHIFT = 80
+
 
 def new_id() -> UUID:
-    """A time-ordered UUID (version 7, RFC 9562): neighbours in time are neighbours in the index."""
+    """Make a time-ordered UUID (version 7, RFC 9562): neighbours in time are neighbours in the index."""
     return UUID(str(uuid_utils.uuid7()))
 
 
 def new_ids(count: int) -> list[str]:
-    """So many of them as text, in order: what made them apart in the same millisecond is counted on.
+    """Make so many time-ordered UUIDs as text, in order: their random part counts up.
 
     >>> first, second = new_ids(2)
     >>> UUID(second).int - UUID(first).int, UUID(first).version
@@ -37,18 +40,32 @@ def new_ids(count: int) -> list[str]:
 
 
 def lowest_id(moment: datetime) -> UUID:
-    """The least id that a prediction of this moment, or of a later one, can have.
+    """Return the lowest id that a prediction of this moment, or of a later one, can have.
 
     >>> from datetime import UTC
     >>> str(lowest_id(datetime(2026, 11, 1, tzinfo=UTC)))
     '01a19467-e800-0000-0000-000000000000'
     """
-    # Ids begin in 1970; whoever asks about the time before has seen none.
-    return UUID(int=max(int(moment.timestamp() * 1000), 0) << 80)
+    # Ids begin in 1970: there is none of a time before.
+    return UUID(int=max(int(moment.timestamp() * 1000), 0) << _TIME_SHIFT)
+
+
+def milliseconds(prediction_id: UUID) -> int:
+    """Return when an id was made, in milliseconds since 1970."""
+    return prediction_id.int >> _TIME_SHIFT
+
+
+def made_at(prediction_id: UUID) -> datetime:
+    """Return when an id was made.
+
+    >>> made_at(UUID("01a19467-e800-0000-0000-000000000000"))
+    datetime.datetime(2026, 11, 1, 0, 0, tzinfo=datetime.timezone.utc)
+    """
+    return datetime.fromtimestamp(milliseconds(prediction_id) / 1000, UTC)
 
 
 class Channel(models.TextChoices):
-    """Where a passenger came in."""
+    """The way a passenger reached the model."""
 
     FORM = "form", gettext_lazy("Form")
     API = "api", gettext_lazy("API")
@@ -76,7 +93,7 @@ class ScoringJob(Job):
         settings.AUTH_USER_MODEL, verbose_name=gettext_lazy("by"), null=True, blank=True, on_delete=models.SET_NULL
     )
     starts = models.PositiveSmallIntegerField(gettext_lazy("starts"), default=0, editable=False)
-    # Written once, when the file is cut: one model, one moment and one header for all parts, whoever scores them.
+    # Set once, when the file is cut: one model, one moment and one header for all parts.
     model_version = models.PositiveIntegerField(gettext_lazy("model"), null=True, editable=False)
     cut_at = models.DateTimeField(null=True, editable=False)
     header = models.JSONField(null=True, editable=False)
@@ -94,7 +111,7 @@ class ScoringJob(Job):
         return reverse("scoring_job", args=[self.pk])
 
     def rerun(self) -> Self:
-        """This very job, queued again: it goes on with the parts that are not scored yet."""
+        """Queue this very job again: it goes on with the parts that are not scored yet."""
         if self.state == State.SUCCEEDED:
             return super().rerun()
         if not self.as_queryset().filter(state__in=(State.FAILED, State.CANCELLED)).update(
@@ -111,7 +128,7 @@ class ScoringJob(Job):
 
 
 class ScoringPart(models.Model):
-    """Whole lines of a scoring job's file: scored, logged and done in one transaction, or not at all."""
+    """Whole lines of a scoring job's file: scored, logged and marked as done in one transaction, or not at all."""
 
     job = models.ForeignKey(ScoringJob, on_delete=models.CASCADE, related_name="parts")
     number = models.PositiveIntegerField(gettext_lazy("number"))
@@ -138,7 +155,7 @@ _CLOCK_SLACK = timedelta(minutes=1)
 
 
 def _shifted(moment: datetime, by: timedelta) -> datetime:
-    """The moment a little earlier or later; at the calendar's ends the moment itself."""
+    """Shift a moment; at the calendar's ends return the moment itself."""
     try:
         return moment + by
     except OverflowError:
@@ -146,24 +163,24 @@ def _shifted(moment: datetime, by: timedelta) -> datetime:
 
 
 class PredictionQuerySet(models.QuerySet["Prediction"]):
-    """Predictions in the words of those who look back at them."""
+    """Reads of the prediction log."""
 
     def since(self, moment: datetime) -> Self:
-        """Asked at this moment or later."""
-        # The id is what partitions and indexes know; the two are taken a moment apart, at worst by two clocks.
+        """Select predictions made at this moment or later."""
+        # Partitions and indexes know the id alone; it is made a moment before `created_at`, at worst by another clock.
         return self.filter(id__gte=lowest_id(_shifted(moment, -_CLOCK_SLACK)), created_at__gte=moment)
 
     def until(self, moment: datetime) -> Self:
-        """Asked before this moment."""
+        """Select predictions made before this moment."""
         return self.filter(id__lt=lowest_id(_shifted(moment, _CLOCK_SLACK)), created_at__lt=moment)
 
     def newest(self, count: int) -> Self:
-        """The last `count`, newest first."""
+        """Select the last `count`, newest first."""
         return self.order_by("-id")[:count]
 
 
 class Prediction(PassengerFields):
-    """One passenger as it was asked, and the answer as it was given."""
+    """A passenger as requested, and the answer as given."""
 
     id = models.UUIDField(primary_key=True, default=new_id, editable=False)
     model_version = models.PositiveIntegerField(gettext_lazy("model"))
@@ -181,9 +198,9 @@ class Prediction(PassengerFields):
         verbose_name = gettext_lazy("prediction")
         verbose_name_plural = gettext_lazy("predictions")
         ordering = ("-id",)
-        # A filter of the history ends in the order of its pages, so that the first page of a rare kind is not looked
-        # for. Both answers, and doors by which rows come in thousands, are met soon enough as a rule, and looked for in
-        # the whole log where they are not: indexes of them cost COPY a third.
+        # Each filter's index ends in the order of the pages, so that the first page of a rare kind is found at once.
+        # Results, and channels that bring thousands of rows, have none: a page of them is found soon as a rule, and
+        # their indexes would make COPY a third slower.
         indexes = [
             models.Index(fields=["model_version", "id"], name="prediction_by_model"),
             models.Index(
@@ -211,7 +228,7 @@ class Prediction(PassengerFields):
 
 
 class Outcome(models.Model):
-    """What really happened to a passenger who was asked about."""
+    """What really happened to the passenger of a prediction."""
 
     # No foreign key, as in the log: it may be known before the prediction is drained.
     prediction_id = models.UUIDField(gettext_lazy("prediction"), primary_key=True)
@@ -230,7 +247,7 @@ class Outcome(models.Model):
 
 
 class ShadowScore(models.Model):
-    """What a challenger would have answered to a logged prediction."""
+    """What a challenger would have answered instead of a logged prediction."""
 
     model_version = models.PositiveIntegerField(gettext_lazy("model"))
     # No foreign key, as in the log: partitions are dropped whole.
@@ -251,7 +268,7 @@ class ShadowScore(models.Model):
 
 
 class DeadLetter(models.Model):
-    """An entry of the prediction log that could not be stored: kept whole, out of the others' way."""
+    """An entry of the prediction log that could not be stored, kept whole."""
 
     entry_id = models.CharField(gettext_lazy("entry"), max_length=50, unique=True)
     raw = models.BinaryField(gettext_lazy("content"))

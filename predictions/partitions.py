@@ -1,12 +1,11 @@
-"""The prediction log's months: each is a partition of one table, made ahead, and dropped when it is too old.
+"""The prediction log's partitions: one a month, created ahead, and dropped when it is too old.
 
 The key is a time-ordered UUID, so a month is a range of ids and the key stays the id alone: an entry that is delivered
-again, at midnight too, meets its row in the same partition. What no month takes waits in the default partition.
+again, at midnight too, meets its row in the same partition. Rows of other months wait in the default partition.
 """
 
 from collections.abc import Iterator
 from datetime import UTC, datetime
-from uuid import UUID
 
 from django.conf import settings
 from django.db import connection, transaction
@@ -14,48 +13,47 @@ from django.db.backends.utils import CursorWrapper
 from django.utils import timezone
 
 from core.advisory_locks import AdvisoryLock, lock
-from predictions.models import Prediction, lowest_id
+from predictions.models import Prediction, lowest_id, made_at
 
-#: How many months are made ahead of the present one.
-AHEAD = 2
+#: How many months are created ahead of the present one.
+MONTHS_AHEAD = 2
 _TABLE = Prediction._meta.db_table
 _DEFAULT = f"{_TABLE}_default"
-# Making and dropping wait for running questions, and hold up those that come after: better tomorrow than for long.
-_LONGEST_WAIT = "5s"
-_MILLISECONDS_AT = 80
+# Creating and dropping wait for running queries and hold up later ones: better to fail and try again tomorrow.
+_LOCK_TIMEOUT = "5s"
 
 
 def maintain() -> None:
-    """Make the months to come, bring home what landed outside, drop what is older than the installation keeps."""
+    """Create the coming months, move rows out of the default partition, drop months older than what is kept."""
     create_upcoming()
     if settings.PREDICTIONS_KEPT_MONTHS is not None:
         drop_old(keep=settings.PREDICTIONS_KEPT_MONTHS)
 
 
 def create_upcoming(now: datetime | None = None) -> None:
-    """Have a partition for this month, the next ones, and each month of which rows wait in the default partition."""
+    """Create partitions for this month, the next ones, and each month of which the default partition holds rows."""
     this_month = _month_of(now or timezone.now())
-    for month in (_later(this_month, number) for number in range(AHEAD + 1)):
-        _make(month)
-    for month in _strays(until=_later(this_month, AHEAD + 1)):
-        _make(month)
+    for month in (_add_months(this_month, number) for number in range(MONTHS_AHEAD + 1)):
+        _create(month)
+    for month in _months_in_default(until=_add_months(this_month, MONTHS_AHEAD + 1)):
+        _create(month)
 
 
 def drop_old(*, keep: int, now: datetime | None = None) -> list[str]:
-    """Drop what lies before this month and the `keep` before it; returns the partitions that went."""
-    first_kept = _later(_month_of(now or timezone.now()), -keep)
-    old = [name for name in names() if name < _name_of(first_kept)]
+    """Drop what lies before this month and the `keep` before it; returns the partitions that were dropped."""
+    oldest = _add_months(_month_of(now or timezone.now()), -keep)
+    old = [name for name in names() if name < _name_of(oldest)]
     for name in old:
         with transaction.atomic(), connection.cursor() as cursor:
-            _begin(cursor)
+            _lock(cursor)
             cursor.execute(f"DROP TABLE {name}")
     with connection.cursor() as cursor:
-        cursor.execute(f"DELETE FROM {_DEFAULT} WHERE id < %s", [lowest_id(first_kept)])
+        cursor.execute(f"DELETE FROM {_DEFAULT} WHERE id < %s", [lowest_id(oldest)])
     return old
 
 
 def names() -> list[str]:
-    """The months' tables, oldest first."""
+    """List the months' tables, oldest first."""
     with connection.cursor() as cursor:
         cursor.execute(
             "SELECT inhrelid::regclass::text FROM pg_inherits WHERE inhparent = %s::regclass ORDER BY 1", [_TABLE]
@@ -63,30 +61,30 @@ def names() -> list[str]:
         return [name for (name,) in cursor.fetchall() if name != _DEFAULT]
 
 
-def _make(month: datetime) -> None:
-    name, bounds = _name_of(month), [lowest_id(month), lowest_id(_later(month, 1))]
+def _create(month: datetime) -> None:
+    name, bounds = _name_of(month), [lowest_id(month), lowest_id(_add_months(month, 1))]
     with transaction.atomic(), connection.cursor() as cursor:
-        _begin(cursor)
+        _lock(cursor)
         if name in names():
             return
         cursor.execute(f"CREATE TABLE {name} (LIKE {_TABLE} INCLUDING DEFAULTS INCLUDING CONSTRAINTS)")
-        # Nobody may write a row of the month into the default partition between the two statements.
+        # No row of the month may be written to the default partition between the two statements.
         cursor.execute(f"LOCK TABLE {_DEFAULT} IN ACCESS EXCLUSIVE MODE")
         cursor.execute(
-            f"WITH strays AS (DELETE FROM {_DEFAULT} WHERE id >= %s AND id < %s RETURNING *)"
-            f" INSERT INTO {name} SELECT * FROM strays",
+            f"WITH moved AS (DELETE FROM {_DEFAULT} WHERE id >= %s AND id < %s RETURNING *)"
+            f" INSERT INTO {name} SELECT * FROM moved",
             bounds,
         )
         cursor.execute(f"ALTER TABLE {_TABLE} ATTACH PARTITION {name} FOR VALUES FROM (%s) TO (%s)", bounds)
 
 
-def _begin(cursor: CursorWrapper) -> None:
-    cursor.execute(f"SET LOCAL lock_timeout = '{_LONGEST_WAIT}'")
+def _lock(cursor: CursorWrapper) -> None:
+    cursor.execute(f"SET LOCAL lock_timeout = '{_LOCK_TIMEOUT}'")
     lock(AdvisoryLock.LOG_PARTITIONS)
 
 
-def _strays(*, until: datetime) -> Iterator[datetime]:
-    """The months of which the default partition holds rows, oldest first."""
+def _months_in_default(*, until: datetime) -> Iterator[datetime]:
+    """Find the months of which the default partition holds rows, oldest first."""
     month = datetime.min.replace(year=1970, tzinfo=UTC)
     while True:
         with connection.cursor() as cursor:
@@ -94,23 +92,19 @@ def _strays(*, until: datetime) -> Iterator[datetime]:
                 f"SELECT id FROM {_DEFAULT} WHERE id >= %s AND id < %s ORDER BY id LIMIT 1",
                 [lowest_id(month), lowest_id(until)],
             )
-            found = cursor.fetchone()
-        if found is None:
+            row = cursor.fetchone()
+        if row is None:
             return
-        month = _month_of(_moment_of(found[0]))
+        month = _month_of(made_at(row[0]))
         yield month
-        month = _later(month, 1)
-
-
-def _moment_of(prediction_id: UUID) -> datetime:
-    return datetime.fromtimestamp((prediction_id.int >> _MILLISECONDS_AT) / 1000, tz=UTC)
+        month = _add_months(month, 1)
 
 
 def _month_of(moment: datetime) -> datetime:
     return moment.astimezone(UTC).replace(day=1, hour=0, minute=0, second=0, microsecond=0)
 
 
-def _later(month: datetime, count: int) -> datetime:
+def _add_months(month: datetime, count: int) -> datetime:
     years, index = divmod(month.month - 1 + count, 12)
     return month.replace(year=month.year + years, month=index + 1)
 

@@ -12,10 +12,11 @@ from predictions import scorer
 from predictions.explanation import Alternative, Contribution, Explanation
 from predictions.model_comparison import ModelComparison, ModelQuality
 from predictions.models import Outcome, Prediction, ScoringJob
+from predictions.services import Answer
 
 
-class AnswerSerializer(serializers.Serializer[Any]):
-    """What the model says of one passenger."""
+class AnswerSerializer(serializers.Serializer[Answer]):
+    """The answer for one passenger."""
 
     id = serializers.UUIDField()
     survived = serializers.BooleanField()
@@ -26,14 +27,14 @@ class AnswerSerializer(serializers.Serializer[Any]):
     created_at = serializers.DateTimeField()
 
 
-class BatchAnswerSerializer(serializers.Serializer[Any]):
+class BatchAnswerSerializer(serializers.Serializer[dict[str, list[Answer]]]):
     """The answers in the order of the instances."""
 
     predictions = AnswerSerializer(many=True)
 
 
 class PredictionSerializer(serializers.ModelSerializer[Prediction]):
-    """A logged prediction: who was asked about, and the answer."""
+    """A logged prediction: the passenger and the answer."""
 
     passenger = serializers.SerializerMethodField()
     features = serializers.SerializerMethodField()
@@ -116,7 +117,7 @@ class StrictBooleanField(serializers.BooleanField):
 
 
 class QualitySerializer(serializers.Serializer[ModelQuality]):
-    """How right a model was."""
+    """How well a model's answers match the outcomes."""
 
     accuracy = serializers.FloatField()
     log_loss = serializers.FloatField()
@@ -131,7 +132,7 @@ class HistogramSerializer(serializers.Serializer[dict[str, list[float]]]):
 
 
 class ModelComparisonSerializer(serializers.Serializer[ModelComparison]):
-    """Two models' answers to the same questions."""
+    """Two models' answers for the same passengers."""
 
     count = serializers.IntegerField()
     agreed = serializers.FloatField()

@@ -1,7 +1,6 @@
 """The pages of predictions."""
 
 from itertools import groupby
-from typing import Any
 from uuid import UUID
 
 from django.contrib import messages
@@ -21,8 +20,9 @@ from core.views import start_job
 from ingestion.passenger import VERBOSE_NAMES
 from predictions import explanation, log, outcomes, scorer, services, shadow
 from predictions.downloads import results_response
+from predictions.filters import PredictionFilter
 from predictions.forms import OutcomesForm, PassengerForm, ScoringForm
-from predictions.models import Channel, Prediction, ScoringJob
+from predictions.models import Prediction, ScoringJob
 from training.models import ModelVersion
 
 
@@ -47,11 +47,13 @@ def predict(request: HttpRequest) -> HttpResponse:
 @require_safe
 def predictions(request: HttpRequest) -> HttpResponse:
     """The prediction log, newest first."""
-    filters = _filters(request)
+    # A browser sends a field that is left empty too.
+    filters = PredictionFilter({name: value for name, value in request.GET.items() if value})
+    rows = filters.predictions() if filters.is_valid() else Prediction.objects.none()
     context = {
-        "page": page(Prediction.objects.filter(**filters), request),
-        "channels": Channel.choices,
-        "filters": filters,
+        "page": page(rows, request),
+        "filter": filters,
+        "is_filtered": bool(filters.data.keys() & filters.fields.keys()),
         "form": OutcomesForm(),
     }
     return render(request, "prediction_list.html", context)
@@ -163,18 +165,3 @@ def scoring_job(request: HttpRequest, pk: int) -> HttpResponse:
 def scoring_results(request: HttpRequest, pk: int) -> StreamingHttpResponse:
     """A finished job's file."""
     return results_response(get_object_or_404(ScoringJob, pk=pk))
-
-
-def _filters(request: HttpRequest) -> dict[str, Any]:
-    """What the address asks for; what cannot be read is left out."""
-    query = request.GET
-    filters: dict[str, Any] = {}
-    if query.get("model", "").isdecimal() and len(query["model"]) < 10:  # noqa: PLR2004
-        filters["model_version"] = int(query["model"])
-    if query.get("job", "").isdecimal() and len(query["job"]) < 10:  # noqa: PLR2004
-        filters["scoring_job_id"] = int(query["job"])
-    if query.get("survived") in ("0", "1"):
-        filters["survived"] = query["survived"] == "1"
-    if query.get("channel") in Channel.values:
-        filters["source"] = query["channel"]
-    return filters

@@ -8,7 +8,7 @@ import msgspec
 from core.redis import RedisUnavailable
 from predictions.log import stream
 from predictions.log.entries import COLUMNS, decode
-from predictions.models import Prediction
+from predictions.models import Prediction, milliseconds
 
 # How far (milliseconds) a prediction's id and its stream entry's may be apart, by two clocks: before and after.
 _BEFORE, _AFTER = 5_000, 60_000
@@ -23,7 +23,7 @@ def find(prediction_id: UUID) -> Prediction | None:
 
 def _find_in_stream(prediction_id: UUID) -> Prediction | None:
     """Search the few thousand entries that were appended when the prediction was made."""
-    made_at, wanted = prediction_id.int >> 80, str(prediction_id).encode()
+    made_at, wanted = milliseconds(prediction_id), str(prediction_id).encode()
     window = stream.batches(first=max(made_at - _BEFORE, 0), last=made_at + _AFTER)
     try:
         # Most entries are ruled out without being decoded.

@@ -60,7 +60,7 @@ def months() -> Iterator[None]:
     yield
     Prediction.objects.all().delete()
     before = timezone.now()
-    kept = {f"predictions_prediction_{partitions._later(partitions._month_of(before), n):%Y_%m}" for n in range(3)}
+    kept = {f"predictions_prediction_{partitions._add_months(partitions._month_of(before), n):%Y_%m}" for n in range(3)}
     with connection.cursor() as cursor:
         for name in set(partitions.names()) - kept:
             cursor.execute(f"DROP TABLE {name}")
@@ -144,7 +144,7 @@ class TestMonths:
         old, kept = entry(datetime(2031, 1, 31, tzinfo=UTC)), entry(datetime(2031, 2, 1, tzinfo=UTC))
         now = datetime(2031, 4, 30, tzinfo=UTC)
         log.insert([old, kept, entry(datetime(2021, 1, 1, tzinfo=UTC))])
-        partitions._make(datetime(2031, 1, 1, tzinfo=UTC))
+        partitions._create(datetime(2031, 1, 1, tzinfo=UTC))
         partitions.create_upcoming(now)
 
         dropped = partitions.drop_old(keep=2, now=now)
@@ -154,7 +154,7 @@ class TestMonths:
 
     def test_everything_is_kept_unless_somebody_says_how_much(self, months: None) -> None:
         assert settings.PREDICTIONS_KEPT_MONTHS is None
-        partitions._make(datetime(2020, 1, 1, tzinfo=UTC))
+        partitions._create(datetime(2020, 1, 1, tzinfo=UTC))
 
         partitions.maintain()
 

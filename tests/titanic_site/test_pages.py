@@ -13,6 +13,7 @@ from django.core.files.uploadedfile import SimpleUploadedFile
 from django.db import OperationalError
 from django.template import engines
 from django.test import Client
+from rest_framework.test import APIClient
 
 from core.jobs import State
 from features.definition import FEATURES
@@ -289,7 +290,7 @@ def test_a_host_that_is_not_ours_gets_a_page(client: Client) -> None:
 
 
 @pytest.mark.parametrize(
-    "query", ["?before=rubbish", "?before=0", "?model=x&channel=y&survived=z", "?before=%00", "?model=99999999999999"]
+    "query", ["?before=rubbish", "?before=0", "?model=x&source=y&survived=z", "?before=%00", "?model=99999999999999"]
 )
 @pytest.mark.parametrize("url", ["/predictions/", "/datasets/", "/runs/", "/models/"])
 @pytest.mark.django_db
@@ -318,8 +319,20 @@ def test_predictions_are_filtered_by_model_result_and_door(client: Client, champ
 
     assert (shown(""), shown("survived=1"), shown("survived=0")) == (2, 1, 1)
     assert (shown(f"model={champion.version}"), shown("model=77")) == (2, 0)
-    assert (shown(f"channel={Channel.FORM}"), shown(f"channel={Channel.API}")) == (2, 0)
+    assert (shown(f"source={Channel.FORM}"), shown(f"source={Channel.API}")) == (2, 0)
+    assert (shown("scoring_job=5"), shown("since=2020-01-01&until=2020-01-02"), shown("survived=&model=")) == (0, 0, 2)
     assert "No prediction is like that" in client.get("/predictions/?model=77").text
+
+
+def test_a_filter_that_cannot_be_read_is_named_beside_its_field(client: Client, api: APIClient) -> None:
+    for name in ("survived", "source", "model", "scoring_job", "since", "until"):
+        page = client.get("/predictions/", {name: "x<y"})
+        answer = api.get("/api/v1/predictions/", {name: "x<y"})
+
+        assert f'<div id="id_{name}_error"><p class="field__error">“x&lt;y” cannot be read.</p></div>' in page.text
+        assert not page.context["page"].rows
+        (error,) = answer.json()["errors"]
+        assert (answer.status_code, error["attr"], error["detail"]) == (400, name, "“x<y” cannot be read.")
 
 
 def test_narrow_screens_leave_out_what_is_on_the_row_s_own_page(client: Client, champion: ModelVersion) -> None:

@@ -1,0 +1,88 @@
+"""The filters of the prediction log, the same on its page and in the API."""
+
+from collections.abc import Callable, Mapping
+
+from django import forms
+from django.forms.boundfield import BoundField
+from django.utils.translation import gettext_lazy as _
+
+from core import moments
+from core.errors import Invalid
+from predictions.models import Channel, Prediction, PredictionQuerySet
+
+#: Versions and jobs are numbered below this.
+MAX_NUMBER = 10**9 - 1
+_FLAGS = {"true": True, "1": True, "false": False, "0": False}
+
+
+class ParsedField(forms.Field):
+    """A value that `parse` reads from text, or rejects by None; a blank text is rejected, no text is no filter."""
+
+    def __init__(
+        self, parse: Callable[[str], object], *, label: str, widget: forms.Widget | type[forms.Widget] = forms.TextInput
+    ) -> None:
+        super().__init__(required=False, label=label, widget=widget)
+        self.parse = parse
+
+    def to_python(self, value: str | None) -> object:
+        """Return the parsed value; raises ValidationError."""
+        if value is None:
+            return None
+        parsed = self.parse(value)
+        if parsed is None:
+            message = _("“%(value)s” cannot be read.")
+            raise forms.ValidationError(message, code="invalid", params={"value": value})
+        return parsed
+
+
+def _number(text: str) -> int | None:
+    return int(text) if text.isascii() and text.isdigit() and len(text) <= len(str(MAX_NUMBER)) else None
+
+
+class PredictionFilter(forms.Form):
+    """Which predictions to list."""
+
+    survived = ParsedField(
+        lambda text: _FLAGS.get(text.lower()),
+        label=_("Result"),
+        widget=forms.Select(choices=[("", _("all")), ("1", _("survived")), ("0", _("did not survive"))]),
+    )
+    source = ParsedField(
+        lambda text: text if text in Channel.values else None,
+        label=_("Channel"),
+        widget=forms.Select(choices=[("", _("all")), *Channel.choices]),
+    )
+    model = ParsedField(
+        _number,
+        label=_("Model"),
+        widget=forms.NumberInput(attrs={"min": 1, "inputmode": "numeric", "placeholder": _("all")}),
+    )
+    scoring_job = ParsedField(
+        _number, label=_("Scoring job"), widget=forms.NumberInput(attrs={"min": 1, "inputmode": "numeric"})
+    )
+    since = ParsedField(moments.parse, label=_("Since"))
+    until = ParsedField(moments.parse, label=_("Until"))
+
+    def predictions(self) -> PredictionQuerySet:
+        """Select the predictions; raises Invalid with every parameter that cannot be read."""
+        if not self.is_valid():
+            raise Invalid(self.refusals())
+        filters: Mapping[str, object] = {
+            "survived": self.cleaned_data["survived"],
+            "source": self.cleaned_data["source"],
+            "model_version": self.cleaned_data["model"],
+            "scoring_job_id": self.cleaned_data["scoring_job"],
+        }
+        chosen = Prediction.objects.filter(**{name: value for name, value in filters.items() if value is not None})
+        since, until = self.cleaned_data["since"], self.cleaned_data["until"]
+        chosen = chosen if since is None else chosen.since(since)
+        return chosen if until is None else chosen.until(until)
+
+    def refusals(self) -> dict[str, list[tuple[str, str]]]:
+        """Name what is wrong, by parameter."""
+        return {name: [(error.code or "invalid", message) for error in errors for message in error.messages]
+                for name, errors in self.errors.as_data().items()}  # fmt: skip
+
+    def shown_fields(self) -> list[BoundField]:
+        """Choose the fields that the page shows: the usual ones, and every other one that is in use."""
+        return [self[name] for name in self.fields if name in ("survived", "source", "model") or name in self.data]
