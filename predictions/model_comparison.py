@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from training.gate import losses
+from training.log_loss import log_losses
 
 #: With fewer outcomes than this a difference says little.
 FEWEST_OUTCOMES = 30
@@ -86,6 +86,6 @@ def quality(labels: NDArray[np.bool_], probabilities: Numbers, verdicts: NDArray
         return None
     return ModelQuality(
         accuracy=float((verdicts == labels).mean()),
-        log_loss=float(losses(labels, probabilities).mean()),
+        log_loss=float(log_losses(labels, probabilities).mean()),
         brier=float(((probabilities - labels) ** 2).mean()),
     )

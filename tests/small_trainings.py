@@ -7,6 +7,7 @@ from typing import Any
 
 import joblib
 import pytest
+from msgspec import structs
 
 from training import services, subprocess_training
 from training.training_data import Examples
@@ -37,7 +38,7 @@ class InProcess:
             patch.setattr(evaluation, "RESAMPLES", 20)
             patch.setattr(evaluation, "_PERMUTATIONS", 1)
             try:
-                return fitting.fit(replace(spec, candidates=min(spec.candidates, 3)), examples, report=report)
+                return fitting.fit(structs.replace(spec, candidates=min(spec.candidates, 3)), examples, report=report)
             except (NotEnoughData, ExportError) as error:
                 raise subprocess_training.TrainingError(str(error)) from error
 

@@ -61,8 +61,8 @@ class ModelVersionAdmin(ReadOnlyAdmin):
         except TitanicError as error:
             self.message_user(request, error.message, messages.ERROR)
         else:
-            told = {"version": version, "stage": version.get_stage_display()}
-            self.message_user(request, _("%(version)s: %(stage)s.") % told)
+            result = {"version": version, "stage": version.get_stage_display()}
+            self.message_user(request, _("%(version)s: %(stage)s.") % result)
 
 
 @admin.register(Reproduction)

@@ -2,6 +2,8 @@
 
 from typing import Any
 
+from django.contrib.auth.models import User
+from django.db.models import QuerySet
 from django.http import FileResponse
 from django.urls import path
 from django.utils.translation import gettext as _
@@ -33,7 +35,7 @@ from training.serializers import (
 
 
 class ModelList(generics.ListAPIView[ModelVersion]):
-    """Versions, newest first."""
+    """List versions, newest first."""
 
     queryset: Any = ModelVersion.objects.with_history()
     serializer_class = ModelVersionSerializer
@@ -52,12 +54,12 @@ class _StageChange(APIView):
 
     @extend_schema(request=StageRequest, responses=ModelVersionSerializer)
     def post(self, request: Request, version: int) -> Response:
-        asked = validate_body(StageRequest, request)
-        found = _version(version)
-        self.change(found, by=current_user(request), reason=asked["reason"])
-        return Response(ModelVersionSerializer(found).data)
+        body = validate_body(StageRequest, request)
+        model_version = _version(version)
+        self.change(model_version, by=current_user(request), reason=body["reason"])
+        return Response(ModelVersionSerializer(model_version).data)
 
-    def change(self, version: ModelVersion, *, by: Any, reason: str) -> None:
+    def change(self, version: ModelVersion, *, by: User | None, reason: str) -> None:
         raise NotImplementedError
 
 
@@ -84,10 +86,8 @@ class Rollback(APIView):
 
     @extend_schema(request=StageRequest, responses=ModelVersionSerializer)
     def post(self, request: Request) -> Response:
-        asked = validate_body(StageRequest, request)
-        return Response(
-            ModelVersionSerializer(registry.rollback(by=current_user(request), reason=asked["reason"])).data
-        )
+        body = validate_body(StageRequest, request)
+        return Response(ModelVersionSerializer(registry.rollback(by=current_user(request), reason=body["reason"])).data)
 
 
 class ChampionHistory(APIView):
@@ -95,27 +95,30 @@ class ChampionHistory(APIView):
 
     @extend_schema(parameters=[MomentRequest], responses=ChampionPeriodSerializer(many=True))
     def get(self, request: Request) -> Response:
-        asked = MomentRequest(data=request.query_params.dict())
-        asked.is_valid(raise_exception=True)
-        moment = asked.validated_data.get("at")
-        found = registry.champion_history() if moment is None else [registry.champion_at(moment)]
-        told: Any = [period for period in found if period is not None]
-        return Response(ChampionPeriodSerializer(told, many=True).data)
+        query = MomentRequest(data=request.query_params.dict())
+        query.is_valid(raise_exception=True)
+        moment = query.validated_data.get("at")
+        if moment is None:
+            periods = registry.champion_history()
+        else:
+            period = registry.champion_at(moment)
+            periods = [period] if period else []
+        return Response(ChampionPeriodSerializer(periods, many=True).data)
 
 
 class Reproductions(generics.ListAPIView[Reproduction]):
-    """Attempts to make a version again, newest first; POST starts one."""
+    """List a version's reproductions, newest first; POST starts one."""
 
     queryset: Any = Reproduction.objects.select_related("version")
     serializer_class = ReproductionSerializer
 
-    def get_queryset(self) -> Any:
+    def get_queryset(self) -> QuerySet[Reproduction]:
         return super().get_queryset().filter(version__version=self.kwargs["version"])
 
     @extend_schema(request=None, responses={202: ReproductionSerializer})
     def post(self, request: Request, version: int) -> Response:
-        found = services.queue_reproduction(version=_version(version))
-        return accepted(found, ReproductionSerializer, request=request)
+        reproduction = services.queue_reproduction(version=_version(version))
+        return accepted(reproduction, ReproductionSerializer, request=request)
 
 
 class ReproductionDetail(generics.RetrieveAPIView[Reproduction]):
@@ -135,8 +138,8 @@ class ModelArtifact(APIView):
         responses={(200, "application/octet-stream"): OpenApiTypes.BINARY},
     )
     def get(self, request: Request, version: int) -> FileResponse:
-        found = generics.get_object_or_404(ModelVersion, version=version)
-        return artifact_response(found, request.query_params.get("format", "onnx"))
+        model_version = generics.get_object_or_404(ModelVersion, version=version)
+        return artifact_response(model_version, request.query_params.get("format", "onnx"))
 
 
 class TrainingRunList(generics.ListAPIView[TrainingRun]):
@@ -147,9 +150,16 @@ class TrainingRunList(generics.ListAPIView[TrainingRun]):
 
     @extend_schema(request=TrainingRequest, responses={202: TrainingRunSerializer})
     def post(self, request: Request) -> Response:
-        asked = dict(validate_body(TrainingRequest, request))
-        batch = _batch(asked.pop("feature_batch", None))
-        return accepted(services.queue_run(batch=batch, **asked), TrainingRunSerializer, request=request)
+        body = validate_body(TrainingRequest, request)
+        batch = FeatureBatch.objects.current().first()
+        if "feature_batch" in body:
+            batch = generics.get_object_or_404(FeatureBatch, pk=body["feature_batch"])
+        if batch is None:
+            raise Conflict(_("There is no feature batch yet: build one first."))
+        run = services.queue_run(
+            batch=batch, algorithm=body["algorithm"], seed=body["seed"], candidates=body["candidates"]
+        )
+        return accepted(run, TrainingRunSerializer, request=request)
 
 
 class TrainingRunDetail(generics.RetrieveAPIView[TrainingRun]):
@@ -157,15 +167,6 @@ class TrainingRunDetail(generics.RetrieveAPIView[TrainingRun]):
 
     queryset: Any = TrainingRun.objects.select_related("version")
     serializer_class = TrainingRunSerializer
-
-
-def _batch(pk: int | None) -> FeatureBatch:
-    if pk is not None:
-        return generics.get_object_or_404(FeatureBatch, pk=pk)
-    current = FeatureBatch.objects.current().first()
-    if current is None:
-        raise Conflict(_("There is no feature batch yet: build one first."))
-    return current
 
 
 def _version(version: int) -> ModelVersion:

@@ -1,9 +1,9 @@
-"""A model file as it is served: checked before it may answer."""
+"""A model file as it is served: checked before it may score."""
 
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple, Self
+from typing import Any, Self
 
 import numpy as np
 import onnx
@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from onnxruntime.capi import onnxruntime_pybind11_state as errors
 
 from features.definition import FEATURES, Matrix
+from training.training_data import GoldenRow
 
 INPUT, OUTPUT = "features", "probabilities"
 LARGEST_BYTES = 64 * 1024**2
@@ -35,13 +36,6 @@ class ArtifactError(ValueError):
     """A model file that must not serve; the text says why."""
 
 
-class GoldenRow(NamedTuple):
-    """A row of features (None is unknown) and the answer that the pipeline itself gave."""
-
-    features: Sequence[float | None]
-    probability: float
-
-
 @dataclass(frozen=True)
 class Artifact:
     """A loaded graph."""
@@ -50,20 +44,20 @@ class Artifact:
     sha256: str
 
     @classmethod
-    def load(cls, data: bytes, *, golden: Sequence[Any], sha256: str | None = None) -> Self:
+    def load(cls, data: bytes, *, golden: Sequence[GoldenRow], sha256: str | None = None) -> Self:
         """Check the file (size, sha256, operators, no outside data, golden rows) and load it; raises ArtifactError."""
         if len(data) > LARGEST_BYTES:
             raise ArtifactError(f"the file has {len(data)} bytes, more than {LARGEST_BYTES}")
-        found = hashlib.sha256(data).hexdigest()
-        if sha256 is not None and found != sha256:
-            raise ArtifactError(f"the file's sha256 is {found[:12]}…, the registry says {sha256[:12]}…")
+        actual_sha256 = hashlib.sha256(data).hexdigest()
+        if sha256 is not None and actual_sha256 != sha256:
+            raise ArtifactError(f"the file's sha256 is {actual_sha256[:12]}…, the registry says {sha256[:12]}…")
         _check_graph(data)
-        artifact = cls(_session(data), found)
-        artifact._check_answers([GoldenRow(*row) for row in golden])
+        artifact = cls(_session(data), actual_sha256)
+        artifact._check_answers(golden)
         return artifact
 
     def score(self, matrix: Matrix) -> NDArray[np.float64]:
-        """Probability of the label for each row, shape (n,)."""
+        """Score features of shape (n, features): the label's probability, shape (n,)."""
         answers: Any = self.session.run([OUTPUT], {INPUT: matrix})[0]
         return np.asarray(answers[:, 1], dtype=np.float64)
 

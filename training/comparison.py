@@ -1,4 +1,4 @@
-"""Versions beside each other: the sorted list, and what sets the chosen ones apart."""
+"""Versions side by side: the sorted list, and how the chosen ones differ."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -6,13 +6,16 @@ from typing import Any
 
 from django.db.models import F
 from django.http import QueryDict
+from django.utils.functional import Promise
 from django.utils.translation import gettext_lazy
+from msgspec import convert
 
 from core.charts import Chart
 from core.pagination import SIZE, Page
 from training import charts
+from training.metrics import CrossValidation, Estimate
 from training.models import ModelVersion
-from training.report import FIGURES, Estimate, Figure, Report
+from training.report import FIGURES
 
 #: More lines than this in one picture cannot be told apart.
 MOST_CHOSEN = 6
@@ -24,7 +27,7 @@ SORTS: Mapping[str, str] = {
     **{name: f"metrics__cross_validation__{name}__mean" for name in FIGURES},
     "created": "created_at",
 }
-_LABELS: Mapping[str, Any] = {
+_LABELS: Mapping[str, str | Promise] = {
     "version": gettext_lazy("Version"),
     "stage": gettext_lazy("Stage"),
     **{name: label for name, (label, _is_more_better) in FIGURES.items()},
@@ -35,9 +38,9 @@ _FIRST = "-version"
 
 @dataclass(frozen=True)
 class Column:
-    """A column's heading: where a press on it leads, and how the list is sorted by it now."""
+    """A column's heading: the query that sorts by it, and how the list is sorted by it now."""
 
-    label: Any
+    label: str | Promise
     query: str
     aria_sort: str
     is_number: bool
@@ -48,7 +51,7 @@ class Row:
     """A version in the list."""
 
     model: ModelVersion
-    figures: Sequence[Estimate | None]
+    figures: Sequence[Estimate]
     is_chosen: bool
 
 
@@ -56,8 +59,8 @@ class Row:
 class Fact:
     """One thing of each chosen version, and whether they differ in it."""
 
-    name: Any
-    values: Sequence[Any]
+    name: str | Promise
+    values: Sequence[object]
     differs: bool
 
 
@@ -65,8 +68,8 @@ class Fact:
 class Measured:
     """One figure of each chosen version, with the best marked where there is one."""
 
-    label: Any
-    cells: Sequence[tuple[Estimate | None, bool]]
+    label: str | Promise
+    cells: Sequence[tuple[Estimate, bool]]
 
 
 @dataclass(frozen=True)
@@ -83,56 +86,60 @@ class Comparison:
 
 
 def listing(query: QueryDict) -> Page[Row]:
-    """Some versions with their figures, in the order asked for; anything strange in the address is passed over."""
-    sort, start, wanted = _sort(query), _start(query), chosen_numbers(query)
+    """List versions with their figures, in the order that the address asks for; what it cannot mean is ignored."""
+    sort, start, chosen_ones = _sort(query), _number(query.get("from", "")) or 0, chosen_numbers(query)
     by = F(SORTS[sort.removeprefix("-")])
-    order = by.desc(nulls_last=True) if sort.startswith("-") else by.asc(nulls_last=True)
+    order = by.desc() if sort.startswith("-") else by.asc()
     # Curves and golden rows weigh a hundred times what the list shows.
     models = ModelVersion.objects.only("version", "stage", "created_at")
     models = models.annotate(validation=F("metrics__cross_validation")).order_by(order, "-version")
-    found = list(models[start : start + SIZE + 1])
-    rows = [_row(model, wanted) for model in found[:SIZE]]
-    following = _query(query, start=start + SIZE) if len(found) > SIZE else ""
+    page = list(models[start : start + SIZE + 1])
+    rows = []
+    for model in page[:SIZE]:
+        # The annotation is unknown to the type.
+        figures = dict(convert(vars(model)["validation"], CrossValidation).items())
+        rows.append(Row(model, [figures[name] for name in FIGURES], model.version in chosen_ones))
+    following = _query(query, start=start + SIZE) if len(page) > SIZE else ""
     return Page(rows, bool(start), _query(query), following)
 
 
 def columns(query: QueryDict) -> list[Column]:
-    """The list's headings; a press on the one it is sorted by turns the order round."""
+    """List the headings; the one that the list is sorted by reverses the order."""
     sort = _sort(query)
     return [_column(name, sort=sort, query=query) for name in SORTS]
 
 
 def chosen_numbers(query: QueryDict) -> list[int]:
-    """The versions to compare, without doubles, in the order asked for."""
+    """Read the versions to compare, without doubles, in the order of the address."""
     numbers = [number for text in query.getlist("compare") if (number := _number(text)) is not None]
     return list(dict.fromkeys(numbers))
 
 
 def chosen(query: QueryDict) -> list[ModelVersion]:
-    """Those of the versions to compare that exist, as many as can be told apart."""
+    """Load the versions to compare that exist, at most `MOST_CHOSEN`."""
     numbers = chosen_numbers(query)[:MOST_CHOSEN]
     if not numbers:
         return []
     models = ModelVersion.objects.with_history().defer("golden_rows")
-    found = {model.version: model for model in models.filter(version__in=numbers)}
-    return [found[number] for number in numbers if number in found]
+    by_number = {model.version: model for model in models.filter(version__in=numbers)}
+    return [by_number[number] for number in numbers if number in by_number]
 
 
 def compare(versions: Sequence[ModelVersion]) -> Comparison:
-    """Figures, parameters, libraries and data of versions, with what differs marked."""
-    reports = {str(model): Report.of(model) for model in versions}
+    """Compare figures, parameters, libraries and data of versions, with what differs marked."""
+    metrics = {str(model): model.evaluation for model in versions}
     return Comparison(
         versions=versions,
-        figures=_measured(list(reports.values()), on="cross_validation"),
-        holdout_figures=_measured(list(reports.values()), on="hold_out"),
+        figures=_measured([dict(one.cross_validation.items()) for one in metrics.values()]),
+        holdout_figures=_measured([one.hold_out.estimates() for one in metrics.values()]),
         parameters=_facts([{**model.parameters, "threshold": model.threshold} for model in versions]),
         libraries=_facts([model.made_with for model in versions]),
         origins=_facts([_origin(model) for model in versions]),
-        charts=charts.compared(reports),
+        charts=charts.curves({label: one.curves.cross_validation for label, one in metrics.items()}),
     )
 
 
-def _origin(model: ModelVersion) -> dict[Any, Any]:
+def _origin(model: ModelVersion) -> dict[str | Promise, object]:
     batch = model.feature_batch
     return {
         gettext_lazy("Dataset"): batch.dataset,
@@ -143,38 +150,26 @@ def _origin(model: ModelVersion) -> dict[Any, Any]:
     }
 
 
-def _facts(each: Sequence[Mapping[Any, Any]]) -> list[Fact]:
-    names = dict.fromkeys(name for facts in each for name in facts)
-    rows = [(name, [facts.get(name, "–") for facts in each]) for name in names]
+def _facts(versions: Sequence[Mapping[Any, object]]) -> list[Fact]:
+    names = dict.fromkeys(name for facts in versions for name in facts)
+    rows = [(name, [facts.get(name, "–") for facts in versions]) for name in names]
     return [Fact(name, values, any(value != values[0] for value in values)) for name, values in rows]
 
 
-def _measured(reports: Sequence[Report], *, on: str) -> list[Measured]:
+def _measured(versions: Sequence[Mapping[str, Estimate]]) -> list[Measured]:
     rows = []
     for name, (label, is_more_better) in FIGURES.items():
-        found = [_estimate(report.figure(name), on) for report in reports]
-        known = [estimate.value for estimate in found if estimate]
-        if not known:
-            continue
-        best = max(known) if is_more_better else min(known)
-        is_told_apart = len(set(known)) > 1
-        rows.append(Measured(label, [(one, bool(one and is_told_apart and one.value == best)) for one in found]))
+        estimates = [figures[name] for figures in versions]
+        values = {estimate.value for estimate in estimates}
+        best = max(values) if is_more_better else min(values)
+        is_told_apart = len(values) > 1
+        rows.append(Measured(label, [(one, is_told_apart and one.value == best) for one in estimates]))
     return rows
-
-
-def _estimate(figure: Figure | None, on: str) -> Estimate | None:
-    found: Estimate | None = getattr(figure, on, None)
-    return found
-
-
-def _row(model: ModelVersion, wanted: Sequence[int]) -> Row:
-    validation = getattr(model, "validation") or {}  # noqa: B009  an annotation, unknown to the type
-    return Row(model, [Estimate.of(validation.get(name)) for name in FIGURES], model.version in wanted)
 
 
 def _column(name: str, *, sort: str, query: QueryDict) -> Column:
     is_here, is_down = sort.removeprefix("-") == name, sort.startswith("-")
-    # The first press brings the best, or the newest, to the top.
+    # The first click brings the best, or the newest, to the top.
     is_small_first = name == "stage" or not FIGURES.get(name, (None, True))[1]
     following = name if (is_here and is_down) or (not is_here and is_small_first) else f"-{name}"
     state = ("descending" if is_down else "ascending") if is_here else "none"
@@ -182,12 +177,8 @@ def _column(name: str, *, sort: str, query: QueryDict) -> Column:
 
 
 def _sort(query: QueryDict) -> str:
-    asked = query.get("sort", _FIRST)
-    return asked if asked.removeprefix("-") in SORTS else _FIRST
-
-
-def _start(query: QueryDict) -> int:
-    return _number(query.get("from", "")) or 0
+    sort = query.get("sort", _FIRST)
+    return sort if sort.removeprefix("-") in SORTS else _FIRST
 
 
 def _number(text: str) -> int | None:
@@ -195,10 +186,10 @@ def _number(text: str) -> int | None:
 
 
 def _query(query: QueryDict, *, sort: str = "", start: int = 0) -> str:
-    """An address of the list that keeps what is chosen and how it is sorted."""
-    kept = QueryDict(mutable=True)
-    kept["sort"] = sort or _sort(query)
-    kept.setlist("compare", [str(number) for number in chosen_numbers(query)[:MOST_CHOSEN]])
+    """Build a query string of the list that keeps the choice and the order."""
+    following = QueryDict(mutable=True)
+    following["sort"] = sort or _sort(query)
+    following.setlist("compare", [str(number) for number in chosen_numbers(query)[:MOST_CHOSEN]])
     if start:
-        kept["from"] = str(start)
-    return kept.urlencode()
+        following["from"] = str(start)
+    return following.urlencode()

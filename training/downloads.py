@@ -1,4 +1,4 @@
-"""Model files for people."""
+"""Model files as downloads."""
 
 from django.core.files.storage import default_storage
 from django.http import FileResponse, Http404
@@ -9,7 +9,7 @@ from training.models import ModelVersion
 
 
 def artifact_response(version: ModelVersion, suffix: str) -> FileResponse:
-    """The version's file as a download; raises Invalid for another format, Http404 when storage has lost it."""
+    """Serve the version's file as a download; raises Invalid for another format, Http404 when storage has lost it."""
     files = {"onnx": str(version.onnx_file.name), "pkl": str(version.pkl_file.name)}
     if suffix not in files:
         raise Invalid({"format": [("not_a_choice", _("Must be one of %(options)s.") % {"options": "onnx, pkl"})]})

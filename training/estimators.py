@@ -1,4 +1,4 @@
-"""The estimators: each one scikit-learn Pipeline in which everything that learns lives."""
+"""The estimators: each a scikit-learn Pipeline that holds all that is fitted, imputation and scaling too."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -14,16 +14,17 @@ from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
 from features.definition import FEATURES, NOMINAL
+from training.metrics import Parameters
 
 
 @dataclass(frozen=True)
 class Algorithm:
-    """How to make a pipeline, what it is made with when nothing is searched, and where to search."""
+    """How to build a pipeline, its parameters without a search, and the space to search."""
 
     make: Callable[..., Pipeline]
-    defaults: Mapping[str, Any]
-    space: Mapping[str, Any]
-    #: What a halving search gives more of to fewer candidates, from the least to the most.
+    defaults: Parameters
+    space: Mapping[str, object]
+    #: What a halving search gives more of to the fewer candidates of a later round, from least to most.
     resource: str
     least: int
     most: int
@@ -31,8 +32,8 @@ class Algorithm:
     may_need_calibration: bool = False
 
 
-def build(algorithm: str, *, seed: int, parameters: Mapping[str, Any] | None = None) -> Pipeline:
-    """An unfitted pipeline over the feature matrix, (n, 11) with NaN for unknown; raises ValueError by name."""
+def build(algorithm: str, *, seed: int, parameters: Parameters | None = None) -> Pipeline:
+    """Build an unfitted pipeline for features of shape (n, features), NaN for unknown; raises ValueError by name."""
     if algorithm not in ALGORITHMS:
         raise ValueError(f"no algorithm called {algorithm!r}: choose one of {', '.join(ALGORITHMS)}")
     kind = ALGORITHMS[algorithm]
@@ -48,7 +49,7 @@ def _forest(**parameters: Any) -> Pipeline:
 
 
 def _boosting(**parameters: Any) -> Pipeline:
-    # No imputer: its trees learn on which side the unknown belong.
+    # No imputer: its trees learn on which side missing values belong.
     return Pipeline([("model", HistGradientBoostingClassifier(early_stopping=False, **parameters))])
 
 

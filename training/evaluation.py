@@ -1,8 +1,8 @@
-"""How good a model is: figures, curves and groups on rows it has not learned from."""
+"""How good a model is: figures, curves and slices on rows it was not trained on."""
 
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Callable, Hashable, Sequence
 
+import msgspec
 import numpy as np
 import pandas as pd
 from joblib import Parallel, delayed
@@ -13,7 +13,6 @@ from sklearn.metrics import (
     average_precision_score,
     brier_score_loss,
     confusion_matrix,
-    log_loss,
     precision_recall_curve,
     roc_auc_score,
     roc_curve,
@@ -21,7 +20,9 @@ from sklearn.metrics import (
 from sklearn.pipeline import Pipeline
 
 from features.definition import FEATURES, slices
-from training.folds import Split
+from training.folds import FOLDS, Split
+from training.log_loss import log_losses
+from training.metrics import Confusion, CrossValidation, Curves, Figures, Holdout, Importance, Points, Slice
 from training.training_data import Examples, Groups, Labels, Probabilities
 
 REPEATS = 5
@@ -34,27 +35,27 @@ _MOST_POINTS = 120
 
 #: Repeats of a cross-validation, each with a probability for every row: shape (repeats, n).
 OutOfFold = NDArray[np.float64]
-#: Makes an unfitted pipeline for the rows that it will learn from.
+#: Makes an unfitted pipeline for the rows that it will be fitted on.
 EstimatorFactory = Callable[[Examples], Pipeline]
 
 
 def figures(
     labels: Labels, probabilities: Probabilities, *, threshold: float, weights: Groups | None = None
-) -> dict[str, float]:
-    """Accuracy at the threshold, ROC AUC, average precision, log loss, Brier score, expected calibration error."""
-    given = {"sample_weight": weights}
-    return {
-        "accuracy": float(accuracy_score(labels, probabilities >= threshold, **given)),
-        "roc_auc": float(roc_auc_score(labels, probabilities, **given)),
-        "average_precision": float(average_precision_score(labels, probabilities, **given)),
-        "log_loss": float(log_loss(labels, probabilities, **given)),
-        "brier": float(brier_score_loss(labels, probabilities, **given)),
-        "ece": calibration_error(labels, probabilities, weights=weights),
-    }
+) -> Figures[float]:
+    """Compute the figures of n predictions, each argument of shape (n,); weights count a row several times."""
+    weighted = {"sample_weight": weights}
+    return Figures(
+        accuracy=float(accuracy_score(labels, probabilities >= threshold, **weighted)),
+        roc_auc=float(roc_auc_score(labels, probabilities, **weighted)),
+        average_precision=float(average_precision_score(labels, probabilities, **weighted)),
+        log_loss=float(np.average(log_losses(labels, probabilities), weights=weights)),
+        brier=float(brier_score_loss(labels, probabilities, **weighted)),
+        ece=calibration_error(labels, probabilities, weights=weights),
+    )
 
 
 def calibration_error(labels: Labels, probabilities: Probabilities, *, weights: Groups | None = None) -> float:
-    """Expected calibration error over ten bins of equal width (Naeini et al., AAAI 2015).
+    """Compute the expected calibration error over ten bins of equal width (Naeini et al., AAAI 2015).
 
     >>> calibration_error(np.array([True, False, False, False]), np.array([0.25, 0.25, 0.25, 0.25]))
     0.0
@@ -68,47 +69,43 @@ def calibration_error(labels: Labels, probabilities: Probabilities, *, weights: 
 def cross_validate(
     make: EstimatorFactory, examples: Examples, splits: Sequence[Sequence[Split]], *, report: Callable[[float], None]
 ) -> OutOfFold:
-    """Each row's probability by a model that has not seen it, once for each repeat: shape (repeats, n)."""
-    found = np.empty((len(splits), len(examples.labels)))
+    """Predict each row by a model that has not seen it, once for each repeat: shape (repeats, n)."""
+    out_of_fold = np.empty((len(splits), len(examples.labels)))
     for repeat, folds in enumerate(splits):
-        answers = Parallel()(
-            delayed(_answers)(make(examples.take(train)), examples, (train, test)) for train, test in folds
-        )
+        answers = Parallel()(delayed(_predict_test)(make, examples, split) for split in folds)
         for (_, test), probabilities in zip(folds, answers, strict=True):
-            found[repeat, test] = probabilities
+            out_of_fold[repeat, test] = probabilities
         report((repeat + 1) / len(splits))
-    return found
+    return out_of_fold
 
 
-def importance(
-    make: EstimatorFactory, examples: Examples, splits: Sequence[Split], *, seed: int
-) -> list[dict[str, Any]]:
-    """How much log loss each feature saves: permuted among rows not learned from (Breiman 2001), most first."""
-    work = (delayed(_permute)(make(examples.take(train)), examples, (train, test), seed) for train, test in splits)
-    found = np.hstack(Parallel()(work))
-    table = pd.DataFrame({"feature": FEATURES, "mean": found.mean(axis=1), "spread": found.std(axis=1, ddof=1)})
-    return table.sort_values("mean", ascending=False, kind="stable").to_dict("records")  # type: ignore[return-value]
+def importance(make: EstimatorFactory, examples: Examples, splits: Sequence[Split], *, seed: int) -> list[Importance]:
+    """Measure how much log loss rises when a feature is permuted in the test folds (Breiman 2001), most first."""
+    rises = np.hstack(Parallel()(delayed(_permute_test)(make, examples, split, seed) for split in splits))
+    table = zip(FEATURES, rises.mean(axis=1).tolist(), rises.std(axis=1, ddof=1).tolist(), strict=True)
+    return sorted((Importance(*row) for row in table), key=lambda row: -row.mean)
 
 
 def summary(
-    examples: Examples, found: OutOfFold, *, threshold: float, intervals_with: int | None = None
-) -> dict[str, Any]:
-    """Mean of each figure over the repeats, its spread (standard deviation of the repeats), and its interval.
+    examples: Examples, out_of_fold: OutOfFold, *, threshold: float, intervals_with: int | None = None
+) -> CrossValidation:
+    """Take the mean of each figure over the repeats, its standard deviation, and its interval.
 
     `intervals_with` is the seed of the bootstrap; without one there are no intervals.
     """
-    repeats = pd.DataFrame([figures(examples.labels, row, threshold=threshold) for row in found])
+    repeats = pd.DataFrame([dict(figures(examples.labels, row, threshold=threshold).items()) for row in out_of_fold])
     table = pd.DataFrame({"mean": repeats.mean(), "spread": repeats.std()})
     if intervals_with is not None:
-        bounds = intervals(examples.labels, found, examples.groups, threshold=threshold, seed=intervals_with)
-        table[["low", "high"]] = pd.DataFrame(bounds).T
-    return table.to_dict("index")  # type: ignore[return-value]
+        bounds = intervals(examples.labels, out_of_fold, examples.groups, threshold=threshold, seed=intervals_with)
+        table[["low", "high"]] = pd.DataFrame(dict(bounds.items())).T
+    counts: dict[Hashable, object] = {"folds": FOLDS, "repeats": len(out_of_fold), "rows": len(examples.labels)}
+    return msgspec.convert(counts | table.to_dict("index"), CrossValidation)
 
 
 def intervals(
-    labels: Labels, found: OutOfFold, groups: Groups, *, threshold: float, seed: int
-) -> dict[str, tuple[float, float]]:
-    """Bootstrap percentile intervals (Efron 1979) of each figure; whole groups are drawn, for families share a fate.
+    labels: Labels, out_of_fold: OutOfFold, groups: Groups, *, threshold: float, seed: int
+) -> Figures[tuple[float, float]]:
+    """Bootstrap percentile intervals (Efron 1979) of each figure; whole groups are drawn, for their rows are related.
 
     With several repeats each draw takes the next one, so that the intervals hold the spread of the folds too.
     """
@@ -121,21 +118,28 @@ def intervals(
         if len(set(labels[weights > 0].tolist())) > 1:
             resamples.append(weights)
     drawn = Parallel(batch_size=RESAMPLES // 10)(
-        delayed(figures)(labels, found[number % len(found)], threshold=threshold, weights=weights)
+        delayed(figures)(labels, out_of_fold[number % len(out_of_fold)], threshold=threshold, weights=weights)
         for number, weights in enumerate(resamples)
     )
     edges = ((1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2)
-    return {name: (low, high) for name, low, high in pd.DataFrame(drawn).quantile(edges).T.itertuples()}
+    bounds = pd.DataFrame([dict(one.items()) for one in drawn]).quantile(edges)
+    return msgspec.convert(bounds.to_dict("list"), Figures[tuple[float, float]])
 
 
-def confusion(labels: Labels, probabilities: Probabilities, *, threshold: float) -> dict[str, int]:
-    """The four counts at the threshold."""
+def holdout(examples: Examples, probabilities: Probabilities, *, threshold: float, seed: int) -> Holdout:
+    """Measure predictions (n,) of the hold-out, with intervals and the confusion matrix."""
+    labels = examples.labels
     counts = confusion_matrix(labels, probabilities >= threshold, labels=[False, True]).ravel().tolist()
-    return dict(zip(("true_negative", "false_positive", "false_negative", "true_positive"), counts, strict=True))
+    return Holdout(
+        **dict(figures(labels, probabilities, threshold=threshold).items()),
+        rows=len(labels),
+        intervals=intervals(labels, probabilities[None], examples.groups, threshold=threshold, seed=seed),
+        confusion=Confusion(*counts),
+    )
 
 
-def curves(labels: Labels, probabilities: Probabilities) -> dict[str, Any]:
-    """ROC, precision-recall and calibration curve as points."""
+def curves(labels: Labels, probabilities: Probabilities) -> Curves:
+    """Draw the ROC, precision-recall and calibration curve of n predictions, each argument (n,)."""
     false_positive, true_positive, _ = roc_curve(labels, probabilities)
     precision, recall, _ = precision_recall_curve(labels, probabilities)
     bins = _bins(probabilities)
@@ -143,16 +147,16 @@ def curves(labels: Labels, probabilities: Probabilities) -> dict[str, Any]:
     full = counts > 0
     predicted = np.bincount(bins, weights=probabilities, minlength=BINS)[full] / counts[full]
     observed = np.bincount(bins, weights=labels, minlength=BINS)[full] / counts[full]
-    return {
-        "roc": _points(false_positive, true_positive),
-        "precision_recall": _points(recall[::-1], precision[::-1]),
-        "calibration": {"x": predicted.tolist(), "y": observed.tolist(), "count": counts[full].tolist()},
-    }
+    return Curves(
+        roc=_points(false_positive, true_positive),
+        precision_recall=_points(recall[::-1], precision[::-1]),
+        calibration=Points(predicted.tolist(), observed.tolist(), counts[full].tolist()),
+    )
 
 
-def by_slice(examples: Examples, probabilities: Probabilities, *, threshold: float) -> list[dict[str, Any]]:
-    """Figures of each group of passengers that a model should serve alike; groups of nobody are left out."""
-    found = []
+def by_slice(examples: Examples, probabilities: Probabilities, *, threshold: float) -> list[Slice]:
+    """Measure each slice of the rows that a model should serve alike; empty slices are left out."""
+    measured = []
     for name, members in slices(examples.features).items():
         rows = int(members.sum())
         if not rows:
@@ -160,49 +164,52 @@ def by_slice(examples: Examples, probabilities: Probabilities, *, threshold: flo
         labels, answers = examples.labels[members], probabilities[members]
         accuracy = float(accuracy_score(labels, answers >= threshold))
         low, high = _wilson(accuracy, rows)
-        found.append(
-            {
-                "slice": name,
-                "rows": rows,
-                "share": float(labels.mean()),
-                "predicted": float(answers.mean()),
-                "accuracy": accuracy,
-                "low": low,
-                "high": high,
-                "log_loss": float(log_loss(labels, answers, labels=[False, True])),
-            }
+        measured.append(
+            Slice(
+                slice=name,
+                rows=rows,
+                share=float(labels.mean()),
+                predicted=float(answers.mean()),
+                accuracy=accuracy,
+                low=low,
+                high=high,
+                log_loss=float(log_losses(labels, answers).mean()),
+            )
         )
-    return found
+    return measured
 
 
-def _answers(pipeline: Pipeline, examples: Examples, split: Split) -> Probabilities:
+def _fit(make: EstimatorFactory, examples: Examples, rows: NDArray[np.intp]) -> Pipeline:
+    train = examples.take(rows)
+    return make(train).fit(train.matrix, train.labels)
+
+
+def _predict_test(make: EstimatorFactory, examples: Examples, split: Split) -> Probabilities:
     train, test = split
-    pipeline.fit(examples.matrix[train], examples.labels[train])
-    return np.asarray(pipeline.predict_proba(examples.matrix[test])[:, 1])
+    return np.asarray(_fit(make, examples, train).predict_proba(examples.matrix[test])[:, 1])
 
 
-def _permute(pipeline: Pipeline, examples: Examples, split: Split, seed: int) -> NDArray[np.float64]:
+def _permute_test(make: EstimatorFactory, examples: Examples, split: Split, seed: int) -> NDArray[np.float64]:
     train, test = split
-    pipeline.fit(examples.matrix[train], examples.labels[train])
-    found = permutation_importance(
-        pipeline, examples.matrix[test], examples.labels[test],
+    result = permutation_importance(
+        _fit(make, examples, train), examples.matrix[test], examples.labels[test],
         scoring="neg_log_loss", n_repeats=_PERMUTATIONS, random_state=seed,
     )  # fmt: skip
-    return np.asarray(found.importances)
+    return np.asarray(result.importances)
 
 
 def _bins(probabilities: Probabilities) -> NDArray[np.intp]:
     return np.minimum((probabilities * BINS).astype(np.intp), BINS - 1)
 
 
-def _points(x: NDArray[np.float64], y: NDArray[np.float64]) -> dict[str, list[float]]:
-    """At most so many points, the first and the last among them."""
-    kept = np.unique(np.linspace(0, len(x) - 1, min(len(x), _MOST_POINTS)).round().astype(int))
-    return {"x": x[kept].round(5).tolist(), "y": y[kept].round(5).tolist()}
+def _points(x: NDArray[np.float64], y: NDArray[np.float64]) -> Points:
+    """Thin a curve to at most `_MOST_POINTS`, the first and the last among them."""
+    places = np.unique(np.linspace(0, len(x) - 1, min(len(x), _MOST_POINTS)).round().astype(int))
+    return Points(x[places].round(5).tolist(), y[places].round(5).tolist())
 
 
 def _wilson(share: float, count: int, z: float = 1.96) -> tuple[float, float]:
-    """The score interval of a share (Wilson 1927).
+    """Compute the score interval of a share (Wilson 1927).
 
     >>> [round(bound, 3) for bound in _wilson(0.5, 100)]
     [0.404, 0.596]

@@ -13,10 +13,11 @@ from sklearn.base import BaseEstimator
 from sklearn.ensemble import HistGradientBoostingClassifier
 
 from features.definition import FEATURES, Matrix
-from training.artifact import INPUT, OUTPUT, Artifact, GoldenRow
+from training.artifact import INPUT, OUTPUT, Artifact
+from training.training_data import GoldenRow
 
 _TOLERANCE = 1e-6
-_GOLDEN_ROWS = 16
+_REAL_GOLDEN_ROWS = 4
 # The graph's own name is a random one unless given, and would change the file's checksum.
 _GRAPH_NAME = "titanic"
 _PROBABILITIES = "probabilities"
@@ -26,13 +27,13 @@ _ROWS_WITHOUT_A_FEATURE = 500
 
 
 class ExportError(ValueError):
-    """The exported graph does not answer as the pipeline does."""
+    """The exported graph scores otherwise than the pipeline."""
 
 
 def to_graph(pipeline: BaseEstimator) -> bytes:
-    """The pipeline as a serialised ONNX graph with one output, the probabilities of both classes: shape (n, 2).
+    """Serialise the pipeline as an ONNX graph with one output, the probabilities of both classes: shape (n, 2).
 
-    The same pipeline gives the same bytes, in every process: what the converter orders by chance is put in order.
+    The same pipeline gives the same bytes in every process: what the converter orders by chance is sorted.
     """
     sample = np.zeros((1, len(FEATURES)), dtype=np.float32)
     whole = to_onnx(
@@ -59,16 +60,20 @@ def to_graph(pipeline: BaseEstimator) -> bytes:
 
 
 def to_pickle(pipeline: BaseEstimator) -> bytes:
-    """The pipeline for people's notebooks; nothing in the running system reads it."""
+    """Pickle the pipeline for notebooks; nothing in the running system reads it."""
     return pickle.dumps(pipeline, protocol=5)
 
 
 def golden_rows(pipeline: BaseEstimator, matrix: Matrix) -> list[GoldenRow]:
-    """Rows with the pipeline's own answers: real ones, then each feature missing in turn, then all of them."""
-    places = np.linspace(0, len(matrix) - 1, _GOLDEN_ROWS).astype(int)
+    """Take rows of `matrix`, shape (n, features), with the pipeline's own answers.
+
+    Four rows as they are, one with each feature missing in turn, and one with all missing.
+    """
+    width = matrix.shape[1]
+    places = np.linspace(0, len(matrix) - 1, _REAL_GOLDEN_ROWS + width + 1).astype(int)
     rows = matrix[places].copy()
-    for number, column in enumerate(range(len(FEATURES)), start=_GOLDEN_ROWS - len(FEATURES) - 1):
-        rows[number, column] = np.nan
+    for column in range(width):
+        rows[_REAL_GOLDEN_ROWS + column, column] = np.nan
     rows[-1] = np.nan
     answers = pipeline.predict_proba(rows)[:, 1]
     return [
@@ -80,22 +85,17 @@ def golden_rows(pipeline: BaseEstimator, matrix: Matrix) -> list[GoldenRow]:
 def verify(graph: bytes, pipeline: BaseEstimator, matrix: Matrix, *, golden: list[GoldenRow]) -> Artifact:
     """Load the graph as a server would and compare it with the pipeline; raises ExportError.
 
-    On rows of `matrix`, shape (n, 11), and on some of them with every feature missing in turn.
+    On rows of `matrix`, shape (n, features), and on some of them with every feature missing in turn.
     """
     artifact = Artifact.load(graph, golden=golden)
-    matrix = _with_each_missing(matrix[:_ROWS_TO_VERIFY])
+    with_missing = np.repeat(matrix[None, :_ROWS_WITHOUT_A_FEATURE], matrix.shape[1], axis=0)
+    for column in range(matrix.shape[1]):
+        with_missing[column, :, column] = np.nan
+    matrix = np.concatenate([matrix[:_ROWS_TO_VERIFY], *with_missing])
     gap = float(np.abs(artifact.score(matrix) - pipeline.predict_proba(matrix)[:, 1]).max())
     if gap > _TOLERANCE:
         raise ExportError(f"the ONNX graph is off by {gap:.2g} on {len(matrix)} rows, more than {_TOLERANCE:g}")
     return artifact
-
-
-def _with_each_missing(matrix: Matrix) -> Matrix:
-    some = matrix[:_ROWS_WITHOUT_A_FEATURE]
-    without = np.repeat(some[None], len(FEATURES), axis=0)
-    for place in range(len(FEATURES)):
-        without[place, :, place] = np.nan
-    return np.concatenate([matrix, *without])
 
 
 class _PlainNumbers:

@@ -1,6 +1,4 @@
-"""Cross-validation's folds: stratified, repeated, and no group on both sides."""
-
-from collections.abc import Iterable
+"""Cross-validation's folds: stratified, and no group on both sides."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,32 +12,30 @@ Split = tuple[NDArray[np.intp], NDArray[np.intp]]
 
 
 class NotEnoughData(ValueError):
-    """There are too few rows or groups of one label to learn and to judge."""
+    """There are too few rows or groups of one label to train and to judge."""
 
 
-def grouped(examples: Examples, *, seed: int, count: int = FOLDS) -> list[Split]:
-    """(train, test) pairs of row numbers that keep each group whole; raises TooFew."""
+def stratified(examples: Examples, *, seed: int, count: int = FOLDS) -> list[Split]:
+    """Split into (train, test) pairs of row numbers that keep each group whole; raises NotEnoughData."""
+    if not examples.has_groups:
+        return ungrouped(examples, seed=seed, count=count)
     _check(examples.labels)
     if len(np.unique(examples.groups)) < count:
         raise NotEnoughData("the rows fall into too few groups to keep each whole")
     folds = StratifiedGroupKFold(count, shuffle=True, random_state=seed)
     splits = list(folds.split(examples.matrix, examples.labels, examples.groups))
-    _check_each(examples.labels, splits)
+    if any(len(set(examples.labels[rows].tolist())) < 2 for split in splits for rows in split):  # noqa: PLR2004  both labels
+        raise NotEnoughData("the rows fall into too few groups: some fold would have one label only")
     return splits
 
 
-def ungrouped(examples: Examples, *, seed: int) -> list[Split]:
-    """The same without regard to groups: members of one family on both sides make a model look better than it is."""
+def ungrouped(examples: Examples, *, seed: int, count: int = FOLDS) -> list[Split]:
+    """Split without regard to groups: with related rows on both sides a model looks better than it is."""
     _check(examples.labels)
-    folds = StratifiedKFold(FOLDS, shuffle=True, random_state=seed)
+    folds = StratifiedKFold(count, shuffle=True, random_state=seed)
     return list(folds.split(examples.matrix, examples.labels))
 
 
 def _check(labels: Labels) -> None:
     if min(labels.sum(), (~labels).sum()) < FOLDS:
-        raise NotEnoughData(f"of each label there must be at least {FOLDS} rows to learn from")
-
-
-def _check_each(labels: Labels, splits: Iterable[Split]) -> None:
-    if any(len(set(labels[rows].tolist())) < 2 for split in splits for rows in split):  # noqa: PLR2004  both labels
-        raise NotEnoughData("the rows fall into too few groups: some fold would have one label only")
+        raise NotEnoughData(f"of each label there must be at least {FOLDS} rows to train on")

@@ -10,15 +10,15 @@ from training.models import TrainingRun
 
 
 class TrainingForm(forms.ModelForm):  # type: ignore[type-arg]
-    """What is trained, with which seed and how long a search; what is left out is as usual."""
+    """What to train, with which seed and how long a search."""
 
     class Meta:
         model = TrainingRun
         fields = ("algorithm", "seed", "candidates")
 
     @classmethod
-    def usual(cls) -> dict[str, Any]:
-        """The values of a training that nobody said anything about."""
+    def defaults(cls) -> dict[str, Any]:
+        """Return the default values."""
         run = TrainingRun()
         return {name: getattr(run, name) for name in cls.base_fields}
 

@@ -1,7 +1,8 @@
-"""How models were made, and which one is the champion."""
+"""Training runs, model versions and their stages."""
 
 from typing import ClassVar, Self
 
+import msgspec
 from django.conf import settings
 from django.core.validators import MaxValueValidator
 from django.db import models
@@ -13,7 +14,9 @@ from django.utils.translation import gettext_lazy
 from core.jobs import Job, JobQuerySet
 from features.models import FeatureBatch
 from ingestion.models import Dataset
-from training.training_spec import CANDIDATES, LARGEST_SEED, MOST_CANDIDATES, TrainingSpec
+from training.metrics import Metrics, Verdict
+from training.training_data import GoldenRow
+from training.training_spec import CANDIDATES, LARGEST_SEED, MOST_CANDIDATES, SearchProgress, TrainingSpec
 
 
 class Algorithm(models.TextChoices):
@@ -49,7 +52,7 @@ class TrainingRun(Job):
         validators=[MaxValueValidator(MOST_CANDIDATES)],
         help_text=gettext_lazy("How many sets of hyper-parameters are tried; 0 takes the algorithm's own."),
     )
-    # How the search stands while it runs: tried, of, best.
+    # A SearchProgress, while it runs and after.
     search = models.JSONField(null=True, editable=False)
 
     objects = JobQuerySet["TrainingRun"].as_manager()
@@ -66,8 +69,13 @@ class TrainingRun(Job):
 
     @property
     def spec(self) -> TrainingSpec:
-        """What was asked for."""
+        """What is trained."""
         return TrainingSpec(self.algorithm, self.seed, self.candidates)
+
+    @property
+    def search_progress(self) -> SearchProgress | None:
+        """How far the search is; None before its first report, and without one."""
+        return msgspec.convert(self.search, SearchProgress | None)
 
 
 class Stage(models.TextChoices):
@@ -80,7 +88,7 @@ class Stage(models.TextChoices):
 
 
 class ModelVersionQuerySet(models.QuerySet["ModelVersion"]):
-    """Versions in the registry's words."""
+    """Versions by stage and history."""
 
     def champion(self) -> "ModelVersion | None":
         """Return the champion, or None when there is none yet."""
@@ -91,7 +99,7 @@ class ModelVersionQuerySet(models.QuerySet["ModelVersion"]):
         return self.select_related("run__feature_batch__dataset")
 
     def judged_on(self, dataset: Dataset) -> Self:
-        """Those that the gate has compared on the hold-out of a table with this content."""
+        """Those that the gate has judged on the hold-out of a table with this content."""
         return self.filter(run__feature_batch__dataset__sha256=dataset.sha256, gate__isnull=False)
 
     def challengers(self) -> Self:
@@ -100,7 +108,7 @@ class ModelVersionQuerySet(models.QuerySet["ModelVersion"]):
 
 
 class ModelVersion(models.Model):
-    """A trained model as complete, checked files, with its figures and its stage."""
+    """A trained model as complete, checked files, with its metrics and its stage."""
 
     version = models.PositiveIntegerField(gettext_lazy("version"), unique=True)
     run = models.OneToOneField(
@@ -118,7 +126,7 @@ class ModelVersion(models.Model):
     sha256 = models.CharField(gettext_lazy("SHA-256 of the ONNX file"), max_length=64)
     byte_count = models.PositiveIntegerField(gettext_lazy("bytes"))
     golden_rows = models.JSONField(gettext_lazy("golden rows"))
-    # Passengers that it learned from, as explanations compare with: it stays when their dataset is archived.
+    # Training rows that explanations compare with: they stay when their dataset is archived.
     background = models.JSONField(default=list, editable=False)
     created_at = models.DateTimeField(gettext_lazy("created"), auto_now_add=True)
 
@@ -141,16 +149,39 @@ class ModelVersion(models.Model):
 
     @property
     def spec(self) -> TrainingSpec:
-        """What its training was asked for."""
+        """What its run was to train."""
         return self.run.spec
+
+    @property
+    def evaluation(self) -> Metrics:
+        """The metrics, typed."""
+        return msgspec.convert(self.metrics, Metrics)
+
+    @property
+    def verdict(self) -> Verdict | None:
+        """The verdict of the gate, typed; None before it."""
+        return msgspec.convert(self.gate, Verdict | None)
+
+    @property
+    def golden(self) -> list[GoldenRow]:
+        """The golden rows, typed."""
+        return msgspec.convert(self.golden_rows, list[GoldenRow])
 
     @property
     def feature_batch(self) -> FeatureBatch:
         return self.run.feature_batch
 
 
+class StageChangeQuerySet(models.QuerySet["StageChange"]):
+    """Changes by what they lead to."""
+
+    def promotions(self) -> Self:
+        """Changes to champion, with version and user."""
+        return self.filter(after=Stage.CHAMPION).select_related("version", "by")
+
+
 class StageChange(models.Model):
-    """Who put which version into which stage, when and why: kept for good."""
+    """Who moved which version to which stage, when and why: never deleted."""
 
     version = models.ForeignKey(
         ModelVersion, verbose_name=gettext_lazy("version"), on_delete=models.PROTECT, related_name="stage_changes"
@@ -165,6 +196,8 @@ class StageChange(models.Model):
     is_rollback = models.BooleanField(gettext_lazy("rolled back"), default=False)
     at = models.DateTimeField(gettext_lazy("at"), auto_now_add=True)
 
+    objects = StageChangeQuerySet.as_manager()
+
     class Meta:
         verbose_name = gettext_lazy("stage change")
         verbose_name_plural = gettext_lazy("stage changes")
@@ -175,7 +208,7 @@ class StageChange(models.Model):
 
 
 class Reproduction(Job):
-    """A version made again from what is written down of it, and compared with what is kept."""
+    """A version trained again from its record, and compared with its file."""
 
     task_name = "training.tasks.reproduce"
     task_argument = "reproduction_id"

@@ -2,10 +2,10 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
 
+import msgspec
 from django.conf import settings
 from django.contrib.auth.models import User
 from django.core.files.storage import default_storage
@@ -18,6 +18,7 @@ from core.errors import Conflict
 from features.definition import VERSION
 from training import gate
 from training.artifact import Artifact, ArtifactError
+from training.metrics import Check, Verdict
 from training.models import ModelVersion, Stage, StageChange
 from training.training_data import Examples
 
@@ -36,7 +37,7 @@ class ChampionPeriod:
 
 
 def load(version: ModelVersion) -> Artifact:
-    """The version's graph, checked; raises ArtifactError where it must not serve, Unavailable where nobody can tell."""
+    """Load and check the version's graph; raises ArtifactError, or Unavailable where the storage is."""
     if version.definition_version != VERSION:
         raise ArtifactError(f"it reads features of definition {version.definition_version}, this is {VERSION}")
     try:
@@ -44,7 +45,7 @@ def load(version: ModelVersion) -> Artifact:
             data = file.read()
     except OSError as error:
         raise ArtifactError(f"its file cannot be read: {error.strerror}") from error
-    return Artifact.load(data, golden=version.golden_rows, sha256=version.sha256)
+    return Artifact.load(data, golden=version.golden, sha256=version.sha256)
 
 
 def register(version: ModelVersion, *, holdout: Examples) -> None:
@@ -54,7 +55,8 @@ def register(version: ModelVersion, *, holdout: Examples) -> None:
     """
     while True:
         champion = ModelVersion.objects.champion()
-        version.gate = verdict(version, champion, holdout=holdout)
+        judged = verdict(version, champion, holdout=holdout)
+        version.gate = msgspec.to_builtins(judged)
         with transaction.atomic():
             lock(AdvisoryLock.MODEL_STAGES)
             if ModelVersion.objects.champion() != champion:
@@ -62,30 +64,29 @@ def register(version: ModelVersion, *, holdout: Examples) -> None:
                 continue
             version.version = (ModelVersion.objects.aggregate(last=Max("version"))["last"] or 0) + 1
             version.save()
-            if version.gate["passed"] and settings.AUTO_PROMOTE:
+            if judged.passed and settings.AUTO_PROMOTE:
                 _make_champion(version, by=None, reason=_("The gate found it at least as good."))
             version.run.complete()
             return
 
 
-def verdict(version: ModelVersion, champion: ModelVersion | None, *, holdout: Examples) -> dict[str, Any]:
-    """What the gate says of a version: every check, and how often this hold-out has been looked at."""
+def verdict(version: ModelVersion, champion: ModelVersion | None, *, holdout: Examples) -> Verdict:
+    """Judge a version against the champion; a champion whose file must not serve is no rival."""
     candidate = _contender(version, holdout)
-    before, unable = None, []
+    rival, without_rival = None, []
     if champion is not None:
         try:
-            before = _contender(champion, holdout)
+            rival = _contender(champion, holdout)
         except ArtifactError as error:
-            unable.append(gate.Check("no worse than the champion", passed=True, detail=f"{champion}: {error}"))
-    checks = [*gate.judge(candidate, holdout=holdout, champion=before), *unable]
-    looks = ModelVersion.objects.judged_on(version.feature_batch.dataset).exclude(pk=version.pk).count() + 1
-    passed = all(check.passed for check in checks)
-    return {
-        "passed": passed,
-        "looks": looks,
-        "rows": len(holdout.labels),
-        "checks": [asdict(check) for check in checks],
-    }
+            without_rival.append(Check("no worse than the champion", passed=True, detail=f"{champion}: {error}"))
+    checks = [*gate.judge(candidate, holdout=holdout, champion=rival), *without_rival]
+    earlier = ModelVersion.objects.judged_on(version.feature_batch.dataset).exclude(pk=version.pk)
+    return Verdict(
+        passed=all(check.passed for check in checks),
+        rows=len(holdout.labels),
+        holdout_uses=earlier.count() + 1,
+        checks=checks,
+    )
 
 
 def promote(version: ModelVersion, *, by: User | None, reason: str = "") -> None:
@@ -116,7 +117,7 @@ def start_shadow(version: ModelVersion, *, by: User | None, reason: str = "") ->
     _check_file(version, _("%(version)s cannot score in the shadow: %(reason)s."))
     with _locked_stage(version):
         if version.stage not in (Stage.CANDIDATE, Stage.RETIRED):
-            raise Conflict(_("%(version)s is %(stage)s already.") % _said(version))
+            raise _already(version)
         _move(version, Stage.CHALLENGER, by=by, reason=reason)
 
 
@@ -126,17 +127,17 @@ def retire(version: ModelVersion, *, by: User | None, reason: str = "") -> None:
         if version.stage == Stage.CHAMPION:
             raise Conflict(_("%(version)s is the champion: promote another version first.") % {"version": version})
         if version.stage == Stage.RETIRED:
-            raise Conflict(_("%(version)s is %(stage)s already.") % _said(version))
+            raise _already(version)
         _move(version, Stage.RETIRED, by=by, reason=reason)
 
 
 def champion_history() -> list[ChampionPeriod]:
     """List every champion and when it served, the present one first."""
-    found: list[ChampionPeriod] = []
-    for change in _changes().order_by("-at", "-pk"):
-        until = found[-1].since if found else None
-        found.append(ChampionPeriod(change.version, change.at, until, change.by, change.reason))
-    return found
+    periods: list[ChampionPeriod] = []
+    for change in StageChange.objects.promotions().order_by("-at", "-pk"):
+        until = periods[-1].since if periods else None
+        periods.append(ChampionPeriod(change.version, change.at, until, change.by, change.reason))
+    return periods
 
 
 def champion_at(moment: datetime) -> ChampionPeriod | None:
@@ -144,25 +145,21 @@ def champion_at(moment: datetime) -> ChampionPeriod | None:
     return next((period for period in champion_history() if period.since <= moment), None)
 
 
-def _changes() -> Any:
-    return StageChange.objects.filter(after=Stage.CHAMPION).select_related("version", "by")
-
-
 def _champions() -> list[ModelVersion]:
-    """The champions that a way back leads through, the present one last."""
-    found: list[ModelVersion] = []
-    for change in _changes().order_by("at", "pk"):
+    """List the champions that rollbacks lead through, the present one last."""
+    champions: list[ModelVersion] = []
+    for change in StageChange.objects.promotions().order_by("at", "pk"):
         if change.is_rollback:
-            found.pop()
+            champions.pop()
         else:
-            found.append(change.version)
-    return found
+            champions.append(change.version)
+    return champions
 
 
 def _contender(version: ModelVersion, holdout: Examples) -> gate.Contender:
     artifact = load(version)
     name = str(version) if version.version else _("the candidate")
-    return gate.Contender(name, artifact, artifact.score(holdout.matrix), version.metrics, version.byte_count)
+    return gate.Contender(name, artifact, artifact.score(holdout.matrix), version.evaluation, version.byte_count)
 
 
 def _check_file(version: ModelVersion, message: str) -> None:
@@ -174,7 +171,7 @@ def _check_file(version: ModelVersion, message: str) -> None:
 
 @contextmanager
 def _locked_stage(version: ModelVersion) -> Iterator[None]:
-    """The version's stage as it stands, and nobody else who changes one."""
+    """Hold the lock on stage changes, with the version's stage as it is now."""
     with transaction.atomic():
         lock(AdvisoryLock.MODEL_STAGES)
         version.refresh_from_db(fields=["stage"])
@@ -190,13 +187,14 @@ def _make_champion(version: ModelVersion, *, by: User | None, reason: str, is_ro
 
 def _move(version: ModelVersion, stage: Stage, *, by: User | None, reason: str, is_rollback: bool = False) -> None:
     # Postgres takes no NUL in a text.
-    said = reason.replace("\0", "")[:_LONGEST_REASON]
+    reason = reason.replace("\0", "")[:_LONGEST_REASON]
     StageChange.objects.create(
-        version=version, before=version.stage, after=stage, by=by, reason=said, is_rollback=is_rollback
+        version=version, before=version.stage, after=stage, by=by, reason=reason, is_rollback=is_rollback
     )
     version.stage = stage
     version.save(update_fields=["stage"])
 
 
-def _said(version: ModelVersion) -> dict[str, Any]:
-    return {"version": version, "stage": version.get_stage_display().lower()}
+def _already(version: ModelVersion) -> Conflict:
+    stage = version.get_stage_display().lower()
+    return Conflict(_("%(version)s is %(stage)s already.") % {"version": version, "stage": stage})

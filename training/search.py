@@ -14,32 +14,34 @@ from sklearn.model_selection import HalvingRandomSearchCV
 
 from training import estimators, folds
 from training.estimators import Algorithm
+from training.metrics import Candidate, Trial
 from training.training_data import Examples
-from training.training_spec import SearchProgress, Trial
+from training.training_spec import SearchProgress
 
 REPEATS = 2
-#: Of so many candidates one goes on, with so many times more of the resource.
+#: One candidate of this many goes on, with this many times more of the resource.
 FACTOR = 3
 # The name of a hyper-parameter begins with the pipeline's last step.
 _STEP = "model__"
-# So many fits on each core between two reports: few enough to watch, so many that no core waits for long.
+# Fits on each core between two reports: few enough to watch, enough that no core waits for long.
 _FITS_BETWEEN_REPORTS = 72
 
 
 def search(
     algorithm: str, examples: Examples, *, seed: int, candidates: int, report: Callable[[SearchProgress], None]
 ) -> list[Trial]:
-    """Candidates, the best first, by log loss over repeated grouped folds; the same seed gives the same list."""
-    kind = estimators.ALGORITHMS[algorithm]
-    planned = _planned(kind, candidates)
+    """List candidates, the best first, by log loss over repeated folds; the same seed gives the same list."""
+    about = estimators.ALGORITHMS[algorithm]
+    planned = _planned(about, candidates)
 
-    def tell(results: dict[str, Any]) -> None:
-        report(SearchProgress(len(results["params"]), planned, _trials(results, resource=kind.resource)[0]))
+    def report_results(results: dict[str, Any]) -> None:
+        best = _trials(results, resource=about.resource)[0]
+        report(SearchProgress(len(results["params"]), planned, Candidate(best.parameters, best.log_loss)))
 
-    found = halving(algorithm, examples, seed=seed, candidates=candidates, kind=_Halving)
-    found.report = tell
-    found.fit(examples.matrix, examples.labels)
-    return _trials(found.cv_results_, resource=kind.resource)
+    halving_search = halving(algorithm, examples, seed=seed, candidates=candidates, kind=_ReportingSearch)
+    halving_search.report = report_results
+    halving_search.fit(examples.matrix, examples.labels)
+    return _trials(halving_search.cv_results_, resource=about.resource)
 
 
 def halving(
@@ -50,7 +52,7 @@ def halving(
     candidates: int,
     kind: type[HalvingRandomSearchCV] = HalvingRandomSearchCV,
 ) -> Any:
-    """scikit-learn's search with all that is decided here, not yet fitted."""
+    """Set up scikit-learn's search, not yet fitted."""
     about = estimators.ALGORITHMS[algorithm]
     return kind(
         estimators.build(algorithm, seed=seed, parameters={}),
@@ -61,7 +63,7 @@ def halving(
         min_resources=about.least,
         max_resources=about.most,
         scoring="neg_log_loss",
-        cv=[split for repeat in range(REPEATS) for split in folds.grouped(examples, seed=seed + repeat)],
+        cv=[split for repeat in range(REPEATS) for split in folds.stratified(examples, seed=seed + repeat)],
         refit=False,
         return_train_score=False,
         error_score="raise",
@@ -69,13 +71,13 @@ def halving(
     )
 
 
-class _Halving(HalvingRandomSearchCV):  # type: ignore[misc]  # scikit-learn is untyped
-    """Tells in the middle of a round how far it is."""
+class _ReportingSearch(HalvingRandomSearchCV):  # type: ignore[misc]  # scikit-learn is untyped
+    """Reports in the middle of a round how far it is."""
 
     report: Callable[[dict[str, Any]], None]
 
     def __getstate__(self) -> dict[str, Any]:
-        # It travels to the workers with each fit, and who watches stays here.
+        # Each fit sends the search to a worker; the function that reports stays here.
         return {name: value for name, value in super().__getstate__().items() if name != "report"}
 
     def _run_search(self, evaluate_candidates: Callable[..., dict[str, Any]], *, callback_ctx: Any) -> None:
@@ -94,13 +96,13 @@ class _Halving(HalvingRandomSearchCV):  # type: ignore[misc]  # scikit-learn is 
         super()._run_search(evaluate_in_parts, callback_ctx=callback_ctx)
 
 
-def _planned(kind: Algorithm, candidates: int) -> int:
-    """How many candidates are tried in all rounds together.
+def _planned(about: Algorithm, candidates: int) -> int:
+    """Count the candidates of all rounds together.
 
     >>> _planned(estimators.ALGORITHMS["random_forest"], 27)
     39
     """
-    rounds = 1 + min(int(math.log(candidates, FACTOR) + 1e-9), int(math.log(kind.most // kind.least, FACTOR) + 1e-9))
+    rounds = 1 + min(int(math.log(candidates, FACTOR) + 1e-9), int(math.log(about.most // about.least, FACTOR) + 1e-9))
     planned = 0
     for _ in range(rounds):
         planned += candidates
@@ -109,12 +111,12 @@ def _planned(kind: Algorithm, candidates: int) -> int:
 
 
 def _trials(results: dict[str, Any], *, resource: str) -> list[Trial]:
-    """Each candidate once, as of its last round: those of later rounds first, and of a round the best first."""
-    found: dict[str, tuple[int, Trial]] = {}
+    """List each candidate once, as of its last round: later rounds first, and within a round the best first."""
+    last: dict[str, tuple[int, Trial]] = {}
     columns = (results[name] for name in ("params", "iter", "mean_test_score", "std_test_score"))
-    for given, round_, score, spread in zip(*columns, strict=True):
+    for chosen, round_, score, spread in zip(*columns, strict=True):
         # numpy's numbers are not JSON's.
-        parameters = {name.removeprefix(_STEP): np.asarray(value).item() for name, value in given.items()}
+        parameters = {name.removeprefix(_STEP): np.asarray(value).item() for name, value in chosen.items()}
         candidate = repr({name: value for name, value in parameters.items() if name != resource})
-        found[candidate] = (round_, Trial(parameters, -float(score), float(spread)))
-    return [trial for _, trial in sorted(found.values(), key=lambda item: (-item[0], item[1].log_loss))]
+        last[candidate] = (round_, Trial(parameters, -float(score), float(spread)))
+    return [trial for _, trial in sorted(last.values(), key=lambda item: (-item[0], item[1].log_loss))]

@@ -10,7 +10,7 @@ from training.training_spec import CANDIDATES, LARGEST_SEED, MOST_CANDIDATES
 
 
 class ModelVersionSerializer(serializers.ModelSerializer[ModelVersion]):
-    """A version, its figures and its verdict."""
+    """A version with its metrics and its verdict."""
 
     feature_batch = serializers.IntegerField(source="run.feature_batch_id", read_only=True)
     metrics = serializers.DictField(read_only=True)
@@ -39,7 +39,7 @@ class TrainingRunSerializer(serializers.ModelSerializer[TrainingRun]):
 
 
 class TrainingRequest(serializers.Serializer[None]):
-    """What to train, and from what; without a batch, the current one."""
+    """What to train; without a feature batch, from the current one."""
 
     feature_batch = serializers.IntegerField(required=False, min_value=1, max_value=2**53)
     algorithm = serializers.ChoiceField(choices=Algorithm.choices, default=Algorithm.RANDOM_FOREST)
@@ -48,7 +48,7 @@ class TrainingRequest(serializers.Serializer[None]):
 
 
 class StageRequest(serializers.Serializer[None]):
-    """Why."""
+    """The reason for a change of stage."""
 
     reason = serializers.CharField(required=False, allow_blank=True, max_length=300, default="")
 
@@ -70,7 +70,7 @@ class ChampionPeriodSerializer(serializers.Serializer[ChampionPeriod]):
 
 
 class ReproductionSerializer(serializers.ModelSerializer[Reproduction]):
-    """An attempt to make a version again, and what came of it."""
+    """A reproduction of a version, and how it compares."""
 
     version = serializers.IntegerField(source="version.version", read_only=True)
     differences = serializers.ListField(child=serializers.DictField(), read_only=True)

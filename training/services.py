@@ -1,14 +1,17 @@
-"""Training a version from a feature batch, and making one again."""
+"""Train a version from a feature batch, and reproduce one."""
 
 import platform
 import subprocess
 import time
+from collections.abc import Callable
 from importlib.metadata import version as version_of
-from typing import Any
+from typing import TypedDict
 
+import msgspec
 import numpy as np
 from django.conf import settings
 from django.utils.translation import gettext as _
+from msgspec import structs
 
 import features.services
 from core import content_store
@@ -19,38 +22,54 @@ from features.models import FeatureBatch
 from ingestion.passenger import BASELINE, FIELD_NAMES, GROUP, LABEL
 from training import registry, subprocess_training
 from training.artifact import ArtifactError
+from training.metrics import Parameters
 from training.models import ModelVersion, Reproduction, TrainingRun
 from training.training_data import Examples
 from training.training_spec import CANDIDATES, Progress, TrainedModel, TrainingSpec
 
 _LIBRARIES = ("joblib", "numpy", "onnx", "onnxruntime", "scikit-learn", "scipy", "skl2onnx")
 _FEWEST_ROWS = 10
-#: With so many, a share differs from that with all of the sample by some hundredths.
+#: With this many rows an explanation's share is within some hundredths of that by the whole sample.
 BACKGROUND_ROWS = 32
+
+
+class Difference(TypedDict):
+    """What a version's record says, and what a reproduction says now."""
+
+    name: str
+    then: str | float | None
+    now: str | float | None
 
 
 def queue_run(
     *, batch: FeatureBatch, algorithm: str = "random_forest", seed: int = 42, candidates: int = CANDIDATES
 ) -> TrainingRun:
-    """A queued training from a finished, labelled batch."""
+    """Queue a training from a finished, labelled batch."""
     if batch.state != State.SUCCEEDED:
         raise Conflict(_("%(batch)s is not built: build it first.") % {"batch": batch})
     if not batch.dataset.has_label:
-        raise Conflict(_("%(dataset)s does not say who survived: ingest one that does.") % {"dataset": batch.dataset})
+        raise Conflict(_("%(dataset)s has no labels: ingest one that has.") % {"dataset": batch.dataset})
     return TrainingRun.objects.create(feature_batch=batch, algorithm=algorithm, seed=seed, candidates=candidates)
 
 
 def train(run: TrainingRun) -> None:
     """Fit, measure, export, judge and register a version; it is promoted when it passes the gate."""
+
+    def save_search(progress: Progress) -> None:
+        search = progress.search
+        if search is not None and (run.search_progress is None or run.search_progress.tried != search.tried):
+            run.search = msgspec.to_builtins(search)
+            run.save(update_fields=["search"])
+
     with run.running():
         started = time.monotonic()
         examples = examples_of(run.feature_batch)
-        made = _fit(run, run.spec, examples, watch=lambda progress: _note(run, progress))
-        version = _version(run, made, seconds=time.monotonic() - started)
+        trained = _fit(run, run.spec, examples, on_progress=save_search)
+        version = _version(run, trained, seconds=time.monotonic() - started)
         try:
             registry.register(version, holdout=examples.holdout)
         except ArtifactError as error:
-            raise TitanicError(_("The model that was made must not serve: %(reason)s.") % {"reason": error}) from error
+            raise TitanicError(_("The trained model must not serve: %(reason)s.") % {"reason": error}) from error
 
 
 def queue_reproduction(*, version: ModelVersion) -> Reproduction:
@@ -62,48 +81,53 @@ def reproduce(reproduction: Reproduction) -> None:
     """Train the version again from its batch and spec, and record whether the file is equal, or what differs."""
     with reproduction.running():
         version = reproduction.version
-        made = _fit(reproduction, version.spec, examples_of(version.feature_batch), watch=lambda _progress: None)
-        reproduction.sha256 = content_store.sha256_of(made.graph)
+        trained = _fit(
+            reproduction, version.spec, examples_of(version.feature_batch), on_progress=lambda _progress: None
+        )
+        reproduction.sha256 = content_store.sha256_of(trained.graph)
         reproduction.is_equal = reproduction.sha256 == version.sha256
-        reproduction.differences = differences(version, made)
+        reproduction.differences = differences(version, trained)
         reproduction.save(update_fields=["sha256", "is_equal", "differences"])
 
 
-def differences(version: ModelVersion, made: TrainedModel) -> list[dict[str, Any]]:
-    """What a version's record says otherwise than a model made just now: data, code, machine, parameters, figures."""
-    now = {**_made_with(version.feature_batch), **made.parameters, "threshold": made.threshold}
-    then = {**version.made_with, **version.parameters, "threshold": version.threshold}
-    for name in ("log_loss", "accuracy"):
-        now[f"cross-validation {name}"] = made.metrics["cross_validation"][name]["mean"]
-        then[f"cross-validation {name}"] = version.metrics["cross_validation"][name]["mean"]
+def differences(version: ModelVersion, trained: TrainedModel) -> list[Difference]:
+    """Compare a version's record with a model trained just now: data, code, machine, parameters, figures."""
+    now: Parameters = {**_made_with(version.feature_batch), **trained.parameters, "threshold": trained.threshold}
+    then: Parameters = {**version.made_with, **version.parameters, "threshold": version.threshold}
+    for record, metrics in ((now, trained.metrics), (then, version.evaluation)):
+        record["cross-validation log_loss"] = metrics.cross_validation.log_loss.value
+        record["cross-validation accuracy"] = metrics.cross_validation.accuracy.value
     return [
-        {"name": name, "then": then.get(name), "now": value} for name, value in now.items() if then.get(name) != value
+        Difference(name=name, then=then.get(name), now=value) for name, value in now.items() if then.get(name) != value
     ]
 
 
 def examples_of(batch: FeatureBatch) -> Examples:
-    """The batch with what Postgres knows of its rows; raises TitanicError where nothing can be learned from it."""
-    rows = batch.passengers.values_list(LABEL, GROUP, "is_holdout", "line_number", BASELINE[0])
-    labels, groups, is_holdout, lines, baseline = zip(*rows, strict=True)
-    # Who has no ticket number travels alone.
-    travelling = [group or f"line {line}" for group, line in zip(groups, lines, strict=True)]
+    """Load the batch with the labels and groups of its rows; raises TitanicError where nothing can be learned."""
+    baseline_field, baseline_value = BASELINE or ("line_number", None)
+    rows = batch.passengers.values_list(LABEL, "is_holdout", "line_number", GROUP or "line_number", baseline_field)
+    labels, is_holdout, lines, groups, baseline = zip(*rows, strict=True)
+    # A row without a group is a group of its own.
+    whole_groups = [group or f"line {line}" for group, line in zip(groups, lines, strict=True)]
     examples = Examples(
         matrix=features.services.matrix(batch),
         labels=np.array(labels, dtype=bool),
-        groups=np.unique(travelling, return_inverse=True)[1].astype(np.int64),
+        groups=np.unique(whole_groups, return_inverse=True)[1].astype(np.int64),
         is_holdout=np.array(is_holdout, dtype=bool),
-        baseline=np.array([value == BASELINE[1] for value in baseline]),
+        baseline=np.array([value == baseline_value for value in baseline]) if BASELINE else None,
     )
     for part in (examples.holdout, examples.train):
         if len(set(part.labels.tolist())) < 2 or len(part.labels) < _FEWEST_ROWS:  # noqa: PLR2004  both labels
-            raise TitanicError(_("The dataset is too small, or everybody in it had one fate: load more passengers."))
+            raise TitanicError(_("The dataset is too small, or all its rows have the same label: load more rows."))
     return examples
 
 
-def _fit(job: Job, spec: TrainingSpec, examples: Examples, *, watch: Any) -> TrainedModel:
+def _fit(job: Job, spec: TrainingSpec, examples: Examples, *, on_progress: Callable[[Progress], None]) -> TrainedModel:
+    """Train in a process of its own, within the installation's limits, while the job reports."""
+
     def report(progress: Progress) -> None:
         job.report(0.98 * progress.done)
-        watch(progress)
+        on_progress(progress)
 
     limits = subprocess_training.Limits(settings.LONGEST_TRAINING_SECONDS, settings.LARGEST_TRAINING_BYTES)
     try:
@@ -111,63 +135,47 @@ def _fit(job: Job, spec: TrainingSpec, examples: Examples, *, watch: Any) -> Tra
             spec, examples, limits=limits, report=report, dask_scheduler=settings.ENV.dask_scheduler
         )
     except subprocess_training.TrainingError as error:
-        raise TitanicError(_("The training came to nothing: %(reason)s.") % {"reason": error}) from error
+        raise TitanicError(_("The training failed: %(reason)s.") % {"reason": error}) from error
 
 
-def _note(run: TrainingRun, progress: Progress) -> None:
-    """Write down how the search stands, when it stands otherwise than before."""
-    search = progress.search
-    if search is None or (run.search and run.search["tried"] == search.tried):
-        return
-    best = {"log_loss": search.best.log_loss, "parameters": search.best.parameters}
-    run.search = {"tried": search.tried, "of": search.of, "best": best}
-    run.save(update_fields=["search"])
-
-
-def _version(run: TrainingRun, made: TrainedModel, *, seconds: float) -> ModelVersion:
-    """The version, not yet registered, with its files complete."""
+def _version(run: TrainingRun, trained: TrainedModel, *, seconds: float) -> ModelVersion:
+    """Build the version, not yet registered, with its files stored."""
+    cross_validation = structs.replace(trained.metrics.cross_validation, grouped_by=GROUP)
+    metrics = structs.replace(trained.metrics, cross_validation=cross_validation)
+    # Explanations compare with these rows; the same seed draws the same.
+    train_rows = run.feature_batch.passengers.filter(is_holdout=False)
+    lines = list(train_rows.values_list("line_number", flat=True))
+    drawn = np.random.default_rng(run.seed).permutation(len(lines))[:BACKGROUND_ROWS]
+    background = train_rows.filter(line_number__in=[lines[place] for place in drawn]).order_by("line_number")
     return ModelVersion(
         run=run,
-        threshold=made.threshold,
-        metrics={**made.metrics, "cross_validation": {**made.metrics["cross_validation"], "grouped_by": GROUP}},
-        parameters={"algorithm": run.algorithm, "seed": run.seed, **made.parameters},
+        threshold=trained.threshold,
+        metrics=msgspec.to_builtins(metrics),
+        parameters={"algorithm": run.algorithm, "seed": run.seed, **trained.parameters},
         made_with={**_made_with(run.feature_batch), "seconds": round(seconds, 1)},
         definition_version=VERSION,
-        onnx_file=content_store.store(made.graph, suffix=".onnx"),
-        pkl_file=content_store.store(made.pickle, suffix=".pkl"),
-        sha256=content_store.sha256_of(made.graph),
-        byte_count=len(made.graph),
-        golden_rows=made.golden,
-        background=_background(run),
+        onnx_file=content_store.store(trained.graph, suffix=".onnx"),
+        pkl_file=content_store.store(trained.pickle, suffix=".pkl"),
+        sha256=content_store.sha256_of(trained.graph),
+        byte_count=len(trained.graph),
+        golden_rows=trained.golden,
+        background=[list(row) for row in background.values_list(*FIELD_NAMES)],
     )
 
 
-def _background(run: TrainingRun) -> list[list[Any]]:
-    """Some of those it learned from, in the order of the contract's fields; the same seed draws the same."""
-    train = run.feature_batch.passengers.filter(is_holdout=False)
-    lines = list(train.values_list("line_number", flat=True))
-    drawn = np.random.default_rng(run.seed).permutation(len(lines))[:BACKGROUND_ROWS]
-    found = train.filter(line_number__in=[lines[place] for place in drawn]).order_by("line_number")
-    return [list(row) for row in found.values_list(*FIELD_NAMES)]
-
-
 def _made_with(batch: FeatureBatch) -> dict[str, str]:
-    """What a training stands on: data, code, libraries, machine."""
+    """List what a training depends on: data, code, libraries, machine."""
+    try:
+        command = ["git", "-C", str(settings.BASE_DIR), "rev-parse", "HEAD"]
+        commit = subprocess.run(command, capture_output=True, text=True, timeout=5, check=False).stdout.strip()
+    except (OSError, subprocess.TimeoutExpired):
+        commit = ""
     return {
         "dataset sha256": batch.dataset.sha256,
         "batch checksum": batch.checksum,
         "definition": VERSION,
-        "commit": _commit(),
+        "commit": commit or "unknown",
         "python": platform.python_version(),
         "machine": f"{platform.system()} {platform.machine()}",
         **{name: version_of(name) for name in _LIBRARIES},
     }
-
-
-def _commit() -> str:
-    try:
-        command = ["git", "-C", str(settings.BASE_DIR), "rev-parse", "HEAD"]
-        found = subprocess.run(command, capture_output=True, text=True, timeout=5, check=False)
-    except (OSError, subprocess.TimeoutExpired):
-        return "unknown"
-    return found.stdout.strip() or "unknown"

@@ -1,12 +1,11 @@
 """A training in a process of its own: it may use every core, stays within its limits, and gives its memory back.
 
-In a prefork worker joblib's processes become one job or hang; here they do not. The other side is
-`python -m training.subprocess_training FOLDER`: it reads examples and spec from the folder, tells its progress line
-by line, leaves the model there.
+In a prefork worker joblib's processes become one job or hang; here they do not. The process runs
+`python -m training.subprocess_training FOLDER`: it reads examples and request from the folder, reports its progress
+line by line, and writes the model there.
 """
 
 import contextlib
-import json
 import logging
 import os
 import queue
@@ -18,21 +17,22 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any
+from typing import IO
 
+import msgspec
 import psutil
 
 from training.training_data import Examples
-from training.training_spec import Progress, SearchProgress, TrainedModel, TrainingSpec, Trial
+from training.training_spec import Progress, TrainedModel, TrainingSpec
 
 logger = logging.getLogger(__name__)
 
 _ROOT = Path(__file__).parents[1]
-#: How often (seconds) the limits are looked at, and the caller hears of the training, who may call it off.
+#: How often (seconds) the limits are checked and the caller, who may cancel, gets a report.
 _HEARTBEAT_SECONDS = 0.5
-#: How long a Dask scheduler is waited for, unless the installation says otherwise by Dask's own variable.
+#: The time that a Dask scheduler has to answer, unless the installation sets Dask's own variable.
 _DASK = {"DASK_DISTRIBUTED__COMM__TIMEOUTS__CONNECT": "10s"}
 _EXPECTED_FAILURE = 3
 _LONGEST_ERROR = 2000
@@ -43,7 +43,7 @@ _ONE_THREAD = dict.fromkeys(
 
 
 class TrainingError(RuntimeError):
-    """The training came to nothing; the text says why."""
+    """The training failed; the text says why."""
 
 
 @dataclass(frozen=True)
@@ -52,6 +52,13 @@ class Limits:
 
     seconds: float
     memory_bytes: int
+
+
+class _Request(msgspec.Struct, frozen=True):
+    """What the process reads beside the examples."""
+
+    spec: TrainingSpec
+    dask_scheduler: str
 
 
 def fit(
@@ -66,11 +73,11 @@ def fit(
     with tempfile.TemporaryDirectory(prefix="training-") as name:
         folder = Path(name)
         examples.save(folder / "examples.npz")
-        (folder / "spec.json").write_text(json.dumps({"spec": asdict(spec), "dask_scheduler": dask_scheduler}))
+        (folder / "request").write_bytes(msgspec.msgpack.encode(_Request(spec, dask_scheduler)))
         with (folder / "errors").open("w+b") as errors, _started(folder, errors) as process:
             _watch(process, limits=limits, report=report)
             _check_end(process, errors)
-        return _made(folder)
+        return msgspec.msgpack.decode((folder / "model").read_bytes(), type=TrainedModel)
 
 
 @contextmanager
@@ -97,7 +104,7 @@ def _started(folder: Path, errors: IO[bytes]) -> Iterator["subprocess.Popen[byte
 
 
 def _watch(process: "subprocess.Popen[bytes]", *, limits: Limits, report: Callable[[Progress], None]) -> None:
-    """Hand on what it tells until it ends."""
+    """Pass its progress on until it ends; raises TrainingError beyond a limit."""
     lines: queue.Queue[bytes | None] = queue.Queue()
     threading.Thread(target=_read, args=(process.stdout, lines), daemon=True).start()
     last, ends_at = Progress(0), time.monotonic() + limits.seconds
@@ -106,14 +113,14 @@ def _watch(process: "subprocess.Popen[bytes]", *, limits: Limits, report: Callab
             line = lines.get(timeout=_HEARTBEAT_SECONDS)
             if line is None:
                 return
-            last = _progress(json.loads(line))
+            last = msgspec.json.decode(line, type=Progress)
         report(last)
         if time.monotonic() > ends_at:
             raise TrainingError(f"it took more than the {limits.seconds:.0f} seconds that a training may take")
-        taken = _memory(process.pid)
-        if taken > limits.memory_bytes:
+        used = _memory(process.pid)
+        if used > limits.memory_bytes:
             allowed = limits.memory_bytes / 2**20
-            raise TrainingError(f"it took {taken / 2**20:.0f} MB of memory, more than the {allowed:.0f} MB it may take")
+            raise TrainingError(f"it took {used / 2**20:.0f} MB of memory, more than the {allowed:.0f} MB it may take")
 
 
 def _read(stream: IO[bytes], lines: "queue.Queue[bytes | None]") -> None:
@@ -124,14 +131,14 @@ def _read(stream: IO[bytes], lines: "queue.Queue[bytes | None]") -> None:
 
 
 def _memory(pid: int) -> int:
-    """Bytes in memory of a process and all below it."""
-    taken = 0
+    """Count the bytes in memory of a process and all below it."""
+    used = 0
     with contextlib.suppress(psutil.NoSuchProcess):
         process = psutil.Process(pid)
         for each in (process, *process.children(recursive=True)):
             with contextlib.suppress(psutil.NoSuchProcess):
-                taken += each.memory_info().rss
-    return taken
+                used += each.memory_info().rss
+    return used
 
 
 def _check_end(process: "subprocess.Popen[bytes]", errors: IO[bytes]) -> None:
@@ -147,57 +154,39 @@ def _check_end(process: "subprocess.Popen[bytes]", errors: IO[bytes]) -> None:
     raise TrainingError(reason)
 
 
-def _progress(told: dict[str, Any]) -> Progress:
-    search = told["search"]
-    if search is not None:
-        search = SearchProgress(**{**search, "best": Trial(**search["best"])})
-    return Progress(told["done"], search)
-
-
-def _made(folder: Path) -> TrainedModel:
-    told = json.loads((folder / "made.json").read_text())
-    return TrainedModel(graph=(folder / "graph").read_bytes(), pickle=(folder / "pickle").read_bytes(), **told)
-
-
 def main(folder: Path) -> None:
-    """The other side."""
+    """Run in the process of its own: train, report on stdout, write the model; a foreseen failure goes to stderr."""
     import joblib
 
     from training import fitting
     from training.export import ExportError
     from training.folds import NotEnoughData
 
-    told = os.fdopen(os.dup(1), "w")
-    # Whatever a library prints is not ours.
+    progress_stream = os.fdopen(os.dup(1), "wb", buffering=0)
+    # What libraries print goes to stderr: stdout is for progress only.
     os.dup2(2, 1)
     threading.Thread(target=_end_with_parent, daemon=True).start()
-    asked = json.loads((folder / "spec.json").read_text())
+    request = msgspec.msgpack.decode((folder / "request").read_bytes(), type=_Request)
 
     def report(progress: Progress) -> None:
-        told.write(json.dumps(asdict(progress)) + "\n")
-        told.flush()
+        progress_stream.write(msgspec.json.encode(progress) + b"\n")
 
     try:
-        with joblib.parallel_config("loky", n_jobs=-1), _cluster(asked["dask_scheduler"]) as cluster:
-            made = fitting.fit(
-                TrainingSpec(**asked["spec"]), Examples.load(folder / "examples.npz"), report=report, search_on=cluster
-            )
-    except (NotEnoughData, ExportError, _SchedulerAway) as error:
+        with joblib.parallel_config("loky", n_jobs=-1), _cluster(request.dask_scheduler) as cluster:
+            model = fitting.fit(request.spec, Examples.load(folder / "examples.npz"), report=report, search_on=cluster)
+    except (NotEnoughData, ExportError, _SchedulerUnavailable) as error:
         sys.stderr.write(f"\n{error}")
         sys.exit(_EXPECTED_FAILURE)
-    fields = asdict(made)
-    for name in ("graph", "pickle"):
-        (folder / name).write_bytes(fields.pop(name))
-    (folder / "made.json").write_text(json.dumps(fields))
+    (folder / "model").write_bytes(msgspec.msgpack.encode(model))
 
 
-class _SchedulerAway(RuntimeError):
+class _SchedulerUnavailable(RuntimeError):
     pass
 
 
 @contextmanager
 def _cluster(dask_scheduler: str) -> Iterator[AbstractContextManager[object] | None]:
-    """joblib's way to the cores of a Dask cluster, if there is one."""
+    """Connect to a Dask cluster, if there is one, and yield joblib's configuration for it."""
     if not dask_scheduler:
         yield None
         return
@@ -207,13 +196,15 @@ def _cluster(dask_scheduler: str) -> Iterator[AbstractContextManager[object] | N
     try:
         client = Client(dask_scheduler)  # type: ignore[no-untyped-call]
     except (OSError, ValueError) as error:
-        raise _SchedulerAway(f"no Dask scheduler answers at {dask_scheduler} (DASK_SCHEDULER): {error}") from error
+        raise _SchedulerUnavailable(
+            f"no Dask scheduler answers at {dask_scheduler} (DASK_SCHEDULER): {error}"
+        ) from error
     with client:
         yield joblib.parallel_config("dask")
 
 
 def _end_with_parent() -> None:
-    # The pipe ends when the worker dies, however it dies: nobody trains for nobody.
+    # The pipe ends when the worker dies, however it dies; nobody would take the model.
     os.read(0, 1)
     os.killpg(0, signal.SIGKILL)
 

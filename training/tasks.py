@@ -13,5 +13,5 @@ def train(*, run_id: int) -> None:
 
 @job_task(queue="training", is_short=False)
 def reproduce(*, reproduction_id: int) -> None:
-    """Make one version again."""
+    """Reproduce one version."""
     services.reproduce(Reproduction.objects.get(pk=reproduction_id))

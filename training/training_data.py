@@ -1,8 +1,9 @@
-"""What a model learns from and is judged by, as arrays in one order."""
+"""What a model is trained on and judged by, as arrays in one order."""
 
-from dataclasses import dataclass, fields
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,19 +18,28 @@ Groups = NDArray[np.int64]
 Probabilities = NDArray[np.float64]
 
 
+class GoldenRow(NamedTuple):
+    """A row of features (None is unknown) and the probability that the fitted pipeline itself gave."""
+
+    features: Sequence[float | None]
+    probability: float
+
+
 @dataclass(frozen=True)
 class Examples:
-    """Features (n, 11), labels, group numbers and hold-out flags of n rows, and what the baseline says of each."""
+    """Features (n, features), labels, groups and hold-out flags of n rows, and what the baseline rule predicts."""
 
     matrix: Matrix
     labels: Labels
+    #: The number of each row's group; rows without groups have a number each.
     groups: Groups
     is_holdout: Labels
-    baseline: Labels
+    #: None where the table has no rule to beat.
+    baseline: Labels | None = None
 
     def take(self, rows: Labels | NDArray[np.intp]) -> Self:
-        """Some of the rows, chosen by flags or by number."""
-        return type(self)(**{item.name: getattr(self, item.name)[rows] for item in fields(self)})
+        """Select rows by flags or by number."""
+        return type(self)(**{name: array[rows] for name, array in self._arrays().items()})
 
     @property
     def train(self) -> Self:
@@ -42,16 +52,24 @@ class Examples:
         return self.take(self.is_holdout)
 
     @property
+    def has_groups(self) -> bool:
+        """Whether some rows belong together."""
+        return len(np.unique(self.groups)) < len(self.groups)
+
+    @property
     def features(self) -> "pd.DataFrame":
-        """The features by name, for looking at them."""
+        """The features by name."""
         return frame(self.matrix)
 
     def save(self, path: Path) -> None:
         """Write them to an .npz file."""
-        np.savez(path, **{item.name: getattr(self, item.name) for item in fields(self)})
+        np.savez(path, **self._arrays())
 
     @classmethod
     def load(cls, path: Path) -> Self:
         """Read what `save` wrote."""
         with np.load(path, allow_pickle=False) as arrays:
-            return cls(**{item.name: arrays[item.name] for item in fields(cls)})
+            return cls(**arrays)
+
+    def _arrays(self) -> dict[str, NDArray[Any]]:
+        return {name: array for name, array in vars(self).items() if array is not None}

@@ -1,17 +1,18 @@
-"""What a training is asked for, what it tells on the way, and what it makes: plain records that travel."""
+"""What is to be trained, how far it is, and what comes of it: plain records that travel between processes."""
 
-from dataclasses import dataclass, field
-from typing import Any
+from msgspec import Struct
 
-#: A search that is asked for without a number tries so many candidates: three rounds of 27, 9 and 3.
+from training.metrics import Candidate, Metrics, Parameters
+from training.training_data import GoldenRow
+
+#: The default search: three rounds of 27, 9 and 3 candidates.
 CANDIDATES = 27
 MOST_CANDIDATES = 1000
 #: numpy takes no larger one.
 LARGEST_SEED = 2**31 - 1
 
 
-@dataclass(frozen=True)
-class TrainingSpec:
+class TrainingSpec(Struct, frozen=True):
     """What to train; the same spec on the same examples makes the same model."""
 
     algorithm: str
@@ -20,39 +21,27 @@ class TrainingSpec:
     candidates: int
 
 
-@dataclass(frozen=True)
-class Trial:
-    """A candidate as it stood in the last round it came to."""
-
-    parameters: dict[str, Any]
-    log_loss: float
-    spread: float
-
-
-@dataclass(frozen=True)
-class SearchProgress:
-    """How far a search is, and the best candidate of the round."""
+class SearchProgress(Struct, frozen=True):
+    """How many candidates are tried, of how many, and the best one of the present round."""
 
     tried: int
     of: int
-    best: Trial
+    best: Candidate
 
 
-@dataclass(frozen=True)
-class Progress:
-    """How far a training is (0 to 1), and how its search stands."""
+class Progress(Struct, frozen=True):
+    """How far a training is (0 to 1), and how far its search."""
 
     done: float
     search: SearchProgress | None = None
 
 
-@dataclass(frozen=True)
-class TrainedModel:
-    """A model as files, with its golden rows, parameters, threshold and figures."""
+class TrainedModel(Struct, frozen=True):
+    """A model as files (ONNX graph, pickle), with its golden rows, parameters, threshold and metrics."""
 
-    graph: bytes = field(repr=False)
-    pickle: bytes = field(repr=False)
-    golden: list[Any] = field(repr=False)
-    parameters: dict[str, Any]
+    graph: bytes
+    pickle: bytes
+    golden: list[GoldenRow]
+    parameters: Parameters
     threshold: float
-    metrics: dict[str, Any] = field(repr=False)
+    metrics: Metrics

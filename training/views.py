@@ -18,12 +18,12 @@ from training import card, charts, comparison, registry, services
 from training.downloads import artifact_response
 from training.forms import MomentForm, TrainingForm
 from training.models import ModelVersion, Reproduction, StageChange, TrainingRun
-from training.report import Report
+from training.report import figures, group_label, worst_slices
 
 
 @require_safe
 def models(request: HttpRequest) -> HttpResponse:
-    """Every version, sorted as asked, and those that were chosen side by side."""
+    """List every version, and compare the chosen ones."""
     chosen = comparison.chosen(request.GET)
     context = {
         "page": comparison.listing(request.GET),
@@ -38,60 +38,66 @@ def models(request: HttpRequest) -> HttpResponse:
 
 @require_safe
 def model(request: HttpRequest, version: int) -> HttpResponse:
-    """One version: figures, verdict, parameters, where it comes from."""
-    found = get_object_or_404(ModelVersion.objects.with_history(), version=version)
-    report = Report.of(found)
+    """Show one version: metrics, verdict, parameters, origin."""
+    model_version = get_object_or_404(ModelVersion.objects.with_history(), version=version)
+    metrics = model_version.evaluation
+    lines = {_("Cross-validation"): metrics.curves.cross_validation, _("Hold-out"): metrics.curves.hold_out}
     context = {
-        "model": found,
-        "changes": StageChange.objects.filter(version=found).select_related("by"),
-        "report": report,
-        "curves": charts.of_version(report),
-        "importance": charts.importance(report),
-        "threshold": charts.threshold(report),
+        "model": model_version,
+        "changes": StageChange.objects.filter(version=model_version).select_related("by"),
+        "verdict": model_version.verdict,
+        "metrics": metrics,
+        "figures": figures(metrics),
+        "group_label": group_label(metrics),
+        "worst_slices": worst_slices(metrics.slices.cross_validation),
+        "worst_holdout_slices": worst_slices(metrics.slices.hold_out),
+        "curves": charts.curves(lines),
+        "importance": charts.importance(metrics.importance),
+        "threshold": charts.threshold(metrics.threshold),
     }
     return render(request, "model_detail.html", context)
 
 
 @require_safe
 def model_card(request: HttpRequest, version: int) -> HttpResponse:
-    """The version's card."""
-    found = get_object_or_404(ModelVersion.objects.with_history(), version=version)
-    return render(request, "model_card.html", {"model": found, "card": card.html(card.markdown(found))})
+    """Show the version's card."""
+    model_version = get_object_or_404(ModelVersion.objects.with_history(), version=version)
+    return render(request, "model_card.html", {"model": model_version, "card": card.html(card.markdown(model_version))})
 
 
 @require_safe
 def model_card_file(request: HttpRequest, version: int) -> HttpResponse:
-    """The version's card as it is written."""
-    found = get_object_or_404(ModelVersion.objects.with_history(), version=version)
-    response = HttpResponse(card.markdown(found), content_type="text/markdown; charset=utf-8")
-    name = f"model-{found.version}.md"
+    """Download the version's card as Markdown."""
+    model_version = get_object_or_404(ModelVersion.objects.with_history(), version=version)
+    response = HttpResponse(card.markdown(model_version), content_type="text/markdown; charset=utf-8")
+    name = f"model-{model_version.version}.md"
     response["Content-Disposition"] = content_disposition_header(as_attachment=True, filename=name)
     return response
 
 
 @require_safe
 def artifact(request: HttpRequest, version: int) -> FileResponse:
-    """The version's file."""
-    found = get_object_or_404(ModelVersion, version=version)
-    return artifact_response(found, request.GET.get("format", "onnx"))
+    """Download the version's file."""
+    model_version = get_object_or_404(ModelVersion, version=version)
+    return artifact_response(model_version, request.GET.get("format", "onnx"))
 
 
 @require_safe
 def run(request: HttpRequest, pk: int) -> HttpResponse:
-    """One training run."""
-    found = get_object_or_404(TrainingRun.objects.select_related("feature_batch"), pk=pk)
-    return render(request, "run_detail.html", {"job": found, "version": ModelVersion.objects.filter(run=found).first()})
+    """Show one training run."""
+    job = get_object_or_404(TrainingRun.objects.select_related("feature_batch"), pk=pk)
+    return render(request, "run_detail.html", {"job": job, "version": ModelVersion.objects.filter(run=job).first()})
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
 def train(request: HttpRequest) -> HttpResponse:
-    """Train from the current batch; what the form leaves out is as usual."""
+    """Start a training from the current batch; fields left out take their defaults."""
     batch = FeatureBatch.objects.current().first()
     if batch is None:
         raise Conflict(_("There is no feature batch yet: build one first."))
     if request.method != "POST":
         return render(request, "train.html", {"form": TrainingForm(), "batch": batch})
-    form = TrainingForm({**TrainingForm.usual(), **request.POST.dict()})
+    form = TrainingForm({**TrainingForm.defaults(), **request.POST.dict()})
     if not form.is_valid():
         return render(request, "train.html", {"form": form, "batch": batch}, status=HTTPStatus.BAD_REQUEST)
     return start_job(request, services.queue_run(batch=batch, **form.cleaned_data), _("The training has begun."))
@@ -136,20 +142,20 @@ def champion_history(request: HttpRequest) -> HttpResponse:
 
 @require_POST
 def reproduce(request: HttpRequest, version: int) -> HttpResponse:
-    """Make a version again and compare."""
-    found = get_object_or_404(ModelVersion, version=version)
-    return start_job(request, services.queue_reproduction(version=found), _("The version is being made again."))
+    """Reproduce a version and compare."""
+    model_version = get_object_or_404(ModelVersion, version=version)
+    return start_job(request, services.queue_reproduction(version=model_version), _("The version is being reproduced."))
 
 
 @require_safe
 def reproduction(request: HttpRequest, pk: int) -> HttpResponse:
-    """One attempt to make a version again."""
-    found = get_object_or_404(Reproduction.objects.select_related("version"), pk=pk)
-    return render(request, "reproduction_detail.html", {"job": found})
+    """Show one reproduction."""
+    job = get_object_or_404(Reproduction.objects.select_related("version"), pk=pk)
+    return render(request, "reproduction_detail.html", {"job": job})
 
 
 def _moved(request: HttpRequest, version: int, move: Callable[..., None], text: str) -> HttpResponse:
-    found = get_object_or_404(ModelVersion, version=version)
-    move(found, by=current_user(request), reason=request.POST.get("reason", ""))
-    messages.success(request, text % {"version": found})
-    return redirect(found)
+    job = get_object_or_404(ModelVersion, version=version)
+    move(job, by=current_user(request), reason=request.POST.get("reason", ""))
+    messages.success(request, text % {"version": job})
+    return redirect(job)

@@ -59,14 +59,6 @@ def test_the_worst_slices_come_first_and_in_bold(measured: ModelVersion) -> None
     assert rows[5].startswith(f"| **{WORST}** |")
 
 
-def test_a_version_with_few_figures_has_a_card(champion: ModelVersion) -> None:
-    for found in ({}, {"cross_validation": {"accuracy": {"mean": 0.8, "spread": 0.01}}}):
-        champion.metrics = found
-        text = card.markdown(champion)
-        assert "Not measured for this version" in text
-        assert "optimistic" not in text
-
-
 def test_the_page_is_the_same_text_as_html(client: Client, measured: ModelVersion) -> None:
     page = client.get("/models/1/card/")
 

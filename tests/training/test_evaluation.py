@@ -5,6 +5,7 @@ import pytest
 
 from features.definition import FEATURES, SEX, slices
 from training import evaluation, fitting
+from training.metrics import Estimate, Input
 from training.training_data import Examples
 
 
@@ -24,19 +25,19 @@ def test_a_figure_has_mean_spread_and_interval_over_the_repeats(examples: Exampl
 
     summary = evaluation.summary(examples, found, threshold=0.5, intervals_with=7)
 
-    repeats = [evaluation.figures(examples.labels, row, threshold=0.5) for row in found]
-    bounds = evaluation.intervals(examples.labels, found, examples.groups, threshold=0.5, seed=7)
-    for name in repeats[0]:
+    repeats = [dict(evaluation.figures(examples.labels, row, threshold=0.5).items()) for row in found]
+    bounds = dict(evaluation.intervals(examples.labels, found, examples.groups, threshold=0.5, seed=7).items())
+    for name, estimate in summary.items():
         values = [repeat[name] for repeat in repeats]
         low, high = bounds[name]
-        assert summary[name] == {"mean": np.mean(values), "spread": np.std(values, ddof=1), "low": low, "high": high}
+        assert estimate == Estimate(np.mean(values), np.std(values, ddof=1), low, high)
         assert low < high
 
 
 def test_without_a_seed_there_is_no_interval(examples: Examples) -> None:
     summary = evaluation.summary(examples, np.random.default_rng(1).random((2, 60)), threshold=0.5)
 
-    assert {tuple(figure) for figure in summary.values()} == {("mean", "spread")}
+    assert all(estimate.low is estimate.high is None for _name, estimate in summary.items())
 
 
 def test_inputs_are_described_by_feature(examples: Examples) -> None:
@@ -44,8 +45,8 @@ def test_inputs_are_described_by_feature(examples: Examples) -> None:
 
     ages = examples.matrix[:, FEATURES.index("Age")]
     assert list(inputs) == list(FEATURES)
-    assert inputs["Age"] == {"values": len(np.unique(ages[~np.isnan(ages)])), "missing": 0.2}
-    assert type(inputs["Age"]["values"]) is int
+    assert inputs["Age"] == Input(len(np.unique(ages[~np.isnan(ages)])), 0.2)
+    assert type(inputs["Age"].values) is int
 
 
 def test_slices_know_the_features_by_name(examples: Examples) -> None:

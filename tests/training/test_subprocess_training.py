@@ -72,7 +72,7 @@ def searched(examples: Examples) -> tuple[TrainedModel, list[Progress]]:
 def test_it_works(searched: tuple[TrainedModel, list[Progress]]) -> None:
     made, told = searched
 
-    assert made.metrics["hold_out"]["rows"] == 60
+    assert made.metrics.hold_out.rows == 60
     assert [progress.done for progress in told] == sorted(progress.done for progress in told)
 
 
@@ -82,7 +82,7 @@ def test_a_search_tells_how_it_stands(searched: tuple[TrainedModel, list[Progres
     searches = [progress.search for progress in told if progress.search]
     assert (searches[-1].tried, searches[-1].of) == (13, 13)
     assert searches[-1].best.parameters == made.parameters
-    assert len(made.metrics["search"]["trials"]) == 9
+    assert len(made.metrics.search.trials) == 9
 
 
 ALGORITHMS = ("random_forest", "gradient_boosting", "logistic_regression")
@@ -235,7 +235,7 @@ def test_a_dask_cluster_finds_what_the_local_cores_find(
         )
 
     assert there.graph == here.graph
-    assert there.metrics["search"]["trials"] == here.metrics["search"]["trials"]
+    assert there.metrics.search.trials == here.metrics.search.trials
 
 
 def test_a_scheduler_that_does_not_answer_is_named(examples: Examples, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,6 +1,7 @@
 """Training, the gate and the registry."""
 
 import hashlib
+import re
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
@@ -15,17 +16,21 @@ from django.core.files.base import ContentFile
 from django.core.files.storage import default_storage
 from django.core.management import CommandError, call_command
 from django.db import connection
+from django.test import Client
 from django.utils import timezone
+from rest_framework.test import APIClient
 
 from core.errors import Conflict, TitanicError
 from features import services as features_services
 from features.definition import FEATURES, SEX
 from ingestion.models import Dataset
 from tests.people import CAST, table
-from training import registry, services
+from training import card, registry, services
 from training.artifact import Artifact, ArtifactError
+from training.metrics import Verdict
 from training.models import ModelVersion, Stage, StageChange, TrainingRun
-from training.training_data import Examples
+from training.report import FIGURES
+from training.training_data import Examples, GoldenRow
 
 
 @pytest.fixture
@@ -49,14 +54,15 @@ def file_of(version: ModelVersion) -> bytes:
 
 
 def test_cross_validation_does_not_look_at_the_hold_out(champion: ModelVersion) -> None:
-    assert champion.metrics["cross_validation"]["rows"] + champion.metrics["hold_out"]["rows"] == 1309
+    assert champion.evaluation.cross_validation.rows + champion.evaluation.hold_out.rows == 1309
 
 
-def test_figures_without_regard_to_families_are_the_better_looking_ones(champion: ModelVersion) -> None:
-    assert champion.metrics["ungrouped"]["roc_auc"]["mean"] > champion.metrics["cross_validation"]["roc_auc"]["mean"]
+def test_ungrouped_figures_look_better(champion: ModelVersion) -> None:
+    metrics = champion.evaluation
+    assert metrics.ungrouped.roc_auc.value > metrics.cross_validation.roc_auc.value
 
 
-def test_it_is_written_down_what_the_model_stands_on(champion: ModelVersion) -> None:
+def test_a_version_records_what_it_was_trained_with(champion: ModelVersion) -> None:
     assert champion.feature_batch.checksum
     assert champion.made_with["scikit-learn"]
     assert champion.parameters["seed"] == 42
@@ -82,7 +88,7 @@ def test_a_table_with_one_fate_cannot_be_learned_from(load: Callable[..., Datase
     features_services.build(batch)
     run = services.queue_run(batch=batch)
 
-    with pytest.raises(TitanicError, match="load more passengers"):
+    with pytest.raises(TitanicError, match="load more rows"):
         services.train(run)
 
     assert ModelVersion.objects.count() == 1
@@ -93,6 +99,74 @@ def test_only_a_built_batch_is_trained_from(champion: ModelVersion) -> None:
 
     with pytest.raises(Conflict, match="build it first"):
         services.queue_run(batch=batch)
+
+
+@pytest.fixture
+def plain_table(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A table whose rows are independent, and that has no rule to beat."""
+    monkeypatch.setattr(services, "GROUP", None)
+    monkeypatch.setattr(services, "BASELINE", None)
+
+
+def test_a_table_without_groups_and_rule_is_trained_from(
+    champion: ModelVersion, plain_table: None, client: Client
+) -> None:
+    run = services.queue_run(batch=champion.feature_batch, algorithm="logistic_regression", candidates=0)
+
+    services.train(run)
+
+    version = ModelVersion.objects.get(run=run)
+    metrics = version.evaluation
+    assert (metrics.ungrouped, metrics.cross_validation.grouped_by, metrics.baseline) == (None, None, None)
+    assert "better than the rule" not in [check.name for check in version.verdict.checks]
+    page = client.get(version.get_absolute_url()).text
+    assert not re.search("never split|rule to beat|Optimistic", page)
+    assert not re.search("never split|Rule to beat|optimistic", card.markdown(version))
+
+
+def test_the_api_gives_the_metrics_by_these_names(champion: ModelVersion, api: APIClient) -> None:
+    version = api.get("/api/v1/models/1/").json()
+
+    metrics = version["metrics"]
+    estimate = {"mean", "spread", "low", "high"}
+    assert metrics.keys() == {
+        "cross_validation", "ungrouped", "hold_out", "baseline", "curves", "slices", "importance", "inputs",
+        "calibration", "threshold", "search",
+    }  # fmt: skip
+    counts = {"folds", "repeats", "rows"}
+    assert metrics["cross_validation"].keys() == {*FIGURES, *counts, "grouped_by"}
+    assert metrics["ungrouped"].keys() == {*FIGURES, *counts}
+    assert metrics["hold_out"].keys() == {*FIGURES, "rows", "intervals", "confusion"}
+    assert {metrics["cross_validation"][name].keys() == estimate for name in FIGURES} == {True}
+    assert {metrics["ungrouped"][name].keys() == {"mean", "spread"} for name in FIGURES} == {True}
+    assert {len(metrics["hold_out"]["intervals"][name]) for name in FIGURES} == {2}
+    assert metrics["hold_out"]["confusion"].keys() == {
+        "true_negative", "false_positive", "false_negative", "true_positive",
+    }  # fmt: skip
+    for part in ("cross_validation", "hold_out"):
+        curves, rows = metrics["curves"][part], metrics["slices"][part]
+        assert {name: set(points) for name, points in curves.items()} == {
+            "roc": {"x", "y"}, "precision_recall": {"x", "y"}, "calibration": {"x", "y", "count"},
+        }  # fmt: skip
+        assert rows[0].keys() == {"slice", "rows", "share", "predicted", "accuracy", "low", "high", "log_loss"}
+    assert metrics["baseline"].keys() == {"accuracy"}
+    assert metrics["importance"][0].keys() == {"feature", "mean", "spread"}
+    assert metrics["inputs"]["Age"].keys() == {"values", "missing"}
+    assert metrics["calibration"].keys() == {"chosen", "log_loss"}
+    assert metrics["threshold"].keys() == {"value", "rule", "x", "y"}
+    assert metrics["search"].keys() == {"candidates", "seconds", "trials"}
+    assert metrics["search"]["trials"][0].keys() == {"parameters", "log_loss", "spread"}
+    assert version["gate"].keys() == {"passed", "rows", "looks", "checks"}
+    assert version["gate"]["checks"][0].keys() == {"name", "passed", "detail"}
+    search = api.get(f"/api/v1/training-runs/{champion.run_id}/").json()["search"]
+    assert (search.keys(), search["best"].keys()) == ({"tried", "of", "best"}, {"log_loss", "parameters"})
+
+
+def test_addresses_of_before_lead_to_the_champion_history(champion: ModelVersion, api: APIClient) -> None:
+    for path in ("/models/", "/api/v1/models/"):
+        answer = api.get(f"{path}reigns/?at=2026-01-01")
+
+        assert (answer.status_code, answer["Location"]) == (301, f"{path}history/?at=2026-01-01")
 
 
 class TestGate:
@@ -106,27 +180,27 @@ class TestGate:
         """Fit a candidate on spoilt examples, let it before the gate, and return what failed."""
         run = services.queue_run(batch=champion.feature_batch, algorithm="logistic_regression", candidates=0)
         with run.running():
-            made = services._fit(run, run.spec, examples, watch=lambda _: None)
+            made = services._fit(run, run.spec, examples, on_progress=lambda _: None)
             registry.register(services._version(run, made, seconds=0), holdout=holdout)
         assert ModelVersion.objects.champion() == champion
-        gate = ModelVersion.objects.get(run=run).gate
-        assert gate is not None
-        return {check["name"]: check["detail"] for check in gate["checks"] if not check["passed"]}
+        verdict = ModelVersion.objects.get(run=run).verdict
+        assert verdict is not None
+        return {check.name: check.detail for check in verdict.checks if not check.passed}
 
-    def admit_again(self, champion: ModelVersion, examples: Examples) -> ModelVersion:
+    def register_again(self, champion: ModelVersion, examples: Examples) -> ModelVersion:
         """The champion once more, as a training on the same examples with the same spec makes it."""
         run = services.queue_run(batch=champion.feature_batch)
         with run.running():
             registry.register(copy_of(champion, run=run), holdout=examples.holdout)
         return ModelVersion.objects.get(run=run)
 
-    def test_an_equal_one_passes_and_takes_charge(self, champion: ModelVersion, examples: Examples) -> None:
-        found = self.admit_again(champion, examples)
+    def test_an_equal_one_passes_and_is_promoted(self, champion: ModelVersion, examples: Examples) -> None:
+        again = self.register_again(champion, examples)
 
-        assert found.gate is not None
-        assert [check for check in found.gate["checks"] if not check["passed"]] == []
-        assert ModelVersion.objects.champion() == found
-        assert found.gate["looks"] == 2
+        assert again.verdict is not None
+        assert [check for check in again.verdict.checks if not check.passed] == []
+        assert ModelVersion.objects.champion() == again
+        assert again.verdict.holdout_uses == 2
 
     def test_one_with_shuffled_labels_fails(self, champion: ModelVersion, examples: Examples) -> None:
         labels = np.random.default_rng(0).permutation(examples.labels)
@@ -157,31 +231,31 @@ class TestGate:
     ) -> None:
         settings.AUTO_PROMOTE = False
 
-        found = self.admit_again(champion, examples)
+        again = self.register_again(champion, examples)
 
-        assert found.gate is not None
-        assert (found.gate["passed"], found.stage) == (True, Stage.CANDIDATE)
+        assert again.verdict is not None
+        assert (again.verdict.passed, again.stage) == (True, Stage.CANDIDATE)
 
     def test_old_s11_one_that_does_not_beat_the_rule_does_not(self, champion: ModelVersion, examples: Examples) -> None:
         champion.metrics = {**champion.metrics, "baseline": {"accuracy": 0.99}}
 
-        found = registry.verdict(champion, None, holdout=examples.holdout)
+        verdict = registry.verdict(champion, None, holdout=examples.holdout)
 
-        assert [check["name"] for check in found["checks"] if not check["passed"]] == ["better than the rule"]
+        assert [check.name for check in verdict.checks if not check.passed] == ["better than the rule"]
 
     def test_the_verdict_is_on_the_champion_that_would_be_replaced(
         self, champion: ModelVersion, second: ModelVersion, examples: Examples, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         judged = []
 
-        def judge(version: ModelVersion, before: ModelVersion | None, *, holdout: Examples) -> dict[str, Any]:
+        def judge(version: ModelVersion, before: ModelVersion | None, *, holdout: Examples) -> Verdict:
             judged.append(before)
             if len(judged) == 1:
                 registry.promote(second, by=None)
-            return {"passed": False, "checks": []}
+            return Verdict(passed=False, rows=0, holdout_uses=1, checks=[])
 
         monkeypatch.setattr(registry, "verdict", judge)
-        self.admit_again(champion, examples)
+        self.register_again(champion, examples)
 
         assert judged == [champion, second]
 
@@ -306,7 +380,7 @@ class TestCommands:
         second.made_with["numpy"] = "0.1"
         second.save()
 
-        with pytest.raises(CommandError, match=r"came out otherwise.*numpy: 0\.1 →"):
+        with pytest.raises(CommandError, match=r"not reproduced.*numpy: 0\.1 →"):
             call_command("reproduce", "2")
 
 
@@ -316,7 +390,7 @@ class TestArtifact:
     @pytest.mark.parametrize("damage", [lambda data: data[:-10], lambda _: b"", lambda data: data + b"\0" * 70_000_000])
     def test_a_changed_file_is_refused(self, champion: ModelVersion, damage: Callable[[bytes], bytes]) -> None:
         with pytest.raises(ArtifactError):
-            Artifact.load(damage(file_of(champion)), golden=champion.golden_rows, sha256=champion.sha256)
+            Artifact.load(damage(file_of(champion)), golden=champion.golden, sha256=champion.sha256)
 
     def test_a_missing_file_is_refused(self, second: ModelVersion) -> None:
         second.onnx_file.name = "models/gone.onnx"
@@ -325,7 +399,7 @@ class TestArtifact:
             registry.promote(second, by=None)
 
     def test_a_file_with_other_answers_is_refused(self, champion: ModelVersion) -> None:
-        golden = [[row, 1 - answer] for row, answer in champion.golden_rows]
+        golden = [GoldenRow(row, 1 - answer) for row, answer in champion.golden]
 
         with pytest.raises(ArtifactError, match="golden rows"):
             Artifact.load(file_of(champion), golden=golden)
@@ -337,14 +411,14 @@ class TestArtifact:
         tensor.external_data.add(key="location", value="/etc/passwd")
 
         with pytest.raises(ArtifactError):
-            Artifact.load(model.SerializeToString(), golden=champion.golden_rows)
+            Artifact.load(model.SerializeToString(), golden=champion.golden)
 
     def test_a_file_with_other_operators_is_refused(self, champion: ModelVersion) -> None:
         model = onnx.load_model_from_string(file_of(champion))
         model.graph.node.append(onnx.helper.make_node("Abs", ["features"], ["unused"]))
 
         with pytest.raises(ArtifactError, match="Abs"):
-            Artifact.load(model.SerializeToString(), golden=champion.golden_rows)
+            Artifact.load(model.SerializeToString(), golden=champion.golden)
 
     def test_a_model_of_another_definition_is_refused(self, champion: ModelVersion) -> None:
         champion.definition_version = "0"

@@ -1,4 +1,4 @@
-"""What the commands about one version have in common."""
+"""The base of the commands about one version."""
 
 from typing import Any
 
@@ -11,7 +11,7 @@ from training.models import ModelVersion
 
 
 class VersionCommand(StepCommand):
-    """A step for the version whose number is given."""
+    """A step for one version, by its number."""
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("version", type=int)
@@ -24,12 +24,12 @@ class VersionCommand(StepCommand):
         return self.about(version, **options)
 
     def about(self, version: ModelVersion, **options: Any) -> str:
-        """Do it and say what came of it."""
+        """Run the step and return its sentence."""
         raise NotImplementedError
 
 
 class StageCommand(VersionCommand):
-    """Another stage for the version, and why."""
+    """A change of the version's stage, with a reason."""
 
     def add_arguments(self, parser: CommandParser) -> None:
         super().add_arguments(parser)

@@ -19,8 +19,10 @@ class Command(VersionCommand):
         attempt = services.queue_reproduction(version=version)
         with progress_bar(attempt, is_shown=sys.stderr.isatty()):
             services.reproduce(attempt)
-        found = "; ".join(f"{item['name']}: {item['then']} → {item['now']}" for item in attempt.differences)
-        told = {"version": version, "sha256": attempt.sha256, "differences": found or _("nothing that is written down")}
+        differences = "; ".join(f"{item['name']}: {item['then']} → {item['now']}" for item in attempt.differences)
+        result = {"version": version, "sha256": attempt.sha256, "differences": differences or _("nothing recorded")}
         if not attempt.is_equal:
-            raise TitanicError(_("%(version)s came out otherwise. What differs: %(differences)s.") % told)
-        return _("%(version)s came out equal to the last bit, sha256 %(sha256)s. Otherwise: %(differences)s.") % told
+            raise TitanicError(_("%(version)s was not reproduced. Differences: %(differences)s.") % result)
+        return (
+            _("%(version)s was reproduced to the last bit, sha256 %(sha256)s. Differences: %(differences)s.") % result
+        )

@@ -30,17 +30,18 @@ class Command(StepCommand):
         batch = (batches.filter(pk=options["batch"]) if options["batch"] else batches.current()).first()
         if batch is None:
             raise TitanicError(_("There is no such feature batch: build one first."))
-        asked = {name: options[name] for name in ("algorithm", "seed", "candidates")}
-        run = services.queue_run(batch=batch, **asked)
+        run = services.queue_run(
+            batch=batch, algorithm=options["algorithm"], seed=options["seed"], candidates=options["candidates"]
+        )
         with progress_bar(run, is_shown=sys.stderr.isatty()):
             services.train(run)
         version = ModelVersion.objects.get(run=run)
-        figures = version.metrics["cross_validation"]
+        figures = version.evaluation.cross_validation
         message = _("%(version)s (%(stage)s): accuracy %(accuracy).3f, ROC AUC %(auc).3f, Brier score %(brier).3f.")
         return message % {
             "version": version,
             "stage": version.get_stage_display(),
-            "accuracy": figures["accuracy"]["mean"],
-            "auc": figures["roc_auc"]["mean"],
-            "brier": figures["brier"]["mean"],
+            "accuracy": figures.accuracy.value,
+            "auc": figures.roc_auc.value,
+            "brier": figures.brier.value,
         }
