@@ -103,7 +103,7 @@ class ChampionHistory(APIView):
         else:
             period = registry.champion_at(moment)
             periods = [period] if period else []
-        return Response(ChampionPeriodSerializer(periods, many=True).data)
+        return Response(ChampionPeriodSerializer(periods, many=True).data)  # type: ignore[arg-type]  # of many
 
 
 class Reproductions(generics.ListAPIView[Reproduction]):

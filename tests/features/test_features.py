@@ -75,7 +75,7 @@ def test_many_rows_and_one_give_the_same_bits() -> None:
     [
         "ingestion.contract", "ingestion.split", "ingestion.table", "features.definition",
         "predictions.legacy_form", "features.category_labels",
-        "training.estimators", "training.evaluation", "training.export", "training.artifact",
+        "training.fitting", "training.gate", "training.subprocess_training",
         "monitoring.drift",
     ],
 )  # fmt: skip
