@@ -1,4 +1,4 @@
-"""The features in the admin."""
+"""Feature batches in the admin."""
 
 from django.contrib import admin
 
@@ -8,7 +8,7 @@ from features.models import FeatureBatch
 
 @admin.register(FeatureBatch)
 class FeatureBatchAdmin(JobAdmin):
-    """Feature batches."""
+    """List and inspect feature batches."""
 
     list_display = ("__str__", "dataset", "state", "row_count", "is_current", "error", "created_at")
     list_select_related = ("dataset",)

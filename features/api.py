@@ -19,7 +19,7 @@ from ingestion.models import Dataset
 
 
 class FeatureBatchList(generics.ListAPIView[FeatureBatch]):
-    """Feature batches, newest first; POST builds one."""
+    """List feature batches, newest first; POST builds one."""
 
     queryset: Any = FeatureBatch.objects.all()
     serializer_class = FeatureBatchSerializer
@@ -32,14 +32,14 @@ class FeatureBatchList(generics.ListAPIView[FeatureBatch]):
 
 
 class FeatureBatchDetail(generics.RetrieveAPIView[FeatureBatch]):
-    """One feature batch."""
+    """Show one feature batch."""
 
     queryset: Any = FeatureBatch.objects.all()
     serializer_class = FeatureBatchSerializer
 
 
 class PassengerFeatures(APIView):
-    """One passenger's features in the current batch, with the batch, its dataset and when it was created."""
+    """Look up a passenger's features in the current batch, with the batch, its dataset and when it was created."""
 
     @extend_schema(responses=PassengerFeaturesSerializer)
     def get(self, request: Request, passenger_id: str) -> Response:

@@ -1,4 +1,4 @@
-"""The one definition of the features: training, store, form, API and scoring all derive them here."""
+"""Define the features of a passenger: training, store, form, API and scoring all derive them here."""
 
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
@@ -9,16 +9,16 @@ from numpy.typing import NDArray
 if TYPE_CHECKING:
     import pandas as pd
 
-#: Raise it with every change of meaning below: a model never reads features of another version.
+#: Raise it with every change of the features: a model never reads features of another version.
 VERSION = "1"
-FEATURES = (
+FEATURES: tuple[str, ...] = (
     "Age", "Fare", "Pclass", "Sex", "Embarked", "Familysize",
     "Isalone", "HasCabin", "Title", "Pclass_Fare", "Age_Fare",
 )  # fmt: skip
 #: Features that are products or indicators of others: what shifts them shifts those first.
-DERIVED = ("Isalone", "Pclass_Fare", "Age_Fare")
+DERIVED: tuple[str, ...] = ("Isalone", "Pclass_Fare", "Age_Fare")
 
-#: What the features are derived from; a title and the name that may tell it are one.
+#: The inputs by name, and the fields of each: the title may be read from the name, so the two are one input.
 INPUTS: Mapping[str, tuple[str, ...]] = {
     **{name: (name,) for name in ("pclass", "sex", "age", "sibsp", "parch", "fare", "embarked", "cabin")},
     "title": ("title", "name"),
@@ -28,18 +28,17 @@ SEX = {"male": 0.0, "female": 1.0}
 EMBARKED = {"C": 0.0, "Q": 1.0, "S": 2.0}
 TITLE = {"Mr": 0.0, "Miss": 1.0, "Mrs": 2.0, "Master": 3.0, "Rare": 4.0}
 
-#: Years at which the slices begin.
+#: Ages in years at which slices begin.
 ADULT_AGE, MIDDLE_AGE = 16, 40
-#: Features whose numbers are codes without an order, and what the codes stand for.
+#: The features whose numbers are codes without an order, with the code of each category; there may be none.
 CODES: Mapping[str, Mapping[str, float]] = {"Sex": SEX, "Embarked": EMBARKED, "Title": TITLE}
 NOMINAL = tuple(CODES)
 
-FloatArray = NDArray[np.float64]
 Matrix = NDArray[np.float32]
 
 
 def derive(columns: Mapping[str, NDArray[Any]]) -> Matrix:
-    """Typed passenger columns of n rows -> features, shape (n, 11), NaN for unknown.
+    """Derive features, shape (n, number of FEATURES) with NaN for unknown, from typed passenger columns of n rows.
 
     >>> row = {"pclass": 1, "sex": "female", "age": 29, "sibsp": 0, "parch": 0, "fare": 211.5,
     ...        "embarked": "S", "cabin": "B5", "name": "Allen, Miss. Elisabeth Walton", "title": None}
@@ -65,9 +64,9 @@ def derive(columns: Mapping[str, NDArray[Any]]) -> Matrix:
 
 
 def frame(matrix: Matrix) -> "pd.DataFrame":
-    """Features of shape (n, 11) by name, for people and for figures about them.
+    """Name the columns of features of shape (n, number of FEATURES).
 
-    >>> frame(np.ones((1, 11), dtype=np.float32))["Familysize"].tolist()
+    >>> frame(np.ones((1, len(FEATURES)), dtype=np.float32))["Familysize"].tolist()
     [1.0]
     """
     # Serving needs the matrix alone: pandas stays out of the web process.
@@ -77,7 +76,7 @@ def frame(matrix: Matrix) -> "pd.DataFrame":
 
 
 def slices(features: "pd.DataFrame") -> dict[str, NDArray[np.bool_]]:
-    """Groups that a model should serve alike, by name: which of n rows belong to each, shape (n,).
+    """Tell which of n rows belong to each group that a model should serve alike, shape (n,); there may be none.
 
     >>> allen = np.array([[29, 211.5, 1, 1, 2, 1, 1, 1, 1, 211.5, 6133.5]], dtype=np.float32)
     >>> [name for name, members in slices(frame(allen)).items() if members.all()]
@@ -101,7 +100,7 @@ def _codes(codes: Mapping[str, float], values: Iterable[str | None]) -> list[flo
 
 
 def _titles(columns: Mapping[str, NDArray[Any]]) -> list[str]:
-    """As given, or by the name's honorific, or what most people of that sex and age are called."""
+    """Take the given title, else the name's honorific, else the most frequent title for sex and age."""
     # A training's own process has no Django, and derives nothing.
     from ingestion.passenger import likely_title, title_of
 

@@ -1,8 +1,7 @@
-"""What a batch's features look like, and how much each says of the label; chunk by chunk, in bounded memory."""
+"""Profile a batch's features, and how each correlates with the label; chunk by chunk, in bounded memory."""
 
 from collections import defaultdict
 from math import sqrt
-from typing import Any
 
 import numpy as np
 import polars as pl
@@ -10,35 +9,46 @@ from numpy.typing import NDArray
 
 from features.definition import FEATURES, NOMINAL, Matrix
 from ingestion.contract import Field
-from ingestion.profile import Profile
+from ingestion.profile import ColumnProfile, Profile
 
 Labels = NDArray[np.float64]
 
 
+class FeatureColumnProfile(ColumnProfile):
+    """Profile of one feature; `correlation` is None where feature or label are constant or the label is unknown."""
+
+    correlation: float | None
+
+
 class FeatureProfile:
-    """Takes a batch's rows, chunk by chunk."""
+    """Collects the profile of a batch's rows, chunk by chunk."""
 
     def __init__(self) -> None:
         self._profile = Profile([Field(name, "number", is_required=False, is_nullable=True) for name in FEATURES])
-        self._relations = {name: CorrelationRatio() if name in NOMINAL else PearsonCorrelation() for name in FEATURES}
+        self._correlations = {
+            name: CorrelationRatio() if name in NOMINAL else PearsonCorrelation() for name in FEATURES
+        }
 
     def add(self, matrix: Matrix, labels: Labels | None) -> None:
-        """Count rows in, shape (n, 11), with what happened, shape (n,); None where the table does not say."""
+        """Count rows in, shape (n, number of FEATURES), with their labels, shape (n,); None for a table without."""
         self._profile.add(pl.DataFrame(matrix, schema=list(FEATURES)).fill_nan(None))
         if labels is None:
             return
-        for place, relation in enumerate(self._relations.values()):
-            is_known = ~np.isnan(matrix[:, place])
-            relation.add(matrix[is_known, place].astype(np.float64), labels[is_known])
+        for index, correlation in enumerate(self._correlations.values()):
+            is_known = ~np.isnan(matrix[:, index])
+            correlation.add(matrix[is_known, index].astype(np.float64), labels[is_known])
 
-    def result(self) -> dict[str, Any]:
-        """By feature: what a dataset's profile has, and `correlation` (None where there is none to tell)."""
-        found = self._profile.result()
-        return {name: {**found[name], "correlation": relation.value} for name, relation in self._relations.items()}
+    def result(self) -> dict[str, FeatureColumnProfile]:
+        """Return the profile by feature."""
+        columns = self._profile.result()
+        return {
+            name: {**columns[name], "correlation": correlation.value}
+            for name, correlation in self._correlations.items()
+        }
 
 
 class PearsonCorrelation:
-    """Pearson's r, of sums that are taken about the first value so that large numbers lose no digits."""
+    """Collects Pearson's r; values are taken relative to the first so that large numbers lose no digits."""
 
     def __init__(self) -> None:
         self._origin: float | None = None
@@ -58,7 +68,7 @@ class PearsonCorrelation:
 
 
 class CorrelationRatio:
-    """The correlation ratio of codes without an order: 0 where each has the same share of the label, 1 at most."""
+    """Collects the correlation ratio of unordered codes: 0 where all have the same share of the label, at most 1."""
 
     def __init__(self) -> None:
         self._counts: dict[float, float] = defaultdict(float)
@@ -74,7 +84,7 @@ class CorrelationRatio:
     def value(self) -> float | None:
         count, positives = sum(self._counts.values()), sum(self._labels.values())
         total = positives * (count - positives)
-        if total <= 0 or len(self._counts) < 2:  # noqa: PLR2004  one code tells nothing apart
+        if total <= 0 or len(self._counts) <= 1:
             return None
         between = sum(self._labels[code] ** 2 / n for code, n in self._counts.items()) * count - positives**2
         return sqrt(max(between / total, 0.0))

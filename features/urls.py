@@ -1,4 +1,4 @@
-"""Addresses of the features' pages."""
+"""Addresses of the feature pages."""
 
 from django.urls import path
 

@@ -1,6 +1,7 @@
 """The pages of the features."""
 
-from typing import Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, render
@@ -17,44 +18,67 @@ from features.models import FeatureBatch
 from ingestion.models import Dataset
 from ingestion.passenger import LABEL, VERBOSE_NAMES
 
+if TYPE_CHECKING:
+    from features.profile import FeatureColumnProfile
+
+
+@dataclass(frozen=True)
+class FeatureComparison:
+    """A feature's profile in a batch, and in the batch before where that has one."""
+
+    name: str
+    now: "FeatureColumnProfile"
+    before: "FeatureColumnProfile | None"
+    of: FeatureBatch | None
+
 
 @require_safe
 def batches(request: HttpRequest) -> HttpResponse:
-    """Every batch, and the definition they were made by."""
-    found = page(FeatureBatch.objects.select_related("dataset"), request)
-    context = {"page": found, "features": FEATURES, "version": VERSION}
-    return render(request, "batch_list.html", context | _profile(FeatureBatch.objects.current().first()))
+    """Show all batches, and the profile of the current one."""
+    context = {
+        "page": page(FeatureBatch.objects.select_related("dataset"), request),
+        "features": FEATURES,
+        "version": VERSION,
+        "profile": _compare(FeatureBatch.objects.current().first()),
+        "label": VERBOSE_NAMES[LABEL],
+    }
+    return render(request, "batch_list.html", context)
 
 
 @require_safe
 def batch(request: HttpRequest, pk: int) -> HttpResponse:
-    """One batch and the trainings from it."""
-    found = get_object_or_404(FeatureBatch.objects.select_related("dataset"), pk=pk)
-    runs = found.training_runs.select_related("version")
-    return render(request, "batch_detail.html", {"job": found, "runs": runs, **_profile(found)})
+    """Show one batch, its profile and the trainings from it."""
+    batch = get_object_or_404(FeatureBatch.objects.select_related("dataset"), pk=pk)
+    context = {
+        "job": batch,
+        "runs": batch.training_runs.select_related("version"),
+        "profile": _compare(batch),
+        "label": VERBOSE_NAMES[LABEL],
+    }
+    return render(request, "batch_detail.html", context)
 
 
-def _profile(batch: FeatureBatch | None) -> dict[str, Any]:
-    """Feature by feature: what a batch looks like, and what the one before did."""
-    now = (batch and batch.profile) or {}
-    previous = batch.previous if batch and now else None
+def _compare(batch: FeatureBatch | None) -> list[FeatureComparison]:
+    """Compare a batch's profile with the one before, feature by feature; empty for a batch without a profile."""
+    if batch is None or not batch.profile:
+        return []
+    now, previous = batch.profile, batch.previous
     before = (previous and previous.profile) or {}
-    profile = [
-        {
-            "name": name,
-            "now": with_category_names(name, now[name]),
-            "before": with_category_names(name, before[name]) if name in before else None,
-            "of": previous,
-        }
+    return [
+        FeatureComparison(
+            name,
+            now=with_category_names(name, now[name]),
+            before=with_category_names(name, before[name]) if name in before else None,
+            of=previous,
+        )
         for name in FEATURES
         if name in now
     ]
-    return {"profile": profile, "label": VERBOSE_NAMES[LABEL]}
 
 
 @require_POST
 def build(request: HttpRequest) -> HttpResponse:
-    """Build the features of a dataset, the newest when none is named."""
+    """Queue a build of a dataset's features; the newest dataset when none is named."""
     pk = request.POST.get("dataset", "")
     if pk.isdecimal():
         dataset = get_object_or_404(Dataset, pk=int(pk))

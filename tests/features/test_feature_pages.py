@@ -7,6 +7,7 @@ import pytest
 from django.test import Client
 
 from features import services
+from features.category_labels import with_category_names
 from features.definition import FEATURES
 from features.models import FeatureBatch
 from features.profile import FeatureProfile
@@ -57,8 +58,8 @@ def test_the_profile_says_what_numpy_says(batch: FeatureBatch) -> None:
     labels = np.array(batch.passengers.values_list(LABEL, flat=True), dtype=np.float64)
     assert batch.profile is not None
 
-    for place, name in enumerate(("Age", "Fare", "Pclass")):
-        column, found = matrix[:, place], batch.profile[name]
+    for index, name in enumerate(("Age", "Fare", "Pclass")):
+        column, found = matrix[:, index], batch.profile[name]
         known = ~np.isnan(column)
         assert found["missing"] == (~known).sum()
         assert found["quantiles"][0] == column[known].min()
@@ -100,3 +101,16 @@ def test_where_everybody_had_one_fate_nothing_correlates(load: Callable[..., Dat
 
     assert batch.profile is not None
     assert {found["correlation"] for found in batch.profile.values()} == {None}
+
+
+def test_a_definition_may_have_no_nominal_feature(batch: FeatureBatch, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("features.profile.NOMINAL", ())
+    monkeypatch.setattr("features.category_labels.CODES", {})
+    labels = np.array(batch.passengers.values_list(LABEL, flat=True), dtype=np.float64)
+    matrix, profile = services.matrix(batch), FeatureProfile()
+
+    profile.add(matrix, labels)
+
+    sex = profile.result()["Sex"]
+    assert with_category_names("Sex", sex) == sex
+    assert sex["correlation"] == pytest.approx(np.corrcoef(matrix[:, FEATURES.index("Sex")], labels)[0, 1])
