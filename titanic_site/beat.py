@@ -1,4 +1,4 @@
-"""The clock: schedules are rows in the database, and of all beats running exactly one sends what is due."""
+"""The scheduler (Celery beat): schedules are rows, and of all schedulers exactly one sends what is due."""
 
 import logging
 from typing import Any
@@ -13,7 +13,7 @@ logger = logging.getLogger(__name__)
 
 
 class SoleScheduler(DatabaseScheduler):
-    """Ticks while it holds a lock that belongs to its own database session, and stands by otherwise.
+    """Ticks while it holds an advisory lock in its own database session, and stands by otherwise.
 
     The lock goes with the session, whatever ends it: there is nothing to expire and nothing to clean up.
     """
@@ -21,25 +21,25 @@ class SoleScheduler(DatabaseScheduler):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         self._session: BaseDatabaseWrapper | None = None
         self._is_sole = False
-        # Who takes over reads from the rows what has been sent: write it down at once.
+        # A successor reads from the rows what has been sent: each is written at once.
         super().__init__(*args, sync_every_tasks=1, **kwargs)
 
     def setup_schedule(self) -> None:
-        """Nothing: bootstrap makes the schedules, and a beat may start before its database."""
+        """Do nothing: bootstrap makes the schedules, and a scheduler may start before its database."""
 
     def tick(self, *args: Any, **kwargs: Any) -> float:
-        """Send what is due if this is the one; returns the seconds until the next look."""
+        """Send what is due if this one holds the lock; return the seconds until the next tick."""
         if not self._holds_lock():
             return float(self.max_interval)
         try:
             return float(super().tick(*args, **kwargs))
         except (DatabaseError, InterfaceError) as error:
             logger.warning("The schedules cannot be read: %s", error)
-            self._forget()
+            self._reload_schedules()
             return float(self.max_interval)
 
     def close(self) -> None:
-        """Write down what was sent, then let the next one have the lock."""
+        """Write what was sent, then release the lock."""
         if self._is_sole:
             super().close()
         self._end_session()
@@ -49,13 +49,13 @@ class SoleScheduler(DatabaseScheduler):
         try:
             self._is_sole = self._take_lock()
         except (DatabaseError, InterfaceError) as error:
-            logger.warning("The clock's lock cannot be asked for: %s", error)
+            logger.warning("The scheduler's lock cannot be taken: %s", error)
             self._end_session()
             return False
         if self._is_sole and not was_sole:
-            self._forget()
+            self._reload_schedules()
         if self._is_sole != was_sole:
-            logger.info("This beat is %s", "the one that sends" if self._is_sole else "standing by")
+            logger.info("This scheduler is %s", "active" if self._is_sole else "standing by")
         return self._is_sole
 
     def _take_lock(self) -> bool:
@@ -72,7 +72,7 @@ class SoleScheduler(DatabaseScheduler):
             self._session.close()
             self._session = None
 
-    def _forget(self) -> None:
-        """Read every schedule anew at the next tick."""
+    def _reload_schedules(self) -> None:
+        """Read every schedule again at the next tick."""
         self._initial_read = True
         self._heap = None

@@ -110,7 +110,7 @@ def _soon(condition: Callable[[], bool], seconds: float = 20) -> bool:
 
 def test_it_works(new_layout: Layout) -> None:
     with in_use(new_layout) as services:
-        assert services.answer()
+        assert services.are_answering()
         assert query(new_layout, "SELECT current_user || current_database()") == "titanictitanic"
         assert query(new_layout, "SHOW fsync") == "on"
         with valkey(new_layout) as client:
@@ -144,9 +144,9 @@ def test_a_killed_server_comes_back_with_what_was_written(layout: Layout, kill: 
         query(layout, "CREATE TABLE written AS SELECT 1 AS one")
         client.set("written", 1)
         kill(layout)
-        assert _soon(lambda: not services.answer())
+        assert _soon(lambda: not services.are_answering())
 
-        services.ensure()
+        services.start()
 
         assert query(layout, "SELECT one FROM written") == "1"
         assert client.get("written") == b"1"
@@ -164,8 +164,8 @@ def test_a_valkey_that_cannot_write_answers_and_goes_on_when_it_can(layout: Layo
         with pytest.raises(redis.ResponseError, match="unable to persist to disk"):
             client.ping()
 
-        assert services.answer()
-        services.ensure()
+        assert services.are_answering()
+        services.start()
 
         shutil.rmtree(in_the_way)
         client.bgsave()
@@ -182,7 +182,7 @@ def test_a_session_that_computes_does_not_keep_a_killed_postgres_down(layout: La
         assert _soon(lambda: busy.poll() == psycopg2.extensions.POLL_READ and query(layout, state) == "active")
         kill_postgres(layout)
 
-        services.ensure()
+        services.start()
 
         assert query(layout, "SELECT 1") == "1"
         busy.close()
@@ -195,7 +195,7 @@ def test_a_pid_that_somebody_else_has_now_is_no_server(layout: Layout) -> None:
         assert _soon(lambda: not services.postgres.is_running())
         (layout.root / "postgres/data/postmaster.pid").write_text("\n".join([str(os.getpid()), *stale[1:]]))
 
-        services.ensure()
+        services.start()
 
         assert query(layout, "SELECT 1") == "1"
 
@@ -207,7 +207,7 @@ def test_what_lies_where_the_sockets_belong_is_replaced(layout: Layout) -> None:
         path.write_text("left behind")
 
     with in_use(layout) as services:
-        assert services.answer()
+        assert services.are_answering()
 
 
 def test_what_is_answered_is_in_the_file_also_while_it_is_brought_to_the_disk(layout: Layout) -> None:

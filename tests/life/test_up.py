@@ -26,12 +26,12 @@ import json, sys, time
 from pathlib import Path
 from titanic_site.runtime import supervisor
 from titanic_site.runtime.supervisor import Program, Supervisor
-supervisor._LONGEST_PAUSE = 0.05
+supervisor._MAX_PAUSE = 0.05
 directory = Path(sys.argv[1])
-def is_silent(started_at):
+def is_hung(started_at):
     return (directory / "silent").exists() and not (directory / "silent").unlink()
 stages = [
-    [Program(name=name, command=(sys.executable, "-c", code, name), endings=((15, 1.0),), is_silent=is_silent)]
+    [Program(name=name, command=(sys.executable, "-c", code, name), stop_signals=((15, 1.0),), is_hung=is_hung)]
     for name, code in json.loads(sys.argv[2]).items()
 ]
 print = __import__("functools").partial(print, flush=True)
@@ -122,7 +122,7 @@ def test_a_program_that_died_is_started_again(supervise: Start, tmp_path: Path) 
     os.kill(first, signal.SIGKILL)
 
     assert psutil.pid_exists(_pid(tmp_path, "web", other_than=first))
-    assert "web ended with code -9, starting it again" in (tmp_path / "said").read_text()
+    assert "web ended with code -9, restarting it" in (tmp_path / "said").read_text()
 
 
 def test_what_a_dead_program_left_behind_is_ended(supervise: Start, tmp_path: Path) -> None:
@@ -191,7 +191,7 @@ def test_no_duty_ends_it_and_each_failure_is_said_once(tmp_path: Path) -> None:
             case "stop":
                 signal.raise_signal(signal.SIGTERM)
 
-    code = Supervisor(stages=[], directory=tmp_path, say=said.append, duties=[duty]).run()
+    code = Supervisor(stages=[], directory=tmp_path, say=said.append, every_second=[duty]).run()
 
     assert code == 0
     assert said == ["MISCONF No space left on device. Trying again until it works."] * 2
@@ -209,7 +209,7 @@ def test_a_program_that_cannot_be_started_for_now_is_tried_again(tmp_path: Path)
         if (home / "started").exists():
             signal.raise_signal(signal.SIGTERM)
 
-    assert Supervisor(stages=stages, directory=home, say=said.append, duties=[duty]).run() == 0
+    assert Supervisor(stages=stages, directory=home, say=said.append, every_second=[duty]).run() == 0
     assert "No such file or directory" in said[0]
 
 
@@ -224,7 +224,7 @@ def test_a_full_disk_under_its_own_output_does_not_end_it(tmp_path: Path) -> Non
 
     with Path("/dev/full").open("w") as full:
         full_disk = functools.partial(print, file=full, flush=True)
-        assert Supervisor(stages=[], directory=tmp_path, say=full_disk, duties=[duty]).run() == 0
+        assert Supervisor(stages=[], directory=tmp_path, say=full_disk, every_second=[duty]).run() == 0
         os.dup2(os.open(os.devnull, os.O_WRONLY), full.fileno())
 
 
@@ -240,7 +240,7 @@ def test_once_everything_was_there_it_does_not_give_up(tmp_path: Path) -> None:
     stages = [[Program(name="worker", command=("false",))]]
 
     assert Supervisor(stages=stages, directory=tmp_path, say=say, is_starting=lambda: False).run() == 0
-    assert deaths == ["worker ended with code 1, starting it again"] * 8
+    assert deaths == ["worker ended with code 1, restarting it"] * 8
 
 
 @pytest.fixture

@@ -55,10 +55,10 @@ def test_a_worker_that_one_queue_fills_is_not_taken_for_dead() -> None:
     long_ago = time.time() - 2 * heartbeat.SILENCE_LIMIT
     heartbeat.beat("scoring")
     redis.client().set("heartbeat:default", long_ago)
-    assert not up._is_silent(("default", "scoring"), long_ago)
+    assert not up._is_hung(("default", "scoring"), long_ago)
 
     redis.client().set("heartbeat:scoring", long_ago)
-    assert up._is_silent(("default", "scoring"), long_ago)
+    assert up._is_hung(("default", "scoring"), long_ago)
 
 
 @pytest.mark.parametrize("refusal", ["MISCONF its disk is full", "NOREPLICAS not enough", "OOM used up"])

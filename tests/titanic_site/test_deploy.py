@@ -173,10 +173,10 @@ def test_the_image_serves_as_the_embedded_installation_does() -> None:
 
 
 @pytest.mark.parametrize(
-    ("host", "trusted_proxies", "is_bare"),
+    ("host", "trusted_proxies", "lacks_proxy"),
     [("127.0.0.1", [], False), ("0.0.0.0", [], True), ("0.0.0.0", ["10.0.0.7/32"], False)],
 )
-def test_who_serves_others_without_a_proxy_is_told(host: str, trusted_proxies: list[str], is_bare: bool) -> None:
+def test_who_serves_others_without_a_proxy_is_told(host: str, trusted_proxies: list[str], lacks_proxy: bool) -> None:
     env = replace(settings.ENV, host=host, trusted_proxies=trusted_proxies)
 
-    assert up.is_bare(env) is is_bare
+    assert up.lacks_proxy(env) is lacks_proxy

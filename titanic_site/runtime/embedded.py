@@ -1,6 +1,6 @@
 """PostgreSQL and Valkey out of two wheels: a whole installation with no server to set up.
 
-Whoever uses them shares a lock; when the last user is gone, in whatever way, the servers stop cleanly.
+Every process that uses them shares a lock; when the last user is gone, however it ended, the servers stop cleanly.
 """
 
 import fcntl
@@ -15,23 +15,25 @@ from functools import cached_property
 from pathlib import Path
 from urllib.parse import quote
 
-from titanic_site.runtime.servers import EmbeddedError, Postgres, Server, Valkey
+from titanic_site.runtime.postgres import Postgres
+from titanic_site.runtime.server import EmbeddedError, Server
+from titanic_site.runtime.valkey import Valkey
 
 __all__ = ["EmbeddedError", "Layout", "Services", "in_use"]
 
 # The kernel's limit is 107 bytes on Linux and 103 on macOS.
 _SOCKET_BYTES = 103
-_LONGEST_NAME = "postgres/.s.PGSQL.5432"
+_LONGEST_SOCKET = "postgres/.s.PGSQL.5432"
 # TMPDIR may differ from one terminal to the next; the sockets must not.
-_SHORT_PLACE = Path("/tmp")  # noqa: S108 - a private directory below it, checked
-_PLAIN = re.compile(r"[A-Za-z0-9/._-]+")
+_SHORT_DIRECTORY = Path("/tmp")  # noqa: S108 - a private directory below it, checked
+_UNQUOTED = re.compile(r"[A-Za-z0-9/._-]+")
 _WAIT_SECONDS = 150
 _STEP_SECONDS = 0.02
 
 
 @dataclass(frozen=True)
 class Layout:
-    """Where the embedded services keep their data and their sockets; known before anything runs."""
+    """The directories of the embedded services' data and sockets; known before anything runs."""
 
     home: Path
 
@@ -51,11 +53,11 @@ class Layout:
     @cached_property
     def sockets(self) -> Path:
         """The home, or a short private directory where a socket's path would be too long or need quoting in a URL."""
-        path = str(self.root / _LONGEST_NAME)
-        if len(os.fsencode(path)) <= _SOCKET_BYTES and _PLAIN.fullmatch(path):
+        path = str(self.root / _LONGEST_SOCKET)
+        if len(os.fsencode(path)) <= _SOCKET_BYTES and _UNQUOTED.fullmatch(path):
             return self.root
         name = hashlib.sha256(os.fsencode(self.root)).hexdigest()[:16]
-        return _SHORT_PLACE / f"titanic-{os.geteuid()}-{name}"
+        return _SHORT_DIRECTORY / f"titanic-{os.geteuid()}-{name}"
 
 
 class Services:
@@ -74,25 +76,25 @@ class Services:
     def servers(self) -> tuple[Server, ...]:
         return self.postgres, self.valkey
 
-    def answer(self) -> bool:
-        """Whether both serve clients right now."""
-        return all(server.answers() for server in self.servers)
+    def are_answering(self) -> bool:
+        """Tell whether both serve clients right now."""
+        return all(server.is_answering() for server in self.servers)
 
-    def ensure(self) -> None:
-        """Bring both to answer; one that does is used, one that does not is started."""
+    def start(self) -> None:
+        """Return when both answer; each that does not is started."""
         self._make_directories()
         if self._share is None:
-            self._share = self._wait_for(self._users, fcntl.LOCK_SH)
-        # Of two processes that miss a server at once, one starts it and the other finds it started.
-        turn = self._wait_for(self.layout.root / "services.lock", fcntl.LOCK_EX)
+            self._share = self._wait_for_lock(self._users_lock, fcntl.LOCK_SH)
+        # Of two processes that miss a server at once, one starts it and the other waits.
+        turn = self._wait_for_lock(self.layout.root / "services.lock", fcntl.LOCK_EX)
         try:
             for server in self.servers:
-                server.start(users=self._users)
+                server.start(users=self._users_lock)
         finally:
             os.close(turn)
 
     def leave(self) -> None:
-        """Give up the share; the last one out waits until both servers are down."""
+        """Give up the share; the last user waits until both servers are down."""
         if self._share is None:
             return
         os.close(self._share)
@@ -104,14 +106,14 @@ class Services:
             time.sleep(_STEP_SECONDS)
 
     @property
-    def _users(self) -> Path:
+    def _users_lock(self) -> Path:
         return self.layout.root / "users.lock"
 
     def _has_users(self) -> bool:
-        """Whether somebody shares the lock: then it can be shared, and not be had alone."""
-        file = os.open(self._users, os.O_RDWR)
+        """Tell whether others share the lock: then it can be taken shared, but not exclusively."""
+        file = os.open(self._users_lock, os.O_RDWR)
         try:
-            return not _locks(file, fcntl.LOCK_EX) and _locks(file, fcntl.LOCK_SH)
+            return not _try_lock(file, fcntl.LOCK_EX) and _try_lock(file, fcntl.LOCK_SH)
         finally:
             os.close(file)
 
@@ -121,9 +123,9 @@ class Services:
             (root / "logs").mkdir(parents=True, exist_ok=True)
             if sockets != root:
                 self._make_private(sockets)
-            for place in (root, sockets):
+            for directory in (root, sockets):
                 for name in ("postgres", "valkey"):
-                    (place / name).mkdir(mode=0o700, exist_ok=True)
+                    (directory / name).mkdir(mode=0o700, exist_ok=True)
         except OSError as error:
             message = f"Cannot write {error.filename} ({error.strerror}). Set TITANIC_HOME to a directory of yours."
             raise EmbeddedError(message) from error
@@ -131,19 +133,19 @@ class Services:
     def _make_private(self, path: Path) -> None:
         path.mkdir(mode=0o700, exist_ok=True)
         status = path.lstat()
-        # Everybody may write to /tmp: a directory somebody else laid there would hand our clients to their server.
+        # Every user may write to /tmp: another user's directory there would hand our clients to their server.
         if not path.is_dir() or path.is_symlink() or status.st_uid != os.geteuid() or status.st_mode & 0o066:
             message = f"{path} is not a private directory of this user. Remove it, or set TITANIC_HOME to a short path."
             raise EmbeddedError(message)
 
-    def _wait_for(self, path: Path, kind: int) -> int:
+    def _wait_for_lock(self, path: Path, kind: int) -> int:
         try:
             file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         except OSError as error:
             message = f"Cannot write {path} ({error.strerror}). Set TITANIC_HOME to a directory of yours."
             raise EmbeddedError(message) from error
         end = time.monotonic() + _WAIT_SECONDS
-        while not _locks(file, kind):
+        while not _try_lock(file, kind):
             if time.monotonic() > end:
                 os.close(file)
                 message = f"Another process has been starting or stopping the services for {_WAIT_SECONDS} s: {path}."
@@ -154,16 +156,16 @@ class Services:
 
 @contextmanager
 def in_use(layout: Layout) -> Iterator[Services]:
-    """Both servers answering while the body runs; who leaves last turns them off."""
+    """Keep both servers running while the body runs; the last user stops them."""
     services = Services(layout)
     try:
-        services.ensure()
+        services.start()
         yield services
     finally:
         services.leave()
 
 
-def _locks(file: int, kind: int) -> bool:
+def _try_lock(file: int, kind: int) -> bool:
     try:
         fcntl.flock(file, kind | fcntl.LOCK_NB)
     except BlockingIOError:

@@ -1,4 +1,4 @@
-"""Runs one embedded server and ends it when its last user is gone, even one that was killed.
+"""Run one embedded server and end it when its last user is gone, even one that was killed.
 
 Started by path, by an interpreter without site-packages: it stays small and imports nothing of the project.
 """
@@ -22,11 +22,11 @@ _SYNC_SECONDS = 1.0
 
 
 def main(  # noqa: PLR0913 - each by its name
-    *, lock: int, users: str, stop_signal: int, account: str, synced: str, command: list[str]
+    *, lock: int, users: str, stop_signal: int, account: str, fsync_directory: str, command: list[str]
 ) -> int:
     """Run `command`, which holds the descriptor `lock`, until it ends or nobody holds the file `users`.
 
-    What it writes into the directory `synced`, if one is named, is brought to the disk each second.
+    The files in `fsync_directory`, if one is named, are synced to the disk each second.
     """
     owner = int(account) if account else None
     server = subprocess.Popen(
@@ -40,8 +40,8 @@ def main(  # noqa: PLR0913 - each by its name
     threading.Thread(
         target=_stop_when_unused, kwargs={"users": users, "server": server, "stop_signal": stop_signal}, daemon=True
     ).start()
-    if synced:
-        threading.Thread(target=_sync, args=(synced,), daemon=True).start()
+    if fsync_directory:
+        threading.Thread(target=_fsync_each_second, args=(fsync_directory,), daemon=True).start()
     return server.wait()
 
 
@@ -51,7 +51,7 @@ def end_with_parent(stop_signal: int) -> None:
         _prctl(_PR_SET_PDEATHSIG, stop_signal)
 
 
-def _sync(directory: str) -> None:
+def _fsync_each_second(directory: str) -> None:
     while True:
         time.sleep(_SYNC_SECONDS)
         try:
@@ -62,17 +62,17 @@ def _sync(directory: str) -> None:
                 finally:
                     os.close(file)
         except FileNotFoundError:
-            # A file may go while it is looked at.
+            # A file may be deleted meanwhile.
             continue
         except OSError as error:
             # A full disk has no room for this either.
             with suppress(OSError):
-                sys.stderr.write(f"cannot bring {directory} to the disk: {error}\n")
+                sys.stderr.write(f"cannot sync {directory}: {error}\n")
 
 
 def _stop_when_unused(*, users: str, server: subprocess.Popen[bytes], stop_signal: int) -> None:
-    # Every user shares this lock; it is ours alone once the last is gone. It is kept until this process ends, so that
-    # a newcomer waits until the server is down.
+    # Every user shares this lock; it can be had exclusively once the last is gone. It is kept until this process ends,
+    # so that a new user waits until the server is down.
     fcntl.flock(os.open(users, os.O_RDWR), fcntl.LOCK_EX)
     server.send_signal(stop_signal)
     try:
@@ -86,14 +86,14 @@ if __name__ == "__main__":
     if os.fork():
         os._exit(0)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    _, lock_fd, users_path, signal_number, account_id, synced_path, *server_command = sys.argv
+    _, lock_fd, users_path, signal_number, account_id, fsync_path, *server_command = sys.argv
     sys.exit(
         main(
             lock=int(lock_fd),
             users=users_path,
             stop_signal=int(signal_number),
             account=account_id,
-            synced=synced_path,
+            fsync_directory=fsync_path,
             command=server_command,
         )
     )

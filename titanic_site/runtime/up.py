@@ -1,4 +1,4 @@
-"""The whole product on one machine: services, schema, champion, then web, workers and clock until told to stop."""
+"""The whole product on one machine: services, schema, champion, then web, workers and scheduler until told to stop."""
 
 import errno
 import fcntl
@@ -26,7 +26,7 @@ from titanic_site.env import BASE_DIR, LOOPBACK, Environment
 from titanic_site.runtime import embedded, start_link
 from titanic_site.runtime.supervisor import Program, Supervisor
 
-_EVERY_ADDRESS = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - asked for by the person who sets HOST
+_LOOPBACK_OF = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - asked for by the person who sets HOST
 #: Worker -> its queues and how many processes. Training has memory to give back after each run.
 WORKERS = {
     "fast": (("fast",), ("-c", "1")),
@@ -34,7 +34,7 @@ WORKERS = {
     "training": (("training",), ("-c", "1", "--max-tasks-per-child", "1")),
 }
 _STOP_SECONDS = 120
-_PATIENCE_SECONDS = 60
+_COMPLAINT_SECONDS = 60
 
 #: Threads of a web process that run Django (decision 0008).
 BLOCKING_THREADS = "2"
@@ -43,29 +43,29 @@ Say = Callable[[str], object]
 
 
 class CannotRunError(RuntimeError):
-    """What keeps `up` from running, and how to mend it, in one sentence."""
+    """What keeps `up` from running, and the remedy, in one sentence."""
 
 
 def run(*, say: Say) -> int:
-    """Run until told to stop; returns the exit code."""
-    with _stopping_by_interrupt(), _alone(), _without_rival(), _services(say=say) as services:
+    """Run until told to stop and return the exit code."""
+    with _interrupt_on_sigterm(), _exclusive_home(), _free_port(), _services(say=say) as services:
         _prepare(say=say)
         readiness = _Readiness(say=say)
-        duties = [readiness.look]
+        every_second = [readiness.check]
         if services is not None:
-            duties.append(partial(_revive, services, say=say))
+            every_second.append(partial(_restart_stopped, services, say=say))
         return Supervisor(
             stages=programs(),
             directory=BASE_DIR,
             say=say,
-            duties=duties,
+            every_second=every_second,
             # Later on what keeps a program from running, such as a full disk, will pass.
-            is_starting=lambda: not readiness.is_said,
+            is_starting=lambda: not readiness.is_announced,
         ).run()
 
 
 def stop() -> bool:
-    """Stop a running `up` of this home and wait for it; False when there is none."""
+    """Stop a running `up` of this home and wait for it; return False when there is none."""
     lock = _lock()
     if lock is not None:
         os.close(lock)
@@ -82,8 +82,8 @@ def stop() -> bool:
 
 
 def programs() -> list[list[Program]]:
-    """Everything that runs, in the order it is stopped: nothing new comes in while the workers finish."""
-    return [[_clock()], [_web()], [_worker(name) for name in WORKERS]]
+    """Return every program in the order they are stopped: nothing new comes in while the workers finish."""
+    return [[_scheduler()], [_web()], [_worker(name) for name in WORKERS]]
 
 
 def _web() -> Program:
@@ -97,12 +97,12 @@ def _web() -> Program:
             "--http", "1", "--no-ws", "--log-level", "warning",
             "--respawn-failed-workers", "--workers-kill-timeout", "15",
         ),
-        endings=((signal.SIGTERM, 20.0),),
+        stop_signals=((signal.SIGTERM, 20.0),),
     )  # fmt: skip
 
 
-def _clock() -> Program:
-    return Program(name="clock", command=(*_celery(), "beat"), endings=((signal.SIGTERM, 5.0),))
+def _scheduler() -> Program:
+    return Program(name="scheduler", command=(*_celery(), "beat"), stop_signals=((signal.SIGTERM, 5.0),))
 
 
 def _worker(name: str) -> Program:
@@ -112,10 +112,10 @@ def _worker(name: str) -> Program:
         name=f"worker {name}",
         command=(*_celery(), "worker", "-Q", ",".join(queues), "-n", f"{name}@%h", *options, *quiet),
         # Runs in progress may end; then they are interrupted, and their rows say so.
-        endings=((signal.SIGTERM, 20.0), (signal.SIGQUIT, 5.0)),
-        # Without us the services go too: there is nothing left to finish a run with.
+        stop_signals=((signal.SIGTERM, 20.0), (signal.SIGQUIT, 5.0)),
+        # Without the supervisor the services stop too: no run can finish.
         orphan_signal=signal.SIGQUIT,
-        is_silent=partial(_is_silent, queues),
+        is_hung=partial(_is_hung, queues),
     )
 
 
@@ -123,8 +123,8 @@ def _celery() -> tuple[str, ...]:
     return sys.executable, "-m", "celery", "-q", "-A", "titanic_site"
 
 
-def _is_silent(queues: tuple[str, ...], started_at: float) -> bool:
-    """Whether a worker has answered for none of its queues for too long; a new one gets the time to begin.
+def _is_hung(queues: tuple[str, ...], started_at: float) -> bool:
+    """Tell whether a worker has answered for none of its queues for too long; a new one gets the time to begin.
 
     Its processes serve all of them: one that answers for any is alive.
     """
@@ -139,7 +139,7 @@ def _is_silent(queues: tuple[str, ...], started_at: float) -> bool:
 
 @contextmanager
 def _services(*, say: Say) -> Iterator[embedded.Services | None]:
-    """The embedded servers, or nothing when the person brings their own."""
+    """Run the embedded servers, if the installation has no others."""
     if not settings.ENV.is_embedded:
         yield None
         return
@@ -153,28 +153,24 @@ def _services(*, say: Say) -> Iterator[embedded.Services | None]:
         connections.close_all()
 
 
-def _revive(services: embedded.Services, *, say: Say) -> None:
-    if not services.answer():
-        services.ensure()
+def _restart_stopped(services: embedded.Services, *, say: Say) -> None:
+    if not services.are_answering():
+        services.start()
         say("A database server had stopped and was started again")
 
 
 def _prepare(*, say: Say) -> None:
-    for left in settings.METRICS_DIR.glob("*.db"):
-        left.unlink()
+    for old_counters in settings.METRICS_DIR.glob("*.db"):
+        old_counters.unlink()
     say("Bringing the database up to date")
     call_command("migrate", interactive=False, verbosity=0)
     call_command("bootstrap")
     connections.close_all()
-    say("Starting web, workers and clock")
-    _ask_workers()
-
-
-def _ask_workers() -> None:
-    """Have every queue answer as soon as its worker is there, not at the clock's next round."""
+    say("Starting web, workers and scheduler")
+    # Every queue answers as soon as its worker is there, not at the scheduler's next round.
     with suppress(BrokerAway, *redis.RedisUnavailable):
         if settings.ENV.is_embedded:
-            # All workers are ours, and the last run's answers prove nothing.
+            # All workers are this home's, and the last run's answers prove nothing.
             redis.client().delete(*(f"heartbeat:{queue}" for queue in settings.QUEUES))
         for queue in settings.QUEUES:
             tasks.heartbeat.apply_async(
@@ -183,54 +179,54 @@ def _ask_workers() -> None:
 
 
 class _Readiness:
-    """Says READY, once, when pages, services, champion and every worker are there."""
+    """Prints READY, once, when pages, services, champion and every worker are there."""
 
     def __init__(self, *, say: Say) -> None:
         self._say = say
-        self.is_said = False
-        self._complain_at = time.monotonic() + _PATIENCE_SECONDS
+        self.is_announced = False
+        self._complain_at = time.monotonic() + _COMPLAINT_SECONDS
 
-    def look(self) -> None:
-        if self.is_said:
+    def check(self) -> None:
+        if self.is_announced:
             return
-        refusal = _refusal("/healthz") or _silence() or _refusal("/readyz")
-        if refusal is None:
+        reason = _why_not_ok("/healthz") or _missing_workers() or _why_not_ok("/readyz")
+        if reason is None:
             host = settings.ENV.host
             link = start_link.path()
             connections.close_all()
-            self.is_said = True
+            self.is_announced = True
             self._say(f"READY {_address(host)}")
             if link:
-                self._say(f"Sign in, once and within an hour: {_address(_EVERY_ADDRESS.get(host, host))}{link}")
+                self._say(f"Sign in, once and within an hour: {_address(_LOOPBACK_OF.get(host, host))}{link}")
             path = settings.HOME / "credentials.json"
             if path.exists():
                 self._say(f"Admin: {json.loads(path.read_text())['username']}, the password is in {path}")
-            if is_bare(settings.ENV):
+            if lacks_proxy(settings.ENV):
                 self._say(
                     "No proxy in front of HOST: slow clients can hold the site up. Put one there, see deploy/nginx."
                 )
         elif time.monotonic() > self._complain_at:
-            self._complain_at = time.monotonic() + _PATIENCE_SECONDS
-            self._say(f"Not ready yet: {refusal}")
+            self._complain_at = time.monotonic() + _COMPLAINT_SECONDS
+            self._say(f"Not ready yet: {reason}")
 
 
-def is_bare(env: Environment) -> bool:
-    """Whether other machines reach the web server without a proxy that takes slow clients' requests for it."""
+def lacks_proxy(env: Environment) -> bool:
+    """Tell whether other machines reach the web server without a proxy that buffers slow clients' requests."""
     return env.host not in LOOPBACK and not env.trusted_proxies
 
 
-def _silence() -> str | None:
-    """Which workers are not there yet: asked here first, an unready page is an error in the log."""
+def _missing_workers() -> str | None:
+    """Return which workers are missing; checked first, since an unready page is an error in the log."""
     with suppress(*redis.RedisUnavailable):
         if silent := heartbeat.silent_queues():
             return f"no worker answers for: {', '.join(silent)}"
     return None
 
 
-def _refusal(path: str) -> str | None:
-    """Why a page of ours does not answer 200; None when it does."""
+def _why_not_ok(path: str) -> str | None:
+    """Return why a page of ours does not answer 200; None when it does."""
     host = settings.ENV.host
-    url = _address(_EVERY_ADDRESS.get(host, host)) + path
+    url = _address(_LOOPBACK_OF.get(host, host)) + path
     try:
         # A proxy of the environment does not know this machine's loopback.
         with build_opener(ProxyHandler({})).open(url, timeout=2) as answer:
@@ -246,8 +242,8 @@ def _address(host: str) -> str:
 
 
 @contextmanager
-def _stopping_by_interrupt() -> Iterator[None]:
-    """SIGTERM ends what is going on as Ctrl-C does."""
+def _interrupt_on_sigterm() -> Iterator[None]:
+    """Let SIGTERM raise KeyboardInterrupt, as Ctrl-C does."""
     before = signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         yield
@@ -256,8 +252,8 @@ def _stopping_by_interrupt() -> Iterator[None]:
 
 
 @contextmanager
-def _alone() -> Iterator[None]:
-    """Hold this home for ourselves; the kernel gives the lock back however we end."""
+def _exclusive_home() -> Iterator[None]:
+    """Hold this home's lock; the kernel releases it however this process ends."""
     lock = _lock()
     if lock is None:
         message = f"It runs already in {settings.HOME}: stop it with make stop, or set TITANIC_HOME for a second one."
@@ -285,8 +281,8 @@ def _pid_file() -> Path:
 
 
 @contextmanager
-def _without_rival() -> Iterator[None]:
-    """Refuse before anything is started when the port cannot be had."""
+def _free_port() -> Iterator[None]:
+    """Raise CannotRunError before anything is started when the port cannot be listened on."""
     host, port = settings.ENV.host, settings.ENV.port
     try:
         family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]

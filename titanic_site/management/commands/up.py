@@ -10,7 +10,7 @@ from titanic_site.runtime import up
 
 
 class Command(BaseCommand):
-    help = "Run everything on this machine until Ctrl-C: services, web, workers and clock."
+    help = "Run everything on this machine until Ctrl-C: services, web, workers and scheduler."
     requires_system_checks = ()
 
     def add_arguments(self, parser: CommandParser) -> None:
