@@ -16,7 +16,7 @@ class DriftCheckAdmin(JobAdmin):
 
 @admin.register(FeatureDrift)
 class FeatureDriftAdmin(ReadOnlyAdmin):
-    """Their tests."""
+    """The tests of drift checks."""
 
     list_display = ("name", "test", "p_value", "threshold", "effect", "drifted", "drift_check")
     list_select_related = ("drift_check",)
@@ -24,7 +24,7 @@ class FeatureDriftAdmin(ReadOnlyAdmin):
 
 @admin.register(Alert)
 class AlertAdmin(ReadOnlyAdmin):
-    """Reasons to look."""
+    """Alerts."""
 
     list_display = ("kind", "subject", "text", "raised_at", "last_seen_at", "resolved_at")
     list_filter = ("kind",)

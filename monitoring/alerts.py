@@ -1,9 +1,9 @@
-"""Alerts: reasons to call a person, looked for every few seconds. A new kind is one more function in `WATCHES`."""
+"""Alerts: what a person should look at, evaluated every few seconds. A new kind is one more function in `RULES`."""
 
 import logging
 import time
-from collections.abc import Callable, Iterator, Mapping
-from datetime import datetime, timedelta
+from collections.abc import Callable, Iterator
+from datetime import timedelta
 from typing import NamedTuple
 
 from django.conf import settings
@@ -20,90 +20,98 @@ from training.models import ModelVersion, Stage
 
 logger = logging.getLogger(__name__)
 
-#: A part that does not answer for so long (seconds) calls a person: at a start, workers take a moment.
+#: Seconds for which a part may be unavailable before it raises an alert: after a start, workers take a moment.
 ALERT_DELAY = 30.0
-_FORGET = 60
-# The self-test runs each minute, yet it waits while long runs fill its worker, for an hour at most.
-_STALE = timedelta(minutes=65)
-#: A self-test that has not run calls a person after so long (seconds): after a start the first one takes a moment.
+#: The same for a consistency check that does not run.
 CONSISTENCY_ALERT_DELAY = 120.0
+# It is due each minute, yet it waits while long runs fill its worker, for an hour at most.
+_CONSISTENCY_MAX_AGE = timedelta(minutes=65)
+# A part that was last seen unavailable this many seconds ago begins anew: nobody looked in between.
+_TROUBLE_TTL = 60
 
 
 class Reason(NamedTuple):
-    """With what something is the matter, and what, in a sentence."""
+    """What has a problem, and which, in a sentence."""
 
     subject: str
     text: str
 
 
 def evaluate_alerts() -> None:
-    """Raise an alert for each new reason, keep up those that hold, and resolve those whose reason is gone."""
-    found, unseen = _look()
-    now = timezone.now()
-    for alert in Alert.objects.open().exclude(kind__in=unseen):
-        text = found.pop((alert.kind, alert.subject), None)
-        if text is None:
-            _resolve(alert, now=now)
-        else:
-            Alert.objects.filter(pk=alert.pk).update(text=text, last_seen_at=now)
-    _raise(found, now=now)
-
-
-def _look() -> tuple[dict[tuple[str, str], str], list[str]]:
-    """What is the matter, by kind and subject, and the kinds that could not be looked for."""
-    found: dict[tuple[str, str], str] = {}
-    unseen: list[str] = []
-    for kind, look in RULES.items():
+    """Raise an alert for each new reason, refresh those that hold, and resolve those whose reason is gone."""
+    reasons: dict[tuple[str, str], str] = {}
+    unknown: list[str] = []
+    for kind, evaluate in RULES.items():
         try:
-            found |= {(kind, subject): text for subject, text in look()}
+            reasons |= {(kind, reason.subject): reason.text for reason in evaluate()}
         except RedisUnavailable as error:
-            # Nobody knows whether these are over: they stay as they are, and hold up no other kind.
-            logger.warning("cannot look for alerts of kind %s: %s", kind, error)
-            unseen.append(kind)
-    return found, unseen
-
-
-def _raise(found: Mapping[tuple[str, str], str], *, now: datetime) -> None:
-    for (_kind, subject), text in found.items():
+            # Whether these hold cannot be known: they stay as they are, and hold up no other kind.
+            logger.warning("cannot evaluate alerts of kind %s: %s", kind, error)
+            unknown.append(kind)
+    now = timezone.now()
+    notify_at = now if settings.ALERT_WEBHOOK_URL else None
+    for alert in Alert.objects.open().exclude(kind__in=unknown):
+        text = reasons.pop((alert.kind, alert.subject), None)
+        if text is not None:
+            Alert.objects.filter(pk=alert.pk).update(text=text, last_seen_at=now)
+        else:
+            logger.info("resolved: %s", alert)
+            Alert.objects.filter(pk=alert.pk, resolved_at=None).update(resolved_at=now, tell_at=notify_at, tries=0)
+    for (_kind, subject), text in reasons.items():
         logger.warning("alert: %s: %s", subject, text)
     alerts = [
-        Alert(kind=kind, subject=subject, text=text, raised_at=now, last_seen_at=now, tell_at=_tell_at(now))
-        for (kind, subject), text in found.items()
+        Alert(kind=kind, subject=subject, text=text, raised_at=now, last_seen_at=now, tell_at=notify_at)
+        for (kind, subject), text in reasons.items()
     ]
-    # Of two who look at once, the second one's is refused by the constraint.
+    # Of two evaluations at once, the constraint ignores the second one's.
     Alert.objects.bulk_create(alerts, ignore_conflicts=True)
 
 
-def _resolve(alert: Alert, *, now: datetime) -> None:
-    logger.info("resolved: %s", alert)
-    Alert.objects.filter(pk=alert.pk, resolved_at=None).update(resolved_at=now, tell_at=_tell_at(now), tries=0)
-
-
-def _tell_at(now: datetime) -> datetime | None:
-    return now if settings.ALERT_WEBHOOK_URL else None
-
-
 def _rejected_artifacts() -> Iterator[Reason]:
-    """Model files that should serve and must not."""
-    wanted = set(
-        ModelVersion.objects.filter(stage__in=(Stage.CHAMPION, Stage.CHALLENGER)).values_list("version", flat=True)
-    )
-    for refused in load_failures.recent():
-        if refused.version in wanted:
-            subject = _("Model %(version)s") % {"version": refused.version}
-            yield Reason(subject, _("Its file must not serve: %(reason)s.") % {"reason": refused.reason})
+    """Find champions and challengers whose file failed to load."""
+    in_use = ModelVersion.objects.filter(stage__in=(Stage.CHAMPION, Stage.CHALLENGER))
+    versions = set(in_use.values_list("version", flat=True))
+    for failure in load_failures.recent():
+        if failure.version in versions:
+            subject = _("Model %(version)s") % {"version": failure.version}
+            yield Reason(subject, _("Its file must not serve: %(reason)s.") % {"reason": failure.reason})
 
 
 def _unready() -> Iterator[Reason]:
-    """Parts that do not answer: a queue without a worker, a prediction log that is stuck, a service that is away."""
+    """Find parts that are unavailable: a queue without a worker, a stuck prediction log, a service."""
     for name, check in health.CHECKS.items():
         answer = check()
-        if _seconds_of_trouble(name, is_well=answer == "ok") >= ALERT_DELAY:
+        if _seconds_of_trouble(name, is_well=answer == health.OK) >= ALERT_DELAY:
             yield Reason(name, answer)
 
 
+def _inconsistent() -> Iterator[Reason]:
+    """Find channels whose answers are not the model's own."""
+    check = consistency.last()
+    if check is None:
+        return
+    subject = _("Consistency check")
+    is_fresh = timezone.now() - check.at <= _CONSISTENCY_MAX_AGE
+    if _seconds_of_trouble("consistency", is_well=is_fresh) >= CONSISTENCY_ALERT_DELAY:
+        yield Reason(subject, _("It has not run for an hour: see whether a worker answers, and the schedule."))
+    if check.error:
+        yield Reason(subject, check.error)
+    for result in check.results:
+        if not result.is_consistent:
+            text = result.error or _("This channel does not answer as the model itself: see the consistency check.")
+            yield Reason(result.label, text)
+
+
+def _dead_letters() -> Iterator[Reason]:
+    """Find entries of the prediction log that PostgreSQL rejects."""
+    count = DeadLetter.objects.count()
+    if count:
+        text = _("Entries that cannot be stored: %(count)s. The admin says why, tries them again, or deletes them.")
+        yield Reason(_("Prediction log"), text % {"count": count})
+
+
 def _seconds_of_trouble(name: str, *, is_well: bool) -> float:
-    """For how long a part has not answered, by all who looked; below zero where it does. Raises RedisAway."""
+    """Return for how long a part has had a problem, in all processes; negative where it has none."""
     key = f"alerts:since:{name}"
     if is_well:
         redis.client().delete(key)
@@ -111,36 +119,12 @@ def _seconds_of_trouble(name: str, *, is_well: bool) -> float:
     now = time.time()
     with redis.client().pipeline() as pipeline:
         pipeline.set(key, repr(now), nx=True)
-        # What was noted before everything stood still is not counted.
-        pipeline.expire(key, _FORGET)
+        pipeline.expire(key, _TROUBLE_TTL)
         pipeline.get(key)
         return now - float(pipeline.execute()[-1])
 
 
-def _inconsistent() -> Iterator[Reason]:
-    """Doors that answer otherwise than the model does."""
-    found = consistency.last()
-    if found is None:
-        return
-    is_fresh = timezone.now() - found.at <= _STALE
-    if _seconds_of_trouble("self-test", is_well=is_fresh) >= CONSISTENCY_ALERT_DELAY:
-        yield Reason(_("Self-test"), _("It has not run for an hour: see whether a worker answers, and the schedule."))
-    if found.error:
-        yield Reason(_("Self-test"), found.error)
-    for door, agrees, refusal in found.rows:
-        if not agrees:
-            yield Reason(door, refusal or _("This door answers otherwise than the model itself: see the self-test."))
-
-
-def _dead_letters() -> Iterator[Reason]:
-    """Entries of the prediction log that PostgreSQL refuses."""
-    count = DeadLetter.objects.count()
-    if count:
-        text = _("Entries that cannot be stored: %(count)s. The admin says why, tries them again, or deletes them.")
-        yield Reason(_("Prediction log"), text % {"count": count})
-
-
-#: What an alert can be about, and who looks for it.
+#: Each kind of alert, and what finds the reasons for it.
 RULES: dict[str, Callable[[], Iterator[Reason]]] = {
     "artifact": _rejected_artifacts,
     "unready": _unready,

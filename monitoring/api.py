@@ -1,4 +1,4 @@
-"""The API's doors into monitoring."""
+"""The API of monitoring."""
 
 from typing import Any
 

@@ -1,6 +1,7 @@
-"""The last self-test: whether every door gives one answer."""
+"""The last consistency check: whether every channel gives the model's own answer."""
 
 from datetime import datetime
+from typing import NamedTuple
 
 import msgspec
 from django.utils import timezone
@@ -11,44 +12,57 @@ from core.errors import TitanicError
 from predictions import consistency
 from predictions.models import Channel
 
-_KEY = "monitoring:parity"
+_KEY = "monitoring:consistency"
+
+
+class ChannelResult(NamedTuple):
+    """One channel by its label, whether its answers are the model's own, and why it gave none."""
+
+    label: str
+    is_consistent: bool
+    error: str
 
 
 class ConsistencyCheck(msgspec.Struct, frozen=True):
-    """When every door was asked, of which model, which of them agreed, and what kept it from being asked."""
+    """When the channels were compared, with which model, which of them agreed, and what kept the check from running."""
 
     at: datetime
     model_version: int | None = None
-    doors: dict[str, bool] = {}
+    #: Channel -> whether its answers are the model's own.
+    channels: dict[str, bool] = {}
     error: str = ""
-    #: Why a door did not answer at all.
-    refusals: dict[str, str] = {}
+    #: Channel -> why it gave no answer.
+    channel_errors: dict[str, str] = {}
 
     @property
     def is_passed(self) -> bool:
-        return not self.error and all(self.doors.values())
+        return not self.error and all(self.channels.values())
 
     @property
-    def rows(self) -> list[tuple[str, bool, str]]:
-        """Each door by its label, whether it agrees, and why it did not answer."""
-        return [(str(Channel(door).label), agrees, self.refusals.get(door, "")) for door, agrees in self.doors.items()]
+    def results(self) -> list[ChannelResult]:
+        return [
+            ChannelResult(str(Channel(name).label), is_consistent, self.channel_errors.get(name, ""))
+            for name, is_consistent in self.channels.items()
+        ]
 
 
 def run() -> ConsistencyCheck:
-    """Ask at every door, and keep what came of it."""
-    # Stays so when a door breaks: what was found before must not stand there as if it were still so.
-    found = ConsistencyCheck(timezone.now(), error=_("The self-test broke off: the worker's log says at which door."))
+    """Compare the channels and keep the result."""
+    # Kept when a channel breaks: the result before must not stand as if it were still so.
+    check = ConsistencyCheck(
+        timezone.now(), error=_("The consistency check broke off: the worker's log names the channel.")
+    )
     try:
-        compared = consistency.compare()
-        found = ConsistencyCheck(timezone.now(), compared.model_version, compared.agreements, refusals=compared.errors)
+        report = consistency.compare()
+        check = ConsistencyCheck(timezone.now(), report.model_version, report.agreements, channel_errors=report.errors)
     except TitanicError as error:
-        found = ConsistencyCheck(timezone.now(), error=error.message)
+        check = ConsistencyCheck(timezone.now(), error=error.message)
     finally:
-        redis.client().set(_KEY, msgspec.json.encode(found))
-    return found
+        redis.client().set(_KEY, msgspec.json.encode(check))
+    return check
 
 
 def last() -> ConsistencyCheck | None:
-    """What came of the last one; None before the first. Raises RedisError."""
-    kept = redis.client().get(_KEY)
-    return None if kept is None else msgspec.json.decode(kept, type=ConsistencyCheck)
+    """Return the last check; None before the first. Raises RedisError."""
+    encoded = redis.client().get(_KEY)
+    return None if encoded is None else msgspec.json.decode(encoded, type=ConsistencyCheck)

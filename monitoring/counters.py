@@ -1,11 +1,11 @@
-"""What monitoring counts; the values of all processes meet in `settings.METRICS_DIR`."""
+"""The counters of monitoring; all processes add to them in `settings.METRICS_DIR`."""
 
 from prometheus_client import Counter
 
 from features.definition import DERIVED, FEATURES
 
 DRIFTS = Counter("drift_count", "Features found to have drifted", ["feature"])
-# A series that begins with its first drift shows no increase.
+# A series that begins with its first drift would show no increase.
 for _feature in FEATURES:
     if _feature not in DERIVED:
         DRIFTS.labels(_feature)

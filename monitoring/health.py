@@ -1,7 +1,8 @@
-"""Alive, and ready: what a load balancer and an operator ask."""
+"""Liveness and readiness, for load balancers and operators."""
 
 from collections.abc import Callable
-from typing import Any
+from http import HTTPStatus
+from typing import TypedDict
 
 from django.contrib.auth.decorators import login_not_required
 from django.db import DatabaseError, InterfaceError, connection
@@ -13,8 +14,9 @@ from core.errors import Unavailable
 from core.redis import RedisUnavailable
 from predictions import log, scorer
 
-#: The log is drained every second: what has waited for this long (seconds) waits for something that does not come.
-LONGEST_WAIT = 60
+OK = "ok"
+#: The log is written every second: one whose oldest entry has waited for more seconds than this is stuck.
+MAX_LOG_DELAY = 60
 
 
 def _database() -> str:
@@ -23,7 +25,7 @@ def _database() -> str:
             cursor.execute("SELECT 1")
     except (DatabaseError, InterfaceError) as error:
         return f"PostgreSQL does not answer: {_first_line(error)}"
-    return "ok"
+    return OK
 
 
 def _redis() -> str:
@@ -31,7 +33,7 @@ def _redis() -> str:
         redis.client().ping()
     except RedisUnavailable as error:
         return f"Redis does not answer: {_first_line(error)}"
-    return "ok"
+    return OK
 
 
 def _champion() -> str:
@@ -39,7 +41,7 @@ def _champion() -> str:
         scorer.champion()
     except Unavailable as error:
         return error.message
-    return "ok"
+    return OK
 
 
 def _workers() -> str:
@@ -47,7 +49,7 @@ def _workers() -> str:
         silent = heartbeat.silent_queues()
     except RedisUnavailable as error:
         return f"Redis does not answer: {_first_line(error)}"
-    return f"No worker answers for: {', '.join(silent)}" if silent else "ok"
+    return f"No worker answers for: {', '.join(silent)}" if silent else OK
 
 
 def _log() -> str:
@@ -55,8 +57,8 @@ def _log() -> str:
         waited, count = log.longest_wait(), log.backlog()
     except RedisUnavailable as error:
         return f"Redis does not answer: {_first_line(error)}"
-    if waited <= LONGEST_WAIT:
-        return "ok"
+    if waited <= MAX_LOG_DELAY:
+        return OK
     return f"The prediction log is stuck: {count} predictions wait for PostgreSQL, the oldest for {waited:.0f} seconds."
 
 
@@ -70,22 +72,30 @@ CHECKS: dict[str, Callable[[], str]] = {
 }  # fmt: skip
 
 
-def report() -> dict[str, Any]:
-    """What each part says of itself: "ok" or the reason why not."""
+class Report(TypedDict):
+    """Whether all is ready, and for each part "ok" or the reason why not."""
+
+    ready: bool
+    checks: dict[str, str]
+
+
+def report() -> Report:
+    """Check every part."""
     checks = {name: check() for name, check in CHECKS.items()}
-    return {"ready": all(answer == "ok" for answer in checks.values()), "checks": checks}
+    return {"ready": all(answer == OK for answer in checks.values()), "checks": checks}
 
 
 @login_not_required
 @require_safe
 def healthz(request: HttpRequest) -> HttpResponse:
-    """This process answers."""
+    """Answer 200: the process is alive."""
     return HttpResponse("ok\n", content_type="text/plain", headers={"Cache-Control": "no-store"})
 
 
 @login_not_required
 @require_safe
 def readyz(request: HttpRequest) -> JsonResponse:
-    """Whether pages, predictions and jobs work: 200, or 503 with the reason."""
-    found = report()
-    return JsonResponse(found, status=200 if found["ready"] else 503, headers={"Cache-Control": "no-store"})
+    """Answer 200 when pages, predictions and jobs work, or 503 with the reason."""
+    readiness = report()
+    status = HTTPStatus.OK if readiness["ready"] else HTTPStatus.SERVICE_UNAVAILABLE
+    return JsonResponse(readiness, status=status, headers={"Cache-Control": "no-store"})

@@ -16,7 +16,7 @@ from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.multiprocess import MultiProcessCollector
 
 from core import heartbeat, redis
-from core.jobs import kinds
+from core.jobs import State, kinds
 from core.redis import RedisUnavailable
 from ingestion.models import Dataset
 from monitoring import consistency, performance
@@ -25,7 +25,7 @@ from monitoring.models import Alert, DriftCheck
 from predictions import log
 from training.models import ModelVersion
 
-_AWAY = (DatabaseError, InterfaceError, *RedisUnavailable)
+_UNAVAILABLE = (DatabaseError, InterfaceError, *RedisUnavailable)
 
 
 def _gauge(name: str, text: str, labels: list[str], samples: Mapping[Any, float]) -> Metric:
@@ -39,7 +39,7 @@ def _champion() -> Iterator[Metric]:
     champion = ModelVersion.objects.champion()
     if champion is not None:
         age = (timezone.now() - champion.created_at).total_seconds()
-        yield _gauge("champion_version", "The version in charge", [], {(): champion.version})
+        yield _gauge("champion_version", "The version that serves", [], {(): champion.version})
         yield _gauge("champion_age_seconds", "Since the champion was made", [], {(): age})
 
 
@@ -64,20 +64,18 @@ def _drift() -> Iterator[Metric]:
 
 
 def _live() -> Iterator[Metric]:
-    found = performance.live()
-    if found is None:
+    live = performance.live()
+    if live is None:
         return
-    yield _gauge(
-        "live_outcomes", "Those of the latest outcomes that are of the champion's answers", [], {(): found.count}
-    )
-    if found.quality is not None:
-        yield _gauge("live_accuracy", "Accuracy on those", [], {(): found.quality.accuracy})
-        yield _gauge("live_brier_score", "Brier score on those", [], {(): found.quality.brier})
+    yield _gauge("live_outcomes", "Latest outcomes that are of the champion's predictions", [], {(): live.count})
+    if live.quality is not None:
+        yield _gauge("live_accuracy", "Accuracy on those", [], {(): live.quality.accuracy})
+        yield _gauge("live_brier_score", "Brier score on those", [], {(): live.quality.brier})
 
 
 def _alerts() -> Iterator[Metric]:
     counts = Alert.objects.open().order_by().values_list("kind").annotate(count=Count("pk"))
-    # A kind that is well is a 0: a rule on a series that is not there never fires, nor does it end.
+    # A kind without alerts is a 0: a Prometheus rule on a missing series neither fires nor ends.
     yield _gauge(
         "alerts_open",
         "Open alerts",
@@ -95,7 +93,7 @@ def _jobs() -> Iterator[Metric]:
     yield _gauge("jobs", "Jobs by kind and state", ["kind", "state"], counts)
     durations = {}
     for model in kinds():
-        last = model._default_manager.filter(state="succeeded").first()
+        last = model._default_manager.filter(state=State.SUCCEEDED).first()
         if last is not None and last.duration is not None:
             durations[(str(model._meta.model_name),)] = last.duration.total_seconds()
     yield _gauge("job_last_duration_seconds", "How long the last job of a kind took", ["kind"], durations)
@@ -106,44 +104,44 @@ def _queues() -> Iterator[Metric]:
         for queue in settings.QUEUES:
             pipeline.llen(queue)
         depths = pipeline.execute()
-    depth = {(queue,): float(found) for queue, found in zip(settings.QUEUES, depths, strict=True)}
+    depth = {(queue,): float(count) for queue, count in zip(settings.QUEUES, depths, strict=True)}
     yield _gauge("queue_depth", "Messages that wait for a worker", ["queue"], depth)
     ages = {(queue,): age for queue, age in heartbeat.ages().items() if age is not None}
     yield _gauge("canary_age_seconds", "Since a worker of the queue last answered", ["queue"], ages)
     yield _gauge("prediction_log_backlog", "Predictions not yet in PostgreSQL", [], {(): float(log.backlog())})
 
 
-def _parity() -> Iterator[Metric]:
-    found = consistency.last()
-    if found is not None:
-        age = (timezone.now() - found.at).total_seconds()
-        yield _gauge("parity_age_seconds", "Since the last self-test", [], {(): age})
-        doors = {(door,): float(agrees) for door, agrees in found.doors.items()}
-        yield _gauge("parity", "Whether a door answered as the model itself does", ["door"], doors)
+def _consistency() -> Iterator[Metric]:
+    check = consistency.last()
+    if check is not None:
+        age = (timezone.now() - check.at).total_seconds()
+        yield _gauge("parity_age_seconds", "Since the last consistency check", [], {(): age})
+        channels = {(channel,): float(is_consistent) for channel, is_consistent in check.channels.items()}
+        yield _gauge("parity", "Whether a channel answered as the model itself does", ["door"], channels)
 
 
 class _State:
-    """What the tables and the queues say now; a service that is away is a 0, not an error."""
+    """Gauges read off the tables and queues; a service that is unavailable is a 0, not an error."""
 
     def collect(self) -> Iterator[Metric]:
         up = {("database",): 1.0, ("redis",): 1.0}
         groups: list[tuple[str, Callable[[], Iterator[Metric]]]] = [
             ("database", _champion), ("database", _dataset), ("database", _drift), ("database", _alerts),
             ("database", _jobs), ("database", _live),
-            ("redis", _queues), ("redis", _parity),
+            ("redis", _queues), ("redis", _consistency),
         ]  # fmt: skip
         for service, group in groups:
             if not up[(service,)]:
                 continue
             try:
                 yield from list(group())
-            except _AWAY:
+            except _UNAVAILABLE:
                 up[(service,)] = 0.0
         yield _gauge("up", "Whether a service answers", ["service"], up)
 
 
 class _Cache:
-    """One scrape's answer serves all scrapes of the next moment."""
+    """Keeps one scrape's text for all scrapes of the next second."""
 
     seconds = 1.0
 
@@ -153,16 +151,12 @@ class _Cache:
 
     def text(self) -> bytes:
         if time.monotonic() - self._made_at >= self.seconds:
-            self._text = self._collect()
+            registry = CollectorRegistry()
+            MultiProcessCollector(registry, path=str(settings.METRICS_DIR))  # type: ignore[no-untyped-call]
+            registry.register(_State())
+            self._text = generate_latest(registry)
             self._made_at = time.monotonic()
         return self._text
-
-    @staticmethod
-    def _collect() -> bytes:
-        registry = CollectorRegistry()
-        MultiProcessCollector(registry, path=str(settings.METRICS_DIR))  # type: ignore[no-untyped-call]
-        registry.register(_State())
-        return generate_latest(registry)
 
 
 _cache = _Cache()
@@ -171,5 +165,5 @@ _cache = _Cache()
 @login_not_required
 @require_safe
 def metrics(request: HttpRequest) -> HttpResponse:
-    """Everything Prometheus scrapes."""
+    """Answer what Prometheus scrapes."""
     return HttpResponse(_cache.text(), content_type=CONTENT_TYPE_LATEST)

@@ -1,4 +1,4 @@
-"""Whether those who come now are like those the model learned from."""
+"""Drift checks and alerts."""
 
 from typing import ClassVar, Self
 
@@ -14,7 +14,7 @@ from training.models import ModelVersion
 
 
 class DriftCheck(Job):
-    """One comparison of a window of predictions with the rows the champion was trained on."""
+    """One comparison of a window of predictions with the champion's training data."""
 
     task_name = "monitoring.tasks.check_drift"
     task_argument = "check_id"
@@ -70,18 +70,18 @@ class FeatureDrift(models.Model):
 
 
 class AlertQuerySet(models.QuerySet["Alert"]):
-    """Alerts in the words of those who are called."""
+    """Alerts by how they stand."""
 
     def open(self) -> Self:
-        """Those whose reason has not gone."""
+        """Keep those whose reason has not gone."""
         return self.filter(resolved_at=None)
 
     def open_first(self) -> Self:
-        """Those that are open, then those that were, each newest first."""
+        """Order the open ones first, then the resolved, each newest first."""
         return self.order_by(F("resolved_at").desc(nulls_first=True), "-pk")
 
     def unnotified(self) -> Self:
-        """Those of which the webhook has yet to be told, and may be tried now."""
+        """Keep those of which the webhook is to be notified now."""
         return self.filter(tell_at__lte=timezone.now())
 
 
@@ -94,7 +94,7 @@ class Alert(models.Model):
     raised_at = models.DateTimeField(gettext_lazy("raised"), default=timezone.now, editable=False)
     last_seen_at = models.DateTimeField(gettext_lazy("last seen"), default=timezone.now)
     resolved_at = models.DateTimeField(gettext_lazy("resolved"), null=True)
-    # When the webhook is to be told of how it stands, or tried again; None when it knows.
+    # When the webhook is to be notified, or tried again; None when it has been.
     tell_at = models.DateTimeField(null=True, editable=False)
     tries = models.PositiveSmallIntegerField(default=0, editable=False)
 

@@ -1,4 +1,4 @@
-"""How right the champion is on what really happened."""
+"""The champion's performance on recorded outcomes."""
 
 from dataclasses import dataclass
 
@@ -9,13 +9,13 @@ from predictions.model_comparison import FEWEST_OUTCOMES, ModelQuality, quality
 from predictions.models import Outcome, Prediction
 from training.models import ModelVersion
 
-#: So many of the latest outcomes, whichever model answered, are looked at: a scrape waits for them.
+#: How many of the latest outcomes, of whichever model, are read: a scrape waits for them.
 WINDOW = 5_000
 
 
 @dataclass(frozen=True)
 class Live:
-    """A model's figures on those of the latest outcomes that are of its answers; None where there is none."""
+    """The champion's quality on those of the latest outcomes that are of its predictions; None without any."""
 
     version: ModelVersion
     count: int
@@ -23,12 +23,12 @@ class Live:
 
     @property
     def is_enough(self) -> bool:
-        """Whether there are outcomes enough for the figures to say something."""
+        """Whether the outcomes are enough for the figures to say something."""
         return self.count >= FEWEST_OUTCOMES
 
 
 def live() -> Live | None:
-    """The champion's live performance; None without a champion."""
+    """Measure the champion's live performance; None without a champion."""
     champion = ModelVersion.objects.champion()
     if champion is None:
         return None

@@ -1,4 +1,4 @@
-"""Drift checks as JSON."""
+"""Drift checks and alerts as JSON."""
 
 from rest_framework import serializers
 
@@ -31,7 +31,7 @@ class DriftCheckSerializer(serializers.ModelSerializer[DriftCheck]):
 
 
 class AlertSerializer(serializers.ModelSerializer[Alert]):
-    """A reason to look; open while resolved_at is null."""
+    """An alert; open while resolved_at is null."""
 
     class Meta:
         model = Alert

@@ -1,4 +1,4 @@
-"""Checking drift: the newest predictions against what the champion learned from."""
+"""Check drift: the newest predictions against the champion's training data."""
 
 import logging
 from collections.abc import Sequence
@@ -16,7 +16,7 @@ from ingestion.passenger import to_columns
 from monitoring.counters import DRIFTS
 from monitoring.models import DriftCheck, FeatureDrift
 from predictions.models import Prediction
-from training.models import ModelVersion
+from training.models import ModelVersion, Stage
 
 if TYPE_CHECKING:
     from monitoring.drift import FeatureTest
@@ -27,21 +27,21 @@ WINDOW_SIZE = 500
 
 
 def queue_check() -> DriftCheck:
-    """A queued check of the latest window."""
+    """Return a queued check of the latest window; raises Conflict."""
     if ModelVersion.objects.champion() is None:
-        raise Conflict(_("No model is in charge yet: train one first."))
+        raise Conflict(_("There is no champion yet: train a model first."))
     if DriftCheck.objects.open().exists():
         raise Conflict(_("A drift check is under way already: wait for it."))
     return DriftCheck.objects.create()
 
 
 def check_drift(check: DriftCheck) -> None:
-    """Compare the champion's newest predictions with its training rows, and keep every test's outcome."""
+    """Compare the champion's newest predictions with its training data and store every test's outcome."""
     with check.running():
         # scipy, and alibi-detect behind it, stay out of the web process.
         from monitoring import drift
 
-        champion = ModelVersion.objects.with_history().filter(stage="champion").get()
+        champion = ModelVersion.objects.with_history().filter(stage=Stage.CHAMPION).get()
         rows = list(Prediction.objects.filter(model_version=champion.version).newest(WINDOW_SIZE))
         tests: list[drift.FeatureTest] = []
         if len(rows) >= drift.SMALLEST_WINDOW:
@@ -55,7 +55,7 @@ def check_drift(check: DriftCheck) -> None:
 
 
 def scheduled_check() -> DriftCheck | None:
-    """Check now, unless there is nothing to check yet."""
+    """Check now; return None where there is nothing to check yet."""
     try:
         check = queue_check()
     except Conflict as reason:

@@ -1,11 +1,11 @@
-"""Celery's doors into monitoring."""
+"""Celery tasks of monitoring."""
 
 from core.tasks import job_task
 from monitoring import alerts, consistency, services, webhook
 from monitoring.models import Alert, DriftCheck
 
-# Seconds until the next look sends the message anew.
-_NEXT_LOOK = 10
+# Seconds until the next evaluation sends the message again.
+_NEXT_EVALUATION = 10
 
 
 @job_task(queue="default")
@@ -16,13 +16,13 @@ def check_drift(*, check_id: int) -> None:
 
 @job_task(queue="default")
 def scheduled_check() -> None:
-    """Check drift when there is something to check."""
+    """Check drift where there is something to check."""
     services.scheduled_check()
 
 
 @job_task(queue="default")
 def check_consistency() -> None:
-    """The self-test."""
+    """Compare the answers of all channels."""
     consistency.run()
 
 
@@ -32,10 +32,10 @@ def evaluate_alerts() -> None:
     alerts.evaluate_alerts()
     if Alert.objects.unnotified().exists():
         # Not here: a webhook that hangs would hold up the prediction log.
-        notify.apply_async(queue="default", expires=_NEXT_LOOK)
+        notify.apply_async(queue="default", expires=_NEXT_EVALUATION)
 
 
 @job_task(queue="default")
 def notify() -> None:
-    """Tell the webhook of alerts."""
+    """Notify the webhook of alerts."""
     webhook.notify()

@@ -16,17 +16,17 @@ _ALERTS_SHOWN = 50
 
 @require_safe
 def overview(request: HttpRequest) -> HttpResponse:
-    """Is everything answering, and has anything drifted?"""
+    """Show alerts, readiness, consistency, drift and live performance."""
     latest = DriftCheck.objects.select_related("version").first()
     try:
-        self_test = consistency.last()
+        consistency_check = consistency.last()
     except RedisUnavailable:
-        self_test = None
+        consistency_check = None
     context = {
         "health": health.report(),
         "latest": latest,
         "alerts": Alert.objects.open_first()[:_ALERTS_SHOWN],
-        "self_test": self_test,
+        "consistency": consistency_check,
         "live": performance.live(),
     }
     return render(request, "monitoring.html", context)
@@ -34,31 +34,31 @@ def overview(request: HttpRequest) -> HttpResponse:
 
 @require_safe
 def open_alerts(request: HttpRequest) -> HttpResponse:
-    """How many alerts are open, as a fragment of the navigation."""
+    """Show how many alerts are open, as a fragment of the navigation."""
     return render(request, "_components/open_alerts.html", {"count": Alert.objects.open().count()})
 
 
 @require_safe
 def drift_checks(request: HttpRequest) -> HttpResponse:
-    """The history of drift checks."""
+    """List the drift checks."""
     return render(request, "drift_list.html", {"page": page(DriftCheck.objects.select_related("version"), request)})
 
 
 @require_safe
 def drift_check(request: HttpRequest, pk: int) -> HttpResponse:
-    """One check with its tests."""
-    found = get_object_or_404(DriftCheck.objects.select_related("version"), pk=pk)
-    return render(request, "drift_detail.html", {"job": found, "tests": found.features.all()})
+    """Show one check with its tests."""
+    check = get_object_or_404(DriftCheck.objects.select_related("version"), pk=pk)
+    return render(request, "drift_detail.html", {"job": check, "tests": check.features.all()})
 
 
 @require_POST
-def check(request: HttpRequest) -> HttpResponse:
+def start_check(request: HttpRequest) -> HttpResponse:
     """Check the latest window now."""
     return start_job(request, services.queue_check(), _("The drift check has begun."))
 
 
 @require_safe
 def drift_state(request: HttpRequest) -> HttpResponse:
-    """The drift state as a fragment that lower apps' pages include."""
+    """Show the drift state, as a fragment that other apps' pages include."""
     latest = DriftCheck.objects.succeeded().first()
     return render(request, "_components/drift_state.html", {"check": latest})

@@ -72,7 +72,7 @@ def test_what_the_log_could_not_store_calls_a_person_until_it_is_gone(champion: 
     assert not Alert.objects.open().exists()
 
 
-def test_a_self_test_that_does_not_run_any_more_calls_a_person(
+def test_a_consistency_check_that_does_not_run_any_more_raises_an_alert(
     champion: ModelVersion, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     old = msgspec.structs.replace(consistency.run(), at=timezone.now() - timedelta(minutes=66))
@@ -85,7 +85,7 @@ def test_a_self_test_that_does_not_run_any_more_calls_a_person(
     monkeypatch.setattr(alerts, "CONSISTENCY_ALERT_DELAY", 0)
     alerts.evaluate_alerts()
 
-    assert list(Alert.objects.open().values_list("kind", "subject")) == [("parity", "Self-test")]
+    assert list(Alert.objects.open().values_list("kind", "subject")) == [("parity", "Consistency check")]
 
 
 def test_a_version_that_nobody_uses_calls_nobody(champion: ModelVersion) -> None:
@@ -292,7 +292,7 @@ def test_a_webhook_in_trouble_is_told_again_later(
     status: int,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    monkeypatch.setattr(webhook, "PAUSES", (0.0, 60.0))
+    monkeypatch.setattr(webhook, "RETRY_DELAYS", (0.0, 60.0))
     hook.answers = [servers.reply(status, Location="/elsewhere")]
     load_failures.record(champion.version, "broken")
     alerts.evaluate_alerts()
@@ -308,7 +308,7 @@ def test_a_webhook_in_trouble_is_told_again_later(
 def test_after_the_last_try_it_is_left_alone_until_something_changes(
     champion: ModelVersion, hook: servers.Server, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(webhook, "PAUSES", (0.0,))
+    monkeypatch.setattr(webhook, "RETRY_DELAYS", (0.0,))
     hook.answers = [servers.reply(500), servers.reply(500), servers.reply(204)]
     load_failures.record(champion.version, "broken")
     alerts.evaluate_alerts()

@@ -33,15 +33,15 @@ def _metrics(client: Client) -> str:
 
 
 def test_every_door_gives_one_answer(client: Client, champion: ModelVersion) -> None:
-    assert "Not asked yet" in client.get("/monitoring/").content.decode()
+    assert "Not checked yet" in client.get("/monitoring/").content.decode()
 
     found = consistency.run()
 
     assert found.is_passed, found
-    assert set(found.doors) == set(Channel.values)
+    assert set(found.channels) == set(Channel.values)
     assert consistency.last() == found
     page = client.get("/monitoring/").content.decode()
-    assert page.count("The same") == len(Channel)
+    assert page.count("Consistent") == len(Channel)
     for door in Channel.values:
         assert f'titanic_parity{{door="{door}"}} 1.0' in _metrics(client)
 
@@ -68,8 +68,8 @@ def test_a_door_that_answers_otherwise_is_told_of(
     found = consistency.run()
     alerts.evaluate_alerts()
 
-    assert [door for door, agrees in found.doors.items() if not agrees] == ["v2"]
-    assert "Another" in client.get("/monitoring/").content.decode()
+    assert [door for door, agrees in found.channels.items() if not agrees] == ["v2"]
+    assert "Inconsistent" in client.get("/monitoring/").content.decode()
     assert 'titanic_parity{door="v2"} 0.0' in _metrics(client)
     assert Alert.objects.open().get().kind == "parity"
     monkeypatch.undo()
@@ -103,9 +103,9 @@ def test_what_is_derived_otherwise_at_one_door_is_seen(champion: ModelVersion, m
     found = consistency.run()
 
     assert calls
-    assert not found.doors["form"]
-    assert not found.doors["api"]
-    assert found.doors["batch"]
+    assert not found.channels["form"]
+    assert not found.channels["api"]
+    assert found.channels["batch"]
 
 
 def test_one_of_whom_nothing_is_known_is_asked_about_too(champion: ModelVersion) -> None:
@@ -122,7 +122,7 @@ def test_a_view_that_changes_what_was_sent_is_seen(champion: ModelVersion, monke
     monkeypatch.setattr(predictions_api, "_instances", lambda body: [{**each, "age": 3} for each in many(body)])
     found = consistency.run()
 
-    assert [door for door, agrees in found.doors.items() if not agrees] == ["api", "batch"]
+    assert [door for door, agrees in found.channels.items() if not agrees] == ["api", "batch"]
 
 
 def test_a_door_that_refuses_is_named_with_its_reason(
@@ -135,7 +135,7 @@ def test_a_door_that_refuses_is_named_with_its_reason(
     found = consistency.run()
     alerts.evaluate_alerts()
 
-    assert [door for door, agrees in found.doors.items() if not agrees] == ["csv"]
+    assert [door for door, agrees in found.channels.items() if not agrees] == ["csv"]
     assert "age: not today" in client.get("/monitoring/").content.decode()
     assert Alert.objects.open().get().subject == str(Channel.CSV.label)
 
