@@ -1,8 +1,4 @@
-"""Jobs in the admin: to be looked at and started again, not typed over.
-
-An action asks for a permission, or Django offers it to everybody who may look: `operate` stands for Django's change
-permission where rows themselves cannot be changed.
-"""
+"""Jobs in the admin: read-only, with actions to cancel them and run them again."""
 
 from typing import Any
 
@@ -19,7 +15,7 @@ from core.jobs import Job, enqueue
 
 
 class ReadOnlyAdmin(ModelAdmin):
-    """What the system wrote; a person only reads it."""
+    """Rows that only the system writes."""
 
     def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return False
@@ -31,20 +27,20 @@ class ReadOnlyAdmin(ModelAdmin):
         return False
 
     def has_operate_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        """Whether this person may run the actions: who may change such rows, though none is typed over."""
+        """Tell whether the user may run the actions: Django's change permission, though no row is edited."""
         return bool(request.user.has_perm(f"{self.opts.app_label}.{get_permission_codename('change', self.opts)}"))
 
 
 class JobAdmin(ReadOnlyAdmin):
-    """A kind of job."""
+    """A job."""
 
     list_display: tuple[str, ...] = ("__str__", "state", "progress", "error", "created_at", "finished_at")
     list_filter: tuple[Any, ...] = ("state",)
-    actions: tuple[str, ...] = ("start_again", "cancel")
+    actions: tuple[str, ...] = ("rerun", "cancel")
 
     @admin.action(permissions=["operate"], description=gettext_lazy("Start again"))
-    def start_again(self, request: HttpRequest, queryset: QuerySet[Job]) -> None:
-        """New rows with the same inputs."""
+    def rerun(self, request: HttpRequest, queryset: QuerySet[Job]) -> None:
+        """Queue new jobs with the same inputs."""
         for job in queryset:
             try:
                 enqueue(job.rerun())
@@ -55,7 +51,7 @@ class JobAdmin(ReadOnlyAdmin):
 
     @admin.action(permissions=["operate"], description=gettext_lazy("Cancel"))
     def cancel(self, request: HttpRequest, queryset: QuerySet[Job]) -> None:
-        """Stop what is open."""
+        """Cancel those that are queued or running."""
         for job in queryset:
             try:
                 job.cancel()

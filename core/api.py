@@ -1,4 +1,4 @@
-"""What the API's doors have in common."""
+"""What the apps' APIs have in common."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -17,12 +17,12 @@ JOB_FIELDS = ("id", "state", "progress", "error", "created_at", "started_at", "f
 
 
 def validate_body(serializer: type[serializers.Serializer[Any]], request: Request) -> Mapping[str, Any]:
-    """The body as the serializer reads it; a field it does not know is refused like a wrong one, or one given twice."""
+    """Return the body as the serializer reads it; raises Invalid for an unknown field and for one given twice."""
     if isinstance(request.data, MultiValueDict):
-        # Of a form's fields the last would count; JSON has been read more strictly.
-        doubled = [name for name, values in request.data.lists() if len(values) > 1]
-        if doubled:
-            raise Invalid({name: [("doubled_field", _("This field is given twice."))] for name in doubled})
+        # Of a form's fields the last would count; JSON is parsed more strictly.
+        repeated = [name for name, values in request.data.lists() if len(values) > 1]
+        if repeated:
+            raise Invalid({name: [("doubled_field", _("This field is given twice."))] for name in repeated})
     bound = serializer(data=request.data)
     bound.is_valid(raise_exception=True)
     unknown = set(request.data) - set(bound.fields)
@@ -32,7 +32,7 @@ def validate_body(serializer: type[serializers.Serializer[Any]], request: Reques
 
 
 def accepted(job: Job, serializer: type[serializers.Serializer[Any]], *, request: Request) -> Response:
-    """202 with the queued job and where to watch it."""
+    """Enqueue the job and answer 202 with its address."""
     enqueue(job)
     location = request.build_absolute_uri(f"{request.path}{job.pk}/")
     return Response(serializer(job).data, status=status.HTTP_202_ACCEPTED, headers={"Location": location})

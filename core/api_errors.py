@@ -1,4 +1,4 @@
-"""The API's errors: one JSON shape for everybody's."""
+"""The API's exception handler: one JSON shape for DRF's errors and ours."""
 
 from typing import Any
 
@@ -11,10 +11,10 @@ from core.errors import error_body, retry_headers, to_api_error
 
 
 def api_exception_handler(exc: Exception, context: Any) -> Response | None:
-    """DRF's exceptions through drf-standardized-errors, ours in the same shape."""
-    refusal = to_api_error(exc)
-    if refusal is not None:
-        return Response(error_body(refusal), status=refusal.status, headers=retry_headers(refusal))
+    """Answer an exception of ours in the shape of drf-standardized-errors, which answers the others."""
+    error = to_api_error(exc)
+    if error is not None:
+        return Response(error_body(error), status=error.status, headers=retry_headers(error))
     if isinstance(exc, UnicodeDecodeError):
         exc = exceptions.ParseError(_("The body is not valid UTF-8."))
     return exception_handler(exc, context)

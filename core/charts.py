@@ -1,10 +1,10 @@
-"""Charts as records: a page shows one by including `_components/chart.html`, and `charts.js` draws it."""
+"""Charts as records: a page includes `_components/chart.html`, and `charts.js` draws them."""
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
-#: A curve has hundreds of points; the table beside it says the same with this many.
+#: A curve has hundreds of points; the table beside it shows this many of them.
 MAX_TABLE_ROWS = 12
 
 
@@ -22,7 +22,7 @@ class Series:
 
 @dataclass(frozen=True)
 class Chart:
-    """A picture with its axes, and in words what it shows for those who do not see it."""
+    """A chart with its axes, and a summary in words for screen readers."""
 
     name: str
     kind: Literal["lines", "bars"]
@@ -35,17 +35,17 @@ class Chart:
 
     @property
     def drawing(self) -> dict[str, Any]:
-        """What the script needs."""
+        """The record that the script draws."""
         return asdict(self)
 
     @property
     def table(self) -> list[tuple[str, float, float | str]]:
-        """The series in words, thinned; guides are not data."""
+        """Some points of each series for the table; guides are not data."""
         return [(line.label, x, y) for line in self.series if not line.is_guide for x, y in thinned(line)]
 
 
 def thinned(series: Series, *, rows: int = MAX_TABLE_ROWS) -> list[tuple[float, float | str]]:
-    """Some of its points in equal steps, first and last among them; bars stay whole.
+    """Return some of the points in equal steps, the first and last among them; bars stay whole.
 
     >>> thinned(Series("a", range(101), range(101)), rows=3)
     [(0, 0), (50, 50), (100, 100)]
@@ -53,4 +53,4 @@ def thinned(series: Series, *, rows: int = MAX_TABLE_ROWS) -> list[tuple[float, 
     points = list(zip(series.x, series.y, strict=True))
     if series.spread or len(points) <= rows:
         return points
-    return [points[round(place * (len(points) - 1) / (rows - 1))] for place in range(rows)]
+    return [points[round(step * (len(points) - 1) / (rows - 1))] for step in range(rows)]

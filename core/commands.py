@@ -1,4 +1,4 @@
-"""How every command ends: one sentence, and an exit code that tells."""
+"""How every command ends: one sentence and an exit code."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
@@ -18,7 +18,7 @@ from core.redis import RedisUnavailable
 
 @contextmanager
 def progress_bar(job: Job, *, is_shown: bool) -> Iterator[None]:
-    """A bar with share, rows, rate and time left while the body works on the job."""
+    """Show share, rows, rate and time left while the body works on the job."""
     columns = (TextColumn(str(job)), BarColumn(), TaskProgressColumn(), TextColumn("{task.fields[rows]}"),
                TimeRemainingColumn())  # fmt: skip
     with Progress(*columns, console=Console(stderr=True), transient=True, disable=not is_shown) as bar:
@@ -34,11 +34,11 @@ def progress_bar(job: Job, *, is_shown: bool) -> Iterator[None]:
 
 
 class StepCommand(BaseCommand, ABC):
-    """A step of the life, alone and without a broker."""
+    """One step of the pipeline, alone and without a broker."""
 
     @abstractmethod
     def step(self, **options: Any) -> str:
-        """Do it and say what came of it."""
+        """Run the step and return a sentence about the result."""
 
     def handle(self, *args: Any, **options: Any) -> str:
         try:
@@ -48,4 +48,4 @@ class StepCommand(BaseCommand, ABC):
         except (Cancelled, NotClaimed, KeyboardInterrupt) as error:
             raise CommandError(_("The run was cancelled.")) from error
         except (OperationalError, *RedisUnavailable) as error:
-            raise CommandError(_("A service is away: %(error)s") % {"error": str(error).strip()}) from error
+            raise CommandError(_("A service is unavailable: %(error)s") % {"error": str(error).strip()}) from error

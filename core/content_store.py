@@ -7,24 +7,24 @@ from pathlib import Path
 from django.core.files.base import ContentFile
 from django.core.files.storage import FileSystemStorage, default_storage
 
-#: Where content-addressed files lie; nothing else may share a name.
+#: The folder of content-addressed files; nothing else may be stored in it.
 FOLDER = "models/"
 
 
 def sha256_of(data: bytes) -> str:
-    """The name of bytes: 64 hexadecimal digits."""
+    """Return the digest that names the bytes: 64 hexadecimal digits."""
     return hashlib.sha256(data).hexdigest()
 
 
 def store(data: bytes, *, suffix: str) -> str:
-    """Store bytes under their sha256 and return the name; the same bytes are stored once, damaged ones replaced."""
+    """Store bytes under their sha256 and return the name; equal bytes are stored once, a damaged file is replaced."""
     digest = sha256_of(data)
     name = f"{FOLDER}{digest}{suffix}"
     return name if _digest_of(name) == digest else _write(name, data)
 
 
 def _digest_of(name: str) -> str | None:
-    """The sha256 of what is stored, read in pieces; None where nothing is."""
+    """Return the sha256 of a stored file, read in pieces; None where there is none."""
     digest = hashlib.sha256()
     try:
         with default_storage.open(name) as file:
@@ -37,12 +37,12 @@ def _digest_of(name: str) -> str | None:
 
 def _write(name: str, data: bytes) -> str:
     if not isinstance(default_storage, FileSystemStorage):
-        # A bucket shows an object when it is whole; some storages would not overwrite, but choose another name.
+        # A bucket shows an object when it is whole; some storages do not overwrite, but choose another name.
         default_storage.delete(name)
         return default_storage.save(name, ContentFile(data))
     path = Path(default_storage.path(name))
     draft = Path(default_storage.path(default_storage.save(f"{name}.draft", ContentFile(data))))
-    # On the disk before it has its name: whatever is found under a name is whole, after a power cut too.
+    # Synced before it gets its name: a file under a name is whole, after a power cut too.
     _flush(draft)
     draft.replace(path)
     _flush(path.parent)

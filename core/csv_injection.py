@@ -1,4 +1,4 @@
-"""CSV that leaves the house: a spreadsheet must not take a cell for a formula."""
+"""CSV injection (OWASP): a spreadsheet must not run a cell of a download as a formula."""
 
 import re
 from collections.abc import Iterable
@@ -7,17 +7,16 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     import polars as pl
 
-# Both are read by two engines, of which one knows digits of every script as \d and some controls as \s: no \d, and
-# no \s without the controls.
+# Python's and polars' engines differ in \d and \s: no \d is used, and no \s without the control characters.
 _NUMBER_PATTERN = r" *[+-]?[0-9.]+(?:[eE][+-]?[0-9]+)?"
-# Spreadsheets pass over blanks, controls and byte order marks; some take full-width signs for the plain ones.
+# Spreadsheets skip blanks, controls and byte order marks; some read full-width signs as plain ones.
 _STARTS_FORMULA_PATTERN = r"\A(?:[\t\r\n]|[\s\x00-\x1f\ufeff]*[=+\-@＝＋－＠])"
 _NUMBER = re.compile(_NUMBER_PATTERN)
 _STARTS_FORMULA = re.compile(_STARTS_FORMULA_PATTERN)
 
 
 def escape_row(row: Iterable[object]) -> list[str]:
-    """The row's cells as text, a quote before what a spreadsheet would run (OWASP, CSV injection).
+    """Return the cells as text, with a quote before what a spreadsheet would run.
 
     >>> safe(["=cmd|' /C calc'!A0", -1.5, None])
     ["'=cmd|' /C calc'!A0", '-1.5', '']
@@ -26,7 +25,7 @@ def escape_row(row: Iterable[object]) -> list[str]:
 
 
 def escaped_column(name: str) -> "pl.Expr":
-    """The same for a column of text cells at once; an empty cell becomes a missing one, which is written as nothing.
+    """Escape a column of text cells; an empty cell becomes null, which is written as nothing.
 
     >>> import polars as pl
     >>> pl.DataFrame({"x": ["=1+1", "-1.5", "", "a"]}).select(safe_cell("x"))["x"].to_list()
@@ -40,7 +39,7 @@ def escaped_column(name: str) -> "pl.Expr":
 
 
 def unescape(cell: str) -> str:
-    """A cell that comes back from a spreadsheet, without the quote that `safe` put before it.
+    """Remove the quote that `escape_row` put before a cell that comes back from a spreadsheet.
 
     >>> as_written("'=1+1"), as_written("'tween decks")
     ('=1+1', "'tween decks")

@@ -15,14 +15,14 @@ from psycopg2 import errorcodes
 
 from core.redis import RedisUnavailable
 
-#: So many refused fields are told, each by so many letters of its name.
+#: How many fields an answer names, and how many letters of each name.
 MAX_ERRORS, MAX_ATTR_LENGTH = 1_000, 200
-_NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
+_DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
 logger = logging.getLogger(__name__)
 
 
 class TitanicError(Exception):
-    """Something a person can mend: `message` (translated) says what is wrong and what to do next."""
+    """An error a person can correct: `message` (translated) says what is wrong and what to do next."""
 
     code = "error"
     status: int = HTTPStatus.BAD_REQUEST
@@ -50,7 +50,7 @@ class TooLarge(TitanicError):
 
 
 class IncompleteBody(TitanicError):
-    """A body that did not come to its end, or not in time."""
+    """A body that did not arrive whole, or not in time."""
 
     code = "incomplete_body"
     status = HTTPStatus.REQUEST_TIMEOUT
@@ -70,7 +70,7 @@ class LengthRequired(TitanicError):
 
 
 class Unavailable(TitanicError):
-    """A part that is needed is away for the moment."""
+    """A part that is needed is unavailable for the moment."""
 
     code = "unavailable"
     status = HTTPStatus.SERVICE_UNAVAILABLE
@@ -78,7 +78,7 @@ class Unavailable(TitanicError):
 
 
 class DeadlineExceeded(Unavailable):
-    """An answer that takes longer than anybody waits."""
+    """A query that took longer than its limit."""
 
     code = "too_long"
 
@@ -96,7 +96,7 @@ class InternalError(TitanicError):
 
 
 class Throttled(TitanicError):
-    """Asked more often than this installation allows."""
+    """More requests than this installation allows."""
 
     code = "throttled"
     status = HTTPStatus.TOO_MANY_REQUESTS
@@ -116,40 +116,40 @@ class Invalid(TitanicError):
         self.errors = errors
 
     def in_words(self) -> str:
-        """All of it in one line."""
-        return "; ".join(f"{field}: {text}" for field, said in self.errors.items() for _code, text in said)
+        """Join all fields and messages in one line."""
+        return "; ".join(f"{field}: {text}" for field, errors in self.errors.items() for _code, text in errors)
 
 
 def body_too_large() -> TooLarge:
-    """What is said of a body beyond the limit."""
+    """Return the error for a body beyond the limit."""
     return TooLarge(
         _("The body is larger than %(most)s MB.") % {"most": settings.DATA_UPLOAD_MAX_MEMORY_SIZE // 1024**2}
     )
 
 
 def unavailable() -> Unavailable:
-    """What is said where a service does not answer."""
-    return Unavailable(_("A service is away for the moment. Try again in a few seconds."))
+    """Return the error for a service that does not answer."""
+    return Unavailable(_("A service is unavailable for the moment. Try again in a few seconds."))
 
 
 def to_api_error(error: Exception) -> TitanicError | None:
-    """The error as one of ours: a service that is away is Unavailable; what is nobody's to mend is None."""
+    """Translate an exception of Django, PostgreSQL, Redis or the disk; return None for a fault of the program."""
     if isinstance(error, TitanicError):
         return error
-    if getattr(error, "errno", None) in _NO_ROOM or getattr(error.__cause__, "pgcode", None) == errorcodes.DISK_FULL:
+    if getattr(error, "errno", None) in _DISK_FULL or getattr(error.__cause__, "pgcode", None) == errorcodes.DISK_FULL:
         logger.error("the disk is full: %s", error)
         return Unavailable(_("The disk is full. Make room and try again."))
     if getattr(error.__cause__, "pgcode", None) == errorcodes.QUERY_CANCELED:
         logger.warning("a query took too long: %s", error)
         return DeadlineExceeded()
     if isinstance(error, (OperationalError, InterfaceError, *RedisUnavailable)):
-        logger.warning("a service is away: %s", error)
+        logger.warning("a service is unavailable: %s", error)
         return unavailable()
     return _from_django(error)
 
 
 def _from_django(error: Exception) -> TitanicError | None:
-    """What Django says of a body when a view asks for it."""
+    """Translate what Django raises when a view reads the body."""
     if isinstance(error, UnreadablePostError):
         return IncompleteBody()
     if isinstance(error, RequestDataTooBig):
@@ -160,25 +160,25 @@ def _from_django(error: Exception) -> TitanicError | None:
 
 
 def retry_headers(error: TitanicError) -> dict[str, str]:
-    """When to try again, for a machine."""
+    """Return the Retry-After header, where trying again may help."""
     return {} if error.retry_after is None else {"Retry-After": str(error.retry_after)}
 
 
 def error_body_for(path: str, error: TitanicError) -> dict[str, Any]:
-    """The error in the shape of the door at this address: the inference protocol has one of its own."""
+    """Return the body in the shape of the API at this address: the inference protocol has one of its own."""
     return {"error": error.message} if path.startswith("/v2/") else error_body(error)
 
 
 def error_body(error: TitanicError) -> dict[str, Any]:
-    """The error in drf-standardized-errors' shape."""
+    """Return the body in drf-standardized-errors' shape."""
     if isinstance(error, Invalid):
         errors: list[dict[str, Any]] = [
             {"code": code, "detail": detail, "attr": attr[:MAX_ATTR_LENGTH]}
-            for attr, refusals in error.errors.items()
-            for code, detail in refusals
+            for attr, messages in error.errors.items()
+            for code, detail in messages
         ]
         if len(errors) > MAX_ERRORS:
-            rest = _("%(count)s more are not told here.") % {"count": len(errors) - MAX_ERRORS}
+            rest = _("%(count)s more are not listed.") % {"count": len(errors) - MAX_ERRORS}
             errors[MAX_ERRORS:] = [{"code": "more_errors", "detail": rest, "attr": None}]
         return {"type": "validation_error", "errors": errors}
     kind = "server_error" if error.status >= HTTPStatus.INTERNAL_SERVER_ERROR else "client_error"

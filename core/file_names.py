@@ -1,4 +1,4 @@
-"""Files from outside: what a client calls one is a label for people, and never the name of a file of ours."""
+"""Names of uploaded files: a client's is a label for people, and never the name of a stored file."""
 
 from typing import Any
 from uuid import uuid4
@@ -17,7 +17,7 @@ MAX_LABEL_LENGTH = 200
 
 
 def label(name: str | None) -> str:
-    r"""A name as people may see it: printable, on one line, its end where it is too long.
+    r"""Return a client's name for people: printable, on one line, its end where it is too long.
 
     >>> label("crew\n\x1b[31m\u202evsc.csv")
     'crew [31m vsc.csv'
@@ -36,7 +36,7 @@ def upload_label(file: "UploadedFile[Any]") -> str:
 
 @deconstructible
 class GeneratedName:
-    """An `upload_to`: a name of ours in a folder, by the month."""
+    """An `upload_to` that generates a name in a folder, by month."""
 
     def __init__(self, folder: str) -> None:
         self.folder = folder
@@ -46,7 +46,7 @@ class GeneratedName:
 
 
 class GeneratedNameUploadHandler(TemporaryFileUploadHandler):
-    """Django's temporary file, whose suffix would else be the client's."""
+    """Django's temporary file, without the client's suffix."""
 
     def new_file(self, field_name: str, file_name: str, *args: Any, **kwargs: Any) -> None:
         super().new_file(field_name, "upload", *args, **kwargs)

@@ -1,4 +1,4 @@
-"""Google's client for Cloud Storage, or for an emulator of it, and why it failed, in words.
+"""Google's client for Cloud Storage, or for an emulator of it, and its errors in one sentence.
 
 Credentials are the environment's: a service account's file, workload identity, or none for an emulator.
 """
@@ -15,36 +15,40 @@ from core.errors import TitanicError
 
 
 def client() -> Any:
-    """A client of no particular project."""
+    """Return a client without a project."""
     from google.cloud import storage
 
-    # The client would ask for the bucket's own metadata in a thread, for traces that nobody collects.
+    # Else the client fetches the bucket's metadata in a thread, for traces that are not collected.
     os.environ.setdefault("DISABLE_GCS_PYTHON_CLIENT_OTEL_BUCKET_METADATA", "true")
     return storage.Client(project=None)
 
 
 @contextmanager
 def explain_errors(uri: str, *, role: str, kind: type[TitanicError], gone: TitanicError) -> Iterator[None]:
-    """Turn the client's errors into one sentence of this kind; `gone` is raised where it finds nothing."""
+    """Turn the client's errors into one sentence in an error of this kind; raise `gone` where there is nothing."""
     import requests
     import urllib3
     from google.api_core.exceptions import GoogleAPIError
-    from google.auth.exceptions import GoogleAuthError
+    from google.auth.exceptions import GoogleAuthError, TransportError
     from google.cloud.storage.exceptions import DataCorruption
 
     try:
         yield
     except GoogleAPIError as error:
-        found = _refusal(uri, error, role=role)
-        raise gone if found is None else kind(found) from error
+        text = _answer_in_words(uri, error, role=role)
+        raise gone if text is None else kind(text) from error
     except GoogleAuthError as error:
-        raise kind(_credentials(uri, error)) from error
+        if isinstance(error, TransportError):
+            raise kind(_unreachable(uri, error)) from error
+        message = _("There are no usable Google Cloud credentials: %(reason)s. Set GOOGLE_APPLICATION_CREDENTIALS.")
+        first_line = str(error.args[0] if error.args else error).partition("\n")[0]
+        raise kind(message % {"reason": first_line.partition(". ")[0][:200].rstrip(".")}) from error
     except (requests.RequestException, urllib3.exceptions.HTTPError, ConnectionError, DataCorruption) as error:
         raise kind(_unreachable(uri, error)) from error
 
 
-def _refusal(uri: str, error: Exception, *, role: str) -> str | None:
-    """What Google answered; None where there is nothing."""
+def _answer_in_words(uri: str, error: Exception, *, role: str) -> str | None:
+    """Put Google's answer in words; None for 404."""
     from google.api_core import exceptions as api
 
     answer = error.cause if isinstance(error, api.RetryError) else error
@@ -57,16 +61,6 @@ def _refusal(uri: str, error: Exception, *, role: str) -> str | None:
         return message % {"uri": uri, "role": role}
     message = _("Google Cloud Storage answers %(status)s for %(uri)s. Try again later.")
     return message % {"uri": uri, "status": int(answer.code or 0)}
-
-
-def _credentials(uri: str, error: Exception) -> str:
-    from google.auth.exceptions import TransportError
-
-    if isinstance(error, TransportError):
-        return _unreachable(uri, error)
-    message = _("There are no usable Google Cloud credentials: %(reason)s. Set GOOGLE_APPLICATION_CREDENTIALS.")
-    reason = str(error.args[0] if error.args else error).partition("\n")[0].partition(". ")[0][:200].rstrip(".")
-    return message % {"reason": reason}
 
 
 def _unreachable(uri: str, error: BaseException) -> str:

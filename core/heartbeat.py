@@ -1,4 +1,4 @@
-"""Proof that the workers of a queue answer; a live process proves nothing."""
+"""Heartbeats of the queues: proof that a worker takes messages, which a live process is not."""
 
 import time
 
@@ -6,22 +6,22 @@ from django.conf import settings
 
 from core import redis
 
-#: A queue that has not answered for this long (seconds) is reported, and `up` restarts its worker.
+#: A queue without a heartbeat for this many seconds is reported, and `up` restarts its worker.
 SILENCE_LIMIT = 90
 
 
 def beat(queue: str) -> None:
-    """Note that a worker of `queue` did something just now."""
+    """Record that a worker of the queue is alive now."""
     redis.client().set(f"heartbeat:{queue}", repr(time.time()))
 
 
 def ages() -> dict[str, float | None]:
-    """Seconds since each queue last answered; None where it never did."""
+    """Return the seconds since each queue's last heartbeat; None where there was none."""
     now = time.time()
-    answers = redis.client().mget([f"heartbeat:{queue}" for queue in settings.QUEUES])
-    return {queue: None if at is None else now - float(at) for queue, at in zip(settings.QUEUES, answers, strict=True)}
+    times = redis.client().mget([f"heartbeat:{queue}" for queue in settings.QUEUES])
+    return {queue: None if at is None else now - float(at) for queue, at in zip(settings.QUEUES, times, strict=True)}
 
 
 def silent_queues() -> list[str]:
-    """The queues whose workers do not answer."""
+    """Return the queues without a recent heartbeat."""
     return [queue for queue, age in ages().items() if age is None or age > SILENCE_LIMIT]

@@ -1,8 +1,7 @@
-"""What all calls over HTTP share: how long they wait, and why they fail, in words."""
+"""The timeout of all calls over HTTP, and why one failed, in words."""
 
 import socket
 import ssl
-from collections.abc import Iterator
 
 from django.utils.translation import gettext as _
 
@@ -11,12 +10,16 @@ TIMEOUT = (10.0, 30.0)
 
 
 def reason_of(error: BaseException) -> str:
-    """The reason of a failed call as a clause without a full stop."""
+    """Return why a call failed, as a clause without a full stop."""
     import requests
     import urllib3
     from urllib3.util.ssl_match_hostname import CertificateError
 
-    causes = list(_causes(error))
+    causes = []
+    cause: BaseException | None = error
+    while cause is not None:
+        causes.append(cause)
+        cause = cause.__cause__ or cause.__context__
     for kinds, reason in (
         (socket.gaierror, _("there is no server of this name")),
         ((ssl.SSLCertVerificationError, CertificateError), _("its certificate is not valid")),
@@ -27,10 +30,3 @@ def reason_of(error: BaseException) -> str:
         if any(isinstance(cause, kinds) for cause in causes):
             return reason
     return _("the connection broke off")
-
-
-def _causes(error: BaseException) -> Iterator[BaseException]:
-    cause: BaseException | None = error
-    while cause is not None:
-        yield cause
-        cause = cause.__cause__ or cause.__context__

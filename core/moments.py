@@ -1,4 +1,4 @@
-"""Moments that callers name, read alike at every door."""
+"""Moments in requests, read alike in every channel."""
 
 from datetime import UTC, datetime
 from typing import Any
@@ -8,19 +8,19 @@ from rest_framework import serializers
 
 
 def parse(text: str) -> datetime | None:
-    """The moment that ISO 8601 names, in UTC, which is also meant where it names no zone; None where it is none.
+    """Parse ISO 8601 into UTC, which is also the zone where none is named; return None where it cannot be read.
 
     >>> read("2026-11-01T12:00+02:00"), read("2026-11-01T24:00"), read("0001-01-01T00:00:00+23:59")
     (datetime.datetime(2026, 11, 1, 10, 0, tzinfo=datetime.timezone.utc), None, None)
     """
     if not text.isprintable():
-        # Python reads past a NUL.
+        # Python ignores what follows a NUL.
         return None
     try:
         moment = datetime.fromisoformat(text)
         return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).astimezone(UTC)
     except (ValueError, OverflowError):
-        # In its own zone it may be within the calendar; in UTC, as PostgreSQL keeps it, it is not.
+        # Within the calendar in its own zone, but not in UTC, in which PostgreSQL stores it.
         return None
 
 

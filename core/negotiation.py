@@ -1,4 +1,4 @@
-"""Which renderer writes an answer."""
+"""Content negotiation."""
 
 from collections.abc import Iterable
 
@@ -8,11 +8,11 @@ from rest_framework.request import Request
 
 
 class FileNegotiation(DefaultContentNegotiation):
-    """For views that send a file, of a type that no renderer has: only refusals are rendered."""
+    """For views that send a file, of a type without a renderer: only errors are rendered."""
 
     def select_renderer(
         self, request: Request, renderers: Iterable[BaseRenderer], format_suffix: str | None = None
     ) -> tuple[BaseRenderer, str]:
-        """The first renderer, whatever is asked for."""
+        """Return the first renderer, whatever the client accepts."""
         first = next(iter(renderers))
         return first, first.media_type

@@ -1,4 +1,4 @@
-"""What the API's schema cannot see by itself."""
+"""What drf-spectacular cannot derive for the OpenAPI schema."""
 
 from typing import Any
 
@@ -31,30 +31,30 @@ _ERROR = {
     },
     "required": ["type", "errors"],
 }
-_REFUSALS = {
+_ERROR_RESPONSES = {
     "400": "Wrong input, with each field named",
     "401": "No valid token",
     "403": "A token without the scope",
-    "404": "There is no such thing",
-    "405": "Not a way to ask here",
-    "406": "Answers are JSON",
+    "404": "Not found",
+    "405": "Not a method of this address",
+    "406": "Only JSON is served",
     "408": "The body did not arrive whole and in time",
     "409": "Right input at the wrong time",
     "413": "Too large",
     "415": "Another content type is needed",
-    "429": "Too often: see Retry-After",
-    "503": "A part is away for the moment: see Retry-After",
+    "429": "Too many requests: see Retry-After",
+    "503": "A part is unavailable for the moment: see Retry-After",
 }
 
 
 def add_shared_parts(result: dict[str, Any], **_: Any) -> dict[str, Any]:
-    """The schema with what every operation has: the same refusals, and no field that is not known."""
+    """Add to every operation the error responses, and to every request body that no other field is known."""
     schemas = result["components"]["schemas"]
-    schemas["Refusal"] = _ERROR
-    content = {"application/json": {"schema": {"$ref": "#/components/schemas/Refusal"}}}
+    schemas["Error"] = _ERROR
+    content = {"application/json": {"schema": {"$ref": "#/components/schemas/Error"}}}
     for path in result["paths"].values():
         for operation in path.values():
-            for status, text in _REFUSALS.items():
+            for status, text in _ERROR_RESPONSES.items():
                 operation["responses"].setdefault(status, {"description": text, "content": content})
             body = operation.get("requestBody", {"content": {}})
             for kind in body["content"].values():

@@ -25,7 +25,7 @@ class JSONParser(BaseParser):
         body = stream.read(most + 1)
         if len(body) > most:
             raise body_too_large()
-        # A client that goes in the middle may leave what reads as whole.
+        # A client that disconnects may leave a part that parses.
         if len(body) != int(getattr(stream, "META", {}).get("CONTENT_LENGTH") or len(body)):
             raise IncompleteBody
         try:

@@ -1,4 +1,4 @@
-"""Making the next piece while this one is used."""
+"""Producing the next item while the present one is used."""
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -9,12 +9,12 @@ _END: Any = object()
 
 
 def prefetch(items: Iterator[T]) -> Iterator[T]:
-    """The same items in the same order, each made in a thread while the one before is used: two exist at most.
+    """Yield the same items, each produced in a thread while the one before is used: at most two exist.
 
-    >>> list(ahead(iter([1, 2, 3])))
+    >>> list(prefetch(iter([1, 2, 3])))
     [1, 2, 3]
     """
-    with ThreadPoolExecutor(max_workers=1, thread_name_prefix="ahead") as thread:
+    with ThreadPoolExecutor(max_workers=1, thread_name_prefix="prefetch") as thread:
         pending = thread.submit(next, items, _END)
         while (item := pending.result()) is not _END:
             pending = thread.submit(next, items, _END)

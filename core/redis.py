@@ -12,18 +12,18 @@ from redis.retry import Retry
 
 
 class NoWritesError(redis.ResponseError):
-    """Redis takes no writes: it cannot keep them on its disk, or with as many replicas as it should."""
+    """Redis takes no writes: its disk is full, or it has too few replicas."""
 
 
 DefaultParser.EXCEPTION_CLASSES |= {"MISCONF": NoWritesError, "NOREPLICAS": NoWritesError}
 
-#: What a caller that can do without Redis for the moment catches.
+#: The errors of a Redis that is unavailable or cannot write, for callers that can do without it.
 RedisUnavailable = (redis.ConnectionError, redis.TimeoutError, OutOfMemoryError, redis.ReadOnlyError, NoWritesError)
 
 
 @cache
 def client() -> Any:
-    """A pooled client with short timeouts: a request never hangs on a Redis that is away.
+    """Return the pooled client, with short timeouts: no request hangs on a Redis that is unavailable.
 
     Untyped, because redis-py's annotations join bytes and str, answers and None, in every union.
     """
@@ -32,7 +32,7 @@ def client() -> Any:
         socket_timeout=5,
         socket_connect_timeout=2,
         health_check_interval=10,
-        # One immediate second try: a pooled connection may have died with the last server.
+        # One immediate retry: a pooled connection may have died with the last server.
         retry=Retry(NoBackoff(), 1),
         retry_on_error=[redis.ConnectionError],
     )

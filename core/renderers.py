@@ -9,7 +9,7 @@ from rest_framework.renderers import BaseRenderer
 
 
 class JSONRenderer(BaseRenderer):
-    """JSON by msgspec, which also knows its own structs; NaN is null. A fifth of the time of DRF's own."""
+    """JSON by msgspec, which also knows its own structs; NaN is null. Takes a fifth of the time of DRF's own."""
 
     media_type = "application/json"
     format = "json"
@@ -18,11 +18,11 @@ class JSONRenderer(BaseRenderer):
     def render(
         self, data: Any, accepted_media_type: str | None = None, renderer_context: Mapping[str, Any] | None = None
     ) -> bytes:
-        """The answer's bytes; nothing for no answer."""
-        return b"" if data is None else msgspec.json.encode(data, enc_hook=_plain)
+        """Encode an answer; None is an empty body."""
+        return b"" if data is None else msgspec.json.encode(data, enc_hook=_as_text)
 
 
-def _plain(value: Any) -> str:
+def _as_text(value: Any) -> str:
     # DRF's error texts are a class of their own, Django's translations are made late.
     if isinstance(value, str | Promise):
         return str(value)

@@ -1,4 +1,4 @@
-"""How every task is declared: its queue, its limits, and what a second delivery does."""
+"""How every task is declared: limits, acknowledgement, and errors."""
 
 from collections.abc import Callable
 from typing import Any
@@ -11,25 +11,25 @@ from core.jobs import Cancelled, NotClaimed
 
 
 class ServiceTask(Task):  # type: ignore[type-arg]
-    """A task that says in a sentence that a service is away; the schedule or the sweep sends it again."""
+    """A task whose log has one sentence when a service is unavailable; its schedule or a recovery sends it again."""
 
     def __call__(self, *args: Any, **kwargs: Any) -> None:
         try:
             self.run(*args, **kwargs)
         except Exception as error:
-            refusal = to_api_error(error)
-            if refusal is None:
+            known = to_api_error(error)
+            if known is None:
                 raise
-            raise refusal from error
+            raise known from error
 
 
 def job_task(*, queue: str, is_short: bool = True) -> Callable[[Callable[..., None]], Any]:
-    """A task with one id for an argument and the limits of the queue that its senders put it on.
+    """Declare a task with the limits of its queue.
 
     A short, idempotent one is acknowledged when done and survives its worker.
 
-    A long one is acknowledged at once: its lease and the sweep tell of a lost worker, and nobody is surprised by a
-    second training.
+    A long one is acknowledged at once: a lost worker's job fails when its lease runs out, and is not run a second time
+    unless a person says so.
     """
     limit = settings.QUEUES[queue]
     return shared_task(

@@ -1,4 +1,4 @@
-"""Who may call the API: tokens, what each is good for, and a memory of those seen a moment ago."""
+"""API tokens: authentication with a short cache, what each token is good for, and its rate limit."""
 
 import hashlib
 import logging
@@ -16,109 +16,116 @@ from knox.auth import TokenAuthentication
 from rest_framework.exceptions import AuthenticationFailed, PermissionDenied
 from rest_framework.permissions import SAFE_METHODS, BasePermission
 from rest_framework.request import Request
+from rest_framework.throttling import BaseThrottle
+
+from core.throttles import throttle, throttle_ip
 
 if TYPE_CHECKING:
+    # Its defaults name the classes below.
     from rest_framework.views import APIView
 
 logger = logging.getLogger(__name__)
 
-#: For how long (seconds) a process takes a token as it last found it: so late a revocation is honoured.
+#: Seconds for which a process uses a token without looking it up: a revocation takes that long.
 CACHE_SECONDS = 2.0
-#: The same while Postgres is away, when nobody can revoke one either; who did just before is not heard of so long.
+#: The same while PostgreSQL is unavailable, when none can be revoked either.
 CACHE_SECONDS_WITHOUT_DATABASE = 300.0
 _MAX_CACHED = 1_000
 _WARNING_SECONDS = 1.0
 
 
 class Scope(models.TextChoices):
-    """What a token is good for; looking is allowed to each."""
+    """What a token is good for; each may read."""
 
-    PREDICT = "predict", gettext_lazy("Predict: ask, score files, record outcomes")
+    PREDICT = "predict", gettext_lazy("Predict: request predictions, score files, record outcomes")
     OPERATE = "operate", gettext_lazy("Operate: load, build, train, promote, check")
 
 
 class HasScope(BasePermission):
-    """A token, and for what changes something one of the view's `scope`; operating when the view names none."""
+    """Requires a token, and for a change one with the view's `scope`, which is to operate unless the view names one."""
 
     def has_permission(self, request: Request, view: "APIView") -> bool:
         token: Any = request.auth
         if token is None:
             return bool(settings.ENV.api_allow_anonymous)
-        needed = getattr(view, "scope", Scope.OPERATE)
-        if request.method in SAFE_METHODS or token.allows(needed):
+        scope = getattr(view, "scope", Scope.OPERATE)
+        if request.method in SAFE_METHODS or token.allows(scope):
             return True
-        raise PermissionDenied(
-            _("This token is not made for this: it needs the scope “%(scope)s”.") % {"scope": needed}
-        )
+        raise PermissionDenied(_("This token is not made for this: it needs the scope “%(scope)s”.") % {"scope": scope})
+
+
+class TokenThrottle(BaseThrottle):
+    """THROTTLE_PREDICT: how often a token may request predictions, and what else a view marks `is_throttled`."""
+
+    def allow_request(self, request: Request, view: "APIView") -> bool:
+        """Return True, or raise Throttled."""
+        is_prediction = request.method == "POST" and getattr(view, "scope", None) == Scope.PREDICT
+        if request.auth is not None and (is_prediction or getattr(view, "is_throttled", False)):
+            throttle(settings.ENV.throttle_predict, str(request.auth.pk))
+        return True
 
 
 class _CachedToken(NamedTuple):
-    """A token that was good, and when (monotonic seconds) that was found."""
+    """A valid token, and when (monotonic seconds) it was looked up."""
 
     user: User
     token: Any
     at: float
 
 
-def _key(header: str) -> bytes:
-    """Under which the token of an Authorization header is remembered: one key for a token, however it is written."""
+class CachedTokenAuthentication(TokenAuthentication):  # type: ignore[misc]
+    """knox's tokens; one that was looked up a moment ago costs no query."""
+
+    _warned_at: ClassVar[float] = -inf
+
+    def authenticate(self, request: Request) -> tuple[User, Any] | None:
+        """Return user and token; None without a token. Requests without a valid one are throttled by address."""
+        key, now = _cache_key(request.META.get("HTTP_AUTHORIZATION", "")), time.monotonic()
+        cached = _cache.get(key)
+        if cached is not None and cached.token.expiry is not None and cached.token.expiry < timezone.now():
+            cached = None
+        if cached is None or now - cached.at > CACHE_SECONDS:
+            cached = self._look_up(request, key, cached=cached, now=now)
+        return cached and (cached.user, cached.token)
+
+    def authenticate_credentials(self, token: bytes) -> tuple[User, Any]:
+        """Return the token's user and row; raises AuthenticationFailed."""
+        if not token.isalnum():
+            raise AuthenticationFailed(_("Invalid token."))
+        user, row = super().authenticate_credentials(token)
+        return cast("User", user), row
+
+    def _look_up(self, request: Request, key: bytes, *, cached: _CachedToken | None, now: float) -> _CachedToken | None:
+        try:
+            user_and_token = super().authenticate(request)
+        except AuthenticationFailed:
+            _cache.pop(key, None)
+            throttle_ip(request)
+            raise
+        except (DatabaseError, InterfaceError) as error:
+            if cached is None or now - cached.at > CACHE_SECONDS_WITHOUT_DATABASE:
+                raise
+            # Each request comes by here while PostgreSQL is unavailable, and the driver's text has many lines.
+            if now - type(self)._warned_at >= _WARNING_SECONDS:
+                type(self)._warned_at = now
+                logger.warning("cannot look tokens up, using those in the cache: %s", " ".join(str(error).split()))
+            return cached
+        if user_and_token is None:
+            throttle_ip(request)
+            return None
+        if len(_cache) >= _MAX_CACHED:
+            _cache.clear()
+        _cache[key] = cached = _CachedToken(*user_and_token, now)
+        return cached
+
+
+def _cache_key(header: str) -> bytes:
+    """Return one key for a token, however the Authorization header writes it."""
     match header.split():
         case [prefix, token] if prefix.lower() == "token":
             return hashlib.sha256(token.encode()).digest()
     return b""
 
 
-class CachedTokenAuthentication(TokenAuthentication):  # type: ignore[misc]
-    """knox's tokens; one seen a moment ago costs no query."""
-
-    _warned_at: ClassVar[float] = -inf
-
-    def authenticate(self, request: Request) -> tuple[User, Any] | None:
-        """Who asks; None for nobody. An address that has no valid token is counted."""
-        key, now = _key(request.META.get("HTTP_AUTHORIZATION", "")), time.monotonic()
-        seen = _memory.get(key)
-        if seen is not None and seen.token.expiry is not None and seen.token.expiry < timezone.now():
-            seen = None
-        if seen is None or now - seen.at > CACHE_SECONDS:
-            seen = self._look_up(request, key, seen=seen, now=now)
-        return seen and (seen.user, seen.token)
-
-    def authenticate_credentials(self, token: bytes) -> tuple[User, Any]:
-        """The token's user and row; raises AuthenticationFailed."""
-        if not token.isalnum():
-            raise AuthenticationFailed(_("Invalid token."))
-        user, found = super().authenticate_credentials(token)
-        return cast("User", user), found
-
-    def _look_up(self, request: Request, key: bytes, *, seen: _CachedToken | None, now: float) -> _CachedToken | None:
-        from core import throttles
-
-        try:
-            found = super().authenticate(request)
-        except AuthenticationFailed:
-            _memory.pop(key, None)
-            throttles.throttle_ip(request)
-            raise
-        except (DatabaseError, InterfaceError) as error:
-            if seen is None or now - seen.at > CACHE_SECONDS_WITHOUT_DATABASE:
-                raise
-            self._warn(error, now)
-            return seen
-        if found is None:
-            throttles.throttle_ip(request)
-            return None
-        if len(_memory) >= _MAX_CACHED:
-            _memory.clear()
-        user, token = found
-        _memory[key] = seen = _CachedToken(user, token, now)
-        return seen
-
-    def _warn(self, error: Exception, now: float) -> None:
-        # Every request of a busy process comes by here while Postgres is away, and the driver says it in many lines.
-        if now - type(self)._warned_at >= _WARNING_SECONDS:
-            type(self)._warned_at = now
-            logger.warning("cannot look tokens up, taking them as they were: %s", " ".join(str(error).split()))
-
-
-_memory: dict[bytes, _CachedToken] = {}
-clear_cache = _memory.clear
+_cache: dict[bytes, _CachedToken] = {}
+clear_cache = _cache.clear

@@ -1,4 +1,4 @@
-"""What people read in other languages: `python -m core.translations` brings the catalogues in step.
+"""Translations: `python -m core.translations` brings the catalogues in step with the code.
 
 Babel does what Django leaves to GNU gettext, so that no machine needs more than Python.
 """
@@ -23,34 +23,34 @@ _KEYWORDS = {
 
 
 def from_template(file: BinaryIO, keywords: Any, comment_tags: Any, options: Any) -> Iterator[Any]:
-    """What Babel looks for in a template."""
-    # All but the calls is filler, whose indentation says nothing.
+    """Extract the messages of a template, for Babel."""
+    # All but the calls is filler, whose indentation means nothing.
     lines = templatize(file.read().decode()).splitlines()
     calls = "\n".join(line.strip() for line in lines).encode()
     return extract_python(io.BytesIO(calls), keywords, comment_tags, options)
 
 
 def extracted() -> Catalog:
-    """Every message of the code and the templates."""
+    """Collect every message of the code and the templates."""
     catalog = Catalog()
     methods = [("**.py", "python"), ("**.html", f"{__name__}:from_template")]
     for package in PACKAGES:
-        found = extract_from_dir(ROOT / package, methods, keywords=_KEYWORDS, directory_filter=lambda _path: True)
-        for _name, _line, message, _comments, context in found:
+        messages = extract_from_dir(ROOT / package, methods, keywords=_KEYWORDS, directory_filter=lambda _path: True)
+        for _name, _line, message, _comments, context in messages:
             catalog.add(message, context=context)
     return catalog
 
 
 def read(path: Path) -> Catalog:
-    """A catalogue as it is kept."""
+    """Read a catalogue."""
     with path.open("rb") as file:
         return read_po(file, locale=path.parts[-3])
 
 
 def update(path: Path) -> None:
-    """Add what is new, and take out what is gone."""
+    """Add new messages and remove unused ones."""
     catalog = read(path)
-    # Without its dates: what has not changed stays the same to the byte.
+    # The dates of the header stay: an unchanged catalogue is unchanged to the byte.
     head = catalog.mime_headers
     catalog.update(extracted(), no_fuzzy_matching=True)
     catalog.mime_headers = head

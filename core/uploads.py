@@ -8,22 +8,22 @@ from rest_framework import serializers
 
 @extend_schema_field({"type": "string", "format": "binary", "minLength": 1})
 class UploadField(serializers.FileField):
-    """A file with something in it."""
+    """A file that is not empty."""
 
 
 @extend_schema_field({"type": "boolean"})
 class FlagField(serializers.BooleanField):
     """True or false as a form writes them; 1, "yes" and nothing are refused."""
 
-    # Left out it is the default, and not what a browser's empty checkbox means.
+    # Left out it is the default, not False as for a browser's empty checkbox.
     default_empty_html = serializers.empty
 
     def to_internal_value(self, data: Any) -> bool:
-        # Clients write it as their language does.
-        said = str(data).lower()
-        if said not in ("true", "false"):
+        # Clients write it as their language does: True, true.
+        text = str(data).lower()
+        if text not in ("true", "false"):
             self.fail("invalid", input=data)
-        return said == "true"
+        return text == "true"
 
 
 class UploadSerializer(serializers.Serializer[None]):

@@ -1,4 +1,4 @@
-"""What page views have in common."""
+"""What the pages' views have in common."""
 
 from django.contrib import messages
 from django.http import HttpRequest, HttpResponse
@@ -8,7 +8,7 @@ from core.jobs import Job, enqueue
 
 
 def start_job(request: HttpRequest, job: Job, text: str) -> HttpResponse:
-    """Publish the queued job and go where it can be watched."""
+    """Enqueue the job and redirect to its page."""
     enqueue(job)
     messages.info(request, text)
     return redirect(job)

@@ -110,7 +110,7 @@ class PredictionDetail(APIView):
 class PredictionExplanation(APIView):
     """Explain an answer: each field's contribution (Shapley values), and what another value would have changed."""
 
-    is_counted = True
+    is_throttled = True
 
     @extend_schema(responses=ExplanationSerializer)
     def get(self, request: Request, pk: UUID) -> Response:

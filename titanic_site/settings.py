@@ -182,7 +182,7 @@ REST_FRAMEWORK = {
     "EXCEPTION_HANDLER": "core.api_errors.api_exception_handler",
     # `?format=onnx` is ours.
     "URL_FORMAT_OVERRIDE": None,
-    "DEFAULT_THROTTLE_CLASSES": ["core.throttles.TokenThrottle"] if ENV.throttle_predict else [],
+    "DEFAULT_THROTTLE_CLASSES": ["core.tokens.TokenThrottle"] if ENV.throttle_predict else [],
 }
 KNOX_TOKEN_MODEL = "titanic_site.AccessToken"
 # knox's only table is swapped for ours, yet its migrations would make it.

@@ -10,7 +10,7 @@ from redis.exceptions import ConnectionError as Away
 from rest_framework.test import APIClient
 
 from core import redis
-from core.throttles import TokenThrottle
+from core.tokens import TokenThrottle
 from predictions.api import PredictionBatch, PredictionExplanation, PredictionList
 from tests.people import OWEN
 from titanic_site.models import AccessToken

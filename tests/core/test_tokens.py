@@ -58,7 +58,7 @@ def test_an_expired_token_is_refused_at_once(made: Any) -> None:
     client = _client(token)
     assert client.get("/api/v1/models/").status_code == 200
 
-    for seen in tokens._memory.values():
+    for seen in tokens._cache.values():
         seen.token.expiry = timezone.now() - timedelta(seconds=1)
     AccessToken.objects.update(expiry=timezone.now() - timedelta(seconds=1))
 

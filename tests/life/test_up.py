@@ -175,7 +175,7 @@ def test_no_program_outlives_a_killed_supervisor(supervise: Start, tmp_path: Pat
 
 @pytest.fixture
 def _hurried(monkeypatch: pytest.MonkeyPatch) -> None:
-    for pause in ("_LOOK_SECONDS", "_DUTY_SECONDS", "_LONGEST_PAUSE"):
+    for pause in ("_LOOK_SECONDS", "_PERIOD_SECONDS", "_LONGEST_PAUSE"):
         monkeypatch.setattr(supervisor, pause, 0.001)
 
 
@@ -366,7 +366,7 @@ def test_everything_comes_up_survives_and_goes(product: Product) -> None:
     services = embedded.Services(embedded.Layout(product.home))
     postgres = int((product.home / "postgres/data/postmaster.pid").read_text().split()[0])
     os.kill(postgres, signal.SIGKILL)
-    assert _soon(lambda: not services.postgres.answers(), 5)
+    assert _soon(lambda: not services.postgres.is_answering(), 5)
     assert _soon(services.answer, 30), product.log.read_text()
 
     product.process.terminate()

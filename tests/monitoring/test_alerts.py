@@ -122,7 +122,7 @@ def test_two_who_look_at_once_raise_one(champion: ModelVersion) -> None:
 
 
 def test_without_any_the_page_says_so(client: Client, champion: ModelVersion) -> None:
-    assert "nothing has called for anybody" in client.get("/monitoring/").text
+    assert "No open alerts" in client.get("/monitoring/").text
 
 
 def test_one_that_holds_is_kept_up_to_date(champion: ModelVersion) -> None:

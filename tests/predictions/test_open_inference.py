@@ -8,7 +8,7 @@ import pytest
 from pytest_django.live_server_helper import LiveServer
 from rest_framework.test import APIClient
 
-from core.throttles import TokenThrottle
+from core.tokens import TokenThrottle
 from features.definition import FEATURES
 from predictions import log, services
 from predictions.models import Channel, Prediction
