@@ -224,7 +224,7 @@ def test_a_task_says_in_a_sentence_that_postgres_is_away(db: None, caplog: pytes
         ended = tasks.recover_stale_jobs.apply()
 
     assert isinstance(ended.result, Unavailable)
-    assert "a service is away" in caplog.text
+    assert "a service is unavailable" in caplog.text
     assert "Traceback" not in caplog.text
 
 

@@ -51,7 +51,7 @@ BAD_LINE = GOOD_COUNT + 2
 FORMULA = "=cmd|' /C calc'!A0"
 MARKUP = "<script>alert(1)</script>"
 DISK_FULL = "The disk is full. Make room and try again."
-DATABASE_AWAY = "A service is away for the moment. Try again in a few seconds."
+DATABASE_AWAY = "A service is unavailable for the moment. Try again in a few seconds."
 
 
 def good_rows_and(*lines: str) -> bytes:

@@ -175,7 +175,7 @@ def test_no_program_outlives_a_killed_supervisor(supervise: Start, tmp_path: Pat
 
 @pytest.fixture
 def _hurried(monkeypatch: pytest.MonkeyPatch) -> None:
-    for pause in ("_LOOK_SECONDS", "_PERIOD_SECONDS", "_LONGEST_PAUSE"):
+    for pause in ("_LOOK_SECONDS", "_PERIOD_SECONDS", "_MAX_PAUSE"):
         monkeypatch.setattr(supervisor, pause, 0.001)
 
 

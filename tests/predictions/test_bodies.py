@@ -74,7 +74,7 @@ def test_of_many_wrong_passengers_the_first_are_told_and_the_others_counted(
     assert [error["attr"] for error in told] == [
         f"instances.{index}.{field}" for index in range(500) for field in ("pclass", "sex")
     ]
-    assert rest == {"code": "more_errors", "detail": "19000 more are not told here.", "attr": None}
+    assert rest == {"code": "more_errors", "detail": "19000 more are not listed.", "attr": None}
 
 
 def test_a_body_of_no_told_length_is_refused_in_the_shape_of_the_door(client: Client) -> None:

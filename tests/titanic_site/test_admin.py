@@ -163,7 +163,7 @@ def test_jobs_are_read_only(client: Client, rows: dict[type[Any], Any], kind: ty
 def test_a_job_is_started_again_from_the_list(client: Client) -> None:
     failed = Dataset.objects.create(name="x", uri="x", state=State.FAILED)
 
-    page = client.post(_url(Dataset), {"action": "start_again", "_selected_action": [failed.pk]}, follow=True)
+    page = client.post(_url(Dataset), {"action": "rerun", "_selected_action": [failed.pk]}, follow=True)
 
     again = Dataset.objects.get(state=State.QUEUED)
     assert (again.uri, again.pk > failed.pk) == ("x", True)
@@ -173,7 +173,7 @@ def test_a_job_is_started_again_from_the_list(client: Client) -> None:
 def test_an_open_job_is_cancelled_from_the_list_and_not_started_twice(client: Client) -> None:
     job = Dataset.objects.create(name="x", uri="x")
 
-    refused = client.post(_url(Dataset), {"action": "start_again", "_selected_action": [job.pk]}, follow=True)
+    refused = client.post(_url(Dataset), {"action": "rerun", "_selected_action": [job.pk]}, follow=True)
     client.post(_url(Dataset), {"action": "cancel", "_selected_action": [job.pk]})
 
     job.refresh_from_db()
