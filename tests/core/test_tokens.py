@@ -116,7 +116,7 @@ def test_while_postgres_is_away_it_is_said_once_a_second_in_one_line(
 
     said = [record.message for record in caplog.records if record.name == tokens.__name__]
     assert len(said) == 2
-    assert said[0].endswith("as they were: connection failed: is the server running?")
+    assert said[0].endswith("in the cache: connection failed: is the server running?")
 
 
 @pytest.mark.parametrize("header", ["Token", "Token a b", "Token ä", "Token " + "x" * 10_000, "Bearer x", "Token \x00"])
