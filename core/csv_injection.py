@@ -18,7 +18,7 @@ _STARTS_FORMULA = re.compile(_STARTS_FORMULA_PATTERN)
 def escape_row(row: Iterable[object]) -> list[str]:
     """Return the cells as text, with a quote before what a spreadsheet would run.
 
-    >>> safe(["=cmd|' /C calc'!A0", -1.5, None])
+    >>> escape_row(["=cmd|' /C calc'!A0", -1.5, None])
     ["'=cmd|' /C calc'!A0", '-1.5', '']
     """
     return [_escape("" if cell is None else str(cell)) for cell in row]
@@ -28,7 +28,7 @@ def escaped_column(name: str) -> "pl.Expr":
     """Escape a column of text cells; an empty cell becomes null, which is written as nothing.
 
     >>> import polars as pl
-    >>> pl.DataFrame({"x": ["=1+1", "-1.5", "", "a"]}).select(safe_cell("x"))["x"].to_list()
+    >>> pl.DataFrame({"x": ["=1+1", "-1.5", "", "a"]}).select(escaped_column("x"))["x"].to_list()
     ["'=1+1", '-1.5', None, 'a']
     """
     import polars as pl
@@ -41,7 +41,7 @@ def escaped_column(name: str) -> "pl.Expr":
 def unescape(cell: str) -> str:
     """Remove the quote that `escape_row` put before a cell that comes back from a spreadsheet.
 
-    >>> as_written("'=1+1"), as_written("'tween decks")
+    >>> unescape("'=1+1"), unescape("'tween decks")
     ('=1+1', "'tween decks")
     """
     return cell[1:] if cell[:1] == "'" and _escape(cell[1:]) == cell else cell

@@ -10,7 +10,7 @@ from rest_framework import serializers
 def parse(text: str) -> datetime | None:
     """Parse ISO 8601 into UTC, which is also the zone where none is named; return None where it cannot be read.
 
-    >>> read("2026-11-01T12:00+02:00"), read("2026-11-01T24:00"), read("0001-01-01T00:00:00+23:59")
+    >>> parse("2026-11-01T12:00+02:00"), parse("2026-11-01T24:00"), parse("0001-01-01T00:00:00+23:59")
     (datetime.datetime(2026, 11, 1, 10, 0, tzinfo=datetime.timezone.utc), None, None)
     """
     if not text.isprintable():

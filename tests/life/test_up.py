@@ -367,7 +367,7 @@ def test_everything_comes_up_survives_and_goes(product: Product) -> None:
     postgres = int((product.home / "postgres/data/postmaster.pid").read_text().split()[0])
     os.kill(postgres, signal.SIGKILL)
     assert _soon(lambda: not services.postgres.is_answering(), 5)
-    assert _soon(services.answer, 30), product.log.read_text()
+    assert _soon(services.are_answering, 30), product.log.read_text()
 
     product.process.terminate()
     assert product.process.wait(60) == 0, product.log.read_text()
