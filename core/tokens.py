@@ -115,7 +115,8 @@ class CachedTokenAuthentication(TokenAuthentication):  # type: ignore[misc]
             return None
         if len(_cache) >= _MAX_CACHED:
             _cache.clear()
-        _cache[key] = cached = _CachedToken(*user_and_token, now)
+        user, token = user_and_token
+        _cache[key] = cached = _CachedToken(user, token, now)
         return cached
 
 
