@@ -26,8 +26,8 @@ class FeatureBatchList(generics.ListAPIView[FeatureBatch]):
 
     @extend_schema(request=FeatureBatchRequest, responses={202: FeatureBatchSerializer})
     def post(self, request: Request) -> Response:
-        asked = validate_body(FeatureBatchRequest, request)
-        dataset = generics.get_object_or_404(Dataset, pk=asked["dataset"])
+        body = validate_body(FeatureBatchRequest, request)
+        dataset = generics.get_object_or_404(Dataset, pk=body["dataset"])
         return accepted(services.queue_build(dataset=dataset), FeatureBatchSerializer, request=request)
 
 

@@ -108,4 +108,4 @@ def _titles(columns: Mapping[str, NDArray[Any]]) -> list[str]:
     people = zip(*(columns[name].tolist() for name in ("title", "name", "sex", "age")), strict=True)
     # Imputed by the most frequent title, every nameless woman would be a Mr: accuracy 0.747 instead of 0.806
     # (docs/decisions/0004-title-of-the-nameless.md).
-    return [given or title_by_name[name] or likely_title(sex, age) for given, name, sex, age in people]
+    return [title or title_by_name[name] or likely_title(sex, age) for title, name, sex, age in people]

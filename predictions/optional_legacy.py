@@ -20,7 +20,7 @@ def is_legacy(names: Iterable[str]) -> bool:
 
 def check_row(texts: Mapping[str, str]) -> tuple[dict[str, contract.Value], list[contract.Violation]]:
     """Translate and check what came under the old form's names: typed values, or violations under those names."""
-    assert legacy_form is not None, "is_legacy was not asked"
+    assert legacy_form is not None, "only rows for which is_legacy is true have old names"
     row, violations = legacy_form.translate(texts)
     if violations:
         return {}, violations

@@ -59,12 +59,12 @@ def test_the_profile_says_what_numpy_says(batch: FeatureBatch) -> None:
     assert batch.profile is not None
 
     for index, name in enumerate(("Age", "Fare", "Pclass")):
-        column, found = matrix[:, index], batch.profile[name]
+        column, profile = matrix[:, index], batch.profile[name]
         known = ~np.isnan(column)
-        assert found["missing"] == (~known).sum()
-        assert found["quantiles"][0] == column[known].min()
-        assert found["mean"] == pytest.approx(column[known].mean())
-        assert found["correlation"] == pytest.approx(np.corrcoef(column[known], labels[known])[0, 1])
+        assert profile["missing"] == (~known).sum()
+        assert profile["quantiles"][0] == column[known].min()
+        assert profile["mean"] == pytest.approx(column[known].mean())
+        assert profile["correlation"] == pytest.approx(np.corrcoef(column[known], labels[known])[0, 1])
     # Of two codes the correlation ratio is Pearson's r without its sign.
     sex = matrix[:, FEATURES.index("Sex")]
     assert batch.profile["Sex"]["correlation"] == pytest.approx(np.corrcoef(sex, labels)[0, 1])
@@ -77,10 +77,10 @@ def test_in_chunks_the_profile_is_the_same(batch: FeatureBatch) -> None:
     for rows, chunk_labels in zip(np.array_split(matrix, 13), np.array_split(labels, 13), strict=True):
         profile.add(rows, chunk_labels)
 
-    for name, found in profile.result().items():
+    for name, feature in profile.result().items():
         assert batch.profile is not None
-        assert found["correlation"] == pytest.approx(batch.profile[name]["correlation"])
-        assert found["top"] == batch.profile[name]["top"]
+        assert feature["correlation"] == pytest.approx(batch.profile[name]["correlation"])
+        assert feature["top"] == batch.profile[name]["top"]
 
 
 def test_without_a_label_there_is_no_correlation(load: Callable[..., Dataset], client: Client) -> None:
@@ -90,7 +90,7 @@ def test_without_a_label_there_is_no_correlation(load: Callable[..., Dataset], c
     services.build(batch)
 
     assert batch.profile is not None
-    assert {found["correlation"] for found in batch.profile.values()} == {None}
+    assert {feature["correlation"] for feature in batch.profile.values()} == {None}
     assert client.get(batch.get_absolute_url()).status_code == 200
 
 
@@ -100,7 +100,7 @@ def test_where_everybody_had_one_fate_nothing_correlates(load: Callable[..., Dat
     services.build(batch)
 
     assert batch.profile is not None
-    assert {found["correlation"] for found in batch.profile.values()} == {None}
+    assert {feature["correlation"] for feature in batch.profile.values()} == {None}
 
 
 def test_a_definition_may_have_no_nominal_feature(batch: FeatureBatch, monkeypatch: pytest.MonkeyPatch) -> None:

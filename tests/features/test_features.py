@@ -27,10 +27,10 @@ def test_it_works() -> None:
     }  # fmt: skip
 
 
-def test_the_matrix_is_float32_with_eleven_columns() -> None:
+def test_the_matrix_is_float32_with_a_column_for_each_feature() -> None:
     matrix = derive(to_columns([contract.check_row(FIELDS, OWEN, rules=RULES)[0]]))
 
-    assert (matrix.dtype, matrix.shape) == (np.float32, (1, 11))
+    assert (matrix.dtype, matrix.shape) == (np.float32, (1, len(FEATURES)))
 
 
 def test_what_is_unknown_stays_unknown() -> None:

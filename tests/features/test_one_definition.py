@@ -83,7 +83,7 @@ def by_store(dataset: Dataset) -> Answers:
 def by_batch_api(api: APIClient, passengers: Sequence[Row]) -> Answers:
     response = api.post("/api/v1/predictions/batch/", {"instances": passengers}, format="json")
     assert response.status_code == 200, response.content
-    return [_answer(found) for found in response.json()["predictions"]]
+    return [_answer(prediction) for prediction in response.json()["predictions"]]
 
 
 def by_single_api(api: APIClient, passengers: Sequence[Row]) -> Answers:
@@ -110,14 +110,13 @@ def by_file(passengers: Sequence[Row]) -> Answers:
     with io.StringIO(b"".join(scoring.results(job)).decode(), newline="") as results:
         probabilities = [row["probability"] for row in csv.DictReader(io.StringIO(results.read()))]
     logged = Prediction.objects.filter(scoring_job_id=job.pk).order_by("pk")
-    kept = [row.as_row() for row in logged]
-    derived = [exact(list(scorer.features_of_passenger(row).values())) for row in kept]
+    derived = [exact(list(scorer.features_of_passenger(row.as_row()).values())) for row in logged]
     return list(zip(derived, probabilities, strict=True))
 
 
-def _answer(found: Mapping[str, Any]) -> tuple[str, str]:
-    assert tuple(found["features"]) == FEATURES
-    return exact(list(found["features"].values())), repr(found["probability"])
+def _answer(prediction: Mapping[str, Any]) -> tuple[str, str]:
+    assert tuple(prediction["features"]) == FEATURES
+    return exact(list(prediction["features"].values())), repr(prediction["probability"])
 
 
 # Fixtures live through all examples: each loads a table of its own.

@@ -222,7 +222,7 @@ def another(batch: FeatureBatch) -> FeatureBatch:
 
 
 def seconds_to_live(batch: FeatureBatch) -> set[int]:
-    """Of each of its keys; -1 is for ever, -2 is not there."""
+    """The time to live of each of its keys; -1 is for ever, -2 is a missing key."""
     return {redis.client().ttl(key) for key in batch.stored.keys}
 
 
@@ -369,7 +369,7 @@ def test_retention_keeps_the_current_one_those_in_use_and_the_newest(batch: Feat
 
     # The champion was trained on the first.
     assert expired == [newest[0], older]
-    assert [min(seconds_to_live(kept)) for kept in (batch, *newest[1:])] == [-1, -1, -1]
+    assert [min(seconds_to_live(remaining)) for remaining in (batch, *newest[1:])] == [-1, -1, -1]
     assert min(seconds_to_live(older)) > 0
     assert pipeline.expire_features() == []
 
