@@ -67,7 +67,7 @@ class PredictionList(generics.ListAPIView[Prediction]):
         parameters=[
             OpenApiParameter(
                 idempotency.HEADER,
-                {"type": "string", "minLength": 1, "maxLength": idempotency.LONGEST},
+                {"type": "string", "minLength": 1, "maxLength": idempotency.MAX_LENGTH},
                 OpenApiParameter.HEADER,
                 description="The same key and body within a day give the same answer, logged once.",
             )

@@ -57,23 +57,20 @@ def compare() -> ConsistencyReport:
 
 
 def _passengers(version: ModelVersion) -> list[Row]:
-    """Those the champion learned from, and one of whom nothing is known but what must be."""
+    """Take the champion's background passengers, and one of whom only the required fields are known."""
     rows: list[Row] = [tuple(row) for row in version.background]
     if not rows:
-        message = f"{version} was made without passengers to ask about: train anew."
+        message = f"{version} has no background passengers to send: retrain."
         raise Conflict(message)
-    required = zip(FIELDS, rows[0], strict=True)
-    return [*rows, tuple(value if rule.is_required else rule.default for rule, value in required)]
+    first = zip(FIELDS, rows[0], strict=True)
+    return [*rows, tuple(value if field.is_required else field.default for field, value in first)]
 
 
 def _by_form(rows: Sequence[Row]) -> Probabilities:
-    return [services.predict_from_form(_posted(row)).probability for row in rows]
-
-
-def _posted(row: Row) -> dict[str, str]:
-    """What the page's view hands on of a form that a browser sent."""
-    texts = {name: "" if value is None else str(value) for name, value in _named(row).items()}
-    return {name: str(text) for name, text in QueryDict(urlencode(texts)).items()}
+    texts = [{name: "" if value is None else str(value) for name, value in _named(row).items()} for row in rows]
+    # As a browser sends the form and its view reads it.
+    posted = [{name: str(text) for name, text in QueryDict(urlencode(fields)).items()} for fields in texts]
+    return [services.predict(services.parse_form(form))[0].probability for form in posted]
 
 
 def _by_json(rows: Sequence[Row]) -> Probabilities:
@@ -81,27 +78,27 @@ def _by_json(rows: Sequence[Row]) -> Probabilities:
 
 
 def _by_batch(rows: Sequence[Row]) -> Probabilities:
-    answered = _post(api.PredictionBatch(), {"instances": [_named(row) for row in rows]})
-    return [given["probability"] for given in answered["predictions"]]
+    response = _post(api.PredictionBatch(), {"instances": [_named(row) for row in rows]})
+    return [answer["probability"] for answer in response["predictions"]]
 
 
 def _by_tensors(rows: Sequence[Row]) -> Probabilities:
     columns = zip(FIELDS, zip(*rows, strict=True), strict=True)
     inputs = [
-        {"name": rule.name, "shape": [len(rows)], "datatype": "FP64" if rule.is_numeric else "BYTES", "data": values}
-        for rule, values in columns
+        {"name": field.name, "shape": [len(rows)], "datatype": "FP64" if field.is_numeric else "BYTES", "data": values}
+        for field, values in columns
     ]
-    answered = _post(views.Infer(), {"inputs": inputs, "outputs": [{"name": "probability"}]})
-    probabilities: Probabilities = answered["outputs"][0]["data"]
+    response = _post(views.Infer(), {"inputs": inputs, "outputs": [{"name": "probability"}]})
+    probabilities: Probabilities = response["outputs"][0]["data"]
     return probabilities
 
 
 def _post(view: Any, body: object) -> Any:
-    """What a view's own parser, method and renderer make of a body; who may ask, and how often, is left out."""
-    sent = msgspec.json.encode(body)
+    """Send a body through a view's parser, method and renderer; authentication and throttling are left out."""
+    encoded = msgspec.json.encode(body)
     environ = {
-        "REQUEST_METHOD": "POST", "CONTENT_TYPE": "application/json", "CONTENT_LENGTH": str(len(sent)),
-        "wsgi.input": io.BytesIO(sent),
+        "REQUEST_METHOD": "POST", "CONTENT_TYPE": "application/json", "CONTENT_LENGTH": str(len(encoded)),
+        "wsgi.input": io.BytesIO(encoded),
     }  # fmt: skip
     response = view.post(view.initialize_request(WSGIRequest(environ)))
     return msgspec.json.decode(JSONRenderer().render(response.data))

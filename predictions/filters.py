@@ -1,6 +1,7 @@
 """The filters of the prediction log, the same on its page and in the API."""
 
 from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING
 
 from django import forms
 from django.forms.boundfield import BoundField
@@ -9,6 +10,9 @@ from django.utils.translation import gettext_lazy as _
 from core import moments
 from core.errors import Invalid
 from predictions.models import Channel, Prediction, PredictionQuerySet
+
+if TYPE_CHECKING:
+    from django_stubs_ext import StrOrPromise
 
 #: Versions and jobs are numbered below this.
 MAX_NUMBER = 10**9 - 1
@@ -19,7 +23,11 @@ class ParsedField(forms.Field):
     """A value that `parse` reads from text, or rejects by None; a blank text is rejected, no text is no filter."""
 
     def __init__(
-        self, parse: Callable[[str], object], *, label: str, widget: forms.Widget | type[forms.Widget] = forms.TextInput
+        self,
+        parse: Callable[[str], object],
+        *,
+        label: "StrOrPromise",
+        widget: forms.Widget | type[forms.Widget] = forms.TextInput,
     ) -> None:
         super().__init__(required=False, label=label, widget=widget)
         self.parse = parse

@@ -1,12 +1,11 @@
-"""Asked twice, answered once: a key and what was answered under it, kept for a day beside the stream.
+"""Idempotency keys: the same key and body within a day get the same answer, predicted and logged once.
 
-(The IETF draft "The Idempotency-Key HTTP Header Field".) Answer and log entry are written in one step, so that neither
-is there without the other, whoever is killed.
+(The IETF draft "The Idempotency-Key HTTP Header Field".) The answer is stored beside the stream, in one step with the
+log entry, so that neither is there without the other, whichever process is killed.
 """
 
 import hashlib
 from dataclasses import dataclass
-from typing import Any
 
 import msgspec
 from django.utils.translation import gettext as _
@@ -16,8 +15,8 @@ from core.errors import Conflict, Invalid
 
 HEADER = "Idempotency-Key"
 LIFETIME_SECONDS = 24 * 60 * 60
-LONGEST = 255
-_SORTED = msgspec.json.Encoder(order="sorted")
+MAX_LENGTH = 255
+_encode_sorted = msgspec.json.Encoder(order="sorted").encode
 
 
 @dataclass(frozen=True)
@@ -25,30 +24,29 @@ class Key:
     """The Redis key of a stored answer, and the hash of the request body it answers."""
 
     name: str
-    body: bytes
+    body_hash: bytes
 
     @classmethod
-    def of(cls, text: str, *, caller: object, body: Any) -> "Key":
+    def of(cls, text: str, *, caller: object, body: object) -> "Key":
         """Make the key out of a caller's header; each caller has keys of its own. Raises Invalid."""
-        if not (text.strip() and text.isprintable() and len(text) <= LONGEST):
-            message = _("Must be 1 to %(most)s printable characters.") % {"most": LONGEST}
+        if not (text.strip() and text.isprintable() and len(text) <= MAX_LENGTH):
+            message = _("Must be 1 to %(most)s printable characters.") % {"most": MAX_LENGTH}
             raise Invalid({HEADER: [("invalid", message)]})
         digest = hashlib.sha256(f"{caller}\n{text}".encode()).hexdigest()
-        return cls(f"predictions:once:{digest}", hashlib.sha256(_SORTED.encode(body)).digest())
+        return cls(f"predictions:once:{digest}", hashlib.sha256(_encode_sorted(body)).digest())
 
-    def answered(self) -> bytes | None:
-        """What was answered; raises Conflict when something else was asked under the key, and RedisUnavailable."""
-        return self.read(redis.client().get(self.name))
+    def stored_answer(self) -> bytes | None:
+        """Look the answer up; raises Conflict when it belongs to another body, RedisUnavailable."""
+        stored: bytes | None = redis.client().get(self.name)
+        return None if stored is None else self.unwrap(stored)
 
-    def read(self, kept: bytes | None) -> bytes | None:
-        """Return the stored answer; raises Conflict when it belongs to another request body."""
-        if kept is None:
-            return None
-        if not kept.startswith(self.body):
+    def wrap(self, answer: bytes) -> bytes:
+        """Put the body's hash before the answer, as it is stored."""
+        return self.body_hash + answer
+
+    def unwrap(self, stored: bytes) -> bytes:
+        """Return the answer that is stored; raises Conflict when it belongs to another body."""
+        if not stored.startswith(self.body_hash):
             message = _("This key was given with another body before: use a new one, or send that body.")
             raise Conflict(message, field=HEADER)
-        return kept[len(self.body) :]
-
-    def keeping(self, answer: bytes) -> bytes:
-        """What to keep for the answer."""
-        return self.body + answer
+        return stored[len(self.body_hash) :]

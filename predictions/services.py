@@ -1,9 +1,9 @@
-"""Answering: one passenger, many passengers, the form."""
+"""Predict: for one passenger, for many, from the form; and queue the scoring of a file."""
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import msgspec
 from django.conf import settings
@@ -23,20 +23,25 @@ from ingestion.validation_messages import by_field
 from predictions import log, metrics, optional_legacy, scorer
 from predictions.idempotency import LIFETIME_SECONDS, Key
 from predictions.models import Channel, ScoringJob, new_ids
+from predictions.scorer import FeatureValues
 
 MAX_BATCH = 10_000
 
 
 class Answer(msgspec.Struct, frozen=True, gc=False):
-    """What a caller gets for one passenger."""
+    """The answer for one passenger."""
 
     id: str
     survived: bool
     probability: float
     threshold: float
     model_version: int
-    features: Any
+    features: FeatureValues
     created_at: datetime
+
+
+#: A passenger's values by field, and what the contract objects to.
+CheckedRow = tuple[dict[str, contract.Value], list[contract.Violation]]
 
 
 class ScoringRequest(NamedTuple):
@@ -46,54 +51,74 @@ class ScoringRequest(NamedTuple):
     channel: Channel
 
 
-def parse_one(raw: Mapping[str, Any]) -> ScoringRequest:
-    """Parse and check one passenger as the API sends it; raises Invalid with every rejected field."""
-    return ScoringRequest([_row(raw)], Channel.API)
+def parse_one(raw: Mapping[str, object]) -> ScoringRequest:
+    """Check one passenger as the API sends it; raises Invalid with every rejected field."""
+    return ScoringRequest([_checked(*contract.check_row(FIELDS, raw, rules=passenger.RULES))], Channel.API)
 
 
-def parse_batch(instances: Sequence[Mapping[str, Any]]) -> ScoringRequest:
-    """Parse and check many passengers; raises Invalid with every rejected field and its index, TooLarge."""
-    if len(instances) > MAX_BATCH:
+def parse_batch(instances: Sequence[Mapping[str, object]]) -> ScoringRequest:
+    """Check the API's batch of passengers; raises Invalid with every rejected field and its index, TooLarge."""
+    rows = check_batch(instances, field="instances", name_error="instances.{index}.{name}".format)
+    return ScoringRequest(rows, Channel.BATCH)
+
+
+def parse_form(form: Mapping[str, str]) -> ScoringRequest:
+    """Check the page's form, with its own field names or the old form's; raises Invalid with every rejected field."""
+    if optional_legacy.is_legacy(form):
+        return ScoringRequest([_checked(*optional_legacy.check_row(form))], Channel.FORM)
+    raw = {name: text for name, text in form.items() if name in FIELD_NAMES}
+    checked = contract.check_row(FIELDS, raw, rules=passenger.RULES, is_text=True)
+    return ScoringRequest([_checked(*checked)], Channel.FORM)
+
+
+def check_batch(
+    passengers: Sequence[Mapping[str, object]],
+    *,
+    field: str,
+    name_error: Callable[..., str],
+    check: Callable[[Mapping[str, object]], CheckedRow] | None = None,
+) -> list[Row]:
+    """Check passengers by the contract, or by `check`; one that is rejected rejects all.
+
+    Raises TooLarge at `field`, and Invalid with every rejected field under `name_error(name=, index=)`.
+    """
+    if len(passengers) > MAX_BATCH:
         message = _("At most %(most)s passengers at a time; for more, send a CSV file to scoring-jobs/.")
-        raise TooLarge(message % {"most": MAX_BATCH}, field="instances")
-    return ScoringRequest(_rows(instances), Channel.BATCH)
+        raise TooLarge(message % {"most": MAX_BATCH}, field=field)
+    if check is None:
+        rows = passenger.READER.read(passengers)
+        if rows is not None:
+            return rows
+    rows, errors = [], {}
+    for index, raw in enumerate(passengers):
+        values, violations = check(raw) if check else contract.check_row(FIELDS, raw, rules=passenger.RULES)
+        rows.append(tuple(values.values()))
+        errors.update({name_error(name=name, index=index): texts for name, texts in by_field(violations).items()})
+    if errors:
+        raise Invalid(errors)
+    return rows
 
 
-def predict_idempotent(raw: Mapping[str, Any], *, key: Key) -> tuple[bytes, bool]:
-    """The answer for one passenger as JSON, once for a key, and whether it had been given before.
+def predict_idempotent(raw: Mapping[str, object], *, key: Key) -> tuple[bytes, bool]:
+    """Predict for one passenger, once for a key; returns the answer as JSON, and whether it was stored already.
 
     Raises Invalid, Conflict, Unavailable.
     """
-    known = key.answered()
-    if known is not None:
-        return known, True
-    (found,), entries = score(parse_one(raw))
-    given = msgspec.json.encode(found)
-    # Of two who ask at once, both get what the first one is told.
-    kept = log.append_idempotent(entries[0], name=key.name, value=key.keeping(given), seconds=LIFETIME_SECONDS)
-    first = key.read(kept)
+    stored = key.stored_answer()
+    if stored is not None:
+        return stored, True
+    (answer,), entries = score(parse_one(raw))
+    encoded = msgspec.json.encode(answer)
+    # Of two requests at once, the second gets what the first one stored.
+    first = log.append_idempotent(entries[0], name=key.name, value=key.wrap(encoded), seconds=LIFETIME_SECONDS)
     if first is not None:
-        return first, True
+        return key.unwrap(first), True
     metrics.count(entries)
-    return given, False
-
-
-def predict_from_form(form: Mapping[str, str]) -> Answer:
-    """Answer the page's form, with its own field names or the old form's; every value is text. Raises Invalid."""
-    (given,) = predict(ScoringRequest([_row_of_form(form)], Channel.FORM))
-    return given
-
-
-def _row_of_form(form: Mapping[str, str]) -> Row:
-    if not optional_legacy.is_legacy(form):
-        return _row({name: text for name, text in form.items() if name in FIELD_NAMES}, is_text=True)
-    values, violations = optional_legacy.check_row(form)
-    _refuse(by_field(violations))
-    return tuple(values.values())
+    return encoded, False
 
 
 def predict(request: ScoringRequest) -> list[Answer]:
-    """Score checked passengers with the champion and log the answers; raises Unavailable."""
+    """Score checked passengers with the champion and log the answers, except in a dry run; raises Unavailable."""
     answers, entries = score(request)
     if entries and not log.is_dry_run():
         log.append(entries)
@@ -101,8 +126,8 @@ def predict(request: ScoringRequest) -> list[Answer]:
     return answers
 
 
-def score(request: ScoringRequest) -> tuple[list[Answer], list[Any]]:
-    """The champion's answers, and their entries for the log: nothing is answered before it is logged.
+def score(request: ScoringRequest) -> tuple[list[Answer], list[log.LogEntry]]:
+    """Score with the champion; returns the answers, and their log entries, to be appended before anything is answered.
 
     Raises Unavailable.
     """
@@ -110,9 +135,9 @@ def score(request: ScoringRequest) -> tuple[list[Answer], list[Any]]:
     if not rows:
         return [], []
     champion = scorer.champion()
-    began = time.perf_counter()
+    started = time.perf_counter()
     scored = champion.score(passenger.columns_from_rows(rows))
-    metrics.SCORING_SECONDS.observe(time.perf_counter() - began)
+    metrics.SCORING_SECONDS.observe(time.perf_counter() - started)
     now, ids = timezone.now(), new_ids(len(rows))
     version, threshold = champion.version, champion.threshold
     verdicts, probabilities = scored.survived.tolist(), scored.probabilities.tolist()
@@ -128,52 +153,33 @@ def score(request: ScoringRequest) -> tuple[list[Answer], list[Any]]:
     return answers, entries
 
 
-def queue_scoring(*, file: "UploadedFile[Any]", by: User | None, is_explained: bool = False) -> ScoringJob:
-    """A queued scoring of an uploaded CSV file, kept in storage; raises TooLarge, Conflict."""
+def queue_scoring(*, file: "UploadedFile[bytes]", by: User | None, is_explained: bool = False) -> ScoringJob:
+    """Store an uploaded CSV file and queue its scoring; raises TooLarge, Conflict."""
     name = upload_label(file)
-    _refuse_many(by)
+    _limit_open_jobs(by)
     job = ScoringJob(name=name, created_by=by, is_explained=is_explained)
     job.upload.save(name, file, save=False)
     try:
         with transaction.atomic():
-            # Of two at once the second counts the first.
+            # Of two uploads at once the second counts the first.
             lock(AdvisoryLock.USERS_SCORING_JOBS, key=by.pk if by else 0)
-            _refuse_many(by)
+            _limit_open_jobs(by)
             job.save()
     except BaseException:
-        # What is refused leaves nothing behind.
+        # A job that is refused leaves no file behind.
         job.upload.delete(save=False)
         raise
     return job
 
 
-def _refuse_many(by: User | None) -> None:
+def _limit_open_jobs(by: User | None) -> None:
     if ScoringJob.objects.open().filter(created_by=by).count() >= settings.MOST_OPEN_JOBS:
         message = _("%(most)s of your files are being scored already: wait for one of them, or cancel it.")
         raise Conflict(message % {"most": settings.MOST_OPEN_JOBS})
 
 
-def _row(raw: Mapping[str, Any], *, is_text: bool = False) -> Row:
-    """One passenger's values in the order of the fields; raises Invalid."""
-    values, refusals = contract.check_row(FIELDS, raw, rules=passenger.RULES, is_text=is_text)
-    _refuse(by_field(refusals))
+def _checked(values: Mapping[str, contract.Value], violations: Sequence[contract.Violation]) -> Row:
+    """Return a passenger's values in the order of the fields; raises Invalid when there are violations."""
+    if violations:
+        raise Invalid(by_field(violations))
     return tuple(values.values())
-
-
-def _rows(instances: Sequence[Mapping[str, Any]]) -> list[Row]:
-    """The instances' values; raises Invalid with each refused field, named by its index."""
-    plain = passenger.READER.read(instances)
-    if plain is not None:
-        return plain
-    rows, errors = [], {}
-    for index, raw in enumerate(instances):
-        values, refusals = contract.check_row(FIELDS, raw, rules=passenger.RULES)
-        rows.append(tuple(values.values()))
-        errors.update(by_field(refusals, prefix=f"instances.{index}."))
-    _refuse(errors)
-    return rows
-
-
-def _refuse(errors: Mapping[str, list[tuple[str, str]]]) -> None:
-    if errors:
-        raise Invalid(errors)

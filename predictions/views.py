@@ -36,7 +36,8 @@ def predict(request: HttpRequest) -> HttpResponse:
     form = PassengerForm(request.POST)
     form.is_valid()
     try:
-        answer = services.predict_from_form({name: str(value) for name, value in request.POST.items()})
+        posted = {name: str(value) for name, value in request.POST.items()}
+        (answer,) = services.predict(services.parse_form(posted))
     except Invalid as error:
         form.refuse(error.errors)
         # Says to the open page that this error is to be shown, at the field and not at the answer.

@@ -1,156 +1,135 @@
-"""Passengers as tensors, as the Open Inference Protocol v2 has them: one tensor for a field or a feature, in JSON."""
+"""Requests of the Open Inference Protocol: passengers as tensors, one for each field, or each name of the old form."""
 
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from collections.abc import Mapping
 
 import msgspec
 from django.utils.translation import gettext as _
 
-from core.errors import Invalid, TooLarge
+from core.errors import Invalid
 from features.definition import FEATURES
-from ingestion import contract, passenger
+from ingestion.contract import Value, Violation, gettext_noop, joint_violation
 from ingestion.json_validation import Row
 from ingestion.passenger import FIELDS
-from ingestion.validation_messages import by_field
-from predictions import optional_legacy
+from predictions import optional_legacy, services
 
-_TYPES: dict[str, tuple[type, ...]] = {
+_PYTHON_TYPES: dict[str, tuple[type, ...]] = {
     "BOOL": (bool,),
     "BYTES": (str,),
     **{f"{sign}INT{bits}": (int,) for sign in ("", "U") for bits in (8, 16, 32, 64)},
     **{f"FP{bits}": (int, float) for bits in (16, 32, 64)},
 }
-_Errors = dict[str, list[tuple[str, str]]]
 
 
-class Tensor(msgspec.Struct, forbid_unknown_fields=True):
-    """A tensor of the request."""
+class InputTensor(msgspec.Struct, forbid_unknown_fields=True):
+    """The values of one field for all passengers, flat or nested; null stands for unknown in each type."""
 
     name: str
     shape: list[int]
     datatype: str
-    data: Any
-    parameters: dict[str, Any] = {}
+    data: object
+    parameters: dict[str, object] = {}
 
 
-class Wanted(msgspec.Struct, forbid_unknown_fields=True):
-    """An output that is asked for."""
+class RequestedOutput(msgspec.Struct, forbid_unknown_fields=True):
+    """An output that the client wants."""
 
     name: str
-    parameters: dict[str, Any] = {}
+    parameters: dict[str, object] = {}
 
 
-class Request(msgspec.Struct, forbid_unknown_fields=True):
-    """An inference request."""
+class InferenceRequest(msgspec.Struct, forbid_unknown_fields=True):
+    """The body of an inference request."""
 
-    inputs: list[Tensor]
+    inputs: list[InputTensor]
     id: str | None = None
-    parameters: dict[str, Any] = {}
-    outputs: list[Wanted] | None = None
+    parameters: dict[str, object] = {}
+    outputs: list[RequestedOutput] | None = None
 
     @classmethod
-    def of(cls, body: Any) -> "Request":
-        """The request in a decoded body; raises Invalid."""
+    def parse(cls, body: object) -> "InferenceRequest":
+        """Read a decoded body; raises Invalid."""
         try:
             return msgspec.convert(body, cls)
         except msgspec.ValidationError as error:
             raise Invalid({"body": [("invalid", str(error))]}) from error
 
-    def rows(self, *, most: int) -> list[Row]:
-        """The passengers, checked by the contract; raises Invalid, with each tensor and place named, and TooLarge."""
-        columns = self._columns(most=most)
-        raws: list[Mapping[str, Any]] = [
-            dict(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=True)
-        ]
-        if optional_legacy.is_legacy(columns):
-            return _judged(_of_features, raws)
-        rows = passenger.READER.read(raws)
-        return _judged(_of_fields, raws) if rows is None else rows
+    def rows(self) -> list[Row]:
+        """Check the passengers by the contract; raises Invalid with the tensor and index of each error, TooLarge."""
+        columns = self._columns()
+        passengers = [dict(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=True)]
+        check = _check_old_names if optional_legacy.is_legacy(columns) else None
+        return services.check_batch(passengers, check=check, field="inputs", name_error="{name}[{index}]".format)
 
-    def _columns(self, *, most: int) -> dict[str, list[Any]]:
-        errors: _Errors = {}
-        columns: dict[str, list[Any]] = {}
+    def _columns(self) -> dict[str, list[object]]:
+        """Flatten the tensors to columns of equal length; raises Invalid with each tensor that is wrong."""
+        errors: dict[str, list[tuple[str, str]]] = {}
+        columns: dict[str, list[object]] = {}
         for tensor in self.inputs:
             if tensor.name in columns:
                 errors[tensor.name] = [("doubled", _("This tensor is given twice."))]
-            columns[tensor.name] = _flat(tensor.data)
-            if said := _objection(tensor, columns[tensor.name]):
-                errors[tensor.name] = [("invalid", said)]
+            columns[tensor.name] = _flatten(tensor.data)
+            if message := _find_error(tensor, columns[tensor.name]):
+                errors[tensor.name] = [("invalid", message)]
+        lengths = {len(values) for values in columns.values()}
+        if not errors and (len(lengths) != 1 or not max(lengths)):
+            message = _("All tensors must have as many elements, and there must be one.")
+            errors["inputs"] = [("invalid", message)]
         if errors:
             raise Invalid(errors)
-        counts = {len(values) for values in columns.values()}
-        if len(counts) != 1 or not max(counts):
-            raise Invalid(
-                {"inputs": [("invalid", _("All tensors must have as many elements, and there must be one."))]}
-            )
-        if max(counts) > most:
-            message = _("At most %(most)s passengers at a time; for more, send a CSV file to scoring-jobs/.")
-            raise TooLarge(message % {"most": most}, field="inputs")
         return columns
 
 
-def inputs() -> list[dict[str, Any]]:
+class TensorMetadata(msgspec.Struct):
+    """A tensor as the model's metadata describes it."""
+
+    name: str
+    datatype: str
+    shape: tuple[int] = (-1,)
+
+
+def input_metadata() -> list[TensorMetadata]:
     """List the tensors that a client sends: the features, or the fields where features cannot be translated back."""
     if optional_legacy.legacy_form is not None:
-        return [{"name": name, "datatype": "FP32", "shape": [-1]} for name in FEATURES]
+        return [TensorMetadata(name, "FP32") for name in FEATURES]
     return [
-        {
-            "name": field.name,
-            "datatype": "INT64" if field.is_integer else "FP64" if field.is_numeric else "BYTES",
-            "shape": [-1],
-        }
+        TensorMetadata(field.name, "INT64" if field.is_integer else "FP64" if field.is_numeric else "BYTES")
         for field in FIELDS
     ]
 
 
-def _flat(data: Any) -> list[Any]:
-    """The data in one line, whether it came nested or not."""
-    found, waiting = [], [data]
-    while waiting:
-        item = waiting.pop()
+def _flatten(data: object) -> list[object]:
+    """Flatten nested lists, however deep, in order."""
+    values, stack = [], [data]
+    while stack:
+        item = stack.pop()
         if isinstance(item, list):
-            waiting += reversed(item)
+            stack += reversed(item)
         else:
-            found.append(item)
-    return found
+            values.append(item)
+    return values
 
 
-def _objection(tensor: Tensor, values: Sequence[Any]) -> str | None:
-    """What is wrong with a tensor by itself; null stands for unknown in each type."""
-    types = _TYPES.get(tensor.datatype)
+def _find_error(tensor: InputTensor, values: list[object]) -> str | None:
+    """Describe what is wrong with a tensor by itself: its datatype, its shape or an element."""
+    types = _PYTHON_TYPES.get(tensor.datatype)
     if types is None:
         return _("There is no datatype “%(type)s”.") % {"type": tensor.datatype[:20]}
     if tensor.shape not in ([len(values)], [len(values), 1]):
         message = _("The shape must be [%(count)s] or [%(count)s, 1], as many as there are elements.")
         return message % {"count": len(values)}
+    # In Python a bool is an int, in the protocol it is not.
     is_bool = tensor.datatype == "BOOL"
-    wrong = next(
-        (v for v in values if v is not None and not (isinstance(v, types) and isinstance(v, bool) == is_bool)), None
-    )
-    return None if wrong is None else _("Each element must be %(type)s, or null.") % {"type": tensor.datatype}
+    if all(v is None or (isinstance(v, types) and isinstance(v, bool) == is_bool) for v in values):
+        return None
+    return _("Each element must be %(type)s, or null.") % {"type": tensor.datatype}
 
 
-def _judged(read: Any, raws: Iterable[Mapping[str, Any]]) -> list[Row]:
-    rows: list[Row] = []
-    errors: _Errors = {}
-    for place, raw in enumerate(raws):
-        values, refusals = read(raw)
-        rows.append(tuple(values.values()))
-        errors.update({f"{name}[{place}]": said for name, said in by_field(refusals).items()})
-    if errors:
-        raise Invalid(errors)
-    return rows
-
-
-def _of_fields(raw: Mapping[str, Any]) -> Any:
-    return contract.check_row(FIELDS, raw, rules=passenger.RULES)
-
-
-def _of_features(raw: Mapping[str, Any]) -> Any:
+def _check_old_names(raw: Mapping[str, object]) -> tuple[dict[str, Value], list[Violation]]:
+    """Check a passenger under the old form's names."""
     texts = {name: "" if value is None else str(int(value) if isinstance(value, bool) else value)
              for name, value in raw.items()}  # fmt: skip
-    unknown = contract.joint_violation(
-        sorted(texts.keys() - set(FEATURES)), "unknown_field", contract.gettext_noop("There is no such field.")
+    unknown = joint_violation(
+        sorted(texts.keys() - set(FEATURES)), "unknown_field", gettext_noop("There is no such field.")
     )
     values, violations = optional_legacy.check_row(texts)
     return values, [*unknown, *violations]

@@ -1,7 +1,13 @@
-"""The Open Inference Protocol v2: clients of KServe, MLServer and Triton ask here, in JSON."""
+"""The addresses of the Open Inference Protocol.
 
+Metadata and readiness of the server and of the model, open to everybody, and `infer`: tensors in, tensors out. An
+inference checks, scores and logs its passengers as the API does. Errors come in the protocol's shape, {"error": text}.
+"""
+
+from collections.abc import Callable
 from typing import Any
 
+import msgspec
 from django.utils.translation import gettext as _
 from rest_framework.exceptions import NotFound
 from rest_framework.permissions import AllowAny
@@ -16,52 +22,70 @@ from core.tokens import Scope
 from predictions import scorer, services
 from predictions.models import Channel
 from predictions.open_inference import tensors
-from predictions.services import Answer, ScoringRequest
+from predictions.services import ScoringRequest
 
 NAME = "titanic"
 _OUTPUTS = {"probability": "FP64", "survived": "BOOL", "id": "BYTES"}
 
 
+class OutputTensor(msgspec.Struct):
+    """An output for n passengers, shape (n,)."""
+
+    name: str
+    datatype: str
+    shape: tuple[int]
+    data: list[object]
+
+
+class InferenceResponse(msgspec.Struct, omit_defaults=True):
+    """The body of an answer; `id` is the request's."""
+
+    model_name: str
+    model_version: str
+    outputs: list[OutputTensor]
+    id: str | None = None
+
+
 class AnyJSONParser(JSONParser):
-    """JSON under any name: Triton's client gives its body none."""
+    """JSON under any content type: Triton's client names none."""
 
     media_type = "*/*"
 
 
 class ProtocolView(APIView):
-    """Refuses in the protocol's own shape."""
+    """A view whose errors have the protocol's shape."""
 
     schema = None
     scope = Scope.PREDICT
     parser_classes = (AnyJSONParser,)
 
-    def get_exception_handler(self) -> Any:
-        return _refusal
+    def get_exception_handler(self) -> Callable[[Exception, dict[str, Any]], Response | None]:
+        return _to_protocol_error
 
 
 class OpenView(ProtocolView):
-    """What a client may ask before it has a token."""
+    """A view for clients without a token."""
 
     authentication_classes = ()
     permission_classes = (AllowAny,)
 
 
 class Server(OpenView):
-    """Who answers here."""
+    """Describe the server."""
 
     def get(self, request: Request) -> Response:
         return Response({"name": NAME, "version": "2", "extensions": []})
 
 
 class Live(OpenView):
-    """Whether the process answers."""
+    """Tell that the process is alive."""
 
     def get(self, request: Request) -> Response:
         return Response({"live": True})
 
 
 class Ready(OpenView):
-    """Whether a model is in charge; 503 with the reason when none is."""
+    """Tell whether the champion, or a version, is ready to answer; 503 with the reason when none is."""
 
     def get(self, request: Request, version: int | None = None) -> Response:
         champion = _champion(version)
@@ -69,71 +93,60 @@ class Ready(OpenView):
 
 
 class Model(OpenView):
-    """What the model takes and gives."""
+    """Describe the model's inputs and outputs."""
 
     def get(self, request: Request, version: int | None = None) -> Response:
-        outputs = [{"name": name, "datatype": datatype, "shape": [-1]} for name, datatype in _OUTPUTS.items()]
         return Response(
             {
                 "name": NAME,
                 "versions": [str(_champion(version).version)],
                 "platform": "onnx_onnxv1",
-                "inputs": tensors.inputs(),
-                "outputs": outputs,
+                "inputs": tensors.input_metadata(),
+                "outputs": [tensors.TensorMetadata(name, datatype) for name, datatype in _OUTPUTS.items()],
             }
         )
 
 
 class Infer(ProtocolView):
-    """Answer for n passengers, and log the predictions like those of every other channel."""
+    """Predict for n passengers, and log the predictions like those of every other channel."""
 
     def post(self, request: Request, version: int | None = None) -> Response:
         if "Inference-Header-Content-Length" in request.headers:
             raise Invalid({"body": [("binary", _("Tensors are taken as JSON: switch the binary extension off."))]})
         _champion(version)
-        asked = tensors.Request.of(request.data)
-        wanted = list(_OUTPUTS) if asked.outputs is None else [output.name for output in asked.outputs]
-        if unknown := [name for name in wanted if name not in _OUTPUTS]:
+        inference = tensors.InferenceRequest.parse(request.data)
+        names = list(_OUTPUTS) if inference.outputs is None else [output.name for output in inference.outputs]
+        if unknown := [name for name in names if name not in _OUTPUTS]:
             raise Invalid({name: [("unknown_output", _("There is no such output."))] for name in unknown})
-        scoring_request = ScoringRequest(asked.rows(most=services.MAX_BATCH), Channel.V2)
-        return Response(_outputs(services.predict(scoring_request), wanted, asked=asked.id))
-
-
-def _outputs(answers: list[Answer], wanted: list[str], *, asked: str | None) -> dict[str, Any]:
-    """Answers as the protocol's tensors, under the name that the question has."""
-    outputs = [
-        {
-            "name": name,
-            "datatype": _OUTPUTS[name],
-            "shape": [len(answers)],
-            "data": [getattr(given, name) for given in answers],
-        }
-        for name in wanted
-    ]
-    found = {"model_name": NAME, "model_version": str(answers[0].model_version), "outputs": outputs}
-    return found if asked is None else {**found, "id": asked}
+        answers = services.predict(ScoringRequest(inference.rows(), Channel.V2))
+        outputs = [
+            OutputTensor(name, _OUTPUTS[name], (len(answers),), [getattr(answer, name) for answer in answers])
+            for name in names
+        ]
+        return Response(InferenceResponse(NAME, str(answers[0].model_version), outputs, id=inference.id))
 
 
 class Unknown(OpenView):
-    """Every other address below."""
+    """Answer 404 at every other address below /v2."""
 
     def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
         raise NotFound
 
 
 def _champion(version: int | None) -> scorer.Champion:
+    """Return the champion; raises NotFound when the address names another version, Unavailable when there is none."""
     champion = scorer.champion()
     if version not in (None, champion.version):
-        message = _("Version %(asked)s is not in charge, version %(champion)s is.")
+        message = _("Version %(asked)s is not serving, version %(champion)s is.")
         raise NotFound(message % {"asked": version, "champion": champion.version})
     return champion
 
 
-def _refusal(exc: Exception, context: Any) -> Response | None:
+def _to_protocol_error(exc: Exception, context: dict[str, Any]) -> Response | None:
     response = api_exception_handler(exc, context)
     if response is None:
         return None
-    said = [f"{error['attr']}: {error['detail']}" if error["attr"] else error["detail"]
-            for error in response.data["errors"]]  # fmt: skip
-    response.data = {"error": " ".join(map(str, said))}
+    errors = response.data["errors"]
+    texts = [f"{error['attr']}: {error['detail']}" if error["attr"] else str(error["detail"]) for error in errors]
+    response.data = {"error": " ".join(texts)}
     return response

@@ -228,7 +228,7 @@ def test_the_champion_of_a_moment_ago_goes_on(
     answer = api.post("/api/v1/predictions/", {"pclass": 1, "sex": "female"}, format="json")
 
     assert (answer.status_code, answer.json()["model_version"]) == (201, champion.version)
-    assert "model 2 must not serve: gs://ship cannot be reached" in caplog.text
+    assert "model 2 cannot be loaded: gs://ship cannot be reached" in caplog.text
 
 
 def test_a_bucket_that_is_not_there_is_named(ship: storage.Bucket) -> None:

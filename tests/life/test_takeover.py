@@ -226,7 +226,7 @@ def test_a_damaged_file_of_a_promoted_version_never_serves(
     assert {answer.body["model_version"] for answer in load.answers} == {1}
     assert Alert.objects.open().filter(kind="artifact", subject="Model 2").count() == 1
     assert unanswered.status_code == ready.status_code == 503
-    reason = "Model 2 is in charge, but its file must not serve: the file's sha256 is"
+    reason = "Model 2 is the champion, but its file must not be used: the file's sha256 is"
     assert reason in unanswered.json()["errors"][0]["detail"]
     assert reason in ready.json()["checks"]["champion"]
     assert (mended["model_version"], mended["probability"]) == (2, _answers_of(other)[0][0])

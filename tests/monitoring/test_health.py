@@ -41,7 +41,7 @@ def test_without_a_champion_it_is_not_ready(client: Client, db: None) -> None:
     response = client.get("/readyz")
 
     assert response.status_code == 503
-    assert "No model is in charge" in response.json()["checks"]["champion"]
+    assert "No model is serving" in response.json()["checks"]["champion"]
 
 
 def test_a_silent_queue_is_named(client: Client, champion: ModelVersion) -> None:

@@ -59,12 +59,12 @@ def test_nothing_of_it_is_logged_or_counted(client: Client, champion: ModelVersi
 def test_a_door_that_answers_otherwise_is_told_of(
     client: Client, champion: ModelVersion, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    rows = tensors.Request.rows
+    rows = tensors.InferenceRequest.rows
 
-    def a_year_older(self: Any, *, most: int) -> Any:
-        return [(*row[:2], None if row[2] is None else row[2] + 20, *row[3:]) for row in rows(self, most=most)]
+    def a_year_older(self: Any) -> Any:
+        return [(*row[:2], None if row[2] is None else row[2] + 20, *row[3:]) for row in rows(self)]
 
-    monkeypatch.setattr(tensors.Request, "rows", a_year_older)
+    monkeypatch.setattr(tensors.InferenceRequest, "rows", a_year_older)
     found = consistency.run()
     alerts.evaluate_alerts()
 

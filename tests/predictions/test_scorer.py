@@ -151,7 +151,7 @@ def test_the_pause_between_two_tries_grows(
         assert scorer.champion().version == 1
 
     # At 0, 0.05, 0.15 and 0.35 s, and from then on every 0.2 s.
-    assert 3 <= caplog.text.count("model 2 must not serve") <= 8
+    assert 3 <= caplog.text.count("model 2 cannot be loaded") <= 8
 
 
 @pytest.mark.django_db(transaction=True)
@@ -197,14 +197,16 @@ def test_a_process_without_any_says_which_file_must_not_serve_and_why(
 ) -> None:
     ModelVersion.objects.update(onnx_file="models/gone.onnx")
 
-    with pytest.raises(Unavailable, match="Model 1 is in charge, but its file must not serve: its file cannot be read"):
+    with pytest.raises(
+        Unavailable, match="Model 1 is the champion, but its file must not be used: its file cannot be read"
+    ):
         scorer.champion()
     answer = api.post("/api/v1/predictions/", ELISABETH, format="json")
     ready = client.get("/readyz")
 
     assert answer.status_code == 503
-    assert "must not serve" in answer.json()["errors"][0]["detail"]
-    assert "must not serve" in ready.json()["checks"]["champion"]
+    assert "must not be used" in answer.json()["errors"][0]["detail"]
+    assert "must not be used" in ready.json()["checks"]["champion"]
 
 
 def test_without_redis_a_refusal_is_logged_and_nothing_breaks(
@@ -218,4 +220,4 @@ def test_without_redis_a_refusal_is_logged_and_nothing_breaks(
         assert scorer.champion().version == 1
     finally:
         redis.client.cache_clear()
-    assert "must not serve" in caplog.text
+    assert "cannot be loaded" in caplog.text

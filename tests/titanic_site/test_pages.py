@@ -241,7 +241,7 @@ def test_without_a_champion_it_says_so(client: Client, db: None) -> None:
     page = client.post("/predict", OWEN)
 
     assert page.status_code == 503
-    assert "No model is in charge yet" in page.text
+    assert "No model is serving yet" in page.text
 
 
 def test_an_open_page_gets_the_refusal_among_its_notices(client: Client, db: None) -> None:
@@ -249,7 +249,7 @@ def test_an_open_page_gets_the_refusal_among_its_notices(client: Client, db: Non
 
     assert fragment.status_code == 503
     assert "<html" not in fragment.text
-    assert "No model is in charge yet" in fragment.text
+    assert "No model is serving yet" in fragment.text
     assert (fragment["HX-Retarget"], fragment["HX-Reselect"]) == ("#notices", "#refusal")
     assert Page(client.get("/")).with_id("notices")["aria-live"] == "polite"
 
