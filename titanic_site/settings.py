@@ -163,7 +163,7 @@ LONGEST_TRAINING_SECONDS = 0.8 * QUEUES["training"]
 LARGEST_TRAINING_BYTES = 4 * 2**30
 #: Where every alert is posted as JSON; empty is nowhere.
 ALERT_WEBHOOK_URL = ENV.alert_webhook_url
-#: Whether a version that passes the gate takes charge by itself.
+#: Whether a version that passes the gate is promoted by itself.
 AUTO_PROMOTE = ENV.auto_promote
 CELERY_BROKER_TRANSPORT_OPTIONS = {
     # Redis hands a running task out again after this: keep it above the longest hard limit.

@@ -23,6 +23,12 @@ _SPECIAL = re.compile(r"([\\`*_\[\]<>|&~])")
 def markdown(version: ModelVersion) -> str:
     """Write the whole card."""
     metrics = version.evaluation
+    holdout_size = ngettext(
+        "The hold-out has %(count)d row: a difference of a few points between two models is chance.",
+        "The hold-out has %(count)d rows: a difference of a few points between two models is chance.",
+        metrics.hold_out.rows,
+    ) % {"count": metrics.hold_out.rows}
+    to_watch = _("Watch the drift of the inputs, and judge again when outcomes are known.")
     sections = {
         _("Model details"): _details(version),
         _("Uses"): f"{_('Meant for:')}\n\n{_bullets(USES)}\n\n{_('Not meant for:')}\n\n{_bullets(OUT_OF_SCOPE)}",
@@ -31,7 +37,7 @@ def markdown(version: ModelVersion) -> str:
         _("Evaluation"): _evaluation(version, metrics),
         _("Where it fails"): _failures(metrics),
         _("Ethical considerations"): _bullets(ETHICS),
-        _("Limits and recommendations"): _limits(metrics),
+        _("Limits and recommendations"): _bullets([*LIMITS, holdout_size, to_watch]),
         _("How to reproduce"): _reproduction(version),
     }
     title = f"# {_('Model card')}: {plain(version)}"
@@ -159,15 +165,6 @@ def _failures(metrics: Metrics) -> str:
         for row in sorted(metrics.slices.cross_validation, key=lambda row: (row.slice not in worst, -row.log_loss))
     ]
     return f"{text}\n\n{_table(head, rows)}"
-
-
-def _limits(metrics: Metrics) -> str:
-    size = ngettext(
-        "The hold-out has %(count)d row: a difference of a few points between two models is chance.",
-        "The hold-out has %(count)d rows: a difference of a few points between two models is chance.",
-        metrics.hold_out.rows,
-    ) % {"count": metrics.hold_out.rows}
-    return _bullets([*LIMITS, size, _("Watch the drift of the inputs, and judge again when outcomes are known.")])
 
 
 def _reproduction(version: ModelVersion) -> str:

@@ -105,8 +105,15 @@ def listing(query: QueryDict) -> Page[Row]:
 
 def columns(query: QueryDict) -> list[Column]:
     """List the headings; the one that the list is sorted by reverses the order."""
-    sort = _sort(query)
-    return [_column(name, sort=sort, query=query) for name in SORTS]
+    sort, headings = _sort(query), []
+    for name in SORTS:
+        is_here, is_down = sort.removeprefix("-") == name, sort.startswith("-")
+        # The first click brings the best, or the newest, to the top.
+        is_small_first = name == "stage" or not FIGURES.get(name, (None, True))[1]
+        following = name if (is_here and is_down) or (not is_here and is_small_first) else f"-{name}"
+        state = ("descending" if is_down else "ascending") if is_here else "none"
+        headings.append(Column(_LABELS[name], _query(query, sort=following), state, name in FIGURES))
+    return headings
 
 
 def chosen_numbers(query: QueryDict) -> list[int]:
@@ -128,26 +135,25 @@ def chosen(query: QueryDict) -> list[ModelVersion]:
 def compare(versions: Sequence[ModelVersion]) -> Comparison:
     """Compare figures, parameters, libraries and data of versions, with what differs marked."""
     metrics = {str(model): model.evaluation for model in versions}
+    origins: list[dict[str | Promise, object]] = [
+        {
+            gettext_lazy("Dataset"): model.feature_batch.dataset,
+            gettext_lazy("Feature batch"): model.feature_batch,
+            gettext_lazy("Rows"): model.feature_batch.row_count,
+            gettext_lazy("Checksum of the features"): model.feature_batch.checksum,
+            gettext_lazy("Definition of the features"): model.definition_version,
+        }
+        for model in versions
+    ]
     return Comparison(
         versions=versions,
         figures=_measured([dict(one.cross_validation.items()) for one in metrics.values()]),
         holdout_figures=_measured([one.hold_out.estimates() for one in metrics.values()]),
         parameters=_facts([{**model.parameters, "threshold": model.threshold} for model in versions]),
         libraries=_facts([model.made_with for model in versions]),
-        origins=_facts([_origin(model) for model in versions]),
+        origins=_facts(origins),
         charts=charts.curves({label: one.curves.cross_validation for label, one in metrics.items()}),
     )
-
-
-def _origin(model: ModelVersion) -> dict[str | Promise, object]:
-    batch = model.feature_batch
-    return {
-        gettext_lazy("Dataset"): batch.dataset,
-        gettext_lazy("Feature batch"): batch,
-        gettext_lazy("Rows"): batch.row_count,
-        gettext_lazy("Checksum of the features"): batch.checksum,
-        gettext_lazy("Definition of the features"): model.definition_version,
-    }
 
 
 def _facts(versions: Sequence[Mapping[Any, object]]) -> list[Fact]:
@@ -165,15 +171,6 @@ def _measured(versions: Sequence[Mapping[str, Estimate]]) -> list[Measured]:
         is_told_apart = len(values) > 1
         rows.append(Measured(label, [(one, is_told_apart and one.value == best) for one in estimates]))
     return rows
-
-
-def _column(name: str, *, sort: str, query: QueryDict) -> Column:
-    is_here, is_down = sort.removeprefix("-") == name, sort.startswith("-")
-    # The first click brings the best, or the newest, to the top.
-    is_small_first = name == "stage" or not FIGURES.get(name, (None, True))[1]
-    following = name if (is_here and is_down) or (not is_here and is_small_first) else f"-{name}"
-    state = ("descending" if is_down else "ascending") if is_here else "none"
-    return Column(_LABELS[name], _query(query, sort=following), state, name in FIGURES)
 
 
 def _sort(query: QueryDict) -> str:

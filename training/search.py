@@ -51,7 +51,7 @@ def halving(
     seed: int,
     candidates: int,
     kind: type[HalvingRandomSearchCV] = HalvingRandomSearchCV,
-) -> Any:
+) -> HalvingRandomSearchCV:
     """Set up scikit-learn's search, not yet fitted."""
     about = estimators.ALGORITHMS[algorithm]
     return kind(

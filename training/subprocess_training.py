@@ -76,7 +76,16 @@ def fit(
         (folder / "request").write_bytes(msgspec.msgpack.encode(_Request(spec, dask_scheduler)))
         with (folder / "errors").open("w+b") as errors, _started(folder, errors) as process:
             _watch(process, limits=limits, report=report)
-            _check_end(process, errors)
+            code = process.wait()
+            errors.seek(0)
+            text = errors.read().decode(errors="replace").strip()
+        if code:
+            reason = text.rpartition("\n")[2][:_LONGEST_ERROR]
+            if code != _EXPECTED_FAILURE:
+                logger.error("a training ended with code %s: %s", code, text)
+                ended_by = signal.Signals(-code).name if code < 0 else f"code {code}"
+                reason = reason or f"its process was ended by {ended_by}"
+            raise TrainingError(reason)
         return msgspec.msgpack.decode((folder / "model").read_bytes(), type=TrainedModel)
 
 
@@ -139,19 +148,6 @@ def _memory(pid: int) -> int:
             with contextlib.suppress(psutil.NoSuchProcess):
                 used += each.memory_info().rss
     return used
-
-
-def _check_end(process: "subprocess.Popen[bytes]", errors: IO[bytes]) -> None:
-    code = process.wait()
-    if not code:
-        return
-    errors.seek(0)
-    text = errors.read().decode(errors="replace").strip()
-    reason = text.rpartition("\n")[2][:_LONGEST_ERROR]
-    if code != _EXPECTED_FAILURE:
-        logger.error("a training ended with code %s: %s", code, text)
-        reason = reason or f"its process was ended by {signal.Signals(-code).name if code < 0 else f'code {code}'}"
-    raise TrainingError(reason)
 
 
 def main(folder: Path) -> None:

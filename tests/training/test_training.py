@@ -82,7 +82,7 @@ def test_the_same_batch_and_seed_give_the_same_file(champion: ModelVersion) -> N
     assert {found["name"] for found in again.differences} <= {"commit"}
 
 
-def test_a_table_with_one_fate_cannot_be_learned_from(load: Callable[..., Dataset], champion: ModelVersion) -> None:
+def test_a_table_with_one_label_cannot_be_trained_from(load: Callable[..., Dataset], champion: ModelVersion) -> None:
     dataset = load(table(*CAST[:3] * 20), largest_problem_share=1)
     batch = features_services.queue_build(dataset=dataset)
     features_services.build(batch)

@@ -13,4 +13,4 @@ class Command(StepCommand):
 
     def step(self, **options: Any) -> str:
         champion = bootstrap.bootstrap(say=self.stdout.write)
-        return _("Ready to serve: %(champion)s is in charge.") % {"champion": champion}
+        return _("Ready to serve: %(champion)s is the champion.") % {"champion": champion}

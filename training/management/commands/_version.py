@@ -21,9 +21,9 @@ class VersionCommand(StepCommand):
         version = ModelVersion.objects.with_history().filter(version=number).first()
         if version is None:
             raise TitanicError(_("There is no model %(version)s.") % {"version": number})
-        return self.about(version, **options)
+        return self.step_for(version, **options)
 
-    def about(self, version: ModelVersion, **options: Any) -> str:
+    def step_for(self, version: ModelVersion, **options: Any) -> str:
         """Run the step and return its sentence."""
         raise NotImplementedError
 

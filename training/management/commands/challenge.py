@@ -12,6 +12,6 @@ from training.models import ModelVersion
 class Command(StageCommand):
     help = "Start shadow scoring: a model version scores what the champion is asked."
 
-    def about(self, version: ModelVersion, **options: Any) -> str:
+    def step_for(self, version: ModelVersion, **options: Any) -> str:
         registry.start_shadow(version, by=None, reason=options["reason"])
         return _("%(version)s is now scoring in the shadow.") % {"version": version}

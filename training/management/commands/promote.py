@@ -12,6 +12,6 @@ from training.models import ModelVersion
 class Command(StageCommand):
     help = "Promote a model version to champion."
 
-    def about(self, version: ModelVersion, **options: Any) -> str:
+    def step_for(self, version: ModelVersion, **options: Any) -> str:
         registry.promote(version, by=None, reason=options["reason"])
         return _("%(version)s is the champion.") % {"version": version}

@@ -15,7 +15,7 @@ from training.models import ModelVersion
 class Command(VersionCommand):
     help = "Reproduce a version from its record, and say whether the file is the same or what differs."
 
-    def about(self, version: ModelVersion, **options: Any) -> str:
+    def step_for(self, version: ModelVersion, **options: Any) -> str:
         attempt = services.queue_reproduction(version=version)
         with progress_bar(attempt, is_shown=sys.stderr.isatty()):
             services.reproduce(attempt)

@@ -12,6 +12,6 @@ from training.models import ModelVersion
 class Command(StageCommand):
     help = "Retire a model version."
 
-    def about(self, version: ModelVersion, **options: Any) -> str:
+    def step_for(self, version: ModelVersion, **options: Any) -> str:
         registry.retire(version, by=None, reason=options["reason"])
         return _("%(version)s is retired.") % {"version": version}
