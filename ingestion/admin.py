@@ -15,11 +15,12 @@ from core.jobs import enqueue
 from ingestion import retention, services, sources
 from ingestion.forms import OperatorSourceForm
 from ingestion.models import INGEST_OPTIONS, Dataset, Passenger, RefusedRow, RowProblem, Source
+from ingestion.passenger import KEY, LABEL
 
 
 @admin.register(Source)
 class SourceAdmin(ModelAdmin):
-    """Where tables come from; here, and only here, a database may be named."""
+    """Sources; only here may the address be a database."""
 
     form = OperatorSourceForm
     list_display = ("name", "address", "is_enabled", "has_label", "checked_at", "error")
@@ -27,44 +28,44 @@ class SourceAdmin(ModelAdmin):
     actions = ("ingest_now",)
 
     def get_fields(self, request: HttpRequest, obj: Any = None) -> Any:
-        """Who may only look sees the address without its password."""
-        if self._is_only_seen(request, obj):
+        """Show the address without its password to a person who may only view."""
+        if self._is_view_only(request, obj):
             return ("name", "address", *INGEST_OPTIONS, "keep_count")
         return super().get_fields(request, obj)
 
     def get_form(self, request: HttpRequest, obj: Any = None, change: Any = False, **kwargs: Any) -> Any:  # noqa: FBT002
-        """Who may only look has no fields to fill in."""
-        if self._is_only_seen(request, obj):
+        """Leave out the form's own fields for a person who may only view."""
+        if self._is_view_only(request, obj):
             kwargs["form"] = ModelForm
         return super().get_form(request, obj, change, **kwargs)
 
     def save_model(self, request: HttpRequest, obj: Any, form: OperatorSourceForm, change: Any) -> None:
-        """With its schedule."""
-        form.keep()
+        """Save the source with its schedule."""
+        form.save_with_schedule()
 
     def delete_model(self, request: HttpRequest, obj: Any) -> None:
-        """With its schedule."""
+        """Delete the source with its schedule."""
         sources.remove(obj)
 
     def delete_queryset(self, request: HttpRequest, queryset: Any) -> None:
-        """With their schedules."""
+        """Delete the sources with their schedules."""
         for source in queryset:
             sources.remove(source)
 
-    @admin.display(boolean=True, description=gettext_lazy("looked at by itself"))
+    @admin.display(boolean=True, description=gettext_lazy("checked on schedule"))
     def is_enabled(self, source: Source) -> bool:
         """Whether its schedule is on."""
         return source.is_enabled
 
     @admin.action(permissions=["change"], description=gettext_lazy("Ingest now"))
     def ingest_now(self, request: HttpRequest, queryset: Any) -> None:
-        """Load what is there, new or not."""
+        """Load the newest object of each source, new or not."""
         for source in queryset:
             dataset = services.queue_source(source)
             enqueue(dataset)
             self.message_user(request, _("%(dataset)s: the ingest has begun.") % {"dataset": dataset})
 
-    def _is_only_seen(self, request: HttpRequest, source: Source | None) -> bool:
+    def _is_view_only(self, request: HttpRequest, source: Source | None) -> bool:
         return source is not None and not self.has_change_permission(request, source)
 
 
@@ -80,7 +81,7 @@ class DatasetAdmin(JobAdmin):
 
     @admin.action(permissions=["operate"], description=gettext_lazy("Archive"))
     def archive(self, request: HttpRequest, queryset: Any) -> None:
-        """Drop the rows, keep what they were."""
+        """Drop the rows; profile and lineage stay."""
         for dataset in queryset:
             try:
                 retention.archive(dataset)
@@ -92,16 +93,16 @@ class DatasetAdmin(JobAdmin):
 
 @admin.register(Passenger)
 class PassengerAdmin(ReadOnlyAdmin):
-    """Passengers; no total is counted, tables may be long."""
+    """Passengers, without a total: tables may be long."""
 
-    list_display = ("passenger_id", "__str__", "survived", "is_holdout", "dataset")
+    list_display = (KEY, "__str__", LABEL, "is_holdout", "dataset")
     list_select_related = ("dataset",)
     show_full_result_count = False
 
 
 @admin.register(RowProblem)
 class RowProblemAdmin(ReadOnlyAdmin):
-    """Refused rows."""
+    """Reasons why rows were rejected or have a warning."""
 
     list_display = ("line_number", "column", "value", "reason", "dataset")
     list_select_related = ("dataset",)
@@ -110,7 +111,7 @@ class RowProblemAdmin(ReadOnlyAdmin):
 
 @admin.register(RefusedRow)
 class RefusedRowAdmin(ReadOnlyAdmin):
-    """Refused rows as they stood; they are mended on the dataset's page."""
+    """Rejected rows as they stood in the table; the dataset's page corrects them."""
 
     list_display = ("__str__", "dataset", "mended_at")
     list_filter = (("mended_at", admin.EmptyFieldListFilter),)

@@ -1,4 +1,4 @@
-"""The API's doors into ingestion."""
+"""Ingestion in the API."""
 
 from typing import Any
 
@@ -33,8 +33,8 @@ class DatasetList(generics.ListAPIView[Dataset]):
         if request.content_type.startswith(MultiPartParser.media_type):
             file = validate_body(UploadSerializer, request)["file"]
             return accepted(services.queue_upload(file=file), DatasetSerializer, request=request)
-        asked = validate_body(AddressSerializer, request)
-        return accepted(services.queue_ingest(uri=asked["uri"]), DatasetSerializer, request=request)
+        uri = validate_body(AddressSerializer, request)["uri"]
+        return accepted(services.queue_ingest(uri=uri), DatasetSerializer, request=request)
 
 
 class DatasetDetail(generics.RetrieveAPIView[Dataset]):
@@ -45,7 +45,7 @@ class DatasetDetail(generics.RetrieveAPIView[Dataset]):
 
 
 class DatasetProblems(generics.ListAPIView[RowProblem]):
-    """The rows that were refused, with reasons."""
+    """Reasons why rows were rejected or have a warning."""
 
     serializer_class = RowProblemSerializer
     pagination_class = InOrder

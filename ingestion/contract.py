@@ -1,7 +1,7 @@
-"""The data contract: what a value, a row and a table must be before anything else sees them.
+"""The data contract: validate a value, a row or a table before anything else sees it.
 
-One definition for every channel. `parse` judges one value, `check_row` one passenger; `ingestion.table_validation`
-judges a table so that each row gets exactly what `check_row` gives it.
+One definition for every channel. `parse` validates one value, `check_row` one row; `ingestion.table_validation` and
+`ingestion.json_validation` validate many at once with the results of `check_row`.
 """
 
 import dataclasses
@@ -22,18 +22,28 @@ Columns = dict[str, NDArray[Any]]
 
 _NUMBER = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?", re.ASCII)
 CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\ud800-\udfff]")
-# A longer cell is not a number anyone wrote, and int() of it would be slow.
-_LONGEST_NUMBER = 64
+# A longer text is no number that a person wrote, and slow to convert.
+_MAX_NUMBER_LENGTH = 64
+# The kinds of Django's field classes, by their internal type.
+_KINDS: Mapping[str, Kind] = {
+    **dict.fromkeys(
+        ("IntegerField", "SmallIntegerField", "BigIntegerField", "PositiveIntegerField", "PositiveSmallIntegerField",
+         "PositiveBigIntegerField"),
+        "integer",
+    ),
+    "FloatField": "number",
+    "CharField": "text",
+}  # fmt: skip
 
 
 def gettext_noop(message: str) -> str:
-    """Marks a message for translation; this module knows no Django."""
+    """Mark a message for translation; this module knows no Django."""
     return message
 
 
 @dataclass(frozen=True)
 class Field:
-    """What one field's values must be. `default` stands in for an unknown value of a field that has no unknown."""
+    """Rules for the values of one field. `default` replaces a missing value; None stands for unknown."""
 
     name: str
     kind: Kind
@@ -47,25 +57,27 @@ class Field:
 
     @cached_property
     def is_integer(self) -> bool:
+        """Whether values are whole numbers, choices of them too."""
         return self.kind == "integer" or (bool(self.choices) and not isinstance(self.choices[0], str))
 
     @cached_property
     def is_numeric(self) -> bool:
+        """Whether values are numbers."""
         return self.is_integer or self.kind == "number"
 
 
 @dataclass(frozen=True)
 class Violation:
-    """Why one field was refused: an untranslated `message` with `params` to fill in."""
+    """Why one field is invalid: an untranslated `message` with `params` to fill in."""
 
     field: str
     code: str
     message: str
-    params: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    params: Mapping[str, Value] = dataclasses.field(default_factory=dict)
 
 
 class ContractViolation(ValueError):
-    """A value that breaks the contract."""
+    """A value that violates the contract."""
 
     def __init__(self, violation: Violation) -> None:
         super().__init__(violation.message % dict(violation.params))
@@ -74,10 +86,10 @@ class ContractViolation(ValueError):
 
 @dataclass(frozen=True)
 class Rule:
-    """A judgement over several fields of one row, all of them typed.
+    """A check over several typed fields of one row.
 
-    `reads` names the fields, and for a text of which only a part matters a pattern that finds this part: rows that
-    agree in what a rule reads are judged alike. A rule of severity "error" refuses the row, a "warning" is noted.
+    `reads` names the fields; where only a part of a text matters, with a pattern that extracts it: rows that agree in
+    what a rule reads are checked once. An "error" rejects the row, a "warning" is recorded.
     """
 
     check: Callable[[Mapping[str, Any]], list[Violation]]
@@ -86,39 +98,40 @@ class Rule:
 
 
 def fields_of(declaration: Any) -> tuple[Field, ...]:
-    """Read the contract off a model-like declaration (an abstract Django model)."""
+    """Derive the contract's fields from an abstract Django model; raises TypeError for a field it does not support."""
     return tuple(_field_of(column) for column in declaration._meta.local_fields)
 
 
 def _field_of(column: Any) -> Field:
-    limits = {v.code: v.limit_value for v in column.validators if getattr(v, "code", "") in ("min_value", "max_value")}
+    kind = _KINDS.get(column.get_internal_type())
     choices = tuple(value for value, _ in column.choices or ())
-    integer = "Integer" in column.get_internal_type()
-    kinds: tuple[tuple[bool, Kind], ...] = (
-        (bool(choices), "choice"),
-        (integer, "integer"),
-        (column.get_internal_type() == "FloatField", "number"),
-        (True, "text"),
-    )
+    if kind is None or (choices and kind == "number"):
+        message = (
+            f"The field {column.name!r} of {column.model.__name__} is a {type(column).__name__}"
+            f"{' with choices' if choices else ''}; supported are the integer fields and CharField, each with choices "
+            f"or without, and FloatField."
+        )
+        raise TypeError(message)
+    limits = {v.code: v.limit_value for v in column.validators if getattr(v, "code", "") in ("min_value", "max_value")}
     return Field(
         name=column.name,
-        kind=next(kind for holds, kind in kinds if holds),
+        kind="choice" if choices else kind,
         is_required=not column.null and not column.has_default(),
         is_nullable=column.null,
         default=column.get_default() if column.has_default() else None,
         minimum=limits.get("min_value"),
         maximum=limits.get("max_value"),
-        max_length=column.max_length if not choices and not integer else None,
+        max_length=column.max_length if kind == "text" and not choices else None,
         choices=choices,
     )
 
 
-def joint_violation(fields: Iterable[str], code: str, message: str, **params: Any) -> list[Violation]:
-    """The same violation for each of several fields that only together are wrong."""
+def joint_violation(fields: Iterable[str], code: str, message: str, **params: Value) -> list[Violation]:
+    """Make the same violation for each of several fields that are invalid only together."""
     return [Violation(name, code, message, params) for name in fields]
 
 
-def _refuse(field: Field, code: str, message: str, **params: Any) -> ContractViolation:
+def _violation(field: Field, code: str, message: str, **params: Value) -> ContractViolation:
     return ContractViolation(Violation(field.name, code, message, params))
 
 
@@ -143,23 +156,23 @@ def parse(field: Field, raw: object, *, is_text: bool) -> Value:
     if field.kind == "number":
         return _in_range(field, number)
     if number != int(number):
-        raise _refuse(field, "not_an_integer", gettext_noop("Must be a whole number."))
+        raise _violation(field, "not_an_integer", gettext_noop("Must be a whole number."))
     return _choice(field, int(number)) if field.choices else int(_in_range(field, number))
 
 
 def _unknown(field: Field) -> Value:
     if field.is_required:
-        raise _refuse(field, "required", gettext_noop("This field is required."))
+        raise _violation(field, "required", gettext_noop("This field is required."))
     return field.default
 
 
 def _number(field: Field, value: object, *, is_text: bool) -> float:
-    if isinstance(value, str) and is_text and len(value) <= _LONGEST_NUMBER and _NUMBER.fullmatch(value):
+    if isinstance(value, str) and is_text and len(value) <= _MAX_NUMBER_LENGTH and _NUMBER.fullmatch(value):
         value = float(value)
     if isinstance(value, bool) or not isinstance(value, int | float):
-        raise _refuse(field, "not_a_number", gettext_noop("Must be a number."))
+        raise _violation(field, "not_a_number", gettext_noop("Must be a number."))
     if (isinstance(value, int) and abs(value) > 2**53) or not math.isfinite(value):
-        raise _refuse(field, "out_of_range", gettext_noop("Must be a finite number of ordinary size."))
+        raise _violation(field, "out_of_range", gettext_noop("Must be a finite number of ordinary size."))
     return float(value)
 
 
@@ -167,63 +180,64 @@ def _in_range(field: Field, number: float) -> float:
     low, high = field.minimum, field.maximum
     if (low is not None and number < low) or (high is not None and number > high):
         message = gettext_noop("Must be from %(low)s to %(high)s.")
-        raise _refuse(field, "out_of_range", message, low=low, high=high)
-    # Minus zero and zero must not become two different rows.
+        raise _violation(field, "out_of_range", message, low=low, high=high)
+    # -0.0 becomes 0.0, so that both are one row.
     return number + 0.0
 
 
 def _choice(field: Field, value: object) -> Value:
     if value not in field.choices or isinstance(value, bool):
         options = ", ".join(str(choice) for choice in field.choices)
-        raise _refuse(field, "not_a_choice", gettext_noop("Must be one of %(options)s."), options=options)
+        raise _violation(field, "not_a_choice", gettext_noop("Must be one of %(options)s."), options=options)
     return field.choices[field.choices.index(value)]
 
 
 def _text(field: Field, value: object) -> str:
     if not isinstance(value, str):
-        raise _refuse(field, "not_text", gettext_noop("Must be text."))
+        raise _violation(field, "not_text", gettext_noop("Must be text."))
     if field.max_length is not None and len(value) > field.max_length:
         message = gettext_noop("Must be at most %(most)s characters long.")
-        raise _refuse(field, "too_long", message, most=field.max_length)
+        raise _violation(field, "too_long", message, most=field.max_length)
     if CONTROL.search(value):
-        raise _refuse(field, "control_character", gettext_noop("Must not contain control characters."))
+        raise _violation(field, "control_character", gettext_noop("Must not contain control characters."))
     return value
 
 
 def check_row(
-    fields: Sequence[Field], row: Mapping[str, Any], *, rules: Sequence[Rule], is_text: bool = False
+    fields: Sequence[Field], row: Mapping[str, object], *, rules: Sequence[Rule], is_text: bool = False
 ) -> tuple[dict[str, Value], list[Violation]]:
-    """One passenger: the typed values and no violations, or violations for every field that has one."""
+    """Validate one row: return the typed values and no violations, or the violations of every field that has one."""
     values: dict[str, Value] = {}
     violations: list[Violation] = []
     for field in fields:
         try:
             values[field.name] = parse(field, row.get(field.name), is_text=is_text)
-        except ContractViolation as refused:
-            violations.append(refused.violation)
+        except ContractViolation as error:
+            violations.append(error.violation)
     unknown = row.keys() - {field.name for field in fields}
     message = gettext_noop("There is no such field.")
     violations += [Violation(name, "unknown_field", message) for name in sorted(map(str, unknown))]
     return values, violations or rule_violations(rules, values, severity="error")
 
 
-def rule_violations(rules: Iterable[Rule], values: Mapping[str, Any], *, severity: Severity) -> list[Violation]:
-    """What the rules of that severity say of a row's typed values; the first rule that speaks is enough."""
-    return next((found for rule in rules if rule.severity == severity and (found := rule.check(values))), [])
+def rule_violations(rules: Iterable[Rule], values: Mapping[str, Value], *, severity: Severity) -> list[Violation]:
+    """Return the violations of the first rule of that severity that the row's typed values break."""
+    checks = (rule.check(values) for rule in rules if rule.severity == severity)
+    return next((violations for violations in checks if violations), [])
 
 
-def to_columns(fields: Sequence[Field], values: Mapping[str, Sequence[Any]]) -> Columns:
-    """Typed arrays with one dtype per field at every door: float64 with NaN for unknown, or objects with None."""
+def to_columns(fields: Sequence[Field], values: Mapping[str, Sequence[Value]]) -> Columns:
+    """Convert values to arrays of shape (n,): float64 with NaN for unknown, or objects with None."""
     columns: Columns = {}
     for is_numeric, dtype in ((True, np.float64), (False, object)):
         names = [field.name for field in fields if field.is_numeric is is_numeric]
-        # One array for all of a kind: for one passenger, to make an array costs more than to fill it.
+        # One array for all fields of a dtype: for one row, making an array costs more than filling it.
         columns.update(zip(names, np.array([values[name] for name in names], dtype=dtype), strict=True))
     return columns
 
 
 def python_values(field: Field, column: NDArray[Any]) -> list[Value]:
-    """A typed column as Python values, None for unknown: the way back from `to_columns`."""
+    """Convert a typed column of shape (n,) back to Python values, None for unknown."""
     if field.is_integer:
         return list(column.astype(np.int64).tolist())
     if field.is_numeric:

@@ -1,4 +1,4 @@
-"""Ingestion's forms: a new dataset, a source, a mended row."""
+"""Ingestion's forms: a new dataset, a source, a corrected row."""
 
 from datetime import timedelta
 from typing import Any
@@ -34,17 +34,17 @@ class UploadForm(forms.Form):
 
 
 class CorrectedForm(UploadForm):
-    """Refused rows that come back mended."""
+    """Rejected rows that a person corrected."""
 
     file = forms.FileField(
-        label=gettext_lazy("Mended rows"),
-        help_text=gettext_lazy("The downloaded file with corrections; the column “line” tells where each row belongs."),
+        label=gettext_lazy("Corrected rows"),
+        help_text=gettext_lazy("The downloaded file with corrections; the column “line” names the row."),
         widget=forms.FileInput(attrs={"accept": ".csv,text/csv"}),
     )
 
 
 class Interval(models.IntegerChoices):
-    """How often a source is looked at, in minutes; anything else is set on its schedule in the admin."""
+    """How often a source is checked, in minutes; any other interval is set on its schedule in the admin."""
 
     FIVE_MINUTES = 5, gettext_lazy("Every five minutes")
     HOUR = 60, gettext_lazy("Every hour")
@@ -52,7 +52,7 @@ class Interval(models.IntegerChoices):
     WEEK = 10080, gettext_lazy("Every week")
 
 
-_AS_IT_IS = ""
+_UNCHANGED = ""
 
 
 class SourceForm(forms.ModelForm):  # type: ignore[type-arg]
@@ -61,10 +61,10 @@ class SourceForm(forms.ModelForm):  # type: ignore[type-arg]
     is_operator = False
 
     every = forms.TypedChoiceField(
-        label=gettext_lazy("Looked at"), required=False, coerce=int, empty_value=None,
-        choices=[(_AS_IT_IS, gettext_lazy("As its schedule says")), *Interval.choices],
+        label=gettext_lazy("Checked"), required=False, coerce=int, empty_value=None,
+        choices=[(_UNCHANGED, gettext_lazy("As its schedule says")), *Interval.choices],
     )  # fmt: skip
-    is_enabled = forms.BooleanField(label=gettext_lazy("Looked at by itself"), required=False, initial=True)
+    is_enabled = forms.BooleanField(label=gettext_lazy("Checked on schedule"), required=False, initial=True)
 
     class Meta:
         model = Source
@@ -78,16 +78,18 @@ class SourceForm(forms.ModelForm):  # type: ignore[type-arg]
         source = self.instance
         if source.pk:
             self.initial["is_enabled"] = source.is_enabled
-            self.initial["every"] = _minutes(source)
+            interval = source.schedule.interval if source.schedule else None
+            minutes = interval.schedule.run_every.total_seconds() / 60 if interval else None
+            self.initial["every"] = int(minutes) if minutes in Interval.values else _UNCHANGED
         else:
             self.initial["every"] = Interval.HOUR
         if source.pk and source.address != source.uri and not self.is_operator:
-            # The address carries a password: it is an operator's to see and to change.
+            # The address has a password: only an operator may see and change it.
             self.fields["uri"].disabled = True
             self.initial["uri"] = source.address
 
     def clean_uri(self) -> str:
-        """The address in full, if this person may name it."""
+        """Return the whole address, if this person may name it."""
         if self.fields["uri"].disabled:
             return str(Source.objects.values_list("uri", flat=True).get(pk=self.instance.pk))
         uri = str(self.cleaned_data["uri"])
@@ -97,11 +99,11 @@ class SourceForm(forms.ModelForm):  # type: ignore[type-arg]
         except transports.SourceError as error:
             raise ValidationError(error.message) from error
 
-    def clean_headings(self) -> Any:
-        """Left empty, every column has its own name."""
+    def clean_headings(self) -> dict[str, str]:
+        """Return the headings; empty where every column has its own name."""
         return self.cleaned_data["headings"] or {}
 
-    def keep(self) -> Source:
+    def save_with_schedule(self) -> Source:
         """Save the source and its schedule."""
         every = self.cleaned_data["every"]
         source: Source = self.instance
@@ -120,16 +122,10 @@ class OperatorSourceForm(SourceForm):
 
 
 class RowForm(forms.Form):
-    """A refused row's cells as text; whether they are good is the contract's to say."""
+    """A rejected row's cells as text; the contract validates them."""
 
     def __init__(self, *args: Any, dataset: Dataset, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         for field in dataset.table_fields:
             label = VERBOSE_NAMES[field.name]
             self.fields[field.name] = forms.CharField(label=label, required=False, strip=False, max_length=10_000)
-
-
-def _minutes(source: Source) -> int | str:
-    interval = source.schedule.interval if source.schedule else None
-    minutes = interval.schedule.run_every.total_seconds() / 60 if interval else None
-    return int(minutes) if minutes in Interval.values else _AS_IT_IS

@@ -1,5 +1,6 @@
-"""What was fetched, what was kept of it, and what was refused."""
+"""Sources, datasets, their passengers and their rejected rows."""
 
+from collections.abc import Collection
 from typing import ClassVar, Self
 
 from django.core.exceptions import ValidationError
@@ -15,15 +16,23 @@ from core.file_names import GeneratedName
 from core.jobs import OPEN_STATES, Job, JobQuerySet, State
 from ingestion import transports
 from ingestion.contract import Field
-from ingestion.passenger import DERIVABLE, FIELD_NAMES, FIELDS, KEY, KEY_FIELD, LABEL, LABEL_FIELD, PassengerFields
+from ingestion.passenger import (
+    DERIVABLE,
+    FIELD_NAMES,
+    FIELDS,
+    KEY,
+    KEY_FIELD,
+    LABEL,
+    LABEL_FIELD,
+    LabelledPassenger,
+    describe,
+)
 
-#: The stages, in the registry's words, of models that stand on their dataset.
-LIVING_STAGES = ("champion", "challenger", "candidate")
 SHARE_VALIDATORS = [MinValueValidator(0), MaxValueValidator(1)]
 
 
 def check_headings(value: object) -> None:
-    """Refuse a mapping of headings that is none, or that names a column which there is not."""
+    """Raise ValidationError unless the value maps known columns to headings."""
     columns = (KEY, LABEL, *FIELD_NAMES)
     if not isinstance(value, dict) or not all(isinstance(heading, str) and heading for heading in value.values()):
         raise ValidationError(_("Give an object of columns and their headings, as {“column”: “heading”}."))
@@ -33,10 +42,10 @@ def check_headings(value: object) -> None:
 
 
 class IngestOptions(models.Model):
-    """How a table is read and when it is refused: kept by the source, and copied by each dataset that comes from it."""
+    """How a table is read and when it is rejected; each dataset copies the options of its source."""
 
     has_label = models.BooleanField(
-        gettext_lazy("has the label"), default=True, help_text=gettext_lazy("Whether each row says what happened.")
+        gettext_lazy("has the label"), default=True, help_text=gettext_lazy("Whether each row has the label.")
     )
     headings = models.JSONField(
         gettext_lazy("other headings"),
@@ -49,23 +58,23 @@ class IngestOptions(models.Model):
         ),
     )
     largest_problem_share = models.FloatField(
-        gettext_lazy("largest share of refused rows"),
+        gettext_lazy("largest share of rejected rows"),
         default=0.1,
         validators=SHARE_VALIDATORS,
-        help_text=gettext_lazy("Above this share (0 to 1) the whole table is refused."),
+        help_text=gettext_lazy("Above this share (0 to 1) the whole table is rejected."),
     )
     largest_missing_share = models.FloatField(
         gettext_lazy("largest share of missing values"),
         default=1,
         validators=SHARE_VALIDATORS,
         help_text=gettext_lazy(
-            "A column with a larger share (0 to 1) of unknown values refuses the whole table; 1 never does."
+            "The whole table is rejected when a column has a larger share (0 to 1) of unknown values; 1 never rejects."
         ),
     )
     refuses_warnings = models.BooleanField(
-        gettext_lazy("refuse unlikely rows"),
+        gettext_lazy("reject unlikely rows"),
         default=False,
-        help_text=gettext_lazy("Refuse rows with warnings too; else they are loaded and the warning is noted."),
+        help_text=gettext_lazy("Reject rows with warnings; otherwise they are loaded and the warning is recorded."),
     )
 
     class Meta:
@@ -76,7 +85,7 @@ INGEST_OPTIONS = tuple(field.name for field in IngestOptions._meta.local_fields)
 
 
 class Source(IngestOptions):
-    """A place that a passenger table is fetched from again and again."""
+    """An address from which a table is fetched on schedule."""
 
     name = models.CharField(gettext_lazy("name"), max_length=100, unique=True)
     uri = models.CharField(
@@ -95,7 +104,7 @@ class Source(IngestOptions):
         editable=False,
         related_name="+",
     )
-    checked_at = models.DateTimeField(gettext_lazy("last looked at"), null=True, editable=False)
+    checked_at = models.DateTimeField(gettext_lazy("last checked"), null=True, editable=False)
     error = models.TextField(gettext_lazy("error"), blank=True, editable=False)
     keep_count = models.PositiveSmallIntegerField(
         gettext_lazy("datasets to keep"),
@@ -103,7 +112,7 @@ class Source(IngestOptions):
         blank=True,
         validators=[MinValueValidator(1)],
         help_text=gettext_lazy(
-            "The rows of older datasets are archived each night, save those a living model stands on. Empty keeps all."
+            "The rows of older datasets are archived each night, except those in use by a model. Empty keeps all."
         ),
     )
 
@@ -122,35 +131,28 @@ class Source(IngestOptions):
 
     @property
     def address(self) -> str:
-        """The address as people may see it."""
+        """The address without its password."""
         return transports.redact(self.uri)
 
     @property
     def is_enabled(self) -> bool:
-        """Whether it is looked at by itself."""
+        """Whether its schedule is on."""
         return self.schedule is not None and self.schedule.enabled
 
 
 class DatasetQuerySet(JobQuerySet["Dataset"]):
-    """Datasets in the domain's words."""
+    """Named selections of datasets."""
 
     def with_rows(self) -> Self:
-        """Those whose passengers are there."""
+        """Select loaded datasets that are not archived."""
         return self.succeeded().filter(archived_at__isnull=True)
 
-    def archivable(self) -> Self:
-        """Those on whose rows nothing living stands: no model in use or on trial, no current features, no open run."""
-        batches = "feature_batches__"
-        living = (
-            Q(**{f"{batches}training_runs__version__stage__in": LIVING_STAGES})
-            | Q(**{f"{batches}is_current": True})
-            | Q(**{f"{batches}state__in": OPEN_STATES})
-            | Q(**{f"{batches}training_runs__state__in": OPEN_STATES})
-        )
-        return self.with_rows().exclude(pk__in=self.filter(living).values("pk"))
+    def archivable(self, *, in_use: Collection[int]) -> Self:
+        """Select datasets with rows that are not `in_use` (ids)."""
+        return self.with_rows().exclude(pk__in=in_use)
 
     def labelled(self) -> Self:
-        """Those a model can learn from."""
+        """Select datasets that a model can be trained on."""
         return self.with_rows().filter(has_label=True)
 
 
@@ -158,7 +160,7 @@ UNIQUE_CONTENT = "each_content_once_per_object"
 
 
 class Dataset(IngestOptions, Job):
-    """One version of a source's table: fetched, checked, loaded."""
+    """One version of a table: fetched, validated, loaded."""
 
     task_name = "ingestion.tasks.ingest"
     task_argument = "dataset_id"
@@ -175,23 +177,23 @@ class Dataset(IngestOptions, Job):
     )
     name = models.CharField(gettext_lazy("name"), max_length=200)
     uri = models.CharField(gettext_lazy("address"), max_length=1000)
-    # What the place itself calls this version of the object: a generation, an ETag.
+    # The version's name at its address: a generation, an ETag.
     version = models.CharField(gettext_lazy("version"), max_length=300, blank=True, editable=False)
-    # Asked for by hand: the same content may be loaded again.
+    # Requested by a person: the same content may be loaded again.
     is_repeat = models.BooleanField(default=False, editable=False)
-    # Somebody at the shell or in the admin named the address: any file and any database may be read.
+    # Named at the shell or in the admin: any file and any database may be read.
     is_operated = models.BooleanField(default=False, editable=False)
     upload = models.FileField(gettext_lazy("upload"), upload_to=GeneratedName("uploads"), blank=True, max_length=300)
     sha256 = models.CharField(max_length=64, blank=True, db_index=True, editable=False)
     byte_count = models.BigIntegerField(gettext_lazy("bytes"), null=True, editable=False)
     row_count = models.PositiveIntegerField(gettext_lazy("rows"), null=True, editable=False)
-    problem_count = models.PositiveIntegerField(gettext_lazy("refused rows"), null=True, editable=False)
+    problem_count = models.PositiveIntegerField(gettext_lazy("rejected rows"), null=True, editable=False)
     warning_count = models.PositiveIntegerField(gettext_lazy("rows with warnings"), null=True, editable=False)
     split = models.JSONField(gettext_lazy("split"), null=True, editable=False)
     profile = models.JSONField(gettext_lazy("profile"), null=True, editable=False)
-    # Mended rows are admitted later; whatever was made of the rows before still knows which those were.
+    # Corrected rows are added later; features and models made before keep to the rows of their revision.
     revision = models.PositiveIntegerField(gettext_lazy("revision"), default=0, editable=False)
-    # The contract refused it: the same bytes would be refused again.
+    # The whole table was rejected: the same bytes would be rejected again.
     is_refused = models.BooleanField(default=False, editable=False)
     archived_at = models.DateTimeField(gettext_lazy("archived"), null=True, editable=False)
 
@@ -221,45 +223,43 @@ class Dataset(IngestOptions, Job):
 
     @property
     def address(self) -> str:
-        """Where it came from, as people may see it."""
+        """The address without its password."""
         return transports.redact(self.uri)
 
     @property
     def table_fields(self) -> tuple[Field, ...]:
-        """The columns that mean something in its table."""
+        """The fields that are read from its table."""
         return (KEY_FIELD, *FIELDS, *((LABEL_FIELD,) if self.has_label else ()))
 
     @property
     def required_columns(self) -> list[str]:
-        """Those that its table must have; without a passenger id, the line number is one."""
+        """Names of the columns that its table must have; without a key column, the line number is the key."""
         return [field.name for field in self.table_fields if field.name not in (KEY, *DERIVABLE)]
 
     @property
     def previous(self) -> "Dataset | None":
-        """The dataset before this one that a person would compare it with: of the same source, if it has one."""
+        """The dataset before this one, of the same source if it has one."""
         earlier = Dataset.objects.succeeded().filter(pk__lt=self.pk, profile__isnull=False)
         return earlier.filter(source=self.source).first() if self.source else earlier.first()
 
 
 class PassengerQuerySet(models.QuerySet["Passenger"]):
-    """Passengers in an order that never changes."""
+    """Passengers in the order of their table."""
 
     def of(self, dataset: Dataset, *, revision: int | None = None) -> Self:
-        """The dataset's passengers, as of a revision, in the file's order: the order of every matrix made of them."""
+        """Select the dataset's passengers up to a revision, in the file's order: that of every matrix made of them."""
         rows = self.filter(dataset=dataset).order_by("line_number")
         return rows if revision is None else rows.filter(revision__lte=revision)
 
 
-class Passenger(PassengerFields):
-    """One good row of a dataset. The table has a partition for each dataset: see `ingestion.partitions`."""
+class Passenger(LabelledPassenger):
+    """One valid row of a dataset. The table has a partition for each dataset: see `ingestion.partitions`."""
 
-    # No index, no constraint: rows of a dataset are only ever written into, and dropped with, its partition.
+    # Without index and constraint: a dataset's rows are written into its partition, and dropped with it.
     dataset = models.ForeignKey(
         Dataset, on_delete=models.CASCADE, related_name="passengers", db_constraint=False, db_index=False
     )
     line_number = models.PositiveIntegerField(gettext_lazy("line"))
-    passenger_id = models.CharField(gettext_lazy("passenger"), max_length=40)
-    survived = models.BooleanField(gettext_lazy("survived"), null=True)
     is_holdout = models.BooleanField(gettext_lazy("hold-out"), default=False)
     revision = models.PositiveIntegerField(gettext_lazy("revision"), default=0)
 
@@ -270,25 +270,25 @@ class Passenger(PassengerFields):
         verbose_name_plural = gettext_lazy("passengers")
         constraints = [
             models.UniqueConstraint(fields=["dataset", "line_number"], name="one_passenger_per_line"),
-            models.UniqueConstraint(fields=["dataset", "passenger_id"], name="passenger_once_per_dataset"),
+            models.UniqueConstraint(fields=["dataset", KEY], name="passenger_once_per_dataset"),
         ]
 
     def __str__(self) -> str:
-        return self.name or self.passenger_id
+        return describe(self)
 
 
 class RefusedRow(models.Model):
-    """A row that was refused, as it stood in the table, until it is mended and admitted."""
+    """A rejected row, with its cells as they stood in the table; a person can correct it."""
 
     dataset = models.ForeignKey(Dataset, on_delete=models.CASCADE, related_name="refused_rows")
     line_number = models.PositiveIntegerField(gettext_lazy("line"))
     cells = models.JSONField(gettext_lazy("cells"))
-    # The passenger of the same dataset and line is what it was mended to.
-    mended_at = models.DateTimeField(gettext_lazy("mended"), null=True)
+    # The corrected row is the passenger of the same dataset and line.
+    mended_at = models.DateTimeField(gettext_lazy("corrected"), null=True)
 
     class Meta:
-        verbose_name = gettext_lazy("refused row")
-        verbose_name_plural = gettext_lazy("refused rows")
+        verbose_name = gettext_lazy("rejected row")
+        verbose_name_plural = gettext_lazy("rejected rows")
         ordering = ("line_number",)
         constraints = [
             models.UniqueConstraint(fields=["dataset", "line_number"], name="one_refused_row_per_line"),
@@ -298,18 +298,18 @@ class RefusedRow(models.Model):
         return _("Line %(line)s") % {"line": self.line_number}
 
     def get_absolute_url(self) -> str:
-        return reverse("refused_row", args=[self.dataset_id, self.line_number])
+        return reverse("rejected_row", args=[self.dataset_id, self.line_number])
 
 
 class RowSeverity(models.TextChoices):
-    """What became of the row."""
+    """Result of a violation for its row."""
 
-    ERROR = "error", gettext_lazy("Refused")
+    ERROR = "error", gettext_lazy("Rejected")
     WARNING = "warning", gettext_lazy("Loaded with a warning")
 
 
 class RowProblem(models.Model):
-    """What the contract said of a row, column by column."""
+    """A violation of the contract in a row."""
 
     dataset = models.ForeignKey(Dataset, on_delete=models.CASCADE, related_name="problems")
     line_number = models.PositiveIntegerField(gettext_lazy("line"))
@@ -321,8 +321,8 @@ class RowProblem(models.Model):
     severity = models.CharField(gettext_lazy("severity"), max_length=7, choices=RowSeverity, default=RowSeverity.ERROR)
 
     class Meta:
-        verbose_name = gettext_lazy("row problem")
-        verbose_name_plural = gettext_lazy("row problems")
+        verbose_name = gettext_lazy("reason of a rejection")
+        verbose_name_plural = gettext_lazy("reasons of rejections")
         ordering = ("line_number", "pk")
 
     def __str__(self) -> str:
@@ -330,5 +330,5 @@ class RowProblem(models.Model):
 
     @property
     def reason(self) -> str:
-        """Why, in the reader's language."""
+        """The message in the reader's language."""
         return str(_(self.message) % self.params)

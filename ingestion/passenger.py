@@ -142,6 +142,16 @@ class PassengerFields(models.Model):
         return {name: getattr(self, name) for name in FIELD_NAMES}
 
 
+class LabelledPassenger(PassengerFields):
+    """A passenger with the key and the label that a loaded table has; the label is None where the table has none."""
+
+    passenger_id = models.CharField(_("passenger"), max_length=40)
+    survived = models.BooleanField(_("survived"), null=True)
+
+    class Meta:
+        abstract = True
+
+
 def honorific(name: str | None) -> str | None:
     """Extract the honorific of a name; None where it has none.
 

@@ -1,4 +1,4 @@
-"""Archiving: a dataset's rows go, what it was and what was made of it stays."""
+"""Archive datasets: their rows are dropped, profile and lineage stay."""
 
 from django.db import transaction
 from django.utils import timezone
@@ -6,31 +6,38 @@ from django.utils.translation import gettext as _
 
 from core.errors import Conflict
 from ingestion import partitions
+from ingestion.apps import IngestionConfig
 from ingestion.models import Dataset, Source
 
 
+def is_archivable(dataset: Dataset) -> bool:
+    """Tell whether the dataset has rows that nothing needs."""
+    return Dataset.objects.archivable(in_use=IngestionConfig.datasets_in_use()).filter(pk=dataset.pk).exists()
+
+
 def archive(dataset: Dataset) -> None:
-    """Drop the dataset's rows; raises Conflict where something living stands on them."""
+    """Drop the dataset's rows; raises Conflict while they are in use."""
     with transaction.atomic():
-        found = Dataset.objects.select_for_update().get(pk=dataset.pk)
-        if found.is_open:
+        dataset = Dataset.objects.select_for_update().get(pk=dataset.pk)
+        if dataset.is_open:
             raise Conflict(_("%(dataset)s is being loaded: wait for it, or cancel it.") % {"dataset": dataset})
-        if not Dataset.objects.archivable().filter(pk=dataset.pk).exists():
-            message = _("%(dataset)s stays: it has no rows, or a model in use or the current features stand on them.")
+        if not is_archivable(dataset):
+            message = _("%(dataset)s stays: it has no rows, or a model in use or the current features need them.")
             raise Conflict(message % {"dataset": dataset})
-        partitions.drop(found)
-        found.refused_rows.all().delete()
-        found.archived_at = timezone.now()
-        found.save(update_fields=["archived_at"])
+        partitions.drop(dataset)
+        dataset.refused_rows.all().delete()
+        dataset.archived_at = timezone.now()
+        dataset.save(update_fields=["archived_at"])
 
 
 def archive_old() -> list[Dataset]:
-    """Archive what each source's rule allows, and return it."""
+    """Archive what is beyond each source's number of datasets to keep, and return it."""
     archived = []
     for source in Source.objects.filter(keep_count__isnull=False):
-        kept = source.datasets.succeeded().filter(archived_at__isnull=True)[: source.keep_count]
-        old = source.datasets.archivable().exclude(pk__in=[dataset.pk for dataset in kept])
-        for dataset in old:
+        newest = source.datasets.with_rows()[: source.keep_count].values_list("pk", flat=True)
+        for dataset in source.datasets.archivable(in_use=IngestionConfig.datasets_in_use()).exclude(
+            pk__in=list(newest)
+        ):
             archive(dataset)
             archived.append(dataset)
     return archived

@@ -7,7 +7,7 @@ from ingestion.models import Dataset, RowProblem
 
 
 class DatasetSerializer(serializers.ModelSerializer[Dataset]):
-    """A dataset and how its ingest went."""
+    """A dataset and the state of its ingest."""
 
     source = serializers.CharField(source="address", read_only=True)  # type: ignore[assignment]
     split = serializers.DictField(read_only=True, allow_null=True)
@@ -23,7 +23,7 @@ class DatasetSerializer(serializers.ModelSerializer[Dataset]):
 
 
 class RowProblemSerializer(serializers.ModelSerializer[RowProblem]):
-    """A refused row's reason."""
+    """A reason why a row was rejected or has a warning."""
 
     reason = serializers.CharField(read_only=True)
 
@@ -34,6 +34,6 @@ class RowProblemSerializer(serializers.ModelSerializer[RowProblem]):
 
 
 class AddressSerializer(serializers.Serializer[None]):
-    """Where to fetch a table from."""
+    """The address of a table."""
 
     uri = serializers.CharField(max_length=1000, help_text="gs://bucket/object, https://… or a file in the inbox.")

@@ -1,4 +1,4 @@
-"""Celery's doors into ingestion."""
+"""Celery tasks of ingestion."""
 
 from core.tasks import job_task
 from ingestion import retention, services
@@ -13,5 +13,5 @@ def ingest(*, dataset_id: int) -> None:
 
 @job_task(queue="default")
 def archive_old() -> None:
-    """Drop the rows that each source's rule lets go."""
+    """Archive what is beyond each source's number of datasets to keep."""
     retention.archive_old()

@@ -1,6 +1,7 @@
 """Addresses of ingestion's pages."""
 
 from django.urls import path
+from django.views.generic import RedirectView
 
 from ingestion import views
 
@@ -13,8 +14,9 @@ urlpatterns = [
     path("datasets/sources/<int:pk>/remove/", views.remove_source, name="source_remove"),
     path("datasets/<int:pk>/", views.dataset, name="dataset"),
     path("datasets/<int:pk>/archive/", views.archive, name="dataset_archive"),
-    path("datasets/<int:pk>/mend/", views.accept_corrected, name="dataset_mend"),
-    path("datasets/<int:pk>/lines/<int:line>/", views.refused_row, name="refused_row"),
-    path("datasets/<int:pk>/refused.csv", views.refused_csv, name="dataset_refused_csv"),
+    path("datasets/<int:pk>/correct/", views.correct, name="dataset_correct"),
+    path("datasets/<int:pk>/lines/<int:line>/", views.rejected_row, name="rejected_row"),
+    path("datasets/<int:pk>/rejected.csv", views.rejected_csv, name="dataset_rejected_csv"),
+    path("datasets/<int:pk>/refused.csv", RedirectView.as_view(pattern_name="dataset_rejected_csv", permanent=True)),
     path("datasets/<int:pk>/problems.csv", views.problems_csv, name="dataset_problems_csv"),
 ]

@@ -12,5 +12,11 @@ class SiteConfig(AppConfig):
     verbose_name = "Site"
 
     def ready(self) -> None:
+        from ingestion.apps import IngestionConfig
+        from titanic_site import pipeline, tasks
+
         # Registers itself with drf-spectacular.
         import_module("core.openapi")
+        # What ingestion must know of the apps above it.
+        IngestionConfig.datasets_in_use = pipeline.datasets_in_use
+        IngestionConfig.fetch_task, IngestionConfig.fetch_queue = tasks.fetch, "training"

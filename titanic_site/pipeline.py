@@ -1,12 +1,15 @@
 """The one place where the steps are strung together: dataset, features, model, each only if it is missing."""
 
 import logging
+from collections.abc import Collection
+
+from django.db.models import Q
 
 import features.retention
 import features.services
 import training.services
 from core.errors import TitanicError
-from core.jobs import Cancelled, Job, NotClaimed
+from core.jobs import OPEN_STATES, Cancelled, Job, NotClaimed
 from features.models import FeatureBatch
 from ingestion import services, sources
 from ingestion.models import Dataset, Source
@@ -58,6 +61,17 @@ def next_step() -> Job:
     if batch is None:
         return features.services.queue_build(dataset=dataset)
     return training.services.queue_run(batch=batch)
+
+
+def datasets_in_use() -> Collection[int]:
+    """Find the ids of datasets whose rows a served or candidate model, the current features or an open job need."""
+    needed = (
+        Q(is_current=True)
+        | Q(state__in=OPEN_STATES)
+        | Q(training_runs__state__in=OPEN_STATES)
+        | Q(training_runs__version__stage__in=(Stage.CHAMPION, Stage.CHALLENGER, Stage.CANDIDATE))
+    )
+    return FeatureBatch.objects.filter(needed).values_list("dataset", flat=True)
 
 
 def expire_features() -> list[FeatureBatch]:

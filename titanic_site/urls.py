@@ -18,6 +18,7 @@ urlpatterns = [
     path("", include("predictions.open_inference.urls")),
     path("", views.home, name="home"),
     *(path("", include(f"{app}.urls")) for app in ("ingestion", "features", "training", "predictions", "monitoring")),
+    path("datasets/<int:pk>/lineage/", views.dataset_lineage, name="dataset_lineage"),
     path("runs/", views.all_runs, name="runs"),
     path("runs/<str:kind>/<int:pk>/again/", views.run_again, name="run_again"),
     path("runs/<str:kind>/<int:pk>/cancel/", views.run_cancel, name="run_cancel"),

@@ -112,6 +112,13 @@ def start_link(request: HttpRequest) -> HttpResponse:
 
 
 @require_safe
+def dataset_lineage(request: HttpRequest, pk: int) -> HttpResponse:
+    """Show, as a part of a dataset's page, the features and models made of it."""
+    batches = FeatureBatch.objects.filter(dataset=pk).prefetch_related("training_runs__version")
+    return render(request, "dataset_detail_lineage.html", {"batches": batches})
+
+
+@require_safe
 def schedules(request: HttpRequest) -> HttpResponse:
     """What runs by itself, and when."""
     tasks = PeriodicTask.objects.select_related("interval", "crontab", "solar", "clocked").order_by("name")

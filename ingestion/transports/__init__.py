@@ -1,4 +1,4 @@
-"""How a table gets here: one module for each kind of address, with the same three functions.
+"""Fetch tables: one module for each kind of address, with the same three functions.
 
 An operator, at the shell or in the admin, may name any file and any database; pages and API may name a file of the
 inbox, the sample, the configured SOURCE_URI, gs:// and https://.
@@ -11,14 +11,13 @@ from django.conf import settings
 from django.utils.translation import gettext as _
 
 from ingestion.transports import bucket, local, postgres, web
-from ingestion.transports.errors import SourceError
-from ingestion.transports.remote_object import RemoteObject, ReportProgress
+from ingestion.transports.transfer import RemoteObject, ReportProgress, SourceError
 
 __all__ = ["RemoteObject", "ReportProgress", "SourceError", "check", "fetch", "redact", "stat"]
 
 
 class _Transport(Protocol):
-    """What a kind of address can do."""
+    """The functions of each module."""
 
     def check(self, uri: str, *, is_operator: bool) -> None: ...
 
@@ -34,28 +33,30 @@ _TRANSPORTS: dict[str, _Transport] = {
     "postgres": postgres,
     "postgresql": postgres,
 }
-# Behind a user's name, all up to the last @ unless it is a port: a password that was never encoded is hidden, too.
+# All between a user's name and the last @, unless it is a port: this hides a password that was not encoded, too.
 _PASSWORD = re.compile(r"^([a-z0-9+.-]+://[^:/?#@]*):(?!\d+[/?#])[^#]*@", re.IGNORECASE)
 _PASSWORD_PARAMETER = re.compile(r"([?&](?:ssl)?password=)[^&#]*", re.IGNORECASE)
 
 
 def check(uri: str, *, is_operator: bool = False) -> None:
-    """Raise SourceError when this address may not be used at all; asks no network."""
-    _of(uri).check(uri, is_operator=_is_trusted(uri, is_operator))
+    """Raise SourceError for an address that may not be used; uses no network."""
+    _transport_of(uri).check(uri, is_operator=_is_trusted(uri, is_operator))
 
 
 def stat(uri: str, *, is_operator: bool = False) -> list[RemoteObject]:
-    """What is at the address, from metadata alone, oldest change first; raises SourceError when nothing is."""
-    return _of(uri).stat(uri, is_operator=_is_trusted(uri, is_operator))
+    """Find what is at the address, from metadata alone, oldest change first; raises SourceError when nothing is."""
+    return _transport_of(uri).stat(uri, is_operator=_is_trusted(uri, is_operator))
 
 
 def fetch(remote: RemoteObject, target: IO[bytes], *, report: ReportProgress, is_operator: bool = False) -> str:
-    """Write the whole object into the empty file and return the version that was really fetched."""
-    return _of(remote.uri).fetch(remote, target, report=report, is_operator=_is_trusted(remote.uri, is_operator))
+    """Write the object into the empty file and return the version that was fetched."""
+    return _transport_of(remote.uri).fetch(
+        remote, target, report=report, is_operator=_is_trusted(remote.uri, is_operator)
+    )
 
 
 def redact(uri: str) -> str:
-    """The address as people may see it: without a password.
+    """Remove the password from an address.
 
     >>> redact("postgresql://ann:secret@db:5432/ship#passengers")
     'postgresql://ann@db:5432/ship#passengers'
@@ -64,11 +65,11 @@ def redact(uri: str) -> str:
 
 
 def _is_trusted(uri: str, is_operator: bool) -> bool:  # noqa: FBT001
-    # Who sets SOURCE_URI sits at the shell.
+    # SOURCE_URI is set by an operator.
     return is_operator or uri == settings.ENV.source_uri
 
 
-def _of(uri: str) -> _Transport:
+def _transport_of(uri: str) -> _Transport:
     scheme, separator, _rest = uri.partition("://")
     scheme = scheme.lower() if separator else ""
     if scheme == "file":

@@ -12,29 +12,31 @@ from typing import IO, Any
 from django.utils.translation import gettext as _
 
 from core import google, http_errors
-from ingestion.transports.bounded_writer import BoundedWriter, refuse_too_large
-from ingestion.transports.errors import SourceError
-from ingestion.transports.remote_object import RemoteObject, ReportProgress
+from ingestion.transports.transfer import BoundedWriter, RemoteObject, ReportProgress, SourceError, check_size
 
-#: How long is tried without one byte moving.
+#: Seconds without one byte received after which a call is given up.
 DEADLINE_SECONDS = 60.0
 _GENERATION = "generation "
 _ADDRESS = re.compile(r"gs://(?P<bucket>[a-z0-9][a-z0-9._-]+[a-z0-9])/(?P<name>[^\0\r\n]*)", re.IGNORECASE)
 
 
 def check(uri: str, *, is_operator: bool) -> None:
-    """Refuse what names no object."""
+    """Raise SourceError for an address that names no object."""
     _bucket, name = _parts(uri)
     if not name or name.endswith("/") or "*" in name[:-1]:
         raise _unreadable(uri)
 
 
 def stat(uri: str, *, is_operator: bool) -> list[RemoteObject]:
-    """The object, or every object whose name begins with the prefix, by one call for metadata."""
+    """Find the object, or every object whose name begins with the prefix, by one call for metadata."""
     check(uri, is_operator=is_operator)
     bucket, name = _parts(uri)
     with _explained(uri), closing(google.client()) as client:
-        blobs = _blobs(client, bucket, name[:-1]) if name.endswith("*") else _blob(client, bucket, name)
+        if name.endswith("*"):
+            blobs = _blobs(client, bucket, name[:-1])
+        else:
+            blob = _blob(client, bucket, name)
+            blobs = [] if blob is None else [blob]
     if not blobs:
         message = _("There is no object at %(uri)s, or no such bucket. Check bucket and name.")
         raise SourceError(message % {"uri": uri})
@@ -42,15 +44,14 @@ def stat(uri: str, *, is_operator: bool) -> list[RemoteObject]:
 
 
 def fetch(remote: RemoteObject, target: IO[bytes], *, report: ReportProgress, is_operator: bool) -> str:
-    """Download the generation that `stat` reported as it is stored, and compare its checksum."""
+    """Download the generation that `stat` found as it is stored, and compare its checksum."""
     bucket, name = _parts(remote.uri)
     generation = int(remote.version.removeprefix(_GENERATION)) if remote.version else None
     with _explained(remote.uri), closing(google.client()) as client:
-        blobs = _blob(client, bucket, name, generation)
-        if not blobs:
+        blob = _blob(client, bucket, name, generation)
+        if blob is None:
             raise _gone(remote.uri)
-        blob = blobs[0]
-        refuse_too_large(blob.size, uri=remote.uri)
+        check_size(blob.size, uri=remote.uri)
         writer = _ChecksumWriter(target, report, uri=remote.uri)
         _download(blob, writer)
         if not writer.matches(blob.crc32c):
@@ -64,7 +65,7 @@ def fetch(remote: RemoteObject, target: IO[bytes], *, report: ReportProgress, is
 
 
 class _ChecksumWriter(BoundedWriter):
-    """Knows the checksum of what was written: the client leaves it out after a transfer that was resumed."""
+    """Compute the checksum, which the client leaves out after a transfer that was resumed."""
 
     def __init__(self, file: IO[bytes], report: ReportProgress, *, uri: str) -> None:
         super().__init__(file, report, uri=uri)
@@ -77,17 +78,15 @@ class _ChecksumWriter(BoundedWriter):
         return Checksum()  # type: ignore[no-untyped-call]
 
     def write(self, block: bytes) -> int:
-        """Append the block."""
         self._checksum.update(block)
         return super().write(block)
 
     def restart(self) -> None:
-        """Forget what was written."""
         super().restart()
         self._checksum = self._new_checksum()
 
     def matches(self, crc32c: str | None) -> bool:
-        """Whether this is the checksum, in Google's spelling; some emulators tell none."""
+        """Compare with the checksum in Google's spelling; some emulators have none."""
         return crc32c is None or crc32c == b64encode(self._checksum.digest()).decode()
 
 
@@ -99,6 +98,7 @@ def _parts(uri: str) -> tuple[str, str]:
 
 
 def _blobs(client: Any, bucket: str, prefix: str) -> list[Any]:
+    """List the objects with the prefix, oldest change first."""
     from google.api_core.exceptions import NotFound
 
     blobs = client.list_blobs(bucket, prefix=prefix, retry=_retry(), timeout=http_errors.TIMEOUT)
@@ -110,19 +110,18 @@ def _blobs(client: Any, bucket: str, prefix: str) -> list[Any]:
     return sorted(files, key=lambda blob: (blob.updated, blob.name))
 
 
-def _blob(client: Any, bucket: str, name: str, generation: int | None = None) -> list[Any]:
-    blob = client.bucket(bucket).get_blob(name, generation=generation, retry=_retry(), timeout=http_errors.TIMEOUT)
-    return [] if blob is None else [blob]
+def _blob(client: Any, bucket: str, name: str, generation: int | None = None) -> Any:
+    return client.bucket(bucket).get_blob(name, generation=generation, retry=_retry(), timeout=http_errors.TIMEOUT)
 
 
 def _download(blob: Any, writer: BoundedWriter) -> None:
-    # A blob of its own: what is read changes what it knows of itself.
-    blob = blob.bucket.blob(blob.name, generation=blob.generation)
-    blob.download_to_file(writer, raw_download=True, checksum=None, retry=_retry(writer), timeout=http_errors.TIMEOUT)
+    # The client changes the metadata of the blob that it reads.
+    copy = blob.bucket.blob(blob.name, generation=blob.generation)
+    copy.download_to_file(writer, raw_download=True, checksum=None, retry=_retry(writer), timeout=http_errors.TIMEOUT)
 
 
 def _retry(writer: BoundedWriter | None = None) -> Any:
-    """The client's own retry; a download counts from the last byte that came, however long it takes as a whole."""
+    """Return the client's own retry; a download may take any time while bytes arrive."""
     from google.cloud.storage.retry import DEFAULT_RETRY
 
     if writer is None:
@@ -138,7 +137,7 @@ def _explained(uri: str) -> AbstractContextManager[None]:
 
 
 def _gone(uri: str) -> SourceError:
-    return SourceError(_("%(uri)s was removed or replaced meanwhile. It is taken at the next look.") % {"uri": uri})
+    return SourceError(_("%(uri)s was removed or replaced meanwhile. The next check takes it.") % {"uri": uri})
 
 
 def _unreadable(uri: str) -> SourceError:

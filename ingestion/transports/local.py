@@ -9,25 +9,23 @@ from typing import IO
 from django.conf import settings
 from django.utils.translation import gettext as _
 
-from ingestion.transports.bounded_writer import BLOCK_BYTES, BoundedWriter
-from ingestion.transports.errors import SourceError
-from ingestion.transports.remote_object import RemoteObject, ReportProgress
+from ingestion.transports.transfer import BLOCK_BYTES, BoundedWriter, RemoteObject, ReportProgress, SourceError
 
 
 def inbox() -> Path:
-    """The folder for files that pages and the API may name."""
+    """Return the folder for files that pages and the API may name."""
     return Path(settings.HOME / "inbox")
 
 
 def check(uri: str, *, is_operator: bool) -> None:
-    """Refuse what is no path and, for all but operators, what is outside the allowed folders."""
+    """Raise SourceError for what is no path and, except for operators, what is outside the allowed folders."""
     _path(uri, is_operator=is_operator)
 
 
 def stat(uri: str, *, is_operator: bool) -> list[RemoteObject]:
-    """The file, by its time of change and its size."""
+    """Find the file; its version is its time of change and its size."""
     path = _path(uri, is_operator=is_operator)
-    with _readable(path):
+    with _explained(path):
         if not path.is_file():
             raise SourceError(_("There is no file at %(path)s.") % {"path": path})
         status = path.stat()
@@ -35,25 +33,28 @@ def stat(uri: str, *, is_operator: bool) -> list[RemoteObject]:
 
 
 def fetch(remote: RemoteObject, target: IO[bytes], *, report: ReportProgress, is_operator: bool) -> str:
-    """Copy the file through one descriptor; raises SourceError when it changes meanwhile."""
+    """Copy the file; raises SourceError when it changes meanwhile."""
     path = _path(remote.uri, is_operator=is_operator)
     writer = BoundedWriter(target, report, uri=str(path))
-    with _readable(path):
+    with _explained(path):
         file = path.open("rb")
     with file:
         before = _version(os.fstat(file.fileno()))
-        for block in _blocks(file, path):
+        while True:
+            with _explained(path):
+                block = file.read(BLOCK_BYTES)
+            if not block:
+                break
             writer.write(block)
         after = _version(os.fstat(file.fileno()))
     if before != after:
-        message = _("%(path)s changed while it was read. It is taken at the next look.")
-        raise SourceError(message % {"path": path})
+        raise SourceError(_("%(path)s changed while it was read. The next check takes it.") % {"path": path})
     writer.finish()
     return before
 
 
 def _path(uri: str, *, is_operator: bool) -> Path:
-    """Operators may name any file, from the working directory on; everybody else begins in the inbox."""
+    """Resolve a path: any for operators, from the working directory; for others one in an allowed folder."""
     if "://" in uri or "\0" in uri:
         raise SourceError(_("“%(uri)s” is not a file path.") % {"uri": uri.replace("\0", "␀")})
     try:
@@ -77,18 +78,9 @@ def _version(status: os.stat_result) -> str:
     return f"{status.st_mtime_ns}-{status.st_size}"
 
 
-def _blocks(file: IO[bytes], path: Path) -> Iterator[bytes]:
-    while True:
-        with _readable(path):
-            block = file.read(BLOCK_BYTES)
-        if not block:
-            return
-        yield block
-
-
 @contextmanager
-def _readable(path: Path) -> Iterator[None]:
-    """Around reading alone: a full disk where it is written is not the source's fault."""
+def _explained(path: Path) -> Iterator[None]:
+    """Turn an error of reading into one sentence; a full disk where the file is written is not the source's fault."""
     try:
         yield
     except FileNotFoundError as error:

@@ -1,4 +1,4 @@
-"""A table or a query of another PostgreSQL database, as CSV. Operators only: the address carries a password."""
+"""A table or a query of another PostgreSQL database, as CSV. For operators only: the address has a password."""
 
 import re
 from collections.abc import Iterator
@@ -9,20 +9,18 @@ import psycopg2
 from django.utils.translation import gettext as _
 from psycopg2 import errors, extensions, sql
 
-from ingestion.transports.bounded_writer import BoundedWriter
-from ingestion.transports.errors import SourceError
-from ingestion.transports.remote_object import RemoteObject, ReportProgress
+from ingestion.transports.transfer import BoundedWriter, RemoteObject, ReportProgress, SourceError
 
 CONNECT_SECONDS = 10
 STATEMENT_SECONDS = 3600
 _TABLE = re.compile(r"[\w$-]+(\.[\w$.-]+)?")
 _QUERY = re.compile(r"(select|with)\s[^;]+", re.IGNORECASE)
-# A server that vanishes is noticed after a minute.
+# A server that disappears is noticed after a minute.
 _KEEPALIVES: dict[str, Any] = {"keepalives": 1, "keepalives_idle": 30, "keepalives_interval": 10, "keepalives_count": 3}
 
 
 def check(uri: str, *, is_operator: bool) -> None:
-    """Refuse all but an operator's address with one table or one query behind the #."""
+    """Raise SourceError unless an operator names one table or one query behind the #."""
     if not is_operator:
         raise SourceError(_("A database is named in the admin or at the shell only: its address carries a password."))
     dsn, _hash, query = uri.partition("#")
@@ -31,7 +29,7 @@ def check(uri: str, *, is_operator: bool) -> None:
 
 
 def stat(uri: str, *, is_operator: bool) -> list[RemoteObject]:
-    """The table or query, planned but not run; a database tells no version."""
+    """Plan the query without running it; a database has no version."""
     check(uri, is_operator=is_operator)
     dsn, _hash, query = uri.partition("#")
     with _cursor(dsn) as cursor:
@@ -40,7 +38,7 @@ def stat(uri: str, *, is_operator: bool) -> list[RemoteObject]:
 
 
 def fetch(remote: RemoteObject, target: IO[bytes], *, report: ReportProgress, is_operator: bool) -> str:
-    """COPY the rows of one moment into the file."""
+    """COPY the rows of one snapshot into the file."""
     check(remote.uri, is_operator=is_operator)
     dsn, _hash, query = remote.uri.partition("#")
     writer = BoundedWriter(target, report, uri=_location(_parameters(dsn)))
@@ -51,7 +49,7 @@ def fetch(remote: RemoteObject, target: IO[bytes], *, report: ReportProgress, is
 
 
 def _query(query: str) -> sql.Composable:
-    """The one query, or all of the one table; raises SourceError when it is neither."""
+    """Compose the one query, or SELECT * of the one table; raises SourceError for anything else."""
     query = query.strip().removesuffix(";").rstrip()
     if _TABLE.fullmatch(query):
         return sql.SQL("SELECT * FROM {}").format(sql.Identifier(*query.split(".", 1)))
@@ -65,7 +63,7 @@ def _query(query: str) -> sql.Composable:
 
 
 def _parameters(dsn: str) -> dict[str, str]:
-    """What the address says; never quoted in a message, as a wrong address may show half of its password."""
+    """Parse the address. It is never quoted in a message: a wrong one may show half of its password."""
     try:
         parameters = dict(extensions.parse_dsn(dsn))
         ports = [int(port) for port in parameters.get("port", "").split(",") if port]
@@ -86,7 +84,7 @@ def _location(parameters: dict[str, str]) -> str:
 
 @contextmanager
 def _cursor(dsn: str) -> Iterator[Any]:
-    """A cursor in a transaction that sees one moment and can change nothing."""
+    """Open a cursor in a read-only transaction on one snapshot."""
     parameters = _parameters(dsn)
     try:
         database = psycopg2.connect(
@@ -109,7 +107,7 @@ def _cursor(dsn: str) -> Iterator[Any]:
 
 
 def _connection_error(error: psycopg2.Error, parameters: dict[str, str]) -> SourceError:
-    # libpq tells no code here: what the server itself says carries this word in every language.
+    # libpq has no code here; what the server itself answers has this word in every language.
     if "FATAL" in str(error):
         message = _("The database %(place)s does not let us in: %(reason)s. Check user, password and database name.")
     else:

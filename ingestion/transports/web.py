@@ -1,7 +1,7 @@
 """Files behind https.
 
-The address is somebody's input, so it may lead nowhere but into the open internet: not to this machine nor into its
-network, neither by name nor by redirect. requests-hardened resolves a name once and connects to that very address.
+An address comes from outside, so it may lead to public addresses only: not to this machine or its network, neither by
+name nor by redirect. requests-hardened resolves a name once and connects to that address.
 """
 
 import os
@@ -20,9 +20,14 @@ from requests_hardened.ip_filter import InvalidIPAddress
 from requests_hardened.ip_filter_adapter import IPFilterAdapter
 
 from core import http_errors
-from ingestion.transports.bounded_writer import BLOCK_BYTES, BoundedWriter, refuse_too_large
-from ingestion.transports.errors import SourceError
-from ingestion.transports.remote_object import RemoteObject, ReportProgress
+from ingestion.transports.transfer import (
+    BLOCK_BYTES,
+    BoundedWriter,
+    RemoteObject,
+    ReportProgress,
+    SourceError,
+    check_size,
+)
 
 #: Seconds before a second, a third and a fourth try.
 RETRY_DELAYS = (1.0, 2.0, 4.0)
@@ -39,11 +44,11 @@ _MAX_LENGTH_DIGITS = 20
 
 
 class _Transient(SourceError):
-    """A transfer that may go better the next time."""
+    """A transfer that may succeed at the next try."""
 
 
 def check(uri: str, *, is_operator: bool) -> None:
-    """Refuse what is no https address, or carries a password."""
+    """Raise SourceError for what is no https address, or has a password."""
     try:
         parts = urlsplit(uri)
         # Reading the port checks it; so does encoding the name.
@@ -58,21 +63,21 @@ def check(uri: str, *, is_operator: bool) -> None:
 
 
 def stat(uri: str, *, is_operator: bool) -> list[RemoteObject]:
-    """The file, by its ETag or its time of change."""
+    """Find the file; its version is its ETag or its time of change."""
     check(uri, is_operator=is_operator)
     with _session() as session:
         response = _request(session, "HEAD", uri)
         if response.status_code >= HTTPStatus.BAD_REQUEST:
-            # Some servers know no HEAD, and a signed address is good for GET alone.
+            # Some servers do not support HEAD, and a signed address is valid for GET only.
             response.close()
             response = _request(session, "GET", uri)
         with response:
-            _refuse_status(uri, response)
+            _check_status(uri, response)
             return [RemoteObject(uri, _version(response), _length(response))]
 
 
 def fetch(remote: RemoteObject, target: IO[bytes], *, report: ReportProgress, is_operator: bool) -> str:
-    """Download the file; a transfer that breaks off resumes where the server can, or starts over."""
+    """Download the file; a transfer that breaks off resumes where the server supports it, or starts over."""
     check(remote.uri, is_operator=is_operator)
     with _session() as session:
         download = _Download(session, remote.uri, BoundedWriter(target, report, uri=remote.uri))
@@ -84,7 +89,7 @@ def fetch(remote: RemoteObject, target: IO[bytes], *, report: ReportProgress, is
 
 
 class _Download:
-    """One file on its way, in one try or several."""
+    """One file, downloaded in one try or several."""
 
     def __init__(self, session: requests.Session, uri: str, writer: BoundedWriter) -> None:
         self._session = session
@@ -95,7 +100,7 @@ class _Download:
         self._ends_at = time.monotonic() + MAX_DOWNLOAD_SECONDS
 
     def resume(self) -> str:
-        """Fetch what is missing and return the version; raises _Transient when it breaks off again."""
+        """Fetch the rest and return the version; raises _Transient when it breaks off."""
         start = self._writer.byte_count if self._etag else 0
         headers = {"Range": f"bytes={start}-", "If-Range": self._etag} if start else {}
         with _request(self._session, "GET", self._uri, headers) as response:
@@ -106,6 +111,7 @@ class _Download:
             return self._version
 
     def _continues(self, response: requests.Response, start: int) -> bool:
+        """Tell whether the response is the part of the same version that was asked for."""
         is_part = response.status_code == HTTPStatus.PARTIAL_CONTENT and start > 0
         is_same = response.headers.get("ETag", self._etag) == self._etag
         return is_part and is_same and response.headers.get("Content-Range", "").startswith(f"bytes {start}-")
@@ -113,7 +119,7 @@ class _Download:
     def _start_over(self, response: requests.Response) -> None:
         if response.status_code in _RANGE_STATUSES:
             self._etag = ""
-        _refuse_status(self._uri, response)
+        _check_status(self._uri, response)
         etag = response.headers.get("ETag", "")
         # A weak one does not promise the same bytes.
         self._etag = etag if etag.startswith('"') else ""
@@ -122,44 +128,40 @@ class _Download:
 
     def _save(self, response: requests.Response, start: int) -> None:
         length = _length(response)
-        refuse_too_large(start + (length or 0), uri=self._uri)
-        for block in _blocks(self._uri, response):
+        check_size(start + (length or 0), uri=self._uri)
+        while True:
+            with _explained(self._uri):
+                # Not decoded: a compressed table stays compressed.
+                block = response.raw.read1(BLOCK_BYTES, decode_content=False)
+            if not block:
+                break
             self._writer.write(block)
             if time.monotonic() > self._ends_at:
                 raise SourceError(_("%(uri)s comes too slowly. Fetch it by hand and upload it.") % {"uri": self._uri})
         if length is not None and self._writer.byte_count != start + length:
-            raise _broken_off(self._uri)
+            message = _("%(uri)s cannot be fetched: %(reason)s. Check the address and the network.")
+            raise _Transient(message % {"uri": self._uri, "reason": _("the connection broke off")})
         self._writer.finish()
 
 
-def _blocks(uri: str, response: requests.Response) -> Iterator[bytes]:
-    """What has come, as it comes: as it is stored, so that a packed table stays packed."""
-    while True:
-        with _explained(uri):
-            block = response.raw.read1(BLOCK_BYTES, decode_content=False)
-        if not block:
-            return
-        yield block
-
-
 class _PublicAddressAdapter(IPFilterAdapter):  # type: ignore[misc]
-    """Connects to public addresses alone."""
+    """Connect to public addresses only."""
 
     def build_connection_pool_key_attributes(self, *args: Any, **kwargs: Any) -> tuple[dict[str, Any], dict[str, Any]]:
-        """Called with the answer of DNS in hand, before each connection."""
-        place, options = super().build_connection_pool_key_attributes(*args, **kwargs)
-        address = ip_address(place["host"].strip("[]"))
+        """Check the resolved address; called before each connection."""
+        pool_key, options = super().build_connection_pool_key_attributes(*args, **kwargs)
+        address = ip_address(pool_key["host"].strip("[]"))
         is_public = address.is_global and (address.version == 4 or address in _PUBLIC_IPV6)  # noqa: PLR2004
         if not is_public and str(address) not in EXEMPT_ADDRESSES:
             raise InvalidIPAddress(address)
-        return place, options
+        return pool_key, options
 
 
 def _session() -> requests.Session:
     session = requests.Session()
     session.adapters.clear()
     session.mount("https://", _PublicAddressAdapter(is_https_proto=True, allow_loopback=bool(EXEMPT_ADDRESSES)))
-    # A proxy of the environment would resolve names itself, out of the filter's sight.
+    # A proxy of the environment would resolve names itself, past the filter.
     session.trust_env = False
     session.verify = os.environ.get("REQUESTS_CA_BUNDLE") or True
     session.headers.update({"Accept-Encoding": "identity", "User-Agent": "titanic-mlops"})
@@ -169,7 +171,7 @@ def _session() -> requests.Session:
 def _request(
     session: requests.Session, method: str, uri: str, headers: dict[str, str] | None = None
 ) -> requests.Response:
-    """The answer at the end of the redirects, each of which is checked like the first address."""
+    """Follow the redirects, checking each address like the first, and return the last response."""
     for _hop in range(MAX_REDIRECTS + 1):
         with _explained(uri):
             request = session.prepare_request(requests.Request(method, uri, headers=headers))
@@ -198,7 +200,7 @@ def _redirected(uri: str, location: str) -> str:
     return target
 
 
-def _refuse_status(uri: str, response: requests.Response) -> None:
+def _check_status(uri: str, response: requests.Response) -> None:
     status = response.status_code
     if status == HTTPStatus.OK:
         return
@@ -237,8 +239,3 @@ def _explained(uri: str) -> Iterator[None]:
     except (requests.RequestException, urllib3.exceptions.HTTPError, OSError, UnicodeError) as error:
         message = _("%(uri)s cannot be fetched: %(reason)s. Check the address and the network.")
         raise _Transient(message % {"uri": uri, "reason": http_errors.reason_of(error)}) from error
-
-
-def _broken_off(uri: str) -> _Transient:
-    message = _("%(uri)s cannot be fetched: %(reason)s. Check the address and the network.")
-    return _Transient(message % {"uri": uri, "reason": _("the connection broke off")})

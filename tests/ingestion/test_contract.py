@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 import pytest
+from django.db import models
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -114,3 +115,20 @@ def test_every_real_passenger_passes(sample: str) -> None:
     checked = table_validation.check_columns(FIELDS, chunk.cells, rules=RULES)
 
     assert (len(checked.rows), checked.problems) == (1309, [])
+
+
+@pytest.mark.parametrize(
+    "column",
+    [
+        models.BooleanField(), models.DateField(), models.DecimalField(max_digits=5, decimal_places=2),
+        models.TextField(), models.BooleanField(choices=[(True, "yes")]), models.FloatField(choices=[(0.5, "half")]),
+    ],
+    ids=lambda column: type(column).__name__,
+)  # fmt: skip
+def test_a_field_that_the_contract_does_not_support_is_rejected_at_start(column: models.Field[Any, Any]) -> None:
+    declaration = type("Declared", (models.Model,), {
+        "height": column, "__module__": "ingestion.passenger", "Meta": type("Meta", (), {"abstract": True}),
+    })  # fmt: skip
+
+    with pytest.raises(TypeError, match=r"The field 'height' of Declared is a \w+Field.*supported are .*FloatField\."):
+        contract.fields_of(declaration)

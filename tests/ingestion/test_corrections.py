@@ -12,7 +12,7 @@ from django.test import Client
 import features.services
 from core import redis
 from core.errors import Conflict, Invalid
-from ingestion import corrections
+from ingestion import corrections, loading, services
 from ingestion.models import Dataset, Passenger
 from tests.people import CAST, ELISABETH, JAMES, OWEN, table
 
@@ -66,6 +66,20 @@ def test_those_on_one_ticket_stay_together(load: Load) -> None:
     assert Passenger.objects.of(dataset).values_list("is_holdout").distinct().count() == 1
 
 
+def test_a_table_may_have_no_group(load: Load, monkeypatch: pytest.MonkeyPatch) -> None:
+    for module in (services, loading, corrections):
+        monkeypatch.setattr(module, "GROUP", None)
+    people = [{**OWEN, "ticket": "one"} for _ in range(50)]
+
+    dataset = load(table(*people, {**OLD, "ticket": "one"}))
+    (row,) = dataset.refused_rows.all()
+    corrections.accept(row, {**corrections.cells_of(row), "age": "22"})
+
+    assert dataset.split == {"method": "stratified", "seed": 42, "train": 41, "holdout": 9}
+    dataset.refresh_from_db()
+    assert dataset.split["train"] + dataset.split["holdout"] == 51
+
+
 def test_features_made_before_know_nothing_of_it_and_can_still_be_rebuilt(dataset: Dataset) -> None:
     batch = features.services.queue_build(dataset=dataset)
     features.services.build(batch)
@@ -90,7 +104,7 @@ def test_a_dataset_that_was_refused_whole_takes_no_row(load: Load) -> None:
 
 
 def downloaded(client: Client, dataset: Dataset) -> list[dict[str, str]]:
-    response = client.get(f"/datasets/{dataset.pk}/refused.csv")
+    response = client.get(f"/datasets/{dataset.pk}/rejected.csv")
     return list(csv.DictReader(io.StringIO(response.content.decode())))
 
 
@@ -99,8 +113,8 @@ def sent_back(client: Client, dataset: Dataset, rows: list[dict[str, str]]) -> A
     writer = csv.DictWriter(text, rows[0].keys())
     writer.writeheader()
     writer.writerows(rows)
-    file = SimpleUploadedFile("mended.csv", text.getvalue().encode())
-    return client.post(f"/datasets/{dataset.pk}/mend/", {"file": file}, follow=True)
+    file = SimpleUploadedFile("corrected.csv", text.getvalue().encode())
+    return client.post(f"/datasets/{dataset.pk}/correct/", {"file": file}, follow=True)
 
 
 def test_a_file_goes_out_and_comes_back_mended(dataset: Dataset, client: Client) -> None:
@@ -109,7 +123,7 @@ def test_a_file_goes_out_and_comes_back_mended(dataset: Dataset, client: Client)
 
     page = sent_back(client, dataset, [{**found, "age": "22"}])
 
-    assert "1 rows admitted" in page.content.decode()
+    assert "1 rows accepted" in page.content.decode()
     assert Passenger.objects.count() == 3
     assert downloaded(client, dataset) == []
 
@@ -130,14 +144,14 @@ def test_of_a_file_the_good_rows_are_admitted_and_the_others_named(load: Load, c
 
     page = sent_back(client, dataset, [{**first, "age": "22"}, second, {**second, "line": "77"}]).content.decode()
 
-    assert "1 rows admitted" in page
-    assert "2 rows are still refused" in page
+    assert "1 rows accepted" in page
+    assert "2 rows are still rejected" in page
     assert Passenger.objects.count() == 2
 
 
 @pytest.mark.parametrize("data", [b"", b"age\n22\n", b"\xff\xfe1", b'line,age\n1,"2'])
 def test_a_file_that_is_none_is_refused_with_a_sentence(dataset: Dataset, client: Client, data: bytes) -> None:
-    response = client.post(f"/datasets/{dataset.pk}/mend/", {"file": SimpleUploadedFile("x.csv", data)})
+    response = client.post(f"/datasets/{dataset.pk}/correct/", {"file": SimpleUploadedFile("x.csv", data)})
 
     assert response.status_code == 400
     assert Passenger.objects.count() == 2

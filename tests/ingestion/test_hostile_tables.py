@@ -37,7 +37,7 @@ from ingestion import partitions, services, sources
 from ingestion.loading import Loader
 from ingestion.models import Dataset, Passenger, RefusedRow, RowProblem, Source
 from ingestion.transports import bucket
-from ingestion.transports.bounded_writer import BoundedWriter
+from ingestion.transports.transfer import BoundedWriter
 from tests.people import CAST, ELISABETH, HEADER, JAMES, OWEN, csv_line, table
 from titanic_site import pipeline
 
@@ -302,7 +302,7 @@ def test_bad_rows_can_be_seen_and_downloaded_everywhere(client: Client, api: API
     page = f"/datasets/{dataset.pk}/"
     lines = dataset.refused_rows.values_list("line_number", flat=True)
 
-    pages = [client.get(f"{page}{rest}") for rest in ("", "problems.csv", "refused.csv")]
+    pages = [client.get(f"{page}{rest}") for rest in ("", "problems.csv", "rejected.csv")]
     forms = [client.get(f"{page}lines/{line}/") for line in lines]
     problems = api.get(f"/api/v1{page}problems/")
 
@@ -328,7 +328,7 @@ def test_a_hostile_mended_file_admits_nothing_and_says_why(
     dataset = load(good_rows_and(bad_row(age=200)))
     client.raise_request_exception = False
 
-    answer = client.post(f"/datasets/{dataset.pk}/mend/", {"file": SimpleUploadedFile("mended.csv", content)})
+    answer = client.post(f"/datasets/{dataset.pk}/correct/", {"file": SimpleUploadedFile("corrected.csv", content)})
 
     assert answer.status_code == status
     told = [str(message) for message in get_messages(answer.wsgi_request)]
@@ -396,7 +396,7 @@ def test_a_formula_leaves_only_with_a_quote_before_it(client: Client, load: Any,
     ]
     dataset = load(good_rows_and(*rows))
 
-    downloads = [client.get(f"/datasets/{dataset.pk}/{name}.csv") for name in ("problems", "refused")]
+    downloads = [client.get(f"/datasets/{dataset.pk}/{name}.csv") for name in ("problems", "rejected")]
 
     for download in downloads:
         cells = [cell for row in csv.reader(StringIO(download.content.decode(), newline="")) for cell in row]
@@ -470,7 +470,7 @@ def test_a_file_that_changes_while_it_is_read_is_left_for_the_next_look(
     with while_read(monkeypatch, lambda: change(path)):
         told = door(table(*GOOD).encode())
 
-    assert_is_refused(told, f"{path} changed while it was read. It is taken at the next look.")
+    assert_is_refused(told, f"{path} changed while it was read. The next check takes it.")
 
 
 def test_a_file_that_has_grown_is_whole_at_the_next_look(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -22,7 +22,7 @@ from psycopg2 import extensions
 from core import http_errors
 from ingestion import transports
 from ingestion.transports import RemoteObject, SourceError, bucket, local, postgres, web
-from ingestion.transports.bounded_writer import BoundedWriter
+from ingestion.transports.transfer import BoundedWriter
 from tests.servers import Answer, Server, drip, hang, hang_after, reply, serving
 
 BODY = b"PassengerId,Name\n" + b"1,Elisabeth\n" * 20_000
@@ -184,7 +184,7 @@ class TestLocal:
 
         message = refusal(lambda: transports.fetch(found, io.BytesIO(), report=write_meanwhile, is_operator=True))
 
-        assert message == f"{file} changed while it was read. It is taken at the next look."
+        assert message == f"{file} changed while it was read. The next check takes it."
 
     def test_a_file_replaced_meanwhile_is_read_as_it_was(self, tmp_path: Path) -> None:
         file, other, into = tmp_path / "table.csv", tmp_path / "other.csv", io.BytesIO()
@@ -309,7 +309,7 @@ class TestBucket:
 
         message = refusal(lambda: fetched(found))
 
-        assert message == "gs://ship/a.csv was removed or replaced meanwhile. It is taken at the next look."
+        assert message == "gs://ship/a.csv was removed or replaced meanwhile. The next check takes it."
 
     def test_the_generation_that_was_found_is_the_one_that_comes(self, google: Server) -> None:
         google.answers = [metadata(), reply(200, BODY)]

@@ -378,9 +378,11 @@ def test_problems_as_csv_run_no_formula(client: Client, db: None) -> None:
     assert "2,x,'=1+1,error,bad" in table.text
 
 
-def test_a_dataset_shows_what_became_of_it(client: Client, champion: ModelVersion) -> None:
-    page = client.get(champion.feature_batch.dataset.get_absolute_url())
+def test_a_dataset_shows_the_features_and_models_made_of_it(client: Client, champion: ModelVersion) -> None:
+    address = champion.feature_batch.dataset.get_absolute_url()
 
+    assert f'hx-get="{address}lineage/"' in client.get(address).text
+    page = client.get(f"{address}lineage/")
     assert champion.feature_batch.get_absolute_url() in page.text
     assert champion.get_absolute_url() in page.text
 

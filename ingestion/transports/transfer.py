@@ -1,5 +1,7 @@
-"""The file that a source is written to."""
+"""What all transports share: an object's metadata, the file it is written to, and how a source fails."""
 
+from collections.abc import Callable
+from dataclasses import dataclass
 from time import monotonic
 from typing import IO
 
@@ -7,16 +9,35 @@ from django.conf import settings
 from django.template.defaultfilters import filesizeformat
 from django.utils.translation import gettext as _
 
-from ingestion.transports.errors import SourceError
-from ingestion.transports.remote_object import ReportProgress
+from core.errors import TitanicError
 
 BLOCK_BYTES = 1024 * 1024
 REPORT_SECONDS = 0.2
-_LARGEST_BYTES = 16 * 1024**3
+_MAX_SOURCE_BYTES = 16 * 1024**3
+#: Takes the number of bytes fetched so far; may raise to stop the transfer.
+ReportProgress = Callable[[int], None]
+
+
+class SourceError(TitanicError):
+    """A source cannot be read; the message says why and what to do."""
+
+    code = "source"
+
+    def __init__(self, message: str, *, field: str | None = "uri") -> None:
+        super().__init__(message, field=field)
+
+
+@dataclass(frozen=True)
+class RemoteObject:
+    """Metadata of one object: its address, its version ("" where the source has none) and its size if known."""
+
+    uri: str
+    version: str
+    byte_count: int | None
 
 
 class BoundedWriter:
-    """Writes into an empty file, tells how far it is a few times a second, and refuses what is too large."""
+    """Write into an empty file, report progress a few times a second, and raise SourceError beyond the largest size."""
 
     def __init__(self, file: IO[bytes], report: ReportProgress, *, uri: str) -> None:
         self._file = file
@@ -31,26 +52,26 @@ class BoundedWriter:
         self._file.write(block)
         self.byte_count += len(block)
         self.written_at = monotonic()
-        refuse_too_large(self.byte_count, uri=self._uri)
+        check_size(self.byte_count, uri=self._uri)
         if self.written_at - self._reported_at >= REPORT_SECONDS:
             self._reported_at = self.written_at
             self._report(self.byte_count)
         return len(block)
 
     def restart(self) -> None:
-        """Forget what was written."""
+        """Empty the file."""
         self._file.seek(0)
         self._file.truncate()
         self.byte_count = 0
 
     def finish(self) -> None:
-        """Tell the whole size."""
+        """Report the whole size."""
         self._report(self.byte_count)
 
 
-def refuse_too_large(byte_count: int | None, *, uri: str) -> None:
+def check_size(byte_count: int | None, *, uri: str) -> None:
     """Raise SourceError beyond the largest source that this installation takes."""
-    most = getattr(settings, "LARGEST_SOURCE", _LARGEST_BYTES)
+    most = getattr(settings, "LARGEST_SOURCE", _MAX_SOURCE_BYTES)
     if byte_count is not None and byte_count > most:
         message = _("%(uri)s is larger than %(most)s. Split it into smaller tables.")
         raise SourceError(message % {"uri": uri, "most": filesizeformat(most)})
