@@ -91,7 +91,7 @@ def _read_corrections(dataset: Dataset, file: IO[bytes]) -> Iterator[tuple[str, 
             for row in chunk.cells.iter_rows(named=True):
                 yield row[LINE].strip()[:_MAX_LINE_LENGTH], {name: unescape(row.get(name, "")) for name in names}
             for cells in chunk.ragged.values():
-                yield "".join(cells[chunk.places[LINE] :][:1]).strip()[:_MAX_LINE_LENGTH], None
+                yield "".join(cells[chunk.column_indices[LINE] :][:1]).strip()[:_MAX_LINE_LENGTH], None
 
 
 def _lock(dataset: Dataset) -> Dataset:
@@ -136,8 +136,8 @@ def _is_holdout(dataset: Dataset, values: Mapping[str, contract.Value], line: in
     """Put the row where its group is; a new group goes to a side by its checksum."""
     if dataset.split is None:
         return False
-    group = None if GROUP is None else values[GROUP]
-    if group is not None:
+    group = values[GROUP] if GROUP else None
+    if GROUP and group is not None:
         member = Passenger.objects.of(dataset).filter(**{GROUP: group}).first()
         if member is not None:
             return member.is_holdout

@@ -1,7 +1,7 @@
-"""Reading a CSV table: its bytes, its header, its rows in blocks. Pure: a file in, frames of cells out.
+"""Read a CSV table: its bytes, its header, its rows in blocks. Pure: a file in, frames of cells out.
 
-A block is cut and judged by the places of its quotes, separators and line ends, with numpy; only what has the right
-shape is handed to polars. So a row with a cell too many has a line number, and a quote that never closes a sentence.
+numpy cuts and checks a block by the positions of its quotes, separators and line ends; only rows of the right width go
+to polars. So a row with a cell too many is named by its line number, and so is a quote that is never closed.
 """
 
 import gzip
@@ -22,10 +22,10 @@ if TYPE_CHECKING:
 
 BLOCK_BYTES = 2 * 1024**2
 LONGEST_ROW = 1024**2
-#: A compressed table may not grow beyond this, nor by more than the factor: real tables stay far below both.
+#: Limits of a compressed table: bytes when unpacked, and the factor by which it grows. Real tables stay far below.
 LARGEST_TABLE = 16 * 1024**3
 LARGEST_EXPANSION = 200
-#: What is said of a row with too few or too many cells.
+#: Message for a row with too few or too many cells.
 RAGGED = gettext_noop("The row has another number of cells than the header.")
 _BROKEN_GZIP = gettext_noop("The gzip file is damaged or breaks off. Compress and send it again.")
 _UNCLOSED = gettext_noop("A quote that opens on line %(line)s is not closed, or the line is longer than 1 MB.")
@@ -37,11 +37,11 @@ _UTF16 = (b"\xff\xfe", b"\xfe\xff")
 _BOM = b"\xef\xbb\xbf"
 _GZIP = b"\x1f\x8b"
 _QUOTE, _COMMA, _NEWLINE, _RETURN = b'",\n\r'
-Places = NDArray[np.int64]
+Positions = NDArray[np.int64]
 
 
 class TableError(ValueError):
-    """A table that is refused whole: an untranslated message with its parameters."""
+    """The whole table is rejected: an untranslated message with its parameters."""
 
     def __init__(self, message: str, **params: object) -> None:
         super().__init__(message % params)
@@ -51,27 +51,27 @@ class TableError(ValueError):
 
 @dataclass(frozen=True)
 class Chunk:
-    """Rows of one block: all cells (n rows, text), the known columns' places, line numbers, and the misshapen rows."""
+    """Rows of one block: all cells (n rows, text), column indices, line numbers, and rows of another width."""
 
     header: list[str]
     table: "pl.DataFrame"
-    places: dict[str, int]
-    lines: Places
+    column_indices: dict[str, int]
+    lines: Positions
     ragged: dict[int, list[str]]
 
     @property
     def cells(self) -> "pl.DataFrame":
         """The known columns by their names."""
-        return self.table.select(self.table[_column(place)].alias(name) for name, place in self.places.items())
+        return self.table.select(self.table[_column(index)].alias(name) for name, index in self.column_indices.items())
 
     @property
     def row_count(self) -> int:
-        """All rows, misshapen ones too."""
+        """Number of all rows, those of another width too."""
         return len(self.lines) + len(self.ragged)
 
 
 def column_name(heading: str) -> str:
-    """A heading as it is compared: `PassengerId`, `passenger_id` and `Passenger ID` are one.
+    """Normalise a heading: `PassengerId`, `passenger_id` and `Passenger ID` are the same.
 
     >>> column_name(" Passenger ID ")
     'passengerid'
@@ -87,23 +87,23 @@ def read(
     headings: Mapping[str, str] | None = None,
     known_only: bool = False,
 ) -> Iterator[Chunk]:
-    """The table block by block, by the `known` columns it has; raises TableError.
+    """Read the table block by block; raises TableError.
 
-    `headings` tells for a column under which heading the table has it, where that is not its name. With `known_only`
-    all other columns are left out, which is quicker.
+    `headings` maps columns to their headings where these differ from the names. With `known_only` all columns but the
+    `known` ones are left out, which is faster.
     """
     try:
         blocks = _records(_unpacked(file), size=BLOCK_BYTES)
         header = _header(next(blocks, (0, b""))[1])
-        places = _places(header, known, required, headings or {})
+        column_indices = _find_columns(header, known, required, headings or {})
         for line, block in blocks:
-            yield _chunk(block, line, header, places, known_only=known_only)
+            yield _chunk(block, line, header, column_indices, known_only=known_only)
     except (gzip.BadGzipFile, EOFError, zlib.error) as error:
         raise TableError(_BROKEN_GZIP) from error
 
 
 class Part(NamedTuple):
-    """Whole records of a table: where they begin and end (bytes of the unpacked table), and the lines before them."""
+    """Whole records of a table: their start and end in bytes of the unpacked table, and the number of lines before."""
 
     start: int
     end: int
@@ -112,27 +112,26 @@ class Part(NamedTuple):
 
 @dataclass(frozen=True)
 class Layout:
-    """What all parts of a table have in common: its headings, and where the known columns stand."""
+    """What all parts of a table share: its headings, and the indices of the known columns."""
 
     header: list[str]
-    places: dict[str, int]
+    column_indices: dict[str, int]
 
     @classmethod
     def of(cls, header: list[str], *, known: Sequence[str], required: Sequence[str]) -> "Layout":
-        """The layout that the headings make; raises TableError."""
-        return cls(header, _places(header, known, required, {}))
+        """Derive the layout from the headings; raises TableError."""
+        return cls(header, _find_columns(header, known, required, {}))
 
     def chunk(self, data: bytes, *, line: int) -> Chunk:
-        """The rows of one part, before which there are so many lines."""
-        return _chunk(data, line, self.header, self.places, known_only=False)
+        """Read the rows of one part, with `line` lines before it."""
+        return _chunk(data, line, self.header, self.column_indices, known_only=False)
 
 
 def split(file: IO[bytes], *, out: IO[bytes], size: int | None = None) -> tuple[list[str], list[Part]]:
     """Cut a table into parts that can be read each by itself, and write it to `out` as plain CSV; raises TableError.
 
-    A part has `size` bytes or little more, where no line is longer.
-
-    The whole table is looked at first: when it can be cut, each of its parts can be read.
+    A part has `size` bytes or little more, where no line is longer. The whole table is checked: each part can be
+    read.
     """
     try:
         blocks = _records(_unpacked(file), size=size or BLOCK_BYTES)
@@ -142,7 +141,7 @@ def split(file: IO[bytes], *, out: IO[bytes], size: int | None = None) -> tuple[
         for line, block in blocks:
             _decoded(block, line)
             raw = np.frombuffer(block, np.uint8)
-            _refuse_stray_quotes(raw, np.flatnonzero(raw == _QUOTE), np.flatnonzero(raw == _NEWLINE), line)
+            _check_quotes(raw, np.flatnonzero(raw == _QUOTE), np.flatnonzero(raw == _NEWLINE), line)
             parts.append(Part(end, end + out.write(block), line))
             end = parts[-1].end
     except (gzip.BadGzipFile, EOFError, zlib.error) as error:
@@ -162,7 +161,7 @@ def _unpacked(file: IO[bytes]) -> IO[bytes]:
 
 
 class _Bounded(io.RawIOBase):
-    """What is in a gzip file, and no more of it than an honest table would be."""
+    """Read a gzip file; raise TableError where it grows beyond the limits."""
 
     def __init__(self, file: IO[bytes]) -> None:
         self._file = file
@@ -184,32 +183,32 @@ class _Bounded(io.RawIOBase):
 
 
 def _records(file: IO[bytes], *, size: int) -> Iterator[tuple[int, bytes]]:
-    """Blocks of whole records, each with the number of lines before it; the first is the header alone."""
+    """Yield blocks of whole records, each with the number of lines before it; the first is the header alone."""
     rest, line, end_of = b"", 0, _end_of_first_record
     while block := file.read(size):
         rest += block
         while end := end_of(rest):
             yield line, rest[:end]
             line += rest.count(b"\n", 0, end)
-            # Once the header is off, all whole records go at once.
+            # After the header all whole records make one block.
             rest, end_of = rest[end:], _end_of_last_record
         if len(rest) > LONGEST_ROW:
-            _refuse_endless(rest, line)
+            _raise_unclosed(rest, line)
     if rest.count(b'"') % 2:
-        _refuse_endless(rest, line)
+        _raise_unclosed(rest, line)
     if rest:
         yield line, rest + b"\n"
 
 
 def _end_of_first_record(data: bytes) -> int:
-    """Behind the first line end that stands outside quotes, or 0."""
+    """Find the end of the first line that ends outside quotes; 0 where there is none."""
     raw = np.frombuffer(data, np.uint8)
     ends = np.flatnonzero((raw == _NEWLINE) & _outside(raw))
     return int(ends[0]) + 1 if len(ends) else 0
 
 
 def _end_of_last_record(data: bytes) -> int:
-    """Behind the last line end that stands outside quotes, or 0."""
+    """Find the end of the last line that ends outside quotes; 0 where there is none."""
     end, quote_count = len(data), data.count(b'"')
     while (newline := data.rfind(b"\n", 0, end)) >= 0:
         quote_count -= data.count(b'"', newline, end)
@@ -220,7 +219,7 @@ def _end_of_last_record(data: bytes) -> int:
 
 
 def _outside(raw: NDArray[np.uint8]) -> NDArray[np.bool_]:
-    """Which bytes stand outside quotes: those with an even number of quotes up to them, shape (n,)."""
+    """Tell which bytes are outside quotes: those with an even number of quotes up to them, shape (n,)."""
     return ~np.bitwise_xor.accumulate(raw == _QUOTE)
 
 
@@ -250,30 +249,30 @@ def _decoded(data: bytes, line: int) -> str:
         raise TableError(message, line=line + 1 + data.count(b"\n", 0, error.start)) from error
 
 
-def _chunk(block: bytes, line: int, header: list[str], places: dict[str, int], *, known_only: bool) -> Chunk:
+def _chunk(block: bytes, line: int, header: list[str], column_indices: dict[str, int], *, known_only: bool) -> Chunk:
     _decoded(block, line)
     raw = np.frombuffer(block, np.uint8)
     outside = _outside(raw)
     newlines = np.flatnonzero(raw == _NEWLINE)
-    _refuse_stray_quotes(raw, np.flatnonzero(raw == _QUOTE), newlines, line)
+    _check_quotes(raw, np.flatnonzero(raw == _QUOTE), newlines, line)
     ends = newlines[outside[newlines]]
     starts = np.concatenate(([0], ends[:-1] + 1))
     lines = line + 1 + np.searchsorted(newlines, starts)
     widths = 1 + np.add.reduceat(((raw == _COMMA) & outside).view(np.uint8), starts, dtype=np.int32)
-    # A blank line is no row.
+    # Blank lines are no rows.
     is_blank = (ends == starts) | ((ends == starts + 1) & (raw[starts] == _RETURN))
-    is_whole = (widths == len(header)) & ~is_blank
+    has_width = (widths == len(header)) & ~is_blank
     ragged = {
         int(lines[row]): _cells(block[starts[row] : ends[row]].decode())
-        for row in np.flatnonzero(~is_whole & ~is_blank)
+        for row in np.flatnonzero(~has_width & ~is_blank)
     }
-    whole = block if is_whole.all() else raw[np.repeat(is_whole, ends - starts + 1)].tobytes()
-    read_places = sorted(places.values()) if known_only else range(len(header))
-    return Chunk(header, _frame(whole, len(header), read_places), places, lines[is_whole], ragged)
+    rows = block if has_width.all() else raw[np.repeat(has_width, ends - starts + 1)].tobytes()
+    read_indices = sorted(column_indices.values()) if known_only else range(len(header))
+    return Chunk(header, _frame(rows, len(header), read_indices), column_indices, lines[has_width], ragged)
 
 
 def _cells(record: str) -> list[str]:
-    """The cells of one record whose quotes are known to be sound.
+    """Split one record, whose quotes were checked, into cells.
 
     >>> _cells('1,"Ellen ""Nellie"" O",,x')
     ['1', 'Ellen "Nellie" O', '', 'x']
@@ -290,67 +289,67 @@ def _cells(record: str) -> list[str]:
     return [cell[1:-1].replace('""', '"') if cell.startswith('"') else cell for cell in cells]
 
 
-def _refuse_stray_quotes(raw: NDArray[np.uint8], quotes: Places, newlines: Places, line: int) -> None:
-    """A quote may only open a cell, close it, or stand doubled within it; else every cell after it would be wrong."""
+def _check_quotes(raw: NDArray[np.uint8], quotes: Positions, newlines: Positions, line: int) -> None:
+    """Raise TableError for a quote that neither opens nor closes a cell nor is doubled: later cells would be wrong."""
     opening, closing = quotes[::2], quotes[1::2]
     before = np.where(opening > 0, raw[opening - 1], _NEWLINE)
     is_stray = ~np.isin(before, (_COMMA, _NEWLINE, _QUOTE))
     after = raw[np.minimum(closing + 1, len(raw) - 1)]
-    found = np.concatenate((opening[is_stray], closing[~np.isin(after, (_COMMA, _NEWLINE, _RETURN, _QUOTE))]))
-    if len(found):
-        stray = found.min()
+    stray_quotes = np.concatenate((opening[is_stray], closing[~np.isin(after, (_COMMA, _NEWLINE, _RETURN, _QUOTE))]))
+    if len(stray_quotes):
+        stray = stray_quotes.min()
         opened, at = line + 1 + np.searchsorted(newlines, [_opening(raw, quotes, stray), stray])
-        # What closes in a later line most likely opens a cell there: the quote before it was never closed.
+        # A quote that closes on a later line most likely opens a cell there: the one before it was never closed.
         raise TableError(_STRAY if opened == at else _UNCLOSED, line=int(opened))
 
 
-def _refuse_endless(record: bytes, line: int) -> NoReturn:
-    """Say where a record that goes on and on went wrong; before it there are so many lines."""
+def _raise_unclosed(record: bytes, line: int) -> NoReturn:
+    """Raise TableError with the line on which a record that does not end was opened; `line` lines are before it."""
     raw = np.frombuffer(record, np.uint8)
     quotes, newlines = np.flatnonzero(raw == _QUOTE), np.flatnonzero(raw == _NEWLINE)
-    _refuse_stray_quotes(raw, quotes, newlines, line)
+    _check_quotes(raw, quotes, newlines, line)
     opened = _opening(raw, quotes, len(raw)) if len(quotes) % 2 else 0
     raise TableError(_UNCLOSED, line=line + 1 + int(np.searchsorted(newlines, opened)))
 
 
-def _opening(raw: NDArray[np.uint8], quotes: Places, place: int) -> int:
-    """The last quote up to a place that opens a cell; one behind another quote only goes on with its cell."""
-    opening = quotes[::2][quotes[::2] <= place]
+def _opening(raw: NDArray[np.uint8], quotes: Positions, position: int) -> int:
+    """Find the last quote up to a position that opens a cell; one after another quote continues its cell."""
+    opening = quotes[::2][quotes[::2] <= position]
     return int(opening[(opening == 0) | (raw[opening - 1] != _QUOTE)][-1])
 
 
-def _frame(data: bytes, width: int, places: Sequence[int]) -> "pl.DataFrame":
-    # A second to import, and only workers need it.
+def _frame(data: bytes, width: int, indices: Sequence[int]) -> "pl.DataFrame":
+    # polars takes a second to import, and only workers need it.
     import polars as pl
 
-    names = [_column(place) for place in range(width)]
+    names = [_column(index) for index in range(width)]
     if not data:
-        return pl.DataFrame(schema={names[place]: pl.String for place in places})
+        return pl.DataFrame(schema={names[index]: pl.String for index in indices})
     schema = dict.fromkeys(names, pl.String)
-    return pl.read_csv(data, has_header=False, schema=schema, columns=list(places), empty_string_is_null=False)
+    return pl.read_csv(data, has_header=False, schema=schema, columns=list(indices), empty_string_is_null=False)
 
 
-def _column(place: int) -> str:
-    return f"column_{place}"
+def _column(index: int) -> str:
+    return f"column_{index}"
 
 
-def _places(
+def _find_columns(
     header: Sequence[str], known: Sequence[str], required: Sequence[str], headings: Mapping[str, str]
 ) -> dict[str, int]:
-    """Where each known column stands."""
+    """Find the index of each known column; raises TableError for one that is missing or is there twice."""
     names = [column_name(heading) for heading in header]
-    places: dict[str, int] = {}
+    indices: dict[str, int] = {}
     for name in dict.fromkeys((*known, *required)):
         heading = headings.get(name, name)
-        found = [place for place, there in enumerate(names) if there == column_name(heading)]
-        if len(found) > 1:
+        matches = [index for index, normalised in enumerate(names) if normalised == column_name(heading)]
+        if len(matches) > 1:
             raise TableError(gettext_noop("The column %(name)s is there twice. Remove one."), name=heading)
-        if found:
-            places[name] = found[0]
-    missing = [headings.get(name, name) for name in required if name not in places]
+        if matches:
+            indices[name] = matches[0]
+    missing = [headings.get(name, name) for name in required if name not in indices]
     if missing:
         message = gettext_noop(
             "The table has no column %(missing)s. The first line must name the columns, separated by commas."
         )
         raise TableError(message, missing=", ".join(missing))
-    return {name: place for name, place in places.items() if name in known}
+    return {name: index for name, index in indices.items() if name in known}

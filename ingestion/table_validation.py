@@ -1,7 +1,7 @@
-"""The contract over a table: what is certainly good is taken column by column, all else row by row by the contract.
+"""Validate a table's chunk column by column; rows that are not plain go through `check_row`.
 
-The sieve only knows values in their plainest form ("22", not "+2.2e1"). It passes a row only when `check_row` would
-pass it with the same values, and hands every other row to `check_row`: one contract, a million rows in seconds.
+A value is plain in its simplest form ("22", not "+2.2e1"). A row of plain values is accepted only where `check_row`
+would accept it with the same values: one contract, a million rows in seconds.
 """
 
 import math
@@ -16,26 +16,26 @@ from numpy.typing import NDArray
 
 from ingestion.contract import CONTROL, Columns, Field, Rule, Severity, Violation, check_row
 
-#: The frame's column that says which row of the chunk a good row was.
+#: The frame's column with the index of a valid row in its chunk.
 ROW = "row"
 _PLAIN_INTEGER = r"^[0-9]{1,9}$"
 _PLAIN_NUMBER = r"^[0-9]{1,9}(\.[0-9]{1,9})?$"
-# Surrogates cannot be written in UTF-8, and the engine's patterns do not know them.
+# Surrogates cannot be encoded in UTF-8, and polars' patterns do not support them.
 _CONTROL = CONTROL.pattern.replace(r"\ud800-\udfff", "")
 
 
 class Problem(NamedTuple):
-    """A violation, or a warning, with the row (0 is the chunk's first) and the value that caused it."""
+    """A violation in a row (0 is the chunk's first), with the value that caused it."""
 
     row: int
-    value: Any
+    value: object
     violation: Violation
     severity: Severity = "error"
 
 
 @dataclass(frozen=True)
 class CheckedChunk:
-    """A chunk after the contract: the good rows, typed, in order, and what is to be said of the others."""
+    """A validated chunk: the valid rows, typed, in order, and the violations of all rows."""
 
     fields: Sequence[Field]
     frame: pl.DataFrame
@@ -43,17 +43,17 @@ class CheckedChunk:
 
     @property
     def errors(self) -> list[Problem]:
-        """What refused a row."""
+        """The violations that reject their row."""
         return [problem for problem in self.problems if problem.severity == "error"]
 
     @property
     def rows(self) -> NDArray[np.int64]:
-        """Where in the chunk the good rows were."""
+        """Indices of the valid rows in the chunk, shape (n,)."""
         return self.frame[ROW].to_numpy()
 
     @cached_property
     def columns(self) -> Columns:
-        """The good rows as the arrays that features are derived from; NaN or None for unknown."""
+        """The valid rows as the arrays that features are derived from, each of shape (n,); NaN or None for unknown."""
         return {
             field.name: self.frame[field.name].cast(pl.Float64).fill_null(float("nan")).to_numpy()
             if field.is_numeric
@@ -65,41 +65,41 @@ class CheckedChunk:
 def check_columns(
     fields: Sequence[Field], cells: pl.DataFrame, *, rules: Sequence[Rule], refuses_warnings: bool = False
 ) -> CheckedChunk:
-    """Judge a chunk of text cells; a column that is absent is unknown throughout."""
+    """Validate a chunk of text cells; the values of a missing column are unknown."""
     cells = cells.with_columns(pl.lit("").alias(field.name) for field in fields if field.name not in cells.columns)
     stripped = cells.select(pl.col(field.name).str.strip_chars() for field in fields)
     is_plain = stripped.select(pl.all_horizontal(_is_plain(field) for field in fields)).to_series()
-    certain = stripped.with_row_index(ROW).filter(is_plain).select(pl.col(ROW).cast(pl.Int64), *map(_typed, fields))
-    suspects, problems = _one_by_one(fields, cells.with_row_index(ROW).filter(~is_plain))
-    frame = (pl.concat([certain, suspects]) if suspects.height else certain).sort(ROW)
+    plain = stripped.with_row_index(ROW).filter(is_plain).select(pl.col(ROW).cast(pl.Int64), *map(_typed, fields))
+    others, problems = _check_rows(fields, cells.with_row_index(ROW).filter(~is_plain))
+    frame = (pl.concat([plain, others]) if others.height else plain).sort(ROW)
     parts = frame.select(ROW, *_parts(rules))
     for rule in rules:
-        found = _broken(frame, parts, rule)
+        broken = _violations(frame, parts, rule)
         severity = "error" if refuses_warnings else rule.severity
-        problems += [Problem(row, value, violation, severity) for row, value, violation in found]
-        if severity == "error" and found:
-            frame = frame.filter(~pl.col(ROW).is_in({row for row, _value, _refusal in found}))
+        problems += [Problem(row, value, violation, severity) for row, value, violation in broken]
+        if severity == "error" and broken:
+            frame = frame.filter(~pl.col(ROW).is_in({row for row, _value, _violation in broken}))
     return CheckedChunk(fields, frame, sorted(problems, key=lambda problem: problem.row))
 
 
 def _is_plain(field: Field) -> pl.Expr:
-    """Whether a cell is certainly good as it stands."""
+    """Match cells that are plain and valid."""
     cell = pl.col(field.name)
     if field.is_integer:
         number = cell.cast(pl.Int64, strict=False)
         fits = number.is_in(field.choices) if field.choices else _is_within(number, field)
-        good = cell.str.contains(_PLAIN_INTEGER) & fits
+        is_valid = cell.str.contains(_PLAIN_INTEGER) & fits
     elif field.kind == "number":
         number = cell.cast(pl.Float64, strict=False)
-        good = cell.str.contains(_PLAIN_NUMBER) & _is_within(number, field)
+        is_valid = cell.str.contains(_PLAIN_NUMBER) & _is_within(number, field)
     elif field.choices:
-        good = cell.is_in(field.choices)
+        is_valid = cell.is_in(field.choices)
     else:
-        good = ~cell.str.contains(_CONTROL)
+        is_valid = ~cell.str.contains(_CONTROL)
         if field.max_length is not None:
-            good &= cell.str.len_chars() <= field.max_length
-    good = good.fill_null(value=False)
-    return (good & (cell != "")) if field.is_required else (good | (cell == ""))
+            is_valid &= cell.str.len_chars() <= field.max_length
+    is_valid = is_valid.fill_null(value=False)
+    return (is_valid & (cell != "")) if field.is_required else (is_valid | (cell == ""))
 
 
 def _is_within(number: pl.Expr, field: Field) -> pl.Expr:
@@ -119,24 +119,24 @@ def _typed(field: Field) -> pl.Expr:
     return value if field.default is None else value.fill_null(field.default)
 
 
-def _one_by_one(fields: Sequence[Field], cells: pl.DataFrame) -> tuple[pl.DataFrame, list[Problem]]:
-    """The rows that the sieve does not know for good, each by the contract itself."""
-    good: list[dict[str, Any]] = []
+def _check_rows(fields: Sequence[Field], cells: pl.DataFrame) -> tuple[pl.DataFrame, list[Problem]]:
+    """Validate rows one by one with the contract."""
+    valid: list[dict[str, object]] = []
     problems: list[Problem] = []
     names = [field.name for field in fields]
     for row in cells.iter_rows(named=True):
         passenger = {name: row[name] for name in names}
-        # Rules come later, for all rows at once.
+        # The rules are checked later, for all rows at once.
         values, violations = check_row(fields, passenger, rules=(), is_text=True)
         problems += [Problem(row[ROW], row[violation.field], violation) for violation in violations]
         if not violations:
-            good.append({ROW: row[ROW], **values})
+            valid.append({ROW: row[ROW], **values})
     schema = {ROW: pl.Int64, **{field.name: _dtype(field) for field in fields}}
-    return pl.DataFrame(good, schema=schema), problems
+    return pl.DataFrame(valid, schema=schema), problems
 
 
 def _parts(rules: Sequence[Rule]) -> list[pl.Expr]:
-    """What the rules read, each part once."""
+    """Extract what the rules read, each part once."""
     reads = {(name, pattern) for rule in rules for name, pattern in rule.reads.items()}
     return [
         (pl.col(name) if pattern is None else pl.col(name).str.extract(pattern, 0)).alias(_part(name, pattern))
@@ -148,13 +148,16 @@ def _part(name: str, pattern: str | None) -> str:
     return name if pattern is None else f"{name} ~ {pattern}"
 
 
-def _broken(frame: pl.DataFrame, parts: pl.DataFrame, rule: Rule) -> list[tuple[int, Any, Violation]]:
-    """(row, value, violation) where a rule is broken; rows that agree in what it reads are judged once."""
+def _violations(frame: pl.DataFrame, parts: pl.DataFrame, rule: Rule) -> list[tuple[int, object, Violation]]:
+    """Find (row, value, violation) where a rule is broken; rows that agree in what it reads are checked once."""
     read = {_part(name, pattern): name for name, pattern in rule.reads.items()}
-    kinds = parts.select(read.keys()).unique()
-    wrong = [kind for kind in kinds.iter_rows() if rule.check(dict(zip(read.values(), kind, strict=True)))]
-    if not wrong:
+    distinct = parts.select(read.keys()).unique()
+    broken = [values for values in distinct.iter_rows() if rule.check(dict(zip(read.values(), values, strict=True)))]
+    if not broken:
         return []
-    rows = parts.join(pl.DataFrame(wrong, schema=kinds.schema, orient="row"), on=list(read), nulls_equal=True)[ROW]
-    found = frame.filter(pl.col(ROW).is_in(rows.to_list())).iter_rows(named=True)
-    return [(values[ROW], values[violation.field], violation) for values in found for violation in rule.check(values)]
+    rows = parts.join(pl.DataFrame(broken, schema=distinct.schema, orient="row"), on=list(read), nulls_equal=True)[ROW]
+    return [
+        (values[ROW], values[violation.field], violation)
+        for values in frame.filter(pl.col(ROW).is_in(rows.to_list())).iter_rows(named=True)
+        for violation in rule.check(values)
+    ]

@@ -125,7 +125,7 @@ def test_every_real_passenger_passes(sample: str) -> None:
     ],
     ids=lambda column: type(column).__name__,
 )  # fmt: skip
-def test_a_field_that_the_contract_does_not_support_is_rejected_at_start(column: models.Field[Any, Any]) -> None:
+def test_a_field_that_the_contract_does_not_support_is_rejected_at_start(column: "models.Field[Any, Any]") -> None:
     declaration = type("Declared", (models.Model,), {
         "height": column, "__module__": "ingestion.passenger", "Meta": type("Meta", (), {"abstract": True}),
     })  # fmt: skip

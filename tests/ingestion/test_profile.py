@@ -6,13 +6,13 @@ import pytest
 
 from ingestion import profile
 from ingestion.contract import Field
-from ingestion.profile import Profile
+from ingestion.profile import ColumnProfile, Profile
 
 AGE = Field("age", "number", is_required=False, is_nullable=True, minimum=0, maximum=120)
 NAME = Field("name", "text", is_required=False, is_nullable=True)
 
 
-def profile_of(field: Field, *parts: list[object]) -> dict[str, object]:
+def profile_of(field: Field, *parts: list[object]) -> ColumnProfile:
     made = Profile([field])
     for part in parts:
         made.add(pl.DataFrame({field.name: part}, schema={field.name: pl.Float64 if field.is_numeric else pl.String}))
