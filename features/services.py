@@ -17,7 +17,7 @@ from features.definition import FEATURES, VERSION, Matrix, derive
 from features.models import FeatureBatch
 from features.store import CorruptBatch, MissingBatch, StoredBatch, Writer
 from ingestion.models import Dataset
-from ingestion.passenger import KEY, LABEL
+from ingestion.passenger import LABEL
 from ingestion.passenger_arrays import CHUNK_ROWS, chunks
 
 if TYPE_CHECKING:
@@ -135,7 +135,7 @@ def _read(batch: FeatureBatch, read: Callable[[StoredBatch], Matrix]) -> Matrix:
 
 
 def _derived(batch: FeatureBatch) -> Iterator[tuple[list[str], Matrix]]:
-    return ((ids, derive(columns)) for ids, columns in chunks(batch.passengers, key=KEY))
+    return ((ids, derive(columns)) for ids, columns in chunks(batch.passengers))
 
 
 def _labels(batch: FeatureBatch) -> Iterator["Labels"]:

@@ -3,6 +3,7 @@
 from typing import Any
 
 from django.contrib import admin, messages
+from django.db.models import QuerySet
 from django.forms import ModelForm
 from django.http import HttpRequest
 from django.utils.translation import gettext as _
@@ -27,27 +28,27 @@ class SourceAdmin(ModelAdmin):
     list_select_related = ("schedule",)
     actions = ("ingest_now",)
 
-    def get_fields(self, request: HttpRequest, obj: Any = None) -> Any:
+    def get_fields(self, request: HttpRequest, obj: Source | None = None) -> Any:
         """Show the address without its password to a person who may only view."""
         if self._is_view_only(request, obj):
             return ("name", "address", *INGEST_OPTIONS, "keep_count")
         return super().get_fields(request, obj)
 
-    def get_form(self, request: HttpRequest, obj: Any = None, change: Any = False, **kwargs: Any) -> Any:  # noqa: FBT002
+    def get_form(self, request: HttpRequest, obj: Source | None = None, change: bool = False, **kwargs: Any) -> Any:  # noqa: FBT001, FBT002
         """Leave out the form's own fields for a person who may only view."""
         if self._is_view_only(request, obj):
             kwargs["form"] = ModelForm
         return super().get_form(request, obj, change, **kwargs)
 
-    def save_model(self, request: HttpRequest, obj: Any, form: OperatorSourceForm, change: Any) -> None:
+    def save_model(self, request: HttpRequest, obj: Source, form: OperatorSourceForm, change: bool) -> None:  # noqa: FBT001
         """Save the source with its schedule."""
         form.save_with_schedule()
 
-    def delete_model(self, request: HttpRequest, obj: Any) -> None:
+    def delete_model(self, request: HttpRequest, obj: Source) -> None:
         """Delete the source with its schedule."""
         sources.remove(obj)
 
-    def delete_queryset(self, request: HttpRequest, queryset: Any) -> None:
+    def delete_queryset(self, request: HttpRequest, queryset: QuerySet[Source]) -> None:
         """Delete the sources with their schedules."""
         for source in queryset:
             sources.remove(source)
@@ -58,7 +59,7 @@ class SourceAdmin(ModelAdmin):
         return source.is_enabled
 
     @admin.action(permissions=["change"], description=gettext_lazy("Ingest now"))
-    def ingest_now(self, request: HttpRequest, queryset: Any) -> None:
+    def ingest_now(self, request: HttpRequest, queryset: QuerySet[Source]) -> None:
         """Load the newest object of each source, new or not."""
         for source in queryset:
             dataset = services.queue_source(source)
@@ -80,7 +81,7 @@ class DatasetAdmin(JobAdmin):
     actions = (*JobAdmin.actions, "archive")
 
     @admin.action(permissions=["operate"], description=gettext_lazy("Archive"))
-    def archive(self, request: HttpRequest, queryset: Any) -> None:
+    def archive(self, request: HttpRequest, queryset: QuerySet[Dataset]) -> None:
         """Drop the rows; profile and lineage stay."""
         for dataset in queryset:
             try:

@@ -1,7 +1,6 @@
 """Ingestion in the API."""
 
-from typing import Any
-
+from django.db.models import QuerySet
 from django.urls import path
 from drf_spectacular.utils import extend_schema
 from rest_framework import generics
@@ -21,7 +20,7 @@ from ingestion.serializers import AddressSerializer, DatasetSerializer, RowProbl
 class DatasetList(generics.ListAPIView[Dataset]):
     """Datasets, newest first; POST starts an ingest."""
 
-    queryset: Any = Dataset.objects.all()
+    queryset = Dataset.objects.all()
     serializer_class = DatasetSerializer
     parser_classes = (JSONParser, MultiPartParser)
 
@@ -40,7 +39,7 @@ class DatasetList(generics.ListAPIView[Dataset]):
 class DatasetDetail(generics.RetrieveAPIView[Dataset]):
     """One dataset."""
 
-    queryset: Any = Dataset.objects.all()
+    queryset = Dataset.objects.all()
     serializer_class = DatasetSerializer
 
 
@@ -50,7 +49,7 @@ class DatasetProblems(generics.ListAPIView[RowProblem]):
     serializer_class = RowProblemSerializer
     pagination_class = InOrder
 
-    def get_queryset(self) -> Any:
+    def get_queryset(self) -> QuerySet[RowProblem]:
         dataset = generics.get_object_or_404(Dataset, pk=self.kwargs["pk"])
         return RowProblem.objects.filter(dataset=dataset)
 

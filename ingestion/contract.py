@@ -147,7 +147,9 @@ def parse(field: Field, raw: object, *, is_text: bool) -> Value:
     """
     value = raw.strip() if isinstance(raw, str) else raw
     if value is None or value == "":
-        return _unknown(field)
+        if field.is_required:
+            raise _violation(field, "required", gettext_noop("This field is required."))
+        return field.default
     if field.kind == "text":
         return _text(field, value)
     if field.kind == "choice" and isinstance(field.choices[0], str):
@@ -158,12 +160,6 @@ def parse(field: Field, raw: object, *, is_text: bool) -> Value:
     if number != int(number):
         raise _violation(field, "not_an_integer", gettext_noop("Must be a whole number."))
     return _choice(field, int(number)) if field.choices else int(_in_range(field, number))
-
-
-def _unknown(field: Field) -> Value:
-    if field.is_required:
-        raise _violation(field, "required", gettext_noop("This field is required."))
-    return field.default
 
 
 def _number(field: Field, value: object, *, is_text: bool) -> float:

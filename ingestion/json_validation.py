@@ -25,10 +25,10 @@ class Reader:
 
     def __init__(self, fields: Sequence[Field], *, rules: Sequence[Rule]) -> None:
         self._fields = fields
-        self._type: Any = list[_struct(fields)]  # type: ignore[misc]
+        self._type = list[_struct(fields)]  # type: ignore[misc]
         self._rules = [_CachedRule(fields, rule) for rule in rules if rule.severity == "error"]
 
-    def read(self, raws: Sequence[Mapping[str, Any]]) -> list[Row] | None:
+    def read(self, raws: Sequence[Mapping[str, object]]) -> list[Row] | None:
         """Return the rows' values in the order of the fields, exactly those of `check_row`; None when one is not plain.
 
         >>> word = Field("word", "text", is_required=False, is_nullable=True, max_length=4)
@@ -46,10 +46,13 @@ class Reader:
         if not structs:
             return []
         columns = list(zip(*map(msgspec.structs.astuple, structs), strict=True))
-        plain = [_plain(field, column) for field, column in zip(self._fields, columns, strict=True)]
-        if any(column is None for column in plain) or any(rule.is_broken(plain) for rule in self._rules):
-            return None
-        return list(zip(*plain, strict=True))
+        plain: list[Sequence[Value]] = []
+        for field, column in zip(self._fields, columns, strict=True):
+            values = _plain(field, column)
+            if values is None:
+                return None
+            plain.append(values)
+        return None if any(rule.is_broken(plain) for rule in self._rules) else list(zip(*plain, strict=True))
 
 
 class _CachedRule:
@@ -66,7 +69,7 @@ class _CachedRule:
             lambda *values: bool(rule.check(dict(zip(reads, values, strict=True))))
         )
 
-    def is_broken(self, columns: Sequence[Any]) -> bool:
+    def is_broken(self, columns: Sequence[Sequence[Value]]) -> bool:
         """Tell whether one of the rows breaks the rule."""
         parts = [_extract(columns[index], pattern) for index, pattern in self._parts]
         return any(self._breaks(*values) for values in set(zip(*parts, strict=True)))
@@ -109,8 +112,8 @@ def _plain(field: Field, column: Sequence[Any]) -> Sequence[Value] | None:
     return [value or (zero if value == 0 else unknown) for value in column]
 
 
-def _extract(column: Sequence[Any], pattern: re.Pattern[str] | None) -> Sequence[Any]:
+def _extract(column: Sequence[Value], pattern: re.Pattern[str] | None) -> Sequence[Value]:
     if pattern is None:
         return column
-    matches = (pattern.search(value) if value else None for value in column)
+    matches = (pattern.search(value) if isinstance(value, str) else None for value in column)
     return [match and match[0] for match in matches]

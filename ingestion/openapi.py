@@ -1,23 +1,31 @@
-"""The contract as OpenAPI: what the schema promises is read off the same declaration that refuses."""
+"""The contract as OpenAPI, derived from the declaration that validates."""
 
 from collections.abc import Iterator
 from itertools import product
-from typing import Any
+from typing import TYPE_CHECKING
 
 from ingestion.contract import CONTROL, Field
 from ingestion.passenger import EXAMPLE, FIELDS, RULES, PassengerFields
 
+if TYPE_CHECKING:
+    from django.db import models
+
+Schema = dict[str, object]
+
 _SURROGATES = r"\ud800-\udfff"
-# JSON has no surrogates.
+# JSON patterns have no surrogates.
 _PLAIN = CONTROL.pattern.replace(_SURROGATES, "").replace("[", "[^", 1)
-_BLANK = {"type": "string", "pattern": r"^\s*$", "description": "blank means unknown"}
+_BLANK: Schema = {"type": "string", "pattern": r"^\s*$", "description": "blank means unknown"}
 
 
-def passenger_schema() -> dict[str, Any]:
-    """The JSON schema of one passenger as the API takes it."""
+def passenger_schema() -> Schema:
+    """Return the JSON schema of one passenger as the API takes it."""
     return {
         "type": "object",
-        "properties": {field.name: _field_schema(field) for field in FIELDS},
+        "properties": {
+            field.name: _field_schema(field, column)
+            for field, column in zip(FIELDS, PassengerFields._meta.local_fields, strict=True)
+        },
         "required": [field.name for field in FIELDS if field.is_required],
         "additionalProperties": False,
         "allOf": [{"not": pair} for pair in _contradictions()],
@@ -25,8 +33,8 @@ def passenger_schema() -> dict[str, Any]:
     }
 
 
-def batch_schema(*, most: int) -> dict[str, Any]:
-    """The JSON schema of many."""
+def batch_schema(*, most: int) -> Schema:
+    """Return the JSON schema of a batch of at most so many passengers."""
     instances = {"type": "array", "items": passenger_schema(), "maxItems": most}
     return {
         "type": "object",
@@ -36,8 +44,8 @@ def batch_schema(*, most: int) -> dict[str, Any]:
     }
 
 
-def _contradictions() -> Iterator[dict[str, Any]]:
-    """Pairs of choices that a rule refuses, whatever else is known."""
+def _contradictions() -> Iterator[Schema]:
+    """Find pairs of choices that a rule rejects, whatever else is known."""
     choices = {field.name: field.choices for field in FIELDS if field.choices}
     for rule in RULES:
         read = [name for name in rule.reads if name in choices]
@@ -47,19 +55,18 @@ def _contradictions() -> Iterator[dict[str, Any]]:
                 yield {"properties": {name: {"const": value} for name, value in named.items()}, "required": read}
 
 
-def _field_schema(field: Field) -> dict[str, Any]:
-    column: Any = PassengerFields._meta.get_field(field.name)
-    described = {"description": f"{column.verbose_name}. {column.help_text}"}
-    if field.is_required:
-        return {**_value_schema(field), **described}
-    return {"anyOf": [_value_schema(field), {"type": "null"}, _BLANK], "default": field.default, **described}
-
-
-def _value_schema(field: Field) -> dict[str, Any]:
+def _field_schema(field: Field, column: "models.Field[object, object]") -> Schema:
+    value: Schema
     if field.choices:
-        return {"enum": list(field.choices), "type": "integer" if field.is_integer else "string"}
-    if field.is_numeric:
-        kind = "integer" if field.is_integer else "number"
-        return {"type": kind, "minimum": field.minimum, "maximum": field.maximum}
-    # Blanks at the ends are cut off before the rest is counted.
-    return {"type": "string", "pattern": rf"^\s*{_PLAIN}{{0,{field.max_length}}}\s*$"}
+        value = {"enum": list(field.choices), "type": "integer" if field.is_integer else "string"}
+    elif field.is_numeric:
+        limits = {"minimum": field.minimum, "maximum": field.maximum}
+        value = {"type": "integer" if field.is_integer else "number"}
+        value |= {name: limit for name, limit in limits.items() if limit is not None}
+    else:
+        # Blanks at the ends are stripped before the rest is counted.
+        value = {"type": "string", "pattern": rf"^\s*{_PLAIN}{{0,{field.max_length or ''}}}\s*$"}
+    description = {"description": f"{column.verbose_name}. {column.help_text}"}
+    if field.is_required:
+        return {**value, **description}
+    return {"anyOf": [value, {"type": "null"}, _BLANK], "default": field.default, **description}

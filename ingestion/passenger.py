@@ -267,7 +267,7 @@ LABEL_FIELD = contract.Field(LABEL, "choice", is_required=True, is_nullable=Fals
 DERIVABLE = ("title",)
 
 
-def to_columns(passengers: Sequence[Mapping[str, Any]]) -> contract.Columns:
+def to_columns(passengers: Sequence[Mapping[str, contract.Value]]) -> contract.Columns:
     """Convert valid passengers to the typed columns that the features are derived from, each of shape (n,)."""
     return contract.to_columns(FIELDS, {name: [row[name] for row in passengers] for name in FIELD_NAMES})
 

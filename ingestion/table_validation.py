@@ -8,7 +8,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import polars as pl
@@ -107,7 +107,7 @@ def _is_within(number: pl.Expr, field: Field) -> pl.Expr:
     return number.is_between(-math.inf if low is None else low, math.inf if high is None else high)
 
 
-def _dtype(field: Field) -> Any:
+def _dtype(field: Field) -> type[pl.DataType]:
     if field.is_integer:
         return pl.Int64
     return pl.Float64 if field.is_numeric else pl.String
@@ -131,7 +131,7 @@ def _check_rows(fields: Sequence[Field], cells: pl.DataFrame) -> tuple[pl.DataFr
         problems += [Problem(row[ROW], row[violation.field], violation) for violation in violations]
         if not violations:
             valid.append({ROW: row[ROW], **values})
-    schema = {ROW: pl.Int64, **{field.name: _dtype(field) for field in fields}}
+    schema: dict[str, type[pl.DataType]] = {ROW: pl.Int64, **{field.name: _dtype(field) for field in fields}}
     return pl.DataFrame(valid, schema=schema), problems
 
 

@@ -28,7 +28,14 @@ def record(dataset: Dataset, chunk: Chunk, problems: Sequence[Problem], *, copie
     warned = {problem.row for problem in problems} - rejected
     rows = [(chunk.lines[row], chunk.table.row(row)) for row in sorted(rejected)] + list(chunk.ragged.items())
     if rows:
-        cells = [(dataset.pk, line, _json(_by_heading(chunk.header, row))) for line, row in rows]
+        width = len(chunk.header)
+        cells = []
+        for line, row in rows:
+            by_heading = dict(zip(chunk.header, row, strict=False))
+            if len(row) > width:
+                # Cells beyond the last heading are joined under an empty one.
+                by_heading[""] = ",".join(row[width:])
+            cells.append((dataset.pk, line, _json(by_heading)))
         copier.copy(RefusedRow._meta.db_table, _REJECTED_COLUMNS, to_csv(cells))
     violations = [(chunk.lines[each.row], each.value, each.violation, each.severity) for each in problems]
     violations += [(line, "", Violation("", "ragged", RAGGED), "error") for line in chunk.ragged]
@@ -43,12 +50,6 @@ def record(dataset: Dataset, chunk: Chunk, problems: Sequence[Problem], *, copie
         ]  # fmt: skip
         copier.copy(RowProblem._meta.db_table, _PROBLEM_COLUMNS, to_csv(lines), never_null=('"column"', "value"))
     return RowCounts(len(rows), len(warned))
-
-
-def _by_heading(header: Sequence[str], row: Sequence[str]) -> dict[str, str]:
-    """Map a row's cells to their headings; the cells beyond the last heading are joined under an empty one."""
-    beyond = {"": ",".join(row[len(header) :])} if len(row) > len(header) else {}
-    return {**dict(zip(header, row, strict=False)), **beyond}
 
 
 def _json(values: Mapping[str, object]) -> str:

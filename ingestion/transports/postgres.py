@@ -3,7 +3,7 @@
 import re
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
-from typing import IO, Any
+from typing import IO
 
 import psycopg2
 from django.utils.translation import gettext as _
@@ -15,8 +15,6 @@ CONNECT_SECONDS = 10
 STATEMENT_SECONDS = 3600
 _TABLE = re.compile(r"[\w$-]+(\.[\w$.-]+)?")
 _QUERY = re.compile(r"(select|with)\s[^;]+", re.IGNORECASE)
-# A server that disappears is noticed after a minute.
-_KEEPALIVES: dict[str, Any] = {"keepalives": 1, "keepalives_idle": 30, "keepalives_interval": 10, "keepalives_count": 3}
 
 
 def check(uri: str, *, is_operator: bool) -> None:
@@ -83,7 +81,7 @@ def _location(parameters: dict[str, str]) -> str:
 
 
 @contextmanager
-def _cursor(dsn: str) -> Iterator[Any]:
+def _cursor(dsn: str) -> Iterator[extensions.cursor]:
     """Open a cursor in a read-only transaction on one snapshot."""
     parameters = _parameters(dsn)
     try:
@@ -92,10 +90,20 @@ def _cursor(dsn: str) -> Iterator[Any]:
             connect_timeout=CONNECT_SECONDS,
             client_encoding="UTF8",
             application_name="titanic-mlops",
-            **_KEEPALIVES,
+            # A server that disappears is noticed after a minute.
+            keepalives=1,
+            keepalives_idle=30,
+            keepalives_interval=10,
+            keepalives_count=3,
         )
     except psycopg2.Error as error:
-        raise _connection_error(error, parameters) from error
+        # libpq has no code here; what the server itself answers has this word in every language.
+        if "FATAL" in str(error):
+            message = _("The database %(place)s rejects the login: %(reason)s. Check user, password and database name.")
+        else:
+            message = _("The database %(place)s cannot be reached: %(reason)s. Check host and port.")
+        reason = _reason(error, parameters)
+        raise SourceError(message % {"place": _location(parameters), "reason": reason}) from error
     with closing(database):
         try:
             database.set_session(isolation_level="REPEATABLE READ", readonly=True)
@@ -106,26 +114,17 @@ def _cursor(dsn: str) -> Iterator[Any]:
             raise _query_error(error, parameters) from error
 
 
-def _connection_error(error: psycopg2.Error, parameters: dict[str, str]) -> SourceError:
-    # libpq has no code here; what the server itself answers has this word in every language.
-    if "FATAL" in str(error):
-        message = _("The database %(place)s does not let us in: %(reason)s. Check user, password and database name.")
-    else:
-        message = _("The database %(place)s cannot be reached: %(reason)s. Check host and port.")
-    return SourceError(message % {"place": _location(parameters), "reason": _reason(error, parameters)})
-
-
 def _query_error(error: psycopg2.Error, parameters: dict[str, str]) -> SourceError:
     if isinstance(error, errors.UndefinedTable):
         message = _("The database %(place)s has no such table: %(reason)s. Check schema and name.")
     elif isinstance(error, errors.InsufficientPrivilege):
-        message = _("The database %(place)s does not show this to its user: %(reason)s. Grant SELECT.")
+        message = _("The database %(place)s denies access to its user: %(reason)s. Grant SELECT.")
     elif isinstance(error, errors.QueryCanceled):
         message = _("The database %(place)s took too long: %(reason)s. Ask for less.")
     elif error.pgcode is None:
         message = _("The connection to the database %(place)s broke off: %(reason)s. Try again.")
     else:
-        message = _("The database %(place)s refuses the query: %(reason)s. Correct it.")
+        message = _("The database %(place)s rejects the query: %(reason)s. Correct it.")
     return SourceError(message % {"place": _location(parameters), "reason": _reason(error, parameters)})
 
 

@@ -101,8 +101,8 @@ def test_one_row_and_many_are_judged_alike(rows: list[dict[str, str]]) -> None:
 
     alone = [contract.check_row(FIELDS, row, rules=RULES, is_text=True) for row in rows]
     assert checked.rows.tolist() == [place for place, (_, violations) in enumerate(alone) if not violations]
-    found = [(problem.row, problem.violation) for problem in checked.errors]
-    assert found == [(place, violation) for place, (_, violations) in enumerate(alone) for violation in violations]
+    errors = [(problem.row, problem.violation) for problem in checked.errors]
+    assert errors == [(place, violation) for place, (_, violations) in enumerate(alone) for violation in violations]
     expected = to_columns([values for values, violations in alone if not violations])
     for name, column in checked.columns.items():
         assert column.dtype == expected[name].dtype

@@ -118,10 +118,10 @@ def sent_back(client: Client, dataset: Dataset, rows: list[dict[str, str]]) -> A
 
 
 def test_a_file_goes_out_and_comes_back_mended(dataset: Dataset, client: Client) -> None:
-    (found,) = downloaded(client, dataset)
-    assert (found["line"], found["age"], found["name"]) == ("3", "200", OWEN["name"])
+    (downloaded_row,) = downloaded(client, dataset)
+    assert (downloaded_row["line"], downloaded_row["age"], downloaded_row["name"]) == ("3", "200", OWEN["name"])
 
-    page = sent_back(client, dataset, [{**found, "age": "22"}])
+    page = sent_back(client, dataset, [{**downloaded_row, "age": "22"}])
 
     assert "1 rows accepted" in page.content.decode()
     assert Passenger.objects.count() == 3
@@ -130,11 +130,11 @@ def test_a_file_goes_out_and_comes_back_mended(dataset: Dataset, client: Client)
 
 def test_a_formula_survives_the_way_out_and_back(load: Load, client: Client) -> None:
     dataset = load(table({**OLD, "ticket": "=1+1"}, JAMES), largest_problem_share=0.5)
-    (found,) = downloaded(client, dataset)
+    (downloaded_row,) = downloaded(client, dataset)
 
-    sent_back(client, dataset, [{**found, "age": "22"}])
+    sent_back(client, dataset, [{**downloaded_row, "age": "22"}])
 
-    assert found["ticket"] == "'=1+1"
+    assert downloaded_row["ticket"] == "'=1+1"
     assert Passenger.objects.get(line_number=2).ticket == "=1+1"
 
 

@@ -138,12 +138,12 @@ def assert_nothing_is_loaded(dataset: Dataset) -> None:
     assert Passenger.objects.count() == 0
 
 
-def assert_is_refused(told: str, sentence: str) -> None:
+def assert_is_refused(message: str, sentence: str) -> None:
     """The newest dataset failed with the sentence that was told, and left no row."""
     dataset = Dataset.objects.latest()
-    assert sentence in told
-    assert_is_one_sentence(told)
-    assert (dataset.state, dataset.error) == (State.FAILED, told)
+    assert sentence in message
+    assert_is_one_sentence(message)
+    assert (dataset.state, dataset.error) == (State.FAILED, message)
     assert_nothing_is_loaded(dataset)
 
 
@@ -181,23 +181,23 @@ REFUSED: dict[str, tuple[bytes, str]] = {
 
 @pytest.mark.parametrize(("content", "sentence"), REFUSED.values(), ids=REFUSED)
 def test_what_is_no_table_is_refused_in_one_sentence(door: Door, content: bytes, sentence: str) -> None:
-    told = door(content)
+    message = door(content)
 
-    assert_is_refused(told, sentence)
+    assert_is_refused(message, sentence)
     assert not RowProblem.objects.exists()
 
 
 @at_every_door
 def test_a_refusal_is_told_alike_at_every_door(door: Door) -> None:
-    told = door(CUT_OFF[:-30])
+    message = door(CUT_OFF[:-30])
 
-    assert_is_refused(told, BREAKS_OFF)
+    assert_is_refused(message, BREAKS_OFF)
 
 
 def test_an_empty_file_is_refused(door: Door) -> None:
-    told = door(b"")
+    message = door(b"")
 
-    assert_is_refused(told, "The file is empty.")
+    assert_is_refused(message, "The file is empty.")
 
 
 def test_an_empty_file_is_refused_on_the_page_at_once(client: Client) -> None:
@@ -227,10 +227,10 @@ LOADED: dict[str, bytes] = {
 
 @pytest.mark.parametrize("content", LOADED.values(), ids=LOADED)
 def test_what_is_only_unusual_is_loaded(door: Door, content: bytes) -> None:
-    told = door(content)
+    message = door(content)
 
     dataset = Dataset.objects.get()
-    assert (told, dataset.state, dataset.problem_count) == ("", State.SUCCEEDED, 0)
+    assert (message, dataset.state, dataset.problem_count) == ("", State.SUCCEEDED, 0)
     assert Passenger.objects.of(dataset).count() == GOOD_COUNT
 
 
@@ -250,23 +250,24 @@ CELLS: list[tuple[str, str, str]] = [
 
 @at_every_door
 def test_each_bad_cell_is_kept_aside_with_its_column_and_value_and_the_good_rows_are_loaded(door: Door) -> None:
-    rows = [bad_row(GOOD_COUNT + place, **{column: cell}) for place, (column, cell, _kept) in enumerate(CELLS, 1)]
+    rows = [bad_row(GOOD_COUNT + place, **{column: cell}) for place, (column, cell, _stored) in enumerate(CELLS, 1)]
 
-    told = door(good_rows_and(*rows))
+    message = door(good_rows_and(*rows))
 
     dataset = Dataset.objects.get()
-    assert (told, dataset.state, dataset.problem_count) == ("", State.SUCCEEDED, len(CELLS))
+    assert (message, dataset.state, dataset.problem_count) == ("", State.SUCCEEDED, len(CELLS))
     assert Passenger.objects.of(dataset).count() == dataset.row_count == GOOD_COUNT
-    assert list(dataset.problems.values_list("column", "value")) == [(column, kept) for column, _cell, kept in CELLS]
+    stored = [(column, value) for column, _cell, value in CELLS]
+    assert list(dataset.problems.values_list("column", "value")) == stored
     for problem in dataset.problems.all():
         assert_is_one_sentence(problem.reason)
 
 
 def test_a_row_with_several_bad_cells_has_a_problem_for_each(door: Door) -> None:
-    told = door(good_rows_and(bad_row(pclass=4, age="NaN", fare="1e999")))
+    message = door(good_rows_and(bad_row(pclass=4, age="NaN", fare="1e999")))
 
     dataset = Dataset.objects.get()
-    assert (told, dataset.problem_count, dataset.row_count) == ("", 1, GOOD_COUNT)
+    assert (message, dataset.problem_count, dataset.row_count) == ("", 1, GOOD_COUNT)
     assert list(dataset.problems.values_list("line_number", "column", "value")) == [
         (BAD_LINE, "pclass", "4"), (BAD_LINE, "age", "NaN"), (BAD_LINE, "fare", "1e999"),
     ]  # fmt: skip
@@ -287,17 +288,17 @@ ROWS: dict[str, tuple[str, tuple[str, str, str]]] = {
 def test_a_misshapen_row_is_kept_aside_and_the_good_ones_are_loaded(
     door: Door, line: str, expected: tuple[str, str, str]
 ) -> None:
-    told = door(good_rows_and(line))
+    message = door(good_rows_and(line))
 
     dataset = Dataset.objects.get()
-    assert (told, dataset.state, dataset.problem_count) == ("", State.SUCCEEDED, 1)
+    assert (message, dataset.state, dataset.problem_count) == ("", State.SUCCEEDED, 1)
     assert Passenger.objects.of(dataset).count() == dataset.row_count == GOOD_COUNT
     assert list(dataset.problems.values_list("column", "value", "code")) == [expected]
     assert [row.line_number for row in dataset.refused_rows.all()] == [BAD_LINE]
 
 
 def test_bad_rows_can_be_seen_and_downloaded_everywhere(client: Client, api: APIClient, load: Any) -> None:
-    rows = [bad_row(GOOD_COUNT + place, **{column: cell}) for place, (column, cell, _kept) in enumerate(CELLS, 1)]
+    rows = [bad_row(GOOD_COUNT + place, **{column: cell}) for place, (column, cell, _value) in enumerate(CELLS, 1)]
     dataset = load(good_rows_and("201,1,\0", bad_row() + ",more", *rows))
     page = f"/datasets/{dataset.pk}/"
     lines = dataset.refused_rows.values_list("line_number", flat=True)
@@ -331,15 +332,15 @@ def test_a_hostile_mended_file_admits_nothing_and_says_why(
     answer = client.post(f"/datasets/{dataset.pk}/correct/", {"file": SimpleUploadedFile("corrected.csv", content)})
 
     assert answer.status_code == status
-    told = [str(message) for message in get_messages(answer.wsgi_request)]
-    assert status == 400 or told
+    messages = [str(message) for message in get_messages(answer.wsgi_request)]
+    assert status == 400 or messages
     assert Passenger.objects.of(dataset).count() == GOOD_COUNT
 
 
 def test_more_bad_rows_than_allowed_refuse_the_table_and_stay_to_be_seen(door: Door) -> None:
-    told = door(table(OWEN, {**OWEN, "age": "NaN"}).encode())
+    message = door(table(OWEN, {**OWEN, "age": "NaN"}).encode())
 
-    assert_is_refused(told, "1 of 2 rows were rejected")
+    assert_is_refused(message, "1 of 2 rows were rejected")
     assert list(RowProblem.objects.values_list("column", "value")) == [("age", "NaN")]
 
 
@@ -355,12 +356,12 @@ BOMBS: dict[str, bytes] = {
 def test_a_gzip_bomb_is_refused_and_takes_little_memory(door: Door, bomb: bytes) -> None:
     tracemalloc.start()
 
-    told = door(bomb)
+    message = door(bomb)
 
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
-    assert_is_refused(told, "")
-    assert re.search("unpacks to more than any table would|longer than 1 MB", told)
+    assert_is_refused(message, "")
+    assert re.search("unpacks to more than any table would|longer than 1 MB", message)
     assert peak < 200 * MB
 
 
@@ -378,10 +379,10 @@ TEXTS = [
 def test_a_text_is_stored_as_it_is(door: Door) -> None:
     people = [{**JAMES, "name": text, "cabin": text, "ticket": text} for text in TEXTS]
 
-    told = door(table(*people).encode())
+    message = door(table(*people).encode())
 
     passengers = Passenger.objects.of(Dataset.objects.get())
-    assert told == ""
+    assert message == ""
     assert [(who.name, who.cabin, who.ticket) for who in passengers] == [(text, text, text) for text in TEXTS]
 
 
@@ -468,9 +469,9 @@ def test_a_file_that_changes_while_it_is_read_is_left_for_the_next_look(
     door: Door, path: Path, monkeypatch: pytest.MonkeyPatch, change: Callable[[Path], object]
 ) -> None:
     with while_read(monkeypatch, lambda: change(path)):
-        told = door(table(*GOOD).encode())
+        message = door(table(*GOOD).encode())
 
-    assert_is_refused(told, f"{path} changed while it was read. The next check takes it.")
+    assert_is_refused(message, f"{path} changed while it was read. The next check takes it.")
 
 
 def test_a_file_that_has_grown_is_whole_at_the_next_look(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -492,9 +493,9 @@ def test_a_file_replaced_while_it_is_read_is_loaded_as_it_was(
     other.write_text(table(ELISABETH))
 
     with while_read(monkeypatch, lambda: other.replace(path)):
-        told = door(table(*GOOD).encode())
+        message = door(table(*GOOD).encode())
 
-    assert told == ""
+    assert message == ""
     assert Passenger.objects.of(Dataset.objects.get()).count() == GOOD_COUNT
 
 
@@ -575,9 +576,13 @@ def test_an_address_inside_the_network_is_not_fetched(address: Callable[[str], t
 
 def terminate(pid: int) -> None:
     """What an administrator does, from a connection of their own."""
-    there = {name: connection.settings_dict[name] for name in ("NAME", "USER", "PASSWORD", "HOST", "PORT")}
+    settings_dict = connection.settings_dict
     other = psycopg2.connect(
-        dbname=there["NAME"], user=there["USER"], password=there["PASSWORD"], host=there["HOST"], port=there["PORT"]
+        dbname=settings_dict["NAME"],
+        user=settings_dict["USER"],
+        password=settings_dict["PASSWORD"],
+        host=settings_dict["HOST"],
+        port=settings_dict["PORT"],
     )
     other.autocommit = True
     with other.cursor() as cursor:
@@ -603,9 +608,9 @@ def test_postgres_going_away_in_mid_load_leaves_nothing_and_the_next_start_succe
     with monkeypatch.context() as patch:
         patch.setattr("ingestion.table.BLOCK_BYTES", block_bytes)
         patch.setattr(Loader, "load", load_and_lose)
-        told = door(table(*GOOD).encode())
+        message = door(table(*GOOD).encode())
 
-    assert_is_refused(told, DATABASE_AWAY)
+    assert_is_refused(message, DATABASE_AWAY)
     again = Dataset.objects.get().rerun()
     services.ingest(again)
     assert Passenger.objects.of(again).count() == GOOD_COUNT
@@ -615,9 +620,9 @@ def test_postgres_going_away_in_mid_load_leaves_nothing_and_the_next_start_succe
 def test_a_full_disk_under_the_spool_says_so(door: Door, monkeypatch: pytest.MonkeyPatch, size: int) -> None:
     monkeypatch.setattr("tempfile.TemporaryFile", lambda **_: open("/dev/full", "w+b"))  # noqa: PTH123, SIM115
 
-    told = door(table(OWEN, JAMES).encode() * size)
+    message = door(table(OWEN, JAMES).encode() * size)
 
-    assert_is_refused(told, DISK_FULL)
+    assert_is_refused(message, DISK_FULL)
 
 
 @pytest.mark.django_db(transaction=True)
@@ -668,17 +673,17 @@ def _no_room_for_problems() -> Iterator[None]:
 
 @pytest.mark.usefixtures("_no_room_for_passengers")
 def test_a_full_disk_under_postgres_says_so(door: Door) -> None:
-    told = door(good_rows_and(bad_row(age=200)))
+    message = door(good_rows_and(bad_row(age=200)))
 
-    assert_is_refused(told, DISK_FULL)
+    assert_is_refused(message, DISK_FULL)
     assert not RowProblem.objects.exists()
 
 
 @pytest.mark.usefixtures("_no_room_for_problems")
 def test_a_disk_that_fills_up_with_problems_says_so(door: Door) -> None:
-    told = door(good_rows_and(bad_row(age=200)))
+    message = door(good_rows_and(bad_row(age=200)))
 
-    assert_is_refused(told, DISK_FULL)
+    assert_is_refused(message, DISK_FULL)
     assert not RefusedRow.objects.exists()
 
 

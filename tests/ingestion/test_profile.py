@@ -13,41 +13,43 @@ NAME = Field("name", "text", is_required=False, is_nullable=True)
 
 
 def profile_of(field: Field, *parts: list[object]) -> ColumnProfile:
-    made = Profile([field])
+    collector = Profile([field])
     for part in parts:
-        made.add(pl.DataFrame({field.name: part}, schema={field.name: pl.Float64 if field.is_numeric else pl.String}))
-    return made.result()[field.name]
+        collector.add(
+            pl.DataFrame({field.name: part}, schema={field.name: pl.Float64 if field.is_numeric else pl.String})
+        )
+    return collector.result()[field.name]
 
 
 def test_counts_missing_and_quantiles() -> None:
-    found = profile_of(AGE, [1.0, None, 3.0], [2.0, 4.0])
+    result = profile_of(AGE, [1.0, None, 3.0], [2.0, 4.0])
 
-    assert (found["count"], found["missing"], found["distinct"]) == (5, 1, 4)
-    assert found["quantiles"] == [1.0, 1.0, 2.0, 3.0, 4.0]
-    assert found["mean"] == 2.5
+    assert (result["count"], result["missing"], result["distinct"]) == (5, 1, 4)
+    assert result["quantiles"] == [1.0, 1.0, 2.0, 3.0, 4.0]
+    assert result["mean"] == 2.5
 
 
 def test_the_most_frequent_values_come_first_and_ties_in_order() -> None:
-    found = profile_of(NAME, ["b", "a", "b"], ["a", "c", None])
+    result = profile_of(NAME, ["b", "a", "b"], ["a", "c", None])
 
-    assert found["top"] == [["a", 2], ["b", 2], ["c", 1]]
+    assert result["top"] == [["a", 2], ["b", 2], ["c", 1]]
 
 
 def test_a_column_of_nothing_has_no_figures() -> None:
-    found = profile_of(AGE, [None, None])
+    result = profile_of(AGE, [None, None])
 
-    assert (found["missing"], found["distinct"], "quantiles" in found) == (2, 0, False)
+    assert (result["missing"], result["distinct"], "quantiles" in result) == (2, 0, False)
 
 
 def test_many_different_values_are_sampled(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(profile, "MAX_DISTINCT", 2000)
     values = np.random.default_rng(7).uniform(0, 100, 50_000)
 
-    found = profile_of(AGE, *(part.tolist() for part in np.array_split(values, 20)))
+    result = profile_of(AGE, *(part.tolist() for part in np.array_split(values, 20)))
 
-    assert (found["distinct"], found["top"]) == (None, [])
-    np.testing.assert_allclose(found["quantiles"][1:4], np.quantile(values, [0.25, 0.5, 0.75]), atol=4)
-    assert found["mean"] == pytest.approx(values.mean())
+    assert (result["distinct"], result["top"]) == (None, [])
+    np.testing.assert_allclose(result["quantiles"][1:4], np.quantile(values, [0.25, 0.5, 0.75]), atol=4)
+    assert result["mean"] == pytest.approx(values.mean())
 
 
 def test_it_is_the_same_however_the_table_is_cut() -> None:

@@ -19,11 +19,11 @@ from training.models import ModelVersion
 def three(db: None, tmp_path: Path) -> list[Dataset]:
     """Three versions of one file, of which the source keeps one."""
     file = tmp_path / "people.csv"
-    made = Source(name="test", uri=str(file), keep_count=1)
-    sources.save(made, every=timedelta(hours=1), is_enabled=True)
+    source = Source(name="test", uri=str(file), keep_count=1)
+    sources.save(source, every=timedelta(hours=1), is_enabled=True)
     for count in range(1, 4):
         file.write_text(table(*[{**OWEN, "ticket": str(number)} for number in range(count)]))
-        for dataset in services.queue_changed(made):
+        for dataset in services.queue_changed(source):
             services.ingest(dataset)
     return list(Dataset.objects.order_by("pk"))
 

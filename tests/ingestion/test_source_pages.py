@@ -35,22 +35,22 @@ def form(**fields: Any) -> dict[str, Any]:
 def test_a_source_is_added_with_its_schedule(client: Client, inbox: Path) -> None:
     response = client.post("/datasets/sources/", form(headings='{"pclass": "Ticket class"}', keep_count=3))
 
-    made = Source.objects.get(name="test")
+    source = Source.objects.get(name="test")
     assert response.status_code == 302
-    assert made.uri == str(inbox / "people.csv")
-    assert made.schedule.interval.schedule.run_every.total_seconds() == 3600
-    assert (made.headings, made.keep_count, made.is_enabled) == ({"pclass": "Ticket class"}, 3, True)
+    assert source.uri == str(inbox / "people.csv")
+    assert source.schedule.interval.schedule.run_every.total_seconds() == 3600
+    assert (source.headings, source.keep_count, source.is_enabled) == ({"pclass": "Ticket class"}, 3, True)
 
 
 def test_it_is_turned_off_and_looked_at_less_often(client: Client, inbox: Path) -> None:
     client.post("/datasets/sources/", form())
-    made = Source.objects.get()
+    source = Source.objects.get()
 
-    client.post(f"/datasets/sources/{made.pk}/", {**form(every=1440), "is_enabled": ""})
+    client.post(f"/datasets/sources/{source.pk}/", {**form(every=1440), "is_enabled": ""})
 
-    made = Source.objects.get()
-    assert not made.is_enabled
-    assert made.schedule.interval.schedule.run_every.total_seconds() == 86400
+    source = Source.objects.get()
+    assert not source.is_enabled
+    assert source.schedule.interval.schedule.run_every.total_seconds() == 86400
 
 
 @pytest.mark.parametrize(
@@ -95,11 +95,11 @@ def test_a_name_is_there_once(client: Client, inbox: Path) -> None:
 
 @pytest.mark.ignore_template_errors  # the theme has its own ways
 def test_a_password_is_neither_shown_nor_lost(client: Client, admin_client: Client) -> None:
-    made = Source(name="test", uri=DATABASE)
-    sources.save(made, every=None, is_enabled=False)
+    source = Source(name="test", uri=DATABASE)
+    sources.save(source, every=None, is_enabled=False)
 
-    pages = [client.get(url).content.decode() for url in ("/datasets/", f"/datasets/sources/{made.pk}/")]
-    client.post(f"/datasets/sources/{made.pk}/", form(uri="postgresql://ann@db.example/ship#passengers"))
+    pages = [client.get(url).content.decode() for url in ("/datasets/", f"/datasets/sources/{source.pk}/")]
+    client.post(f"/datasets/sources/{source.pk}/", form(uri="postgresql://ann@db.example/ship#passengers"))
 
     assert all("secret" not in page and "ann@db.example" in page for page in pages)
     assert Source.objects.get().uri == DATABASE
@@ -116,10 +116,10 @@ def test_the_admin_names_any_address(admin_client: Client) -> None:
 
 @pytest.mark.ignore_template_errors  # the theme has its own ways
 def test_the_admin_removes_the_schedule_with_the_source(admin_client: Client, inbox: Path) -> None:
-    made = sources.default()
-    schedule = made.schedule
+    source = sources.default()
+    schedule = source.schedule
 
-    admin_client.post("/admin/ingestion/source/", {"action": "delete_selected", "_selected_action": made.pk,
+    admin_client.post("/admin/ingestion/source/", {"action": "delete_selected", "_selected_action": source.pk,
                                                    "post": "yes"})  # fmt: skip
 
     assert not Source.objects.exists()
@@ -127,17 +127,17 @@ def test_the_admin_removes_the_schedule_with_the_source(admin_client: Client, in
 
 
 def test_load_now_queues_a_dataset_of_the_source(client: Client, inbox: Path) -> None:
-    made = sources.default()
+    source = sources.default()
 
-    response = client.post(f"/datasets/sources/{made.pk}/ingest/")
+    response = client.post(f"/datasets/sources/{source.pk}/ingest/")
 
     assert response.status_code == 302
-    assert (Dataset.objects.get().source, Dataset.objects.get().uri) == (made, settings.ENV.source_uri)
+    assert (Dataset.objects.get().source, Dataset.objects.get().uri) == (source, settings.ENV.source_uri)
 
 
 def test_a_source_that_is_removed_on_the_page_is_gone(client: Client) -> None:
-    made = sources.default()
+    source = sources.default()
 
-    assert client.post(f"/datasets/sources/{made.pk}/remove/").status_code == 302
+    assert client.post(f"/datasets/sources/{source.pk}/remove/").status_code == 302
     assert not Source.objects.exists()
-    assert client.get(f"/datasets/sources/{made.pk}/").status_code == 404
+    assert client.get(f"/datasets/sources/{source.pk}/").status_code == 404

@@ -34,10 +34,10 @@ class Cancelled(Exception):
     """What a caller's report raises to stop."""
 
 
-def fetched(found: RemoteObject, *, is_operator: bool = False) -> tuple[str, bytes, list[int]]:
+def fetched(remote: RemoteObject, *, is_operator: bool = False) -> tuple[str, bytes, list[int]]:
     """Version, content and the reports of one fetch."""
     into, reports = io.BytesIO(), []
-    version = transports.fetch(found, into, report=reports.append, is_operator=is_operator)
+    version = transports.fetch(remote, into, report=reports.append, is_operator=is_operator)
     return version, into.getvalue(), reports
 
 
@@ -103,13 +103,13 @@ class TestLocal:
     """Files on this machine."""
 
     def test_it_works(self, sample_path: Path) -> None:
-        (found,) = transports.stat(str(sample_path))
+        (remote,) = transports.stat(str(sample_path))
 
-        version, content, reports = fetched(found)
+        version, content, reports = fetched(remote)
 
         status = sample_path.stat()
-        assert found == RemoteObject(str(sample_path), f"{status.st_mtime_ns}-{status.st_size}", status.st_size)
-        assert (version, content) == (found.version, sample_path.read_bytes())
+        assert remote == RemoteObject(str(sample_path), f"{status.st_mtime_ns}-{status.st_size}", status.st_size)
+        assert (version, content) == (remote.version, sample_path.read_bytes())
         assert reports[-1] == status.st_size
 
     def test_a_name_means_the_inbox_unless_an_operator_says_it(
@@ -176,13 +176,13 @@ class TestLocal:
     def test_a_file_that_changes_meanwhile_is_left_for_the_next_look(self, tmp_path: Path, change: str) -> None:
         file = tmp_path / "table.csv"
         file.write_bytes(BODY)
-        (found,) = transports.stat(str(file), is_operator=True)
+        (remote,) = transports.stat(str(file), is_operator=True)
 
         def write_meanwhile(byte_count: int) -> None:
             with file.open("ab" if change == "append" else "r+b") as writer:
                 writer.write(b"2,James\n")
 
-        message = refusal(lambda: transports.fetch(found, io.BytesIO(), report=write_meanwhile, is_operator=True))
+        message = refusal(lambda: transports.fetch(remote, io.BytesIO(), report=write_meanwhile, is_operator=True))
 
         assert message == f"{file} changed while it was read. The next check takes it."
 
@@ -190,21 +190,21 @@ class TestLocal:
         file, other, into = tmp_path / "table.csv", tmp_path / "other.csv", io.BytesIO()
         file.write_bytes(BODY)
         other.write_bytes(b"other")
-        (found,) = transports.stat(str(file), is_operator=True)
+        (remote,) = transports.stat(str(file), is_operator=True)
 
         version = transports.fetch(
-            found, into, report=lambda _count: other.exists() and other.rename(file), is_operator=True
+            remote, into, report=lambda _count: other.exists() and other.rename(file), is_operator=True
         )
 
-        assert (version, into.getvalue()) == (found.version, BODY)
+        assert (version, into.getvalue()) == (remote.version, BODY)
 
     def test_a_version_newer_than_the_look_is_told(self, tmp_path: Path) -> None:
         file = tmp_path / "table.csv"
         file.write_bytes(b"old")
-        (found,) = transports.stat(str(file), is_operator=True)
+        (remote,) = transports.stat(str(file), is_operator=True)
         file.write_bytes(BODY)
 
-        assert fetched(found, is_operator=True)[0] == transports.stat(str(file), is_operator=True)[0].version
+        assert fetched(remote, is_operator=True)[0] == transports.stat(str(file), is_operator=True)[0].version
 
     def test_a_cancel_goes_through(self, sample_path: Path) -> None:
         with pytest.raises(Cancelled):
@@ -251,11 +251,11 @@ def crc32c(body: bytes) -> str:
 
 def metadata(body: bytes = BODY, *, name: str = "a.csv", generation: int = 17, **changes: Any) -> Answer:
     """What Google tells about an object."""
-    told = {
+    answer_body = {
         "name": name, "bucket": "ship", "generation": str(generation), "size": str(len(body)),
         "crc32c": crc32c(body), "updated": "2026-11-23T12:00:00.000Z", **changes,
     }  # fmt: skip
-    return reply(200, json.dumps(told).encode(), Content_Type="application/json")
+    return reply(200, json.dumps(answer_body).encode(), Content_Type="application/json")
 
 
 class TestBucket:
@@ -263,22 +263,22 @@ class TestBucket:
 
     def test_it_works(self, ship: storage.Bucket) -> None:
         ship.blob("tables/a.csv").upload_from_string(BODY)
-        (found,) = transports.stat("gs://ship/tables/a.csv")
+        (remote,) = transports.stat("gs://ship/tables/a.csv")
 
-        version, content, reports = fetched(found)
+        version, content, reports = fetched(remote)
 
         blob = ship.get_blob("tables/a.csv")
-        assert found == RemoteObject("gs://ship/tables/a.csv", f"generation {blob.generation}", len(BODY))
-        assert (version, content, reports[-1]) == (found.version, BODY, len(BODY))
+        assert remote == RemoteObject("gs://ship/tables/a.csv", f"generation {blob.generation}", len(BODY))
+        assert (version, content, reports[-1]) == (remote.version, BODY, len(BODY))
 
     def test_a_prefix_finds_all_that_begin_so_oldest_change_first(self, ship: storage.Bucket) -> None:
         for name in ("in/b.csv", "in/a.csv", "in/", "out/c.csv"):
             ship.blob(name).upload_from_string(name)
 
-        found = transports.stat("gs://ship/in/*")
+        remote = transports.stat("gs://ship/in/*")
 
-        assert [each.uri for each in found] == ["gs://ship/in/b.csv", "gs://ship/in/a.csv"]
-        assert [fetched(each)[1] for each in found] == [b"in/b.csv", b"in/a.csv"]
+        assert [each.uri for each in remote] == ["gs://ship/in/b.csv", "gs://ship/in/a.csv"]
+        assert [fetched(each)[1] for each in remote] == [b"in/b.csv", b"in/a.csv"]
 
     @pytest.mark.parametrize("name", ["a b#c?d.csv", "año/tabla.csv", "a%2Fb.csv"])
     def test_a_name_is_taken_as_it_is(self, ship: storage.Bucket, name: str) -> None:
@@ -304,10 +304,10 @@ class TestBucket:
 
     def test_an_object_gone_since_the_look_is_said(self, ship: storage.Bucket) -> None:
         ship.blob("a.csv").upload_from_string(BODY)
-        (found,) = transports.stat("gs://ship/a.csv")
+        (remote,) = transports.stat("gs://ship/a.csv")
         ship.blob("a.csv").delete()
 
-        message = refusal(lambda: fetched(found))
+        message = refusal(lambda: fetched(remote))
 
         assert message == "gs://ship/a.csv was removed or replaced meanwhile. The next check takes it."
 
@@ -316,8 +316,8 @@ class TestBucket:
 
         version, content, _reports = fetched(RemoteObject("gs://ship/a.csv", "generation 17", len(BODY)))
 
-        asked = [parse_qs(urlsplit(path).query)["generation"] for _method, path, _headers in google.asked]
-        assert (version, content, asked) == ("generation 17", BODY, [["17"], ["17"]])
+        generations = [parse_qs(urlsplit(path).query)["generation"] for _method, path, _headers in google.asked]
+        assert (version, content, generations) == ("generation 17", BODY, [["17"], ["17"]])
 
     def test_a_packed_object_arrives_packed(self, google: Server) -> None:
         google.answers = [metadata(b"\x1f\x8bpacked"), reply(200, b"\x1f\x8bpacked", Content_Encoding="gzip")]
@@ -487,11 +487,11 @@ class TestWeb:
 
     def test_it_works(self, host: Server) -> None:
         host.answers = [reply(200, BODY, ETag='"one"')]
-        (found,) = transports.stat(f"{host.address}/a.csv")
+        (remote,) = transports.stat(f"{host.address}/a.csv")
 
-        version, content, reports = fetched(found)
+        version, content, reports = fetched(remote)
 
-        assert found == RemoteObject(f"{host.address}/a.csv", '"one"', len(BODY))
+        assert remote == RemoteObject(f"{host.address}/a.csv", '"one"', len(BODY))
         assert (version, content, reports[-1]) == ('"one"', BODY, len(BODY))
         assert host.methods == ["HEAD", "GET"]
         assert host.asked[-1][2]["Accept-Encoding"] == "identity"
@@ -515,9 +515,9 @@ class TestWeb:
     def test_a_server_without_head_is_asked_by_get(self, host: Server, status: int) -> None:
         host.answers = [reply(status), reply(200, BODY, ETag='"one"')]
 
-        (found,) = transports.stat(at(host).uri)
+        (remote,) = transports.stat(at(host).uri)
 
-        assert (found.version, found.byte_count, host.methods) == ('"one"', len(BODY), ["HEAD", "GET"])
+        assert (remote.version, remote.byte_count, host.methods) == ('"one"', len(BODY), ["HEAD", "GET"])
 
     def test_a_broken_transfer_resumes(self, host: Server) -> None:
         host.answers = [reply(200, BODY[:HALF], length=len(BODY), ETag='"one"'), part_from(HALF, ETag='"one"')]
@@ -647,8 +647,8 @@ class TestWeb:
         self, host: Server, monkeypatch: pytest.MonkeyPatch, length: int | None
     ) -> None:
         monkeypatch.setattr(settings, "LARGEST_SOURCE", 2048, raising=False)
-        told = {} if length else {"Content_Length": ""}
-        host.answers = [reply(200, BODY, length=length, **told)]
+        headers = {} if length else {"Content_Length": ""}
+        host.answers = [reply(200, BODY, length=length, **headers)]
 
         message = refusal(lambda: fetched(at(host)))
 
@@ -808,8 +808,8 @@ def database(transactional_db: None) -> Iterator[str]:
     with connection.cursor() as cursor:
         cursor.execute('CREATE SCHEMA "White Star"; CREATE TABLE "White Star"."a.b" (id int, "Name" text)')
         cursor.execute("""CREATE TABLE crew AS SELECT 1 AS id, 'Ann, "año"' AS name UNION ALL SELECT 2, NULL""")
-    given = extensions.parse_dsn(connection.connection.dsn)
-    yield f"postgresql://{given['user']}@/{given['dbname']}?host={given['host']}&port={given.get('port', 5432)}"
+    dsn = extensions.parse_dsn(connection.connection.dsn)
+    yield f"postgresql://{dsn['user']}@/{dsn['dbname']}?host={dsn['host']}&port={dsn.get('port', 5432)}"
     with connection.cursor() as cursor:
         cursor.execute('DROP SCHEMA "White Star" CASCADE; DROP TABLE crew')
 
@@ -836,10 +836,10 @@ def _open_connections() -> int:
         return int(cursor.fetchone()[0])
 
 
-def asked(uri: str) -> bytes:
+def queried(uri: str) -> bytes:
     """What an operator's look and fetch of a database bring."""
-    (found,) = transports.stat(uri, is_operator=True)
-    return fetched(found, is_operator=True)[1]
+    (remote,) = transports.stat(uri, is_operator=True)
+    return fetched(remote, is_operator=True)[1]
 
 
 class TestPostgres:
@@ -847,11 +847,11 @@ class TestPostgres:
 
     def test_it_works(self, database: str) -> None:
         uri = f"{database}#crew"
-        (found,) = transports.stat(uri, is_operator=True)
+        (remote,) = transports.stat(uri, is_operator=True)
 
-        version, content, reports = fetched(found, is_operator=True)
+        version, content, reports = fetched(remote, is_operator=True)
 
-        assert found == RemoteObject(uri, "", None)
+        assert remote == RemoteObject(uri, "", None)
         assert (version, content) == ("", 'id,name\n1,"Ann, ""año"""\n2,\n'.encode())
         assert reports[-1] == len(content)
 
@@ -866,12 +866,12 @@ class TestPostgres:
         ],
     )
     def test_a_table_or_a_query_may_be_asked(self, database: str, query: str) -> None:
-        assert asked(f"{database}#{query}").startswith(b"id,name\n1,")
+        assert queried(f"{database}#{query}").startswith(b"id,name\n1,")
 
     def test_a_name_is_split_on_the_first_dot_and_quoted(self, database: str) -> None:
         with connection.cursor() as cursor:
             cursor.execute('ALTER SCHEMA "White Star" RENAME TO "White-Star"')
-            content = asked(f"{database}#White-Star.a.b")
+            content = queried(f"{database}#White-Star.a.b")
             cursor.execute('ALTER SCHEMA "White-Star" RENAME TO "White Star"')
 
         assert content == b"id,Name\n"
@@ -925,7 +925,7 @@ class TestPostgres:
 
         assert " refuses the query: " in message
         assert message.endswith(". Correct it.")
-        assert asked(f"{database}#SELECT count(*) FROM crew") == b"count\n2\n"
+        assert queried(f"{database}#SELECT count(*) FROM crew") == b"count\n2\n"
 
     def test_a_missing_table_is_said_at_the_look(self, database: str) -> None:
         message = refusal(lambda: transports.stat(f"{database}#public.none", is_operator=True))
@@ -933,28 +933,28 @@ class TestPostgres:
         assert 'has no such table: relation "public.none" does not exist. Check schema and name.' in message
 
     def test_the_right_password_opens(self, stranger: str) -> None:
-        assert asked(stranger.replace("%s", "right%25") + "#SELECT 1 AS one") == b"one\n1\n"
+        assert queried(stranger.replace("%s", "right%25") + "#SELECT 1 AS one") == b"one\n1\n"
 
     def test_a_wrong_password_is_said_and_not_shown(self, stranger: str) -> None:
-        message = refusal(lambda: asked(stranger.replace("%s", "wrong") + "#crew"))
+        message = refusal(lambda: queried(stranger.replace("%s", "wrong") + "#crew"))
 
         assert 'does not let us in: password authentication failed for user "stranger".' in message
         assert "wrong" not in message
 
     def test_a_lack_of_rights_is_said(self, stranger: str) -> None:
-        message = refusal(lambda: asked(stranger.replace("%s", "right%25") + "#crew"))
+        message = refusal(lambda: queried(stranger.replace("%s", "right%25") + "#crew"))
 
         assert message.endswith("does not show this to its user: permission denied for table crew. Grant SELECT.")
 
     def test_a_password_that_is_part_of_the_reason_is_hidden(self, stranger: str) -> None:
-        message = refusal(lambda: asked(stranger.replace("%s", "right%25") + "#SELECT 'right%'::int"))
+        message = refusal(lambda: queried(stranger.replace("%s", "right%25") + "#SELECT 'right%'::int"))
 
         assert "right%" not in message
 
     def test_a_missing_database_is_said(self, database: str) -> None:
         uri = database.replace(f"/{connection.settings_dict['NAME']}?", "/none?") + "#crew"
 
-        message = refusal(lambda: asked(uri))
+        message = refusal(lambda: queried(uri))
 
         assert 'does not let us in: database "none" does not exist. Check user, password and database name.' in message
 
@@ -962,7 +962,7 @@ class TestPostgres:
         with socket.create_server(("127.0.0.1", 0)) as free:
             port = free.getsockname()[1]
 
-        message = refusal(lambda: asked(f"postgresql://ann:secret@127.0.0.1:{port}/ship#crew"))
+        message = refusal(lambda: queried(f"postgresql://ann:secret@127.0.0.1:{port}/ship#crew"))
 
         assert message.startswith("The database 127.0.0.1/ship cannot be reached: ")
         assert message.endswith(". Check host and port.")
@@ -971,7 +971,7 @@ class TestPostgres:
     def test_a_hung_server_ends(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(postgres, "CONNECT_SECONDS", 2)
         with socket.create_server(("127.0.0.1", 0)) as silent:
-            message = refusal(lambda: asked(f"postgresql://127.0.0.1:{silent.getsockname()[1]}/ship#crew"))
+            message = refusal(lambda: queried(f"postgresql://127.0.0.1:{silent.getsockname()[1]}/ship#crew"))
 
         assert "timeout expired. Check host and port." in message
 
@@ -1006,10 +1006,10 @@ class TestPostgres:
         )
 
     def test_a_cancel_goes_through_and_leaves_no_connection(self, database: str) -> None:
-        found = RemoteObject(f"{database}#SELECT generate_series(1, 1000000)", "", None)
+        remote = RemoteObject(f"{database}#SELECT generate_series(1, 1000000)", "", None)
 
         with pytest.raises(Cancelled):
-            transports.fetch(found, io.BytesIO(), report=cancel, is_operator=True)
+            transports.fetch(remote, io.BytesIO(), report=cancel, is_operator=True)
 
         deadline = monotonic() + 5
         while _open_connections() and monotonic() < deadline:
@@ -1019,6 +1019,6 @@ class TestPostgres:
     def test_what_is_too_large_is_refused(self, database: str, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(settings, "LARGEST_SOURCE", 2048, raising=False)
 
-        message = refusal(lambda: asked(f"{database}#SELECT generate_series(1, 1000000)"))
+        message = refusal(lambda: queried(f"{database}#SELECT generate_series(1, 1000000)"))
 
         assert message.endswith(" is larger than 2.0\xa0KB. Split it into smaller tables.")
