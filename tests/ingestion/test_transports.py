@@ -923,7 +923,7 @@ class TestPostgres:
 
         message = refusal(lambda: fetched(RemoteObject(uri, "", None), is_operator=True))
 
-        assert " refuses the query: " in message
+        assert " rejects the query: " in message
         assert message.endswith(". Correct it.")
         assert queried(f"{database}#SELECT count(*) FROM crew") == b"count\n2\n"
 
@@ -938,13 +938,13 @@ class TestPostgres:
     def test_a_wrong_password_is_said_and_not_shown(self, stranger: str) -> None:
         message = refusal(lambda: queried(stranger.replace("%s", "wrong") + "#crew"))
 
-        assert 'does not let us in: password authentication failed for user "stranger".' in message
+        assert 'rejects the login: password authentication failed for user "stranger".' in message
         assert "wrong" not in message
 
     def test_a_lack_of_rights_is_said(self, stranger: str) -> None:
         message = refusal(lambda: queried(stranger.replace("%s", "right%25") + "#crew"))
 
-        assert message.endswith("does not show this to its user: permission denied for table crew. Grant SELECT.")
+        assert message.endswith("denies access to its user: permission denied for table crew. Grant SELECT.")
 
     def test_a_password_that_is_part_of_the_reason_is_hidden(self, stranger: str) -> None:
         message = refusal(lambda: queried(stranger.replace("%s", "right%25") + "#SELECT 'right%'::int"))
@@ -956,7 +956,7 @@ class TestPostgres:
 
         message = refusal(lambda: queried(uri))
 
-        assert 'does not let us in: database "none" does not exist. Check user, password and database name.' in message
+        assert 'rejects the login: database "none" does not exist. Check user, password and database name.' in message
 
     def test_a_server_that_is_away_is_said(self) -> None:
         with socket.create_server(("127.0.0.1", 0)) as free:
