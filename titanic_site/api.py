@@ -1,4 +1,4 @@
-"""The API's root: every app's doors, the list of all runs, schema and human pages."""
+"""The API's root: every app's API, the list of all runs, the schema and its HTML pages."""
 
 from functools import wraps
 from typing import Any
@@ -52,7 +52,7 @@ class RunPageSerializer(serializers.Serializer[Any]):
 
 
 class RunQuery(serializers.Serializer[Any]):
-    """Which page: runs created before `cursor`."""
+    """Selects a page: runs created before `cursor`."""
 
     cursor = MomentField(required=False, default=None)
     page_size = serializers.IntegerField(
@@ -75,7 +75,7 @@ class RunList(APIView):
 
 
 class Unknown(APIView):
-    """Every address that is none, in the API's own shape."""
+    """Answers 404 in the API's own shape."""
 
     schema = None
 
@@ -84,7 +84,7 @@ class Unknown(APIView):
 
 
 def _own_styles(view: Any) -> Any:
-    """Let a page write style attributes, as both pages of the API do, and search in a worker, as ReDoc does."""
+    """Allow style attributes, which both HTML pages write, and a worker, in which ReDoc searches."""
 
     @wraps(view)
     def wrapped(request: HttpRequest) -> HttpResponse:
@@ -96,11 +96,11 @@ def _own_styles(view: Any) -> Any:
     return wrapped
 
 
-# What OPTIONS would tell has no place in their template.
+# Their template has no place for OPTIONS' metadata.
 _open: dict[str, Any] = {"permission_classes": [AllowAny], "url_name": "api_schema", "metadata_class": None}
 
 urlpatterns = [
-    # One list: each level below costs a look-up at every request.
+    # One list: each nested level would cost a look-up at every request.
     *(pattern for api in (predictions, ingestion, features, training, monitoring) for pattern in api.urlpatterns),
     path("runs/", RunList.as_view()),
     path("schema/", SpectacularAPIView.as_view(permission_classes=[AllowAny]), name="api_schema"),

@@ -24,12 +24,12 @@ ADMIN = "admin"
 
 
 def credentials_path() -> Path:
-    """Where the admin's password and token are kept."""
+    """Return the file of the admin's password and token."""
     return Path(settings.HOME / "credentials.json")
 
 
 def bootstrap(*, say: Callable[[str], Any]) -> ModelVersion:
-    """Bring a new installation to its first champion, telling each step; raises TitanicError."""
+    """Take a new installation to its first champion, printing each step; raises TitanicError."""
     if settings.ENV.artifact_bucket:
         # The client takes a second to import.
         from core.bucket import Bucket
@@ -42,7 +42,7 @@ def bootstrap(*, say: Callable[[str], Any]) -> ModelVersion:
     sources.default()
     champion = ModelVersion.objects.champion()
     if champion is None:
-        say(_("No champion yet: loading the passengers and training one, about half a minute"))
+        say(_("No champion yet: loading the sample and training one, about half a minute"))
         pipeline.run()
         champion = ModelVersion.objects.champion()
     if champion is None:
@@ -52,7 +52,7 @@ def bootstrap(*, say: Callable[[str], Any]) -> ModelVersion:
 
 @transaction.atomic
 def ensure_admin(*, say: Callable[[str], Any]) -> None:
-    """Make the first administrator with a token and tell both in a file; one that exists is left as it is."""
+    """Make the first administrator with a token and write both to a file; one that exists is left unchanged."""
     # Two hosts may start at once on one database.
     lock(AdvisoryLock.FIRST_ADMIN)
     path = credentials_path()
@@ -75,7 +75,7 @@ def ensure_admin(*, say: Callable[[str], Any]) -> None:
 
 
 def _write(path: Path, credentials: dict[str, str]) -> None:
-    """Write a private file whole or not at all; one that tells of another database is kept beside it."""
+    """Write a private file whole or not at all; one of another database is kept beside it."""
     draft = path.with_suffix(".draft")
     draft.unlink(missing_ok=True)
     draft.touch(mode=0o600)

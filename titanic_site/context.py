@@ -1,4 +1,4 @@
-"""What every page knows of its visitor."""
+"""Context of every page."""
 
 from typing import Any
 
@@ -7,14 +7,16 @@ from django.contrib.auth.models import AnonymousUser
 from django.db import DatabaseError, InterfaceError
 from django.http import HttpRequest
 
+from ingestion.passenger import SUBJECT
+
 
 def visitor(request: HttpRequest) -> dict[str, Any]:
-    """Tell whether the visitor may open more than the form; listed before `auth`."""
+    """Add whether the visitor may open more than the form, and the table's subject; listed before `auth`."""
     try:
-        # A request refused before it was asked who sends it has no user.
+        # A request that is rejected before the authentication middleware has no user.
         is_signed_in = hasattr(request, "user") and request.user.is_authenticated
     except (DatabaseError, InterfaceError):
-        # The form's answer is shown also while it cannot be looked up who asks.
+        # The form works also while the session cannot be looked up.
         request.user = AnonymousUser()
         is_signed_in = False
-    return {"sees_all_pages": is_signed_in or not settings.LOGIN_REQUIRED}
+    return {"sees_all_pages": is_signed_in or not settings.LOGIN_REQUIRED, "subject": SUBJECT}

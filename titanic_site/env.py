@@ -1,4 +1,4 @@
-"""The environment, read once and checked: a wrong setting stops the start with a sentence that says how to mend it."""
+"""The environment, read once and checked: a wrong setting stops the start with a sentence on how to correct it."""
 
 import re
 import secrets
@@ -26,7 +26,7 @@ T = TypeVar("T")
 
 
 class SettingError(ValueError):
-    """A setting that cannot be used; its text names the setting and the remedy."""
+    """A setting that cannot be used; the text names the setting and the remedy."""
 
 
 @dataclass(frozen=True)
@@ -63,7 +63,7 @@ class Environment:
 
 
 def read() -> Environment:
-    """The environment with `.env` beneath it, or exit with one sentence."""
+    """Read the environment, with `.env` for what it lacks, or exit with one sentence."""
     env = Env()
     env.read_env(str(BASE_DIR / ".env"), recurse=False)
     try:
@@ -78,8 +78,8 @@ def _environment(env: Env) -> Environment:
     home = BASE_DIR / Path(_text(env, "TITANIC_HOME", "var")).expanduser()
     database_url, redis_url = _text(env, "DATABASE_URL"), _text(env, "REDIS_URL")
     if bool(database_url) != bool(redis_url):
-        missing, given = ("REDIS_URL", "DATABASE_URL") if database_url else ("DATABASE_URL", "REDIS_URL")
-        raise SettingError(f"Setting {given} is set and {missing} is not: set both to use your servers, or neither.")
+        missing, present = ("REDIS_URL", "DATABASE_URL") if database_url else ("DATABASE_URL", "REDIS_URL")
+        raise SettingError(f"Setting {present} is set and {missing} is not: set both to use your servers, or neither.")
     is_embedded = not database_url
     services = embedded.Layout(home)
     host = _text(env, "HOST", "127.0.0.1")
@@ -94,9 +94,9 @@ def _environment(env: Env) -> Environment:
         host=host,
         port=_number(env, "PORT", default=8000, most=_LARGEST_PORT),
         web_workers=_number(env, "WEB_WORKERS", default=2, most=64),
-        allowed_hosts=_words(env, "ALLOWED_HOSTS") or sorted(LOOPBACK | ({host} - _ANYWHERE)),
-        csrf_trusted_origins=[_origin(word) for word in _words(env, "CSRF_TRUSTED_ORIGINS")],
-        trusted_proxies=[_network(word) for word in _words(env, "TRUSTED_PROXIES")],
+        allowed_hosts=_list(env, "ALLOWED_HOSTS") or sorted(LOOPBACK | ({host} - _ANYWHERE)),
+        csrf_trusted_origins=[_origin(word) for word in _list(env, "CSRF_TRUSTED_ORIGINS")],
+        trusted_proxies=[_network(word) for word in _list(env, "TRUSTED_PROXIES")],
         login_required=_flag(env, "LOGIN_REQUIRED", default=True),
         api_allow_anonymous=_flag(env, "API_ALLOW_ANONYMOUS", default=False),
         throttle_predict=_rate(env, "THROTTLE_PREDICT"),
@@ -122,7 +122,7 @@ def _flag(env: Env, name: str, *, default: bool) -> bool:
     return env.bool(name) if _text(env, name) else default
 
 
-def _words(env: Env, name: str) -> list[str]:
+def _list(env: Env, name: str) -> list[str]:
     return [word.strip() for word in _text(env, name).split(",") if word.strip()]
 
 
@@ -188,12 +188,12 @@ def _database(url: str) -> dict[str, Any]:
         raise SettingError(f"Setting DATABASE_URL cannot be read: {hint}") from error
     if config["ENGINE"] != "django.db.backends.postgresql" or not config["NAME"]:
         raise SettingError(f"Setting DATABASE_URL does not name a PostgreSQL database: {hint}")
-    # A server that is gone without a word is noticed in twenty seconds, not in the kernel's quarter of an hour.
-    patience = {
+    # A server that vanishes is noticed in twenty seconds, not in the kernel's quarter of an hour.
+    timeouts = {
         "connect_timeout": 5, "tcp_user_timeout": 20_000,
         "keepalives_idle": 5, "keepalives_interval": 2, "keepalives_count": 3,
     }  # fmt: skip
-    config["OPTIONS"] = patience | config.get("OPTIONS", {})
+    config["OPTIONS"] = timeouts | config.get("OPTIONS", {})
     # Django's own backend, with queries and connections counted for /metrics.
     config["ENGINE"] = "django_prometheus.db.backends.postgresql"
     return dict(config)
@@ -207,7 +207,7 @@ def _redis(url: str) -> str:
 
 
 def _broker(url: str) -> str:
-    """The same server as kombu spells it."""
+    """Return the same server's address in kombu's spelling."""
     if not url.startswith("unix://"):
         return url
     return (
@@ -222,10 +222,10 @@ def _email(url: str) -> dict[str, Any]:
     return config
 
 
-def _secret_key(given: str, home: Path, *, is_embedded: bool) -> str:
-    """The given key; with embedded services, else one made once and kept."""
-    if given:
-        return given
+def _secret_key(configured: str, home: Path, *, is_embedded: bool) -> str:
+    """Return the configured key; with embedded services, else one that is made once and kept."""
+    if configured:
+        return configured
     if not is_embedded:
         raise SettingError("Setting SECRET_KEY is missing: set it to fifty random characters and keep it.")
     path = home / "secret_key"

@@ -1,4 +1,4 @@
-"""Every job of every kind in one list."""
+"""The jobs of all kinds in one list."""
 
 import heapq
 from datetime import datetime
@@ -8,20 +8,20 @@ from core.jobs import Job, kinds
 
 
 def kind_of(model: type[Job] | Job) -> str:
-    """The kind's name in addresses and JSON."""
+    """Return the kind's name in addresses and JSON."""
     return str(model._meta.model_name)
 
 
 def model_of(kind: str) -> type[Job] | None:
-    """The job model of that name."""
+    """Return the job model of that name."""
     return {kind_of(model): model for model in kinds()}.get(kind)
 
 
 def newest(*, before: datetime | None = None, count: int) -> list[Job]:
-    """The last `count` jobs of all kinds created before a moment, newest first: one short query a kind."""
+    """Return the last `count` jobs of all kinds created before a moment, newest first: one query per kind."""
     pages = []
     for model in kinds():
         jobs = model._default_manager.order_by("-created_at")
         pages.append(jobs.filter(created_at__lt=before)[:count] if before else jobs[:count])
     merged = heapq.merge(*pages, key=attrgetter("created_at"), reverse=True)
-    return [job for job, _place in zip(merged, range(count), strict=False)]
+    return [job for job, _index in zip(merged, range(count), strict=False)]

@@ -1,4 +1,4 @@
-"""Where log lines go: the terminal and one file a day, with level, logger, request id and process in each."""
+"""Logging: to the terminal and one file a day, with level, logger, request id and process in each line."""
 
 import logging
 import os
@@ -15,20 +15,20 @@ _JSON = {
     "format": "%(asctime)s %(levelname)s %(name)s %(request_id)s %(process)d %(message)s",
     "rename_fields": {"asctime": "time", "levelname": "level", "name": "logger"},
 }
-#: Libraries that tell of every tick, task or header; their warnings are kept.
-_TALKATIVE = (
+#: Libraries that log every tick, task or header: only their warnings are logged.
+_NOISY = (
     "celery.app.trace", "celery.beat", "celery.worker.request", "celery.worker.strategy", "django_celery_beat",
     "django_guid", "alibi_detect", "httpcore", "httpx", "matplotlib", "numba", "skl2onnx",
 )  # fmt: skip
 
 
 def configuration(log_dir: Path, *, log_format: str) -> dict[str, Any]:
-    """The logging settings; `log_format` is text or json."""
-    handler = {"formatter": log_format, "filters": ["request_id", "short"]}
+    """Return the logging settings; `log_format` is text or json."""
+    handler = {"formatter": log_format, "filters": ["request_id", "no_traceback"]}
     return {
         "version": 1,
         "disable_existing_loggers": False,
-        "filters": {"request_id": {"()": f"{__name__}.RequestId"}, "short": {"()": f"{__name__}.Short"}},
+        "filters": {"request_id": {"()": f"{__name__}.RequestId"}, "no_traceback": {"()": f"{__name__}.OmitTraceback"}},
         "formatters": {"text": {"()": f"{__name__}.UtcFormatter", "format": _TEXT}, "json": _JSON},
         "handlers": {
             "console": {"class": "logging.StreamHandler", **handler},
@@ -38,7 +38,7 @@ def configuration(log_dir: Path, *, log_format: str) -> dict[str, Any]:
         "loggers": {
             # Django's own handlers would print a second time, or only while debugging.
             "django": {"handlers": [], "level": "INFO", "propagate": True},
-            **{name: {"level": "WARNING"} for name in _TALKATIVE},
+            **{name: {"level": "WARNING"} for name in _NOISY},
         },
     }
 
@@ -55,8 +55,8 @@ class RequestId(CorrelationId):
         return True
 
 
-class Short(logging.Filter):
-    """Takes the traceback from what Django refuses as hostile: whoever sends it could fill the disk."""
+class OmitTraceback(logging.Filter):
+    """Omits the traceback of hostile requests that Django rejects: they could fill the disk."""
 
     def filter(self, record: logging.LogRecord) -> bool:
         if record.name.startswith("django.security."):
@@ -65,7 +65,7 @@ class Short(logging.Filter):
 
 
 class UtcFormatter(logging.Formatter):
-    """Times as the rest of the system has them; whatever a client named, an entry is one line, a traceback indented."""
+    """Times in UTC; each entry is one line whatever it contains, a traceback is indented."""
 
     converter = staticmethod(time.gmtime)
     default_time_format = "%Y-%m-%dT%H:%M:%S"
@@ -79,7 +79,7 @@ class UtcFormatter(logging.Formatter):
 
 
 def _escaped(text: str) -> str:
-    """The text with line ends, terminal sequences and marks of direction as Python writes them."""
+    """Escape line ends, terminal sequences and marks of direction as Python does."""
     if text.isprintable():
         return text
     return "".join(letter if letter.isprintable() else ascii(letter)[1:-1] for letter in text)

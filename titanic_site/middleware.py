@@ -1,4 +1,4 @@
-"""Probes under any host, the Content-Security-Policy, bodies of no told length, refusals as pages."""
+"""Probes under any host, the Content-Security-Policy, bodies without a length, errors as pages, sign-in."""
 
 import re
 from collections.abc import Callable
@@ -27,7 +27,7 @@ class HtmxRequest(HttpRequest):
     htmx: HtmxDetails
 
 
-#: Addresses of the API, but for its two pages.
+#: The API's paths, but for its two HTML pages.
 API_PATHS = re.compile(r"/api/v1/(?!docs/|redoc/)|/v2(/|$)")
 
 
@@ -36,7 +36,7 @@ PROBES = frozenset({"/healthz", "/readyz", "/metrics"})
 
 
 class ProbeMiddleware:
-    """Answer probes under any Host, before all middleware that asks for it, for a language, a session or a user."""
+    """Answers probes under any Host, before all middleware that needs one, a language, a session or a user."""
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
         self.get_response = get_response
@@ -64,22 +64,22 @@ def content_security_policy(get_response: Handler) -> Handler:
 
 
 def length_required(get_response: Handler) -> Handler:
-    """Refuse a body of no told length with 411: under WSGI Django would take it for an empty one.
+    """Reject a body without a length with 411: under WSGI Django would take it for an empty one.
 
-    A proxy that buffers requests, as Compose has one, tells the length.
+    A proxy that buffers requests, as Compose has one, adds the length.
     """
 
     def middleware(request: HttpRequest) -> HttpResponse:
         if "HTTP_TRANSFER_ENCODING" in request.META and not request.META.get("CONTENT_LENGTH"):
-            refusal = LengthRequired()
-            return JsonResponse(error_body_for(request.path_info, refusal), status=refusal.status)
+            error = LengthRequired()
+            return JsonResponse(error_body_for(request.path_info, error), status=error.status)
         return get_response(request)
 
     return middleware
 
 
 class ErrorPageMiddleware:
-    """Turns what a page refuses, or a service that is away, into a page; the API has its own handler."""
+    """Turns an error a person can correct, or an unavailable service, into a page; the API has its own handler."""
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
         self.get_response = get_response
@@ -88,28 +88,28 @@ class ErrorPageMiddleware:
         return self.get_response(request)
 
     def process_exception(self, request: HttpRequest, exception: Exception) -> HttpResponse | None:
-        refusal = to_api_error(exception)
-        return None if refusal is None else error_page(request, refusal)
+        error = to_api_error(exception)
+        return None if error is None else error_page(request, error)
 
 
 class LoginMiddleware(LoginRequiredMiddleware):
-    """Leads who is not signed in to the sign-in page, and from there to the page they were on."""
+    """Redirects anonymous visitors to the sign-in page, and from there to the page they were on."""
 
     def process_view(
         self, request: HttpRequest, view_func: Callable[..., Any], view_args: Any, view_kwargs: Any
     ) -> HttpResponseBase | None:
-        # First: a page for everybody is answered also while it cannot be looked up who asks.
+        # First: a public page is answered also while the session cannot be looked up.
         if not getattr(view_func, "login_required", True):
             return None
         try:
             answer = super().process_view(request, view_func, view_args, view_kwargs)
         except (DatabaseError, InterfaceError) as error:
-            refusal = to_api_error(error)
-            if refusal is None:
+            known = to_api_error(error)
+            if known is None:
                 raise
-            return error_page(request, refusal)
+            return error_page(request, known)
         if answer is not None and cast("HtmxRequest", request).htmx:
-            # The whole page goes there, not its part alone.
+            # The whole page is redirected, not the fragment alone.
             return HttpResponseClientRedirect(answer["Location"])
         return answer
 
@@ -118,30 +118,30 @@ class LoginMiddleware(LoginRequiredMiddleware):
         if htmx:
             return redirect_to_login(htmx.current_url_abs_path or "/")
         if request.method not in ("GET", "HEAD"):
-            # What was posted cannot be got; the page it was on can. The sign-in page leads to no other host.
+            # A posted form is lost; the page it was on is not. The sign-in page redirects to no other host.
             return redirect_to_login(request.headers.get("Referer", "/"))
         return super().handle_no_permission(request, view_func)
 
 
-def error_page(request: HttpRequest, refusal: TitanicError) -> HttpResponse:
-    """Render a refusal as a page, or for htmx as a notice."""
-    if isinstance(refusal, Unavailable):
-        # Who is signed in may be just what cannot be asked.
+def error_page(request: HttpRequest, error: TitanicError) -> HttpResponse:
+    """Render an error as a page, or for htmx as a notice."""
+    if isinstance(error, Unavailable):
+        # The session may be just what cannot be looked up.
         request.user = AnonymousUser()
     if getattr(request, "htmx", False):
-        response = _fragment(request, refusal)
+        response = _fragment(request, error)
     else:
-        response = render(request, "refusal.html", {"error": refusal}, status=refusal.status)
-    for name, value in retry_headers(refusal).items():
+        response = render(request, "error.html", {"error": error}, status=error.status)
+    for name, value in retry_headers(error).items():
         response[name] = value
     return response
 
 
-def _fragment(request: HttpRequest, refusal: TitanicError) -> HttpResponse:
-    """The refusal for a page that is open already: among its notices, and the rest of it stays."""
-    response = render(request, "_components/refusal.html", {"error": refusal}, status=refusal.status)
+def _fragment(request: HttpRequest, error: TitanicError) -> HttpResponse:
+    """Render the error among the notices of a page that is open already; the rest of it stays."""
+    response = render(request, "_components/error.html", {"error": error}, status=error.status)
     if request.method in ("GET", "HEAD"):
-        # A poll asks again by itself and keeps what it shows until then.
+        # A poll repeats by itself and keeps what it shows until then.
         return response
     response["HX-Reswap"] = "innerHTML show:window:top"
-    return reselect(retarget(response, "#notices"), "#refusal")
+    return reselect(retarget(response, "#notices"), "#error")

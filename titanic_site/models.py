@@ -1,4 +1,4 @@
-"""Who may call the API."""
+"""API tokens."""
 
 from django.core.exceptions import ValidationError
 from django.db import models
@@ -11,7 +11,7 @@ from core.tokens import Scope
 
 
 class AccessToken(AbstractAuthToken):  # type: ignore[misc]
-    """An API token: only its hash is kept; whom it was made for is said by its note."""
+    """An API token: only its hash is stored; the note says for whom or what it was made."""
 
     note = models.CharField(gettext_lazy("note"), max_length=100, blank=True)
     can_predict = models.BooleanField(Scope.PREDICT.label, default=True)
@@ -25,11 +25,11 @@ class AccessToken(AbstractAuthToken):  # type: ignore[misc]
         return f"{self.token_key}… ({self.user})"
 
     def clean(self) -> None:
-        """A new one works; one that is there may be ended, or have ended."""
+        """Require an expiry in the future of a new token; an existing one may be ended."""
         super().clean()
         if self._state.adding and self.expiry is not None and self.expiry <= timezone.now():
             raise ValidationError({"expiry": _("Must be in the future.")})
 
     def allows(self, scope: str) -> bool:
-        """Whether it is good for this."""
+        """Tell whether the token has the scope."""
         return {Scope.PREDICT.value: self.can_predict, Scope.OPERATE.value: self.can_operate}[scope]

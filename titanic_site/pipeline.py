@@ -1,4 +1,4 @@
-"""The one place where the steps are strung together: dataset, features, model, each only if it is missing."""
+"""The one place where the steps are connected: dataset, features, model, each only if it is missing."""
 
 import logging
 from collections.abc import Collection
@@ -19,7 +19,7 @@ logger = logging.getLogger(__name__)
 
 
 def fetch(source: Source) -> list[Dataset]:
-    """Load what is new at a source, and carry the newest table that was loaded through to the gate's verdict."""
+    """Load what is new at a source, and take the newest loaded table through to the gate's verdict."""
     fetched = [dataset for dataset in services.queue_changed(source) if _is_loaded(dataset)]
     if not fetched:
         logger.info("nothing new at %s", source)
@@ -29,7 +29,7 @@ def fetch(source: Source) -> list[Dataset]:
 
 
 def _is_loaded(dataset: Dataset) -> bool:
-    """Load it; what fails says so on its own row, and does not keep the others from being loaded."""
+    """Load a dataset and tell whether that succeeded; a failure is recorded on its row and stops no other."""
     try:
         services.ingest(dataset)
     except services.Unchanged as unchanged:
@@ -43,17 +43,19 @@ def _is_loaded(dataset: Dataset) -> bool:
 
 
 def run() -> ModelVersion:
-    """Bring the newest data into a judged model, beginning at the first step that has not succeeded."""
-    return _version_of(_batch_of(_dataset()))
+    """Take the newest data to a model with a verdict, beginning at the first step that has not succeeded."""
+    batch = _batch_of(_dataset())
+    version = ModelVersion.objects.filter(run__feature_batch=batch, gate__isnull=False).first()
+    return version or _train(batch)
 
 
 def retrain() -> ModelVersion:
-    """Train anew from the newest features, whether or not they were trained on before."""
+    """Train on the newest features, whether or not a model was trained on them before."""
     return _train(_batch_of(_dataset()))
 
 
 def next_step() -> Job:
-    """The first step that has not succeeded, queued; training again when all have."""
+    """Queue the first step that has not succeeded; a training when all have."""
     dataset = Dataset.objects.labelled().first()
     if dataset is None:
         return services.queue_source(sources.default())
@@ -75,33 +77,28 @@ def datasets_in_use() -> Collection[int]:
 
 
 def expire_features() -> list[FeatureBatch]:
-    """Let feature batches go from Redis that no model in use or on trial stands on."""
+    """Expire feature batches in Redis that no champion or challenger was trained on."""
     in_use = ModelVersion.objects.filter(stage__in=(Stage.CHAMPION, Stage.CHALLENGER))
     return features.retention.expire_old(in_use=in_use.values_list("run__feature_batch", flat=True))
 
 
 def _dataset() -> Dataset:
-    found = Dataset.objects.labelled().first()
-    if found is not None:
-        return found
+    newest = Dataset.objects.labelled().first()
+    if newest is not None:
+        return newest
     dataset = services.queue_source(sources.default())
     services.ingest(dataset)
     return dataset
 
 
 def _batch_of(dataset: Dataset) -> FeatureBatch:
-    found = FeatureBatch.objects.succeeded().filter(dataset=dataset).first()
-    if found is not None:
-        return found
+    newest = FeatureBatch.objects.succeeded().filter(dataset=dataset).first()
+    if newest is not None:
+        return newest
     batch = features.services.queue_build(dataset=dataset)
     features.services.build(batch)
     expire_features()
     return batch
-
-
-def _version_of(batch: FeatureBatch) -> ModelVersion:
-    found = ModelVersion.objects.filter(run__feature_batch=batch, gate__isnull=False).first()
-    return found or _train(batch)
 
 
 def _train(batch: FeatureBatch) -> ModelVersion:

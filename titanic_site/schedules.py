@@ -1,4 +1,4 @@
-"""The schedules a new installation has. Made when missing; what a person edited stays as it is."""
+"""The default schedules: made when missing, and never changed once a person may have edited them."""
 
 import json
 from dataclasses import dataclass, field
@@ -13,7 +13,7 @@ _HEARTBEAT_NAME = "Queue heartbeat: {queue}"
 
 @dataclass(frozen=True)
 class Schedule:
-    """A task, how often, and for how long its message is worth anything."""
+    """A task, its interval, and its queue."""
 
     name: str
     task: str
@@ -23,12 +23,12 @@ class Schedule:
 
     @property
     def expires_seconds(self) -> int:
-        """A message that waited for a whole interval has a successor."""
+        """When a message expires: after an interval the next one is there."""
         return int(self.every.total_seconds())
 
 
 def defaults() -> list[Schedule]:
-    """What runs by itself."""
+    """Return the default schedules."""
     heartbeats = [
         Schedule(_HEARTBEAT_NAME.format(queue=queue), "titanic_site.tasks.heartbeat", timedelta(seconds=20), queue,
                  {"queue": queue})
@@ -53,7 +53,7 @@ def defaults() -> list[Schedule]:
 
 
 def create_missing() -> int:
-    """Create the default schedules that are not there and return how many that were."""
+    """Create the default schedules that are missing and return how many those were."""
     created = 0
     for schedule in defaults():
         if PeriodicTask.objects.filter(name=schedule.name).exists():

@@ -117,9 +117,9 @@ STORAGES = {
     "staticfiles": {"BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"},
 }
 LARGEST_UPLOAD = 2 * 1024**3
-#: So many files may one person have scored at a time.
+#: How many files of one user are scored at a time.
 MOST_OPEN_JOBS = 5
-#: So many of the newest feature batches stay in Redis, beside the current one and those that models in use stand on.
+#: How many of the newest feature batches stay in Redis, beside the current one and those of models in use.
 FEATURE_BATCHES_KEPT = 5
 DATA_UPLOAD_MAX_MEMORY_SIZE = 10 * 1024**2
 FILE_UPLOAD_MAX_MEMORY_SIZE = 1024**2
@@ -191,7 +191,7 @@ REST_KNOX = {"TOKEN_TTL": None, "TOKEN_MODEL": KNOX_TOKEN_MODEL}
 DRF_STANDARDIZED_ERRORS = {"ENABLE_IN_DEBUG_FOR_UNHANDLED_EXCEPTIONS": True}
 SPECTACULAR_SETTINGS = {
     "TITLE": "Titanic MLOps",
-    "DESCRIPTION": "Who survived the Titanic, and the life of the model that says so.",
+    "DESCRIPTION": "The whole life of a model: tables, features, training, predictions and monitoring.",
     "VERSION": "1",
     "OAS_VERSION": "3.1.0",
     "COMPONENT_SPLIT_REQUEST": True,

@@ -33,28 +33,28 @@ from training.models import ModelVersion, TrainingRun
 
 
 def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:
-    """What Django refuses before any view: a page, or what the API says."""
+    """Answer what Django rejects before any view: as a page, or in the API's shape."""
     if API_PATHS.match(request.path_info):
-        refusal = TitanicError(_("This request cannot be understood."))
-        return JsonResponse(error_body_for(request.path_info, refusal), status=refusal.status)
+        error = TitanicError(_("This request cannot be understood."))
+        return JsonResponse(error_body_for(request.path_info, error), status=error.status)
     return defaults.bad_request(request, exception)
 
 
 def server_error(request: HttpRequest) -> HttpResponse:
-    """What fails outside any view, such as looking a session up while PostgreSQL is away."""
-    error = sys.exception()
-    refusal = to_api_error(error) if isinstance(error, Exception) else None
+    """Answer what fails outside any view, such as looking a session up while PostgreSQL is unavailable."""
+    exception = sys.exception()
+    error = to_api_error(exception) if isinstance(exception, Exception) else None
     if API_PATHS.match(request.path_info):
-        refusal = refusal or InternalError()
-        headers = retry_headers(refusal)
-        return JsonResponse(error_body_for(request.path_info, refusal), status=refusal.status, headers=headers)
-    return error_page(request, refusal) if refusal else defaults.server_error(request)
+        error = error or InternalError()
+        headers = retry_headers(error)
+        return JsonResponse(error_body_for(request.path_info, error), status=error.status, headers=headers)
+    return error_page(request, error) if error else defaults.server_error(request)
 
 
 @login_not_required
 @require_safe
 def home(request: HttpRequest) -> HttpResponse:
-    """The form, and the life of the model in six steps."""
+    """Show the form, and the model's life cycle in six steps."""
     jobs = {
         "dataset": Dataset.objects.first(),
         "batch": FeatureBatch.objects.first(),
@@ -67,7 +67,7 @@ def home(request: HttpRequest) -> HttpResponse:
 
 @require_safe
 def all_runs(request: HttpRequest) -> HttpResponse:
-    """Every job of every kind."""
+    """List every job of every kind."""
     jobs = job_list.newest(before=moments.parse(request.GET.get("before", "")), count=SIZE + 1)
     page = page_of(jobs, request.GET, key=lambda job: job.created_at.isoformat())
     return render(request, "run_list.html", {"page": page})
@@ -75,13 +75,13 @@ def all_runs(request: HttpRequest) -> HttpResponse:
 
 @require_POST
 def run_again(request: HttpRequest, kind: str, pk: int) -> HttpResponse:
-    """Start a job that is over anew."""
+    """Run a finished job again."""
     return start_job(request, _job(kind, pk).rerun(), _("Started again."))
 
 
 @require_POST
 def run_cancel(request: HttpRequest, kind: str, pk: int) -> HttpResponse:
-    """Stop a job."""
+    """Cancel a job."""
     job = _job(kind, pk)
     job.cancel()
     messages.info(request, _("Cancelled."))
@@ -90,7 +90,7 @@ def run_cancel(request: HttpRequest, kind: str, pk: int) -> HttpResponse:
 
 @require_POST
 def next_step(request: HttpRequest) -> HttpResponse:
-    """Queue the first step of the life that has not succeeded."""
+    """Queue the first step of the pipeline that has not succeeded."""
     return start_job(request, pipeline.next_step(), _("Started."))
 
 
@@ -98,7 +98,7 @@ def next_step(request: HttpRequest) -> HttpResponse:
 @never_cache
 @require_GET
 def start_link(request: HttpRequest) -> HttpResponse:
-    """Sign in whoever opens the link that `up` printed, and go where `next` says."""
+    """Sign in whoever opens the link that `up` printed, and redirect to `next`."""
     target = request.GET.get("next", "")
     if not url_has_allowed_host_and_scheme(target, {request.get_host()}, require_https=request.is_secure()):
         target = reverse("home")
@@ -120,7 +120,7 @@ def dataset_lineage(request: HttpRequest, pk: int) -> HttpResponse:
 
 @require_safe
 def schedules(request: HttpRequest) -> HttpResponse:
-    """What runs by itself, and when."""
+    """List the schedules."""
     tasks = PeriodicTask.objects.select_related("interval", "crontab", "solar", "clocked").order_by("name")
     return render(request, "schedule_list.html", {"tasks": tasks})
 

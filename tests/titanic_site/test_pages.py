@@ -250,7 +250,7 @@ def test_an_open_page_gets_the_refusal_among_its_notices(client: Client, db: Non
     assert fragment.status_code == 503
     assert "<html" not in fragment.text
     assert "No model is serving yet" in fragment.text
-    assert (fragment["HX-Retarget"], fragment["HX-Reselect"]) == ("#notices", "#refusal")
+    assert (fragment["HX-Retarget"], fragment["HX-Reselect"]) == ("#notices", "#error")
     assert Page(client.get("/")).with_id("notices")["aria-live"] == "polite"
 
 

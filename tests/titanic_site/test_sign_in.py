@@ -199,14 +199,14 @@ class TestVisitor:
             assert "/datasets/" not in page
             assert "/monitoring/" not in page
             assert "/admin/" not in page
-        assert "The life of the model" not in form
+        assert "The model's life cycle" not in form
         assert "Sign in to see why" in answer
         assert "In the prediction log" not in answer
 
     def test_who_is_signed_in_sees_everything(self, client: Client, champion: ModelVersion) -> None:
         client.force_login(User.objects.get(username="admin"))
 
-        assert "The life of the model" in client.get("/").text
+        assert "The model's life cycle" in client.get("/").text
         assert "In the prediction log" in client.post("/predict", OWEN).text
 
     def test_without_a_database_the_form_answers_who_is_signed_in_too(
