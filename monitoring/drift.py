@@ -1,4 +1,4 @@
-"""Whether a window of passengers is like the reference: one test a feature, one corrected threshold for all.
+"""Compare a window of rows with the reference: one test for each feature, one corrected threshold for all.
 
 alibi-detect runs the tests by default; scipy gives the same ones where its licence or its size is in the way.
 """
@@ -13,7 +13,7 @@ from scipy import stats
 
 from features.definition import DERIVED, FEATURES, Matrix
 
-#: How often a check of unchanged data may cry wolf, over all of its tests together (Bonferroni).
+#: The rate of false alarms of a check of unchanged data, over all of its tests together (Bonferroni).
 FALSE_ALARM_RATE = 0.05
 #: Below this a window has no power, and a check says "not enough yet".
 SMALLEST_WINDOW = 50
@@ -46,7 +46,7 @@ Backend = Mapping[str, Callable[[Values, Values], tuple[float, float]]]
 
 
 def compare(reference: Matrix, window: Matrix, *, backend: str) -> list[FeatureTest]:
-    """Test the window, shape (m, 11), against the reference, shape (n, 11); NaN is unknown. Raises ValueError."""
+    """Test the window (m, features) against the reference (n, features), NaN for unknown; raises ValueError."""
     if len(window) < SMALLEST_WINDOW:
         raise ValueError(f"a window of {len(window)} rows has no power: at least {SMALLEST_WINDOW} are needed")
     tests = list(_outcomes(reference, window, _BACKENDS[backend]()))
@@ -57,10 +57,10 @@ def compare(reference: Matrix, window: Matrix, *, backend: str) -> list[FeatureT
 def _outcomes(
     reference: Matrix, window: Matrix, backend: Backend
 ) -> Iterator[tuple[str, Test, tuple[float, float], float]]:
-    for place, name in enumerate(FEATURES):
+    for column, name in enumerate(FEATURES):
         if name in DERIVED:
             continue
-        before, now = reference[:, place], window[:, place]
+        before, now = reference[:, column], window[:, column]
         unknown_before, unknown_now = np.isnan(before), np.isnan(now)
         # The backends answer NaN with "no drift": what is missing is counted first, then left out.
         if unknown_before.any() or unknown_now.any():
@@ -93,7 +93,7 @@ def _values(
 
 
 def _pooled(before: Values, now: Values) -> tuple[Values, Values]:
-    """Both with their rare categories made one: those of which the window would expect fewer than five."""
+    """Merge the rare categories of both into one: those of which the window would expect fewer than five."""
     both = np.concatenate([before, now])
     categories, counts = np.unique(both, return_counts=True)
     rare = categories[counts * min(len(before), len(now)) / len(both) < _SMALLEST_EXPECTED]
@@ -105,14 +105,14 @@ def _pooled(before: Values, now: Values) -> tuple[Values, Values]:
 
 def _scipy() -> Backend:
     def kolmogorov_smirnov(before: Values, now: Values) -> tuple[float, float]:
-        found = stats.ks_2samp(before, now, method="asymp")
-        return float(found.statistic), float(found.pvalue)
+        result = stats.ks_2samp(before, now, method="asymp")
+        return float(result.statistic), float(result.pvalue)
 
     def chi_square(before: Values, now: Values) -> tuple[float, float]:
         categories = np.unique(np.concatenate([before, now]))
         table = [[(part == category).sum() for category in categories] for part in (before, now)]
-        found = stats.chi2_contingency(table)
-        return float(found.statistic), float(found.pvalue)
+        result = stats.chi2_contingency(table)
+        return float(result.statistic), float(result.pvalue)
 
     return {"kolmogorov-smirnov": kolmogorov_smirnov, "chi-square": chi_square}
 
@@ -121,13 +121,13 @@ def _alibi() -> Backend:
     # Seven seconds and 300 MB: only the worker that checks pays for it.
     from alibi_detect.cd import ChiSquareDrift, KSDrift
 
-    def answer_of(detector: Any, now: Values) -> tuple[float, float]:
-        found = detector.predict(now[:, None], drift_type="feature", return_p_val=True, return_distance=True)["data"]
-        return float(found["distance"][0]), float(found["p_val"][0])
+    def result_of(detector: Any, now: Values) -> tuple[float, float]:
+        result = detector.predict(now[:, None], drift_type="feature", return_p_val=True, return_distance=True)["data"]
+        return float(result["distance"][0]), float(result["p_val"][0])
 
     return {
-        "kolmogorov-smirnov": lambda before, now: answer_of(KSDrift(before[:, None], p_val=FALSE_ALARM_RATE), now),
-        "chi-square": lambda before, now: answer_of(ChiSquareDrift(before[:, None], p_val=FALSE_ALARM_RATE), now),
+        "kolmogorov-smirnov": lambda before, now: result_of(KSDrift(before[:, None], p_val=FALSE_ALARM_RATE), now),
+        "chi-square": lambda before, now: result_of(ChiSquareDrift(before[:, None], p_val=FALSE_ALARM_RATE), now),
     }
 
 

@@ -11,7 +11,7 @@ from django.utils.translation import gettext as _
 
 import features.services
 from core.errors import Conflict
-from features.definition import Matrix, derive
+from features.definition import derive
 from ingestion.passenger import to_columns
 from monitoring.counters import DRIFTS
 from monitoring.models import DriftCheck, FeatureDrift
@@ -45,13 +45,17 @@ def check_drift(check: DriftCheck) -> None:
         rows = list(Prediction.objects.filter(model_version=champion.version).newest(WINDOW_SIZE))
         tests: list[drift.FeatureTest] = []
         if len(rows) >= drift.SMALLEST_WINDOW:
-            reference = _reference(champion)
+            batch = champion.feature_batch
+            # Without the hold-out: it would be a second population.
+            is_holdout = np.array(batch.passengers.values_list("is_holdout", flat=True), dtype=bool)
+            reference = features.services.matrix(batch)[~is_holdout]
             check.reference_size = len(reference)
-            tests = drift.compare(reference, _matrix(rows), backend=settings.ENV.drift_backend)
+            window = derive(to_columns([row.as_row() for row in rows]))
+            tests = drift.compare(reference, window, backend=settings.ENV.drift_backend)
         check.version, check.window_size = champion, len(rows)
         check.window_from, check.window_to = (rows[-1].created_at, rows[0].created_at) if rows else (None, None)
         check.backend, check.false_alarm_rate = settings.ENV.drift_backend, drift.FALSE_ALARM_RATE
-        _keep(check, tests)
+        _store(check, tests)
 
 
 def scheduled_check() -> DriftCheck | None:
@@ -65,19 +69,8 @@ def scheduled_check() -> DriftCheck | None:
     return check
 
 
-def _matrix(rows: Sequence[Prediction]) -> Matrix:
-    return derive(to_columns([row.as_row() for row in rows]))
-
-
-def _reference(champion: ModelVersion) -> Matrix:
-    """The rows the champion was fitted on: its hold-out would be a second population."""
-    batch = champion.feature_batch
-    is_holdout = np.array(batch.passengers.values_list("is_holdout", flat=True), dtype=bool)
-    return features.services.matrix(batch)[~is_holdout]
-
-
-def _keep(check: DriftCheck, tests: Sequence["FeatureTest"]) -> None:
-    """Write the verdict and its tests, all or none."""
+def _store(check: DriftCheck, tests: Sequence["FeatureTest"]) -> None:
+    """Store the verdict and its tests, all or none."""
     rows = [
         FeatureDrift(
             drift_check=check,

@@ -21,7 +21,7 @@ for model in (User, Group, PeriodicTask, IntervalSchedule, CrontabSchedule, Sola
 
 @admin.register(User)
 class ThemedUserAdmin(UserAdmin, ModelAdmin):
-    """People."""
+    """Users."""
 
     form = UserChangeForm
     add_form = UserCreationForm
@@ -30,15 +30,15 @@ class ThemedUserAdmin(UserAdmin, ModelAdmin):
 
 @admin.register(Group)
 class ThemedGroupAdmin(GroupAdmin, ModelAdmin):
-    """Their roles."""
+    """Roles."""
 
 
 class ThemedTaskSelect(UnfoldAdminSelectWidget, beat.TaskSelectWidget):
-    """The registered tasks."""
+    """The registered tasks, in the theme."""
 
 
 class PeriodicTaskForm(beat.PeriodicTaskForm):
-    """A schedule; the scheduler declares these two fields itself, so the theme does not reach them."""
+    """A schedule; django-celery-beat declares these two fields itself, so the theme does not reach them."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -46,36 +46,36 @@ class PeriodicTaskForm(beat.PeriodicTaskForm):
         self.fields["regtask"].widget = ThemedTaskSelect()
 
 
-# The scheduler's own actions ask for no permission.
+# django-celery-beat's own actions require no permission.
 for name in beat.PeriodicTaskAdmin.actions:
     admin.action(permissions=["change"])(getattr(beat.PeriodicTaskAdmin, name))
 
 
 @admin.register(PeriodicTask)
 class ThemedPeriodicTaskAdmin(beat.PeriodicTaskAdmin, ModelAdmin):
-    """What runs by itself."""
+    """Schedules."""
 
     form = PeriodicTaskForm
 
 
 @admin.register(IntervalSchedule)
 class ThemedIntervalAdmin(ModelAdmin):
-    """Every so often."""
+    """Intervals."""
 
 
 @admin.register(CrontabSchedule)
 class ThemedCrontabAdmin(beat.CrontabScheduleAdmin, ModelAdmin):
-    """By the calendar."""
+    """Crontabs."""
 
 
 @admin.register(SolarSchedule)
 class ThemedSolarAdmin(ModelAdmin):
-    """By the sun."""
+    """Sunrise, sunset and the like."""
 
 
 @admin.register(ClockedSchedule)
 class ThemedClockedAdmin(beat.ClockedScheduleAdmin, ModelAdmin):
-    """Once."""
+    """Single moments."""
 
 
 @admin.register(AccessToken)
@@ -90,18 +90,18 @@ class AccessTokenAdmin(ModelAdmin):
         return ("user",) if obj else ()
 
     def formfield_for_foreignkey(self, db_field: Any, request: HttpRequest, **kwargs: Any) -> Any:
-        """Only a superuser makes a token for somebody else."""
+        """Offer other users only to a superuser."""
         if not request.user.is_superuser:
             kwargs["queryset"] = User.objects.filter(username=request.user.get_username())
         return super().formfield_for_foreignkey(db_field, request, **kwargs)
 
     def save_model(self, request: HttpRequest, obj: AccessToken, form: Any, change: bool) -> None:  # noqa: FBT001
-        """The manager makes the token and its hash; the token itself is shown this once."""
+        """Let the manager make token and hash, and show the token this once."""
         if change:
             super().save_model(request, obj, form, change)
             return
-        asked = {name: getattr(obj, name) for name in ("note", "can_predict", "can_operate")}
-        made, token = AccessToken.objects.create(obj.user, **asked)
-        AccessToken.objects.filter(pk=made.pk).update(expiry=obj.expiry)
-        obj.pk, obj.token_key, obj.created = made.pk, made.token_key, made.created
+        values = {name: getattr(obj, name) for name in ("note", "can_predict", "can_operate")}
+        row, token = AccessToken.objects.create(obj.user, **values)
+        AccessToken.objects.filter(pk=row.pk).update(expiry=obj.expiry)
+        obj.pk, obj.token_key, obj.created = row.pk, row.token_key, row.created
         self.message_user(request, _("The token, shown this once: %(token)s") % {"token": token}, messages.SUCCESS)

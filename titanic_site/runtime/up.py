@@ -83,7 +83,8 @@ def stop() -> bool:
 
 def programs() -> list[list[Program]]:
     """Return every program in the order they are stopped: nothing new comes in while the workers finish."""
-    return [[_scheduler()], [_web()], [_worker(name) for name in WORKERS]]
+    scheduler = Program(name="scheduler", command=(*_celery(), "beat"), stop_signals=((signal.SIGTERM, 5.0),))
+    return [[scheduler], [_web()], [_worker(name) for name in WORKERS]]
 
 
 def _web() -> Program:
@@ -99,10 +100,6 @@ def _web() -> Program:
         ),
         stop_signals=((signal.SIGTERM, 20.0),),
     )  # fmt: skip
-
-
-def _scheduler() -> Program:
-    return Program(name="scheduler", command=(*_celery(), "beat"), stop_signals=((signal.SIGTERM, 5.0),))
 
 
 def _worker(name: str) -> Program:
