@@ -25,7 +25,14 @@ class Reader:
 
     def __init__(self, fields: Sequence[Field], *, rules: Sequence[Rule]) -> None:
         self._fields = fields
-        self._type = list[_struct(fields)]  # type: ignore[misc]
+        declared = [
+            (field.name, _type(field))
+            if field.is_required
+            else (field.name, _type(field) | None | msgspec.UnsetType, msgspec.UNSET)
+            for field in fields
+        ]
+        struct = msgspec.defstruct("Plain", declared, forbid_unknown_fields=True, kw_only=True, gc=False)
+        self._type = list[struct]  # type: ignore[valid-type]
         self._rules = [_CachedRule(fields, rule) for rule in rules if rule.severity == "error"]
 
     def read(self, raws: Sequence[Mapping[str, object]]) -> list[Row] | None:
@@ -73,17 +80,6 @@ class _CachedRule:
         """Tell whether one of the rows breaks the rule."""
         parts = [_extract(columns[index], pattern) for index, pattern in self._parts]
         return any(self._breaks(*values) for values in set(zip(*parts, strict=True)))
-
-
-def _struct(fields: Sequence[Field]) -> type[msgspec.Struct]:
-    """Compile the fields into a type."""
-    declared = [
-        (field.name, _type(field))
-        if field.is_required
-        else (field.name, _type(field) | None | msgspec.UnsetType, msgspec.UNSET)
-        for field in fields
-    ]
-    return msgspec.defstruct("Plain", declared, forbid_unknown_fields=True, kw_only=True, gc=False)
 
 
 def _type(field: Field) -> Any:

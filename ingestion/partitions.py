@@ -1,7 +1,7 @@
 """Each dataset's passengers are a partition of one table.
 
-Rows are copied into a table that nobody sees, and its indexes are built once, over all of them; attaching it makes the
-dataset visible in one step. Measured: docs/decisions/0005. Archiving a dataset drops its partition.
+Rows are copied into a detached table, and its indexes are built once, over all of them; attaching it makes the dataset
+visible in one step. Measured: docs/decisions/0005. Archiving a dataset drops its partition.
 """
 
 from django.db import connection
@@ -14,16 +14,16 @@ _TABLE = Passenger._meta.db_table
 
 
 def name_of(dataset: Dataset) -> str:
-    """The partition's table."""
+    """Return the name of the partition's table."""
     return f"{_TABLE}_{dataset.pk}"
 
 
 def create(dataset: Dataset) -> str:
-    """A new, empty table of the dataset's, not yet visible; the name."""
+    """Create the dataset's empty table, not yet attached, and return its name."""
     name = name_of(dataset)
     with connection.cursor() as cursor:
         cursor.execute(f"DROP TABLE IF EXISTS {name}")
-        # The check spares the attachment a scan of all rows.
+        # With this check, attaching needs no scan of all rows.
         cursor.execute(
             f"CREATE TABLE {name} (LIKE {_TABLE} INCLUDING DEFAULTS INCLUDING CONSTRAINTS,"
             f" CHECK (dataset_id = {int(dataset.pk)}))"
@@ -39,6 +39,6 @@ def attach(dataset: Dataset) -> None:
 
 
 def drop(dataset: Dataset) -> None:
-    """Remove the dataset's rows for good; nothing happens where there are none."""
+    """Drop the dataset's rows, if there are any."""
     with connection.cursor() as cursor:
         cursor.execute(f"DROP TABLE IF EXISTS {name_of(dataset)}")

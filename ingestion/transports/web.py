@@ -182,22 +182,18 @@ def _request(
         if not response.is_redirect:
             return response
         response.close()
-        uri = _redirected(uri, response.headers["Location"])
+        try:
+            uri = urljoin(uri, response.headers["Location"])
+            is_https = urlsplit(uri).scheme == "https"
+        except ValueError:
+            is_https = False
+        if not is_https:
+            raise SourceError(
+                _("The server redirects to an address that is not https. Give the final https:// address.")
+            )
+        check(uri, is_operator=False)
     message = _("The server redirects more than %(most)s times. Give the final address.")
     raise SourceError(message % {"most": MAX_REDIRECTS})
-
-
-def _redirected(uri: str, location: str) -> str:
-    try:
-        target = urljoin(uri, location)
-        is_https = urlsplit(target).scheme == "https"
-    except ValueError:
-        is_https = False
-    if not is_https:
-        message = _("The server redirects to an address that is not https. Give the final https:// address.")
-        raise SourceError(message)
-    check(target, is_operator=False)
-    return target
 
 
 def _check_status(uri: str, response: requests.Response) -> None:
