@@ -49,7 +49,7 @@ class DeadLetterAdmin(ReadOnlyAdmin):
     actions = ("try_again",)
 
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        """What nobody can mend must not call people for ever."""
+        """Let an operator delete what cannot be stored, so that its alert ends."""
         return bool(ModelAdmin.has_delete_permission(self, request, obj))
 
     @admin.display(description=gettext_lazy("content"))

@@ -86,7 +86,7 @@ class PredictionList(generics.ListAPIView[Prediction]):
 
 
 class PredictionBatch(APIView):
-    """Many passengers at once: all are answered, or none."""
+    """Predict for many passengers at once: for all, or none."""
 
     scope = Scope.PREDICT
 
@@ -101,10 +101,7 @@ class PredictionDetail(APIView):
 
     @extend_schema(responses=PredictionSerializer)
     def get(self, request: Request, pk: UUID) -> Response:
-        found = log.find(pk)
-        if found is None:
-            raise NotFound
-        return Response(PredictionSerializer(found).data)
+        return Response(PredictionSerializer(_find(pk)).data)
 
 
 class PredictionExplanation(APIView):
@@ -114,10 +111,7 @@ class PredictionExplanation(APIView):
 
     @extend_schema(responses=ExplanationSerializer)
     def get(self, request: Request, pk: UUID) -> Response:
-        found = log.find(pk)
-        if found is None:
-            raise NotFound
-        return Response(explanation.explain(found))
+        return Response(explanation.explain(_find(pk)))
 
 
 class PredictionOutcome(APIView):
@@ -131,8 +125,8 @@ class PredictionOutcome(APIView):
 
     @extend_schema(request=OutcomeSerializer, responses={200: OutcomeSerializer, 201: OutcomeSerializer})
     def post(self, request: Request, pk: UUID) -> Response:
-        asked = validate_body(OutcomeSerializer, request)
-        outcome, is_new = outcomes.record(pk, survived=asked["survived"], by=current_user(request))
+        data = validate_body(OutcomeSerializer, request)
+        outcome, is_new = outcomes.record(pk, survived=data["survived"], by=current_user(request))
         code = status.HTTP_201_CREATED if is_new else status.HTTP_200_OK
         return Response(OutcomeSerializer(outcome).data, status=code)
 
@@ -142,10 +136,10 @@ class ShadowComparison(APIView):
 
     @extend_schema(responses=ModelComparisonSerializer)
     def get(self, request: Request, version: int) -> Response:
-        found = generics.get_object_or_404(ModelVersion, version=version)
-        compared = shadow.comparison(found)
+        model = generics.get_object_or_404(ModelVersion, version=version)
+        compared = shadow.comparison(model)
         if compared is None:
-            raise Conflict(_("%(version)s has no shadow scores yet.") % {"version": found})
+            raise Conflict(_("%(version)s has no shadow scores yet.") % {"version": model})
         return Response(ModelComparisonSerializer(compared.figures).data)
 
 
@@ -159,8 +153,8 @@ class ScoringJobList(generics.ListAPIView[ScoringJob]):
 
     @extend_schema(request={"multipart/form-data": ScoringUploadSerializer}, responses={202: ScoringJobSerializer})
     def post(self, request: Request) -> Response:
-        asked = validate_body(ScoringUploadSerializer, request)
-        job = services.queue_scoring(file=asked["file"], by=current_user(request), is_explained=asked["explain"])
+        data = validate_body(ScoringUploadSerializer, request)
+        job = services.queue_scoring(file=data["file"], by=current_user(request), is_explained=data["explain"])
         return accepted(job, ScoringJobSerializer, request=request)
 
 
@@ -172,7 +166,7 @@ class ScoringJobDetail(generics.RetrieveAPIView[ScoringJob]):
 
 
 class ScoringJobCancel(APIView):
-    """Stop a job: what was in hand is given up, what was scored before stays in the log; 409 when it is over.
+    """Stop a job: the parts in work are given up, those scored before stay in the log; 409 when it is over.
 
     For whoever sent the file, and for tokens that may operate.
     """
@@ -199,13 +193,20 @@ class ScoringJobResults(APIView):
         return results_response(generics.get_object_or_404(ScoringJob, pk=pk))
 
 
-def _object(body: Any) -> dict[str, Any]:
+def _find(pk: UUID) -> Prediction:
+    prediction = log.find(pk)
+    if prediction is None:
+        raise NotFound
+    return prediction
+
+
+def _object(body: object) -> dict[str, Any]:
     if not isinstance(body, dict):
         raise Invalid({"non_field_errors": [("not_an_object", _("Must be an object of fields."))]})
     return body
 
 
-def _instances(sent: Any) -> list[dict[str, Any]]:
+def _instances(sent: object) -> list[dict[str, Any]]:
     """A batch's passengers, each an object; raises Invalid."""
     body = _object(sent)
     errors = {name: [("unknown_field", _("There is no such field."))] for name in set(body) - {"instances"}}

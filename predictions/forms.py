@@ -1,9 +1,10 @@
 """The prediction form, derived from the declaration of a passenger."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, cast
 
 from django import forms
+from django.db import models
 from django.utils.text import format_lazy
 from django.utils.translation import gettext_lazy as _
 
@@ -12,57 +13,49 @@ from ingestion.passenger import DERIVABLE, FIELDS, PassengerFields
 from predictions import explanation
 
 
-def _attributes(rule: Field) -> dict[str, Any]:
-    """What the browser is told of the contract's limits; it helps the person, the contract judges."""
-    attributes: dict[str, Any] = {"required": rule.is_required, "maxlength": rule.max_length}
-    if rule.is_numeric and not rule.choices:
-        step, keyboard = (1, "numeric") if rule.is_integer else ("any", "decimal")
-        attributes |= {"min": rule.minimum, "max": rule.maximum, "step": step, "inputmode": keyboard}
-    return {name: value for name, value in attributes.items() if value is not None}
-
-
-def _widget(rule: Field, column: Any) -> forms.Widget:
-    attributes = _attributes(rule)
-    if rule.choices:
-        unknown = _("From the name") if rule.name in DERIVABLE else _("Unknown")
-        nothing = _("Choose…") if rule.is_required else unknown
-        return forms.Select(choices=[("", nothing), *column.choices], attrs=attributes)
-    return (forms.NumberInput if rule.is_numeric else forms.TextInput)(attrs=attributes)
-
-
-def _form_field(rule: Field) -> forms.CharField:
-    """Text, kept as it was typed."""
-    column: Any = PassengerFields._meta.get_field(rule.name)
+def _form_field(field: Field) -> forms.CharField:
+    """Make a form field of a contract's field; it keeps the text as typed, and tells the browser the limits."""
+    column = cast("models.Field[object, object]", PassengerFields._meta.get_field(field.name))
+    attributes: dict[str, object] = {"required": field.is_required, "maxlength": field.max_length}
+    if field.is_numeric and not field.choices:
+        step, keyboard = (1, "numeric") if field.is_integer else ("any", "decimal")
+        attributes |= {"min": field.minimum, "max": field.maximum, "step": step, "inputmode": keyboard}
+    attributes = {name: value for name, value in attributes.items() if value is not None}
+    if field.choices:
+        empty = _("Choose…") if field.is_required else _("From the name") if field.name in DERIVABLE else _("Unknown")
+        widget: forms.Widget = forms.Select(choices=[("", empty), *(column.choices or ())], attrs=attributes)
+    else:
+        widget = (forms.NumberInput if field.is_numeric else forms.TextInput)(attrs=attributes)
     return forms.CharField(
         label=column.verbose_name,
         help_text=column.help_text,
         required=False,
         strip=False,
-        widget=_widget(rule, column),
-        initial="" if rule.default is None else rule.default,
+        widget=widget,
+        initial="" if field.default is None else field.default,
     )
 
 
 class PassengerForm(forms.Form):
-    """Everything that may be known of a passenger; checked by the contract, not here."""
+    """The fields of a passenger as text; the contract checks them, not the form."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self.fields = {rule.name: _form_field(rule) for rule in FIELDS}
+        self.fields = {field.name: _form_field(field) for field in FIELDS}
 
     def refuse(self, errors: Mapping[str, list[tuple[str, str]]]) -> None:
-        """Show each refusal beside its field; one of a field that is not here goes above the form."""
-        for name, refusals in errors.items():
-            is_here = name in self.fields
-            for _code, message in refusals:
-                self.add_error(name if is_here else None, message if is_here else f"{name}: {message}")
-        wrong = next((field for name, field in self.fields.items() if name in errors), None)
-        if wrong is not None:
-            wrong.widget.attrs["autofocus"] = True
+        """Show each error beside its field, or above the form when the form has no such field."""
+        for name, texts in errors.items():
+            is_shown = name in self.fields
+            for _code, message in texts:
+                self.add_error(name if is_shown else None, message if is_shown else f"{name}: {message}")
+        first = next((field for name, field in self.fields.items() if name in errors), None)
+        if first is not None:
+            first.widget.attrs["autofocus"] = True
 
 
 class OutcomesForm(forms.Form):
-    """A file of what really happened."""
+    """A file of outcomes."""
 
     file = forms.FileField(
         label=_("What really happened, as a file"),

@@ -135,12 +135,12 @@ class ChampionCache:
             self._champion = self._failure = None
         elif self._champion is not None and self._champion.version == version.version:
             self._failure = None
-        elif self._is_due(version.version):
+        elif (
+            self._failure is None
+            or self._failure.version != version.version
+            or time.monotonic() >= self._failure.retry_at
+        ):
             self._load(version)
-
-    def _is_due(self, version: int) -> bool:
-        failure = self._failure
-        return failure is None or failure.version != version or time.monotonic() >= failure.retry_at
 
     def _load(self, version: ModelVersion) -> None:
         try:

@@ -14,7 +14,7 @@ from features.definition import derive
 from ingestion.passenger import to_columns
 from predictions import load_failures
 from predictions.model_comparison import ModelComparison, PairedPredictions, compare
-from predictions.models import Outcome, Prediction, PredictionQuerySet, ShadowScore, lowest_id, made_at
+from predictions.models import Outcome, Prediction, ShadowScore, lowest_id, made_at
 from training import registry
 from training.artifact import Artifact, ArtifactError
 from training.models import ModelVersion, Stage, StageChange
@@ -87,9 +87,11 @@ def _score(version: ModelVersion) -> int:
         load_failures.record(version.version, str(error))
         return 0
     load_failures.clear(version.version)
+    scores = ShadowScore.objects.filter(model_version=version.version, prediction_id=OuterRef("pk"))
+    unscored = Prediction.objects.filter(~Exists(scores)).order_by("id")
     scored, after = 0, _first_unscored(version)
     while scored < ROWS_IN_A_TASK:
-        rows = list(_unscored(version, after)[:ROWS_AT_ONCE])
+        rows = list(unscored.filter(id__gte=after)[:ROWS_AT_ONCE])
         if not rows:
             break
         scored += _store_scores(version, artifact, rows)
@@ -105,11 +107,6 @@ def _first_unscored(version: ModelVersion) -> UUID:
     last = ShadowScore.objects.filter(model_version=version.version).order_by("-prediction_id").first()
     # A version that was retired and is a challenger again does not score the time between.
     return first if last is None else max(first, lowest_id(made_at(last.prediction_id) - _OVERLAP))
-
-
-def _unscored(version: ModelVersion, after: UUID) -> PredictionQuerySet:
-    scores = ShadowScore.objects.filter(model_version=version.version, prediction_id=OuterRef("pk"))
-    return Prediction.objects.filter(~Exists(scores), id__gte=after).order_by("id")
 
 
 def _store_scores(version: ModelVersion, artifact: Artifact, rows: list[Prediction]) -> int:

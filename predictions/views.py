@@ -62,13 +62,11 @@ def predictions(request: HttpRequest) -> HttpResponse:
 
 @require_safe
 def prediction(request: HttpRequest, pk: UUID) -> HttpResponse:
-    """One prediction: who was asked about, what was derived, what was answered."""
-    found = log.find(pk)
-    if found is None:
-        raise Http404
-    passenger = found.as_row()
+    """One prediction: the passenger, the features, the answer, the outcome."""
+    prediction = _find(pk)
+    passenger = prediction.as_row()
     context = {
-        "prediction": found,
+        "prediction": prediction,
         "passenger": [(VERBOSE_NAMES[name], value) for name, value in passenger.items()],
         "features": scorer.features_of_passenger(passenger),
         "outcome": outcomes.get(pk),
@@ -78,23 +76,21 @@ def prediction(request: HttpRequest, pk: UUID) -> HttpResponse:
 
 @require_safe
 def why(request: HttpRequest, pk: UUID) -> HttpResponse:
-    """Why the model answered so; a fragment of the prediction's page, or a page of its own."""
+    """Explain a prediction; a fragment of its page, or a page of its own."""
     throttles.throttle_anonymous(request)
-    found = log.find(pk)
-    if found is None:
-        raise Http404
-    made = explanation.explain(found)
-    widest = max(abs(share.contribution) for share in made.contributions) or 1.0
+    prediction = _find(pk)
+    explained = explanation.explain(prediction)
+    widest = max(abs(share.contribution) for share in explained.contributions) or 1.0
     context = {
-        "prediction": found,
-        "explanation": made,
+        "prediction": prediction,
+        "explanation": explained,
         "shares": [
             (VERBOSE_NAMES[share.field], share.value, share.contribution, round(100 * share.contribution / widest))
-            for share in sorted(made.contributions, key=lambda share: -abs(share.contribution))
+            for share in sorted(explained.contributions, key=lambda share: -abs(share.contribution))
         ],
         "alternatives": [
             (VERBOSE_NAMES[name], is_fixed, list(group))
-            for (name, is_fixed), group in groupby(made.what_if, key=lambda other: (other.field, other.is_fixed))
+            for (name, is_fixed), group in groupby(explained.what_if, key=lambda other: (other.field, other.is_fixed))
         ],
     }
     template = "prediction_why.html" if request.htmx else "prediction_why_page.html"  # type: ignore[attr-defined]
@@ -104,10 +100,10 @@ def why(request: HttpRequest, pk: UUID) -> HttpResponse:
 @require_POST
 def outcome(request: HttpRequest, pk: UUID) -> HttpResponse:
     """Record what really happened."""
-    said = request.POST.get("survived")
-    if said not in ("0", "1"):
+    survived = request.POST.get("survived")
+    if survived not in ("0", "1"):
         raise Invalid({"survived": [("invalid", _("Must be 0 or 1."))]})
-    outcomes.record(pk, survived=said == "1", by=current_user(request))
+    outcomes.record(pk, survived=survived == "1", by=current_user(request))
     messages.success(request, _("Recorded."))
     return redirect("prediction", pk)
 
@@ -128,10 +124,10 @@ def outcomes_file(request: HttpRequest) -> HttpResponse:
 
 @require_safe
 def shadow_comparison(request: HttpRequest, version: int) -> HttpResponse:
-    """A challenger beside what was answered; a fragment of the model's page, or a page of its own."""
-    found = get_object_or_404(ModelVersion, version=version)
+    """Compare a challenger with the logged answers; a fragment of the model's page, or a page of its own."""
+    model = get_object_or_404(ModelVersion, version=version)
     template = "shadow_comparison.html" if request.htmx else "shadow.html"  # type: ignore[attr-defined]
-    return render(request, template, {"model": found, "comparison": shadow.comparison(found)})
+    return render(request, template, {"model": model, "comparison": shadow.comparison(model)})
 
 
 @require_safe
@@ -149,8 +145,8 @@ def score(request: HttpRequest) -> HttpResponse:
     if not form.is_valid():
         context = {"page": page(ScoringJob.objects.all(), request), "form": form}
         return render(request, "scoring_list.html", context, status=400)
-    asked = form.cleaned_data
-    job = services.queue_scoring(file=asked["file"], by=current_user(request), is_explained=asked["explain"])
+    data = form.cleaned_data
+    job = services.queue_scoring(file=data["file"], by=current_user(request), is_explained=data["explain"])
     return start_job(request, job, _("The scoring has begun."))
 
 
@@ -166,3 +162,10 @@ def scoring_job(request: HttpRequest, pk: int) -> HttpResponse:
 def scoring_results(request: HttpRequest, pk: int) -> StreamingHttpResponse:
     """A finished job's file."""
     return results_response(get_object_or_404(ScoringJob, pk=pk))
+
+
+def _find(pk: UUID) -> Prediction:
+    prediction = log.find(pk)
+    if prediction is None:
+        raise Http404
+    return prediction

@@ -36,7 +36,14 @@ def score(job: ScoringJob) -> None:
                 if not parts.score_next(job, file):
                     # Other workers have the rest; a part of one that dies is free again.
                     time.sleep(_POLL_SECONDS)
-        _complete(job)
+        total = job.parts.aggregate(rows=Sum("row_count"), problems=Sum("problem_count"))
+        if not total["rows"]:
+            raise TitanicError(_("The table has a header and no rows."))
+        with transaction.atomic():
+            job.row_count, job.problem_count = total["rows"], total["problems"]
+            job.save(update_fields=["row_count", "problem_count"])
+            job.complete()
+        result_files.delete_leftovers(job)
 
 
 def score_parts(job_id: int) -> None:
@@ -71,14 +78,3 @@ def _is_done(job: ScoringJob) -> bool:
     total = job.parts.aggregate(size=size)["size"]
     job.report((done["size"] or 0) / total, count=done["rows"] or 0)
     return bool(done["size"] == total)
-
-
-def _complete(job: ScoringJob) -> None:
-    total = job.parts.aggregate(rows=Sum("row_count"), problems=Sum("problem_count"))
-    if not total["rows"]:
-        raise TitanicError(_("The table has a header and no rows."))
-    with transaction.atomic():
-        job.row_count, job.problem_count = total["rows"], total["problems"]
-        job.save(update_fields=["row_count", "problem_count"])
-        job.complete()
-    result_files.delete_leftovers(job)

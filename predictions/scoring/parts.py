@@ -54,7 +54,10 @@ def _score_part(job: ScoringJob, part: ScoringPart, file: IO[bytes]) -> None:
     if ScoringJob.objects.select_for_update().get(pk=job.pk).state == State.CANCELLED:
         default_storage.delete(part.results.name)
         raise Cancelled
-    transaction.on_commit(partial(_count, model.version, scored.accepted["survived"]))
+    survivors = int(scored.accepted["survived"].sum())
+    for verdict, count in ((True, survivors), (False, scored.accepted.height - survivors)):
+        if count:
+            transaction.on_commit(partial(counter_of(model.version, verdict, Channel.CSV.value).inc, count))
 
 
 def _log(job: ScoringJob, accepted: pl.DataFrame, model: scorer.Champion) -> None:
@@ -68,10 +71,3 @@ def _log(job: ScoringJob, accepted: pl.DataFrame, model: scorer.Champion) -> Non
         pl.lit(job.cut_at.isoformat()).alias("created_at"),
     )
     copy_csv(Prediction._meta.db_table, log.COLUMNS, result_files.csv_lines(rows.select(log.COLUMNS)))
-
-
-def _count(version: int, survived: pl.Series) -> None:
-    survivors = int(survived.sum())
-    for verdict, count in ((True, survivors), (False, len(survived) - survivors)):
-        if count:
-            counter_of(version, verdict, Channel.CSV.value).inc(count)
