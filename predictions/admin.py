@@ -32,7 +32,7 @@ class ScoringJobAdmin(JobAdmin):
 
 @admin.register(ScoringPart)
 class ScoringPartAdmin(ReadOnlyAdmin):
-    """What a scored file was cut into."""
+    """Parts of scored files."""
 
     list_display = ("__str__", "is_done", "row_count", "problem_count", "line")
     list_filter = ("is_done",)
@@ -41,7 +41,7 @@ class ScoringPartAdmin(ReadOnlyAdmin):
 
 @admin.register(DeadLetter)
 class DeadLetterAdmin(ReadOnlyAdmin):
-    """What the prediction log could not store."""
+    """Entries that the prediction log could not store."""
 
     list_display = ("entry_id", "error", "attempts", "created_at")
     fields = ("entry_id", "error", "attempts", "created_at", "content")
@@ -72,7 +72,7 @@ class DeadLetterAdmin(ReadOnlyAdmin):
 
 @admin.register(ShadowScore)
 class ShadowScoreAdmin(ReadOnlyAdmin):
-    """What challengers would have answered."""
+    """Shadow scores of challengers."""
 
     list_display = ("prediction_id", "model_version", "probability", "survived", "created_at")
     list_filter = ("model_version",)
@@ -80,7 +80,7 @@ class ShadowScoreAdmin(ReadOnlyAdmin):
 
 @admin.register(Outcome)
 class OutcomeAdmin(ReadOnlyAdmin):
-    """What really happened."""
+    """Outcomes."""
 
     list_display = ("prediction_id", "survived", "by", "recorded_at")
     list_select_related = ("by",)

@@ -10,7 +10,7 @@ from predictions.models import ScoringJob
 
 
 def results_response(job: ScoringJob) -> StreamingHttpResponse:
-    """The job's results as a download; raises Conflict before there are any."""
+    """Send the job's results as a download; raises Conflict before there are any, Http404 when they are gone."""
     # It takes a second to import, and only downloads need it.
     from predictions import scoring
 

@@ -1,4 +1,4 @@
-"""What really happened: recorded once, and never changed."""
+"""Outcomes: what really happened to passengers, recorded once and never changed."""
 
 import re
 from bisect import insort
@@ -24,12 +24,12 @@ from predictions.models import Outcome, Prediction
 
 #: The columns of a file of outcomes.
 ID, SURVIVED = "id", "survived"
-#: A person waits for the answer: so many lines take some twenty seconds.
+#: How many lines a file may have: a person waits for the answer, some twenty seconds for so many.
 MAX_LINES = 1_000_000
-#: So many lines of a file are named; the others are counted.
+#: How many rejected lines of a file are named; the others are counted.
 PROBLEMS_SHOWN = 100
 _WORDS = {"true": True, "1": True, "false": False, "0": False}
-# As the API and the pages write it; Python's own reading takes braces and much else.
+# As the API and the pages write it: Python's own parser takes braces and much else.
 _UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.ASCII | re.IGNORECASE)
 _ANOTHER = gettext_noop("Another outcome is recorded for this prediction: it stays.")
 
@@ -44,7 +44,7 @@ class Reported(NamedTuple):
 
 @dataclass
 class Summary:
-    """What became of a file: how many lines were new, how many known already, and why each other one is neither."""
+    """The result of a file: how many lines were new, how many known already, and why the others were rejected."""
 
     recorded_count: int = 0
     known_count: int = 0
@@ -52,24 +52,24 @@ class Summary:
     problems: list[tuple[int, str]] = field(default_factory=list)
 
     def refuse(self, line: int, reason: str) -> None:
-        """Count a line that was not recorded, and keep the reasons of the first ones of the file."""
+        """Count a rejected line, and keep the reasons of the first ones of the file."""
         self.problem_count += 1
-        # Within a block the misshapen lines come first, and those that Postgres knows better last.
+        # Within a block the lines that cannot be read come first, and those that Postgres rejects last.
         if len(self.problems) < PROBLEMS_SHOWN or line < self.problems[-1][0]:
             insort(self.problems, (line, reason))
             del self.problems[PROBLEMS_SHOWN:]
 
     @property
     def line_count(self) -> int:
-        """All lines so far."""
+        """Count all lines so far."""
         return self.recorded_count + self.known_count + self.problem_count
 
 
 def record(prediction_id: UUID, *, survived: bool, by: User | None) -> tuple[Outcome, bool]:
-    """Write down an outcome, and whether it is new; raises Http404 for no such prediction, Conflict for another one."""
+    """Record an outcome; returns it and whether it is new. Raises Http404, and Conflict when another is recorded."""
     if log.find(prediction_id) is None:
         raise Http404
-    # Two at once: the first one counts, by the database.
+    # Of two requests at once the database lets the first one in.
     outcome, is_new = Outcome.objects.get_or_create(
         prediction_id=prediction_id, defaults={"survived": survived, "by": by}
     )
@@ -79,11 +79,11 @@ def record(prediction_id: UUID, *, survived: bool, by: User | None) -> tuple[Out
 
 
 def record_file(file: IO[bytes], *, by: User | None) -> Summary:
-    """Write down the outcomes of a CSV file, `id,survived`; a line that is wrong holds up no other.
+    """Record the outcomes of a CSV file, `id,survived`; a rejected line holds up no other.
 
-    Safe to do twice. Raises TitanicError where the file is no table or breaks off: the blocks before are recorded.
+    Safe to repeat. Raises TitanicError where the file is no table or breaks off: the blocks before are recorded.
     """
-    # What was asked in the last second is known too.
+    # So that predictions of the last second are known too.
     with suppress(*RedisUnavailable):
         log.drain()
     summary = Summary()
@@ -97,19 +97,19 @@ def record_file(file: IO[bytes], *, by: User | None) -> Summary:
 
 
 def get(prediction_id: UUID) -> Outcome | None:
-    """What is recorded, or None."""
+    """Return the recorded outcome, or None."""
     return Outcome.objects.filter(pk=prediction_id).first()
 
 
 def _blocks(file: IO[bytes], summary: Summary) -> Iterator[list[Reported]]:
-    """The lines that can be read, block by block; the others are refused."""
+    """Read the lines block by block, and reject those that cannot be read."""
     for chunk in read(file, known=(ID, SURVIVED), required=(ID, SURVIVED), known_only=True):
         reported: list[Reported] = []
         for line in chunk.ragged:
             summary.refuse(line, _(RAGGED))
         cells = chunk.cells
-        for line, said_id, said in zip(chunk.lines.tolist(), cells[ID], cells[SURVIVED], strict=True):
-            prediction_id, survived = said_id.strip(), _WORDS.get(said.strip().lower())
+        for line, id_text, text in zip(chunk.lines.tolist(), cells[ID], cells[SURVIVED], strict=True):
+            prediction_id, survived = id_text.strip(), _WORDS.get(text.strip().lower())
             if not _UUID.fullmatch(prediction_id):
                 summary.refuse(line, _("The id is none of a prediction."))
             elif survived is None:
@@ -120,14 +120,14 @@ def _blocks(file: IO[bytes], summary: Summary) -> Iterator[list[Reported]]:
 
 
 def _record_block(reported: list[Reported], summary: Summary, *, by: User | None) -> None:
-    """Write down one block in a transaction of its own, and say of each line that was not recorded why."""
+    """Record one block in a transaction of its own, and reject the lines that the database rejects."""
     table, known = Outcome._meta.db_table, Prediction._meta.db_table
     with transaction.atomic(), connection.cursor() as cursor:
         cursor.execute("CREATE TEMP TABLE reported (line bigint, prediction_id uuid, survived boolean)")
         copy_rows("reported", Reported._fields, reported)
-        # Without figures of it Postgres would read the whole log rather than look some ids up.
+        # Without statistics Postgres would read the whole log rather than look some ids up.
         cursor.execute("ANALYZE reported")
-        # In the order of the ids: two files with the same ones wait for each other, and not in a circle.
+        # In the order of the ids, so that two files with the same ids wait for each other without a deadlock.
         cursor.execute(
             f"INSERT INTO {table} (prediction_id, survived, by_id, recorded_at)"
             " SELECT DISTINCT ON (prediction_id) prediction_id, survived, %s::bigint, now() FROM reported"
