@@ -13,7 +13,8 @@ def measure(*, is_quick: bool) -> list[Figure]:
 
     from benchmarks.passengers import examples, forest
     from features.definition import FEATURES, INPUTS
-    from ingestion.passenger import EXAMPLE, READER
+    from ingestion.passenger import EXAMPLE
+    from ingestion.schema import READER
     from predictions.explanation import Explainer
     from training.services import BACKGROUND_ROWS
 

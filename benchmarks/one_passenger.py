@@ -12,7 +12,8 @@ def measure(*, is_quick: bool) -> list[Figure]:
     from benchmarks.passengers import forest
     from features.definition import derive
     from ingestion import contract
-    from ingestion.passenger import EXAMPLE, FIELDS, RULES, to_columns
+    from ingestion.passenger import EXAMPLE, RULES
+    from ingestion.schema import FIELDS, to_columns
 
     pipeline, artifact = forest()
     columns = to_columns([contract.check_row(FIELDS, EXAMPLE, rules=RULES)[0]])

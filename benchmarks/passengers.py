@@ -35,7 +35,8 @@ def make(path: Path, *, row_count: int) -> Path:
 def columns(path: Path = SAMPLE) -> list[Any]:
     """A file's passengers through the contract, chunk by chunk."""
     from ingestion import table_validation
-    from ingestion.passenger import FIELD_NAMES, FIELDS, RULES
+    from ingestion.passenger import RULES
+    from ingestion.schema import FIELD_NAMES, FIELDS
     from ingestion.table import read
 
     required = [field.name for field in FIELDS if field.is_required]
@@ -79,7 +80,7 @@ def forest() -> tuple[Any, Any]:
 
 def people() -> list[dict[str, Any]]:
     """Passengers as the API takes them."""
-    from ingestion.passenger import FIELDS
+    from ingestion.schema import FIELDS
 
     types = {field.name: int if field.is_integer else float if field.is_numeric else str for field in FIELDS}
     header, *rows = _sample()

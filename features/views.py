@@ -16,7 +16,8 @@ from features.category_labels import with_category_names
 from features.definition import FEATURES, VERSION
 from features.models import FeatureBatch
 from ingestion.models import Dataset
-from ingestion.passenger import LABEL, VERBOSE_NAMES
+from ingestion.passenger import LABEL
+from ingestion.schema import VERBOSE_NAMES
 
 if TYPE_CHECKING:
     from features.profile import FeatureColumnProfile

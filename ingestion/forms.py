@@ -10,7 +10,7 @@ from django.utils.translation import gettext_lazy
 
 from ingestion import sources, transports
 from ingestion.models import INGEST_OPTIONS, Dataset, Source
-from ingestion.passenger import VERBOSE_NAMES
+from ingestion.schema import VERBOSE_NAMES
 
 
 class AddressForm(forms.Form):

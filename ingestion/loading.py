@@ -10,8 +10,9 @@ from core.postgres_copy import Copier
 from ingestion import contract, partitions, table_validation, validation_report
 from ingestion.duplicate_ids import SeenIds
 from ingestion.models import Dataset
-from ingestion.passenger import FIELD_NAMES, GROUP, KEY, LABEL, RULES
+from ingestion.passenger import GROUP, KEY, LABEL, RULES
 from ingestion.profile import Profile
+from ingestion.schema import FIELD_NAMES
 from ingestion.split import SEED, Holdout, Split, buckets_of
 from ingestion.table import Chunk
 

@@ -16,17 +16,8 @@ from core.file_names import GeneratedName
 from core.jobs import OPEN_STATES, Job, JobQuerySet, State
 from ingestion import transports
 from ingestion.contract import Field
-from ingestion.passenger import (
-    DERIVABLE,
-    FIELD_NAMES,
-    FIELDS,
-    KEY,
-    KEY_FIELD,
-    LABEL,
-    LABEL_FIELD,
-    LabelledPassenger,
-    describe,
-)
+from ingestion.passenger import DERIVABLE, KEY, LABEL, LabelledPassenger, describe
+from ingestion.schema import FIELD_NAMES, FIELDS, KEY_FIELD, LABEL_FIELD
 
 SHARE_VALIDATORS = [MinValueValidator(0), MaxValueValidator(1)]
 

@@ -5,7 +5,8 @@ from itertools import product
 from typing import TYPE_CHECKING
 
 from ingestion.contract import CONTROL, Field
-from ingestion.passenger import EXAMPLE, FIELDS, RULES, PassengerFields
+from ingestion.passenger import EXAMPLE, RULES, PassengerFields
+from ingestion.schema import FIELDS
 
 if TYPE_CHECKING:
     from django.db import models

@@ -4,7 +4,7 @@ To carry the system over to a table of your own, replace this file, `features/de
 """
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 from django.core.validators import MaxValueValidator, MinValueValidator
@@ -12,16 +12,20 @@ from django.db import models
 from django.utils.translation import gettext_lazy as _
 from django.utils.translation import gettext_noop
 
-from ingestion import contract, json_validation
+from ingestion import contract
 
 KEY = "passenger_id"
 LABEL = "survived"
+#: What the label's values false and true are called.
+LABEL_WORDS = (_("did not survive"), _("survived"))
 #: The field whose equal values stay together in every split (people on one ticket); None: rows are independent.
 GROUP: str | None = "ticket"
 #: The rule that a model has to beat, as field and value (women survive, men do not); None: no such rule.
 BASELINE: tuple[str, contract.Value] | None = ("sex", "female")
 #: Fields that no advice may change: to alter them is a question about the model only.
-IMMUTABLE = ("sex", "age", "title")
+IMMUTABLE: tuple[str, ...] = ("sex", "age", "title")
+#: Columns that a table may lack: they are derived from others.
+DERIVABLE: tuple[str, ...] = ("title",)
 
 #: The part of a name that holds the honorific; the rules read only this.
 HONORIFIC = r",\s*([^.,]+?)\s*\."
@@ -137,16 +141,12 @@ class PassengerFields(models.Model):
     class Meta:
         abstract = True
 
-    def as_row(self) -> dict[str, contract.Value]:
-        """Return the values by field name, in the order of the fields."""
-        return {name: getattr(self, name) for name in FIELD_NAMES}
-
 
 class LabelledPassenger(PassengerFields):
     """A passenger with the key and the label that a loaded table has; the label is None where the table has none."""
 
-    passenger_id = models.CharField(_("passenger"), max_length=40)
-    survived = models.BooleanField(_("survived"), null=True)
+    passenger_id = models.CharField(_("Passenger"), max_length=40)
+    survived = models.BooleanField(_("Survived"), null=True)
 
     class Meta:
         abstract = True
@@ -244,37 +244,11 @@ RULES = (
     contract.Rule(unlikely_family, {"age": None, "parch": None, "title": None, "name": HONORIFIC}, severity="warning"),
 )
 
-#: The contract's fields, derived from the declaration above.
-FIELDS = contract.fields_of(PassengerFields)
-FIELD_NAMES = tuple(field.name for field in FIELDS)
-#: Validates many passengers of a JSON body at once.
-READER = json_validation.Reader(FIELDS, rules=RULES)
 #: A passenger for the API's documentation and for the consistency check.
 EXAMPLE = {
     "pclass": 1, "sex": "female", "age": 29, "sibsp": 0, "parch": 0, "fare": 211.3375, "embarked": "S",
     "cabin": "B5", "name": "Allen, Miss. Elisabeth Walton", "ticket": "24160",
 }  # fmt: skip
-#: The columns' names for people.
-VERBOSE_NAMES = {
-    KEY: _("Passenger"),
-    LABEL: _("Survived"),
-    **{column.name: column.verbose_name for column in PassengerFields._meta.local_fields},
-}
-
-KEY_FIELD = contract.Field(KEY, "text", is_required=True, is_nullable=False, max_length=40)
-LABEL_FIELD = contract.Field(LABEL, "choice", is_required=True, is_nullable=False, choices=(0, 1))
-#: Columns that a table may lack: they are derived from others.
-DERIVABLE = ("title",)
-
-
-def to_columns(passengers: Sequence[Mapping[str, contract.Value]]) -> contract.Columns:
-    """Convert valid passengers to the typed columns that the features are derived from, each of shape (n,)."""
-    return contract.to_columns(FIELDS, {name: [row[name] for row in passengers] for name in FIELD_NAMES})
-
-
-def columns_from_rows(rows: Sequence[json_validation.Row]) -> contract.Columns:
-    """Convert valid rows, whose values come in the order of the fields, to typed columns, each of shape (n,)."""
-    return contract.to_columns(FIELDS, dict(zip(FIELD_NAMES, zip(*rows, strict=True), strict=True)))
 
 
 def describe(passenger: PassengerFields) -> str:

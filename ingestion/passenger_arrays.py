@@ -5,7 +5,8 @@ from itertools import islice
 
 from ingestion.contract import Columns
 from ingestion.models import PassengerQuerySet
-from ingestion.passenger import FIELD_NAMES, KEY, columns_from_rows
+from ingestion.passenger import KEY
+from ingestion.schema import FIELD_NAMES, columns_from_rows
 
 CHUNK_ROWS = 20_000
 

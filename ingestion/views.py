@@ -17,7 +17,7 @@ from core.views import start_job
 from ingestion import corrections, retention, services, sources
 from ingestion.forms import AddressForm, CorrectedForm, RowForm, SourceForm, UploadForm
 from ingestion.models import Dataset, RefusedRow, Source
-from ingestion.passenger import VERBOSE_NAMES
+from ingestion.schema import VERBOSE_NAMES
 from ingestion.transports import local
 
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ from django.utils.translation import gettext as _
 import features.services
 from core.errors import Conflict
 from features.definition import derive
-from ingestion.passenger import to_columns
+from ingestion import schema
 from monitoring.counters import DRIFTS
 from monitoring.models import DriftCheck, FeatureDrift
 from predictions.models import Prediction
@@ -50,7 +50,7 @@ def check_drift(check: DriftCheck) -> None:
             is_holdout = np.array(batch.passengers.values_list("is_holdout", flat=True), dtype=bool)
             reference = features.services.matrix(batch)[~is_holdout]
             check.reference_size = len(reference)
-            window = derive(to_columns([row.as_row() for row in rows]))
+            window = derive(schema.to_columns([schema.as_row(row) for row in rows]))
             tests = drift.compare(reference, window, backend=settings.ENV.drift_backend)
         check.version, check.window_size = champion, len(rows)
         check.window_from, check.window_to = (rows[-1].created_at, rows[0].created_at) if rows else (None, None)

@@ -15,7 +15,7 @@ from django.utils.http import urlencode
 from core.errors import Conflict, Invalid, TitanicError
 from core.renderers import JSONRenderer
 from ingestion.json_validation import Row
-from ingestion.passenger import FIELD_NAMES, FIELDS, columns_from_rows
+from ingestion.schema import FIELD_NAMES, FIELDS, columns_from_rows
 from ingestion.table import Layout
 from predictions import api, log, scorer, services
 from predictions.models import Channel

@@ -17,10 +17,11 @@ from redis.exceptions import RedisError
 from core import redis
 from core.errors import Conflict
 from features.definition import INPUTS, derive
-from ingestion import passenger
+from ingestion import schema
 from ingestion.contract import Value, rule_violations
 from ingestion.json_validation import Row
-from ingestion.passenger import FIELD_NAMES, FIELDS, IMMUTABLE, RULES
+from ingestion.passenger import IMMUTABLE, RULES
+from ingestion.schema import FIELD_NAMES, FIELDS
 from predictions import shapley
 from predictions.models import Prediction
 from training import registry
@@ -79,12 +80,12 @@ class Explainer(NamedTuple):
 
     def contributions(self, rows: Sequence[Row]) -> tuple[float, FloatArray]:
         """Return the base, and each input's contribution for each of n passengers: shape (n, inputs)."""
-        inputs, background = list(INPUTS.values()), passenger.columns_from_rows(self.background)
+        inputs, background = list(INPUTS.values()), schema.columns_from_rows(self.background)
         explained = [
             shapley.explain(
                 lambda columns: self.artifact.score(derive(columns)),
                 inputs,
-                passenger.columns_from_rows([row]),
+                schema.columns_from_rows([row]),
                 background,
             )
             for row in rows
@@ -101,7 +102,7 @@ class Explainer(NamedTuple):
             for value in self._training_values(name)
         ]
         changes = [change for change in changes if not rule_violations(RULES, change[2], severity="error")]
-        matrix = derive(passenger.to_columns([original, *(changed for _name, _value, changed in changes)]))
+        matrix = derive(schema.to_columns([original, *(changed for _name, _value, changed in changes)]))
         return [
             Alternative(name, value, probability, name in IMMUTABLE)
             for (name, value, _changed), features, probability in zip(
@@ -158,7 +159,7 @@ def _load(version: int, sha256: str) -> Explainer:
 
 def _explain(prediction: Prediction) -> Explanation:
     model = explainer(prediction.model_version)
-    values = prediction.as_row()
+    values = schema.as_row(prediction)
     row = tuple(values.values())
     base, contributions = model.contributions([row])
     return Explanation(

@@ -9,7 +9,8 @@ from django.utils.text import format_lazy
 from django.utils.translation import gettext_lazy as _
 
 from ingestion.contract import Field
-from ingestion.passenger import DERIVABLE, FIELDS, PassengerFields
+from ingestion.passenger import DERIVABLE, PassengerFields
+from ingestion.schema import FIELDS
 from predictions import explanation
 
 

@@ -7,7 +7,8 @@ from types import ModuleType
 
 from features.definition import FEATURES
 from ingestion import contract
-from ingestion.passenger import FIELD_NAMES, FIELDS, RULES
+from ingestion.passenger import RULES
+from ingestion.schema import FIELD_NAMES, FIELDS
 
 _MODULE = "predictions.legacy_form"
 legacy_form: ModuleType | None = import_module(_MODULE) if find_spec(_MODULE) else None

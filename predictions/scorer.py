@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from core.errors import Unavailable, unavailable
 from features.definition import FEATURES, Matrix, derive
 from ingestion.contract import Columns, Value
-from ingestion.passenger import to_columns
+from ingestion.schema import to_columns
 from predictions import load_failures, metrics
 from training import registry
 from training.artifact import Artifact, ArtifactError

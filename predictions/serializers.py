@@ -8,6 +8,7 @@ from rest_framework import serializers
 from core.api import JOB_FIELDS
 from core.uploads import FlagField, UploadSerializer
 from features.serializers import FeatureVector
+from ingestion.schema import as_row
 from predictions import scorer
 from predictions.explanation import Alternative, Contribution, Explanation
 from predictions.model_comparison import ModelComparison, ModelQuality
@@ -48,7 +49,7 @@ class PredictionSerializer(serializers.ModelSerializer[Prediction]):
         read_only_fields = fields
 
     def get_passenger(self, prediction: Prediction) -> dict[str, Any]:
-        return prediction.as_row()
+        return as_row(prediction)
 
     @extend_schema_field(FeatureVector)
     def get_features(self, prediction: Prediction) -> dict[str, float | None]:

@@ -16,9 +16,9 @@ from django.utils.translation import gettext as _
 from core.advisory_locks import AdvisoryLock, lock
 from core.errors import Conflict, Invalid, TooLarge
 from core.file_names import upload_label
-from ingestion import contract, passenger
+from ingestion import contract, passenger, schema
 from ingestion.json_validation import Row
-from ingestion.passenger import FIELD_NAMES, FIELDS
+from ingestion.schema import FIELD_NAMES, FIELDS
 from ingestion.validation_messages import by_field
 from predictions import log, metrics, optional_legacy, scorer
 from predictions.idempotency import LIFETIME_SECONDS, Key
@@ -86,7 +86,7 @@ def check_batch(
         message = _("At most %(most)s passengers at a time; for more, send a CSV file to scoring-jobs/.")
         raise TooLarge(message % {"most": MAX_BATCH}, field=field)
     if check is None:
-        rows = passenger.READER.read(passengers)
+        rows = schema.READER.read(passengers)
         if rows is not None:
             return rows
     rows, errors = [], {}
@@ -136,7 +136,7 @@ def score(request: ScoringRequest) -> tuple[list[Answer], list[log.LogEntry]]:
         return [], []
     champion = scorer.champion()
     started = time.perf_counter()
-    scored = champion.score(passenger.columns_from_rows(rows))
+    scored = champion.score(schema.columns_from_rows(rows))
     metrics.SCORING_SECONDS.observe(time.perf_counter() - started)
     now, ids = timezone.now(), new_ids(len(rows))
     version, threshold = champion.version, champion.threshold

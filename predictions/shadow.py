@@ -11,7 +11,7 @@ from django.db.models import Exists, OuterRef
 from django.utils import timezone
 
 from features.definition import derive
-from ingestion.passenger import to_columns
+from ingestion.schema import as_row, to_columns
 from predictions import load_failures
 from predictions.model_comparison import ModelComparison, PairedPredictions, compare
 from predictions.models import Outcome, Prediction, ShadowScore, lowest_id, made_at
@@ -111,7 +111,7 @@ def _first_unscored(version: ModelVersion) -> UUID:
 
 def _store_scores(version: ModelVersion, artifact: Artifact, rows: list[Prediction]) -> int:
     """Score rows and store the answers; scores that another worker stored meanwhile stay as they are."""
-    passengers = [row.as_row() for row in rows]
+    passengers = [as_row(row) for row in rows]
     probabilities = artifact.score(derive(to_columns(passengers)))
     now = timezone.now()
     scores = [

@@ -17,7 +17,7 @@ from core.errors import Invalid, TitanicError
 from core.pagination import page
 from core.users import current_user
 from core.views import start_job
-from ingestion.passenger import VERBOSE_NAMES
+from ingestion.schema import VERBOSE_NAMES, as_row
 from predictions import explanation, log, outcomes, scorer, services, shadow
 from predictions.downloads import results_response
 from predictions.filters import PredictionFilter
@@ -64,7 +64,7 @@ def predictions(request: HttpRequest) -> HttpResponse:
 def prediction(request: HttpRequest, pk: UUID) -> HttpResponse:
     """One prediction: the passenger, the features, the answer, the outcome."""
     prediction = _find(pk)
-    passenger = prediction.as_row()
+    passenger = as_row(prediction)
     context = {
         "prediction": prediction,
         "passenger": [(VERBOSE_NAMES[name], value) for name, value in passenger.items()],

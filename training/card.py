@@ -12,7 +12,8 @@ from django.utils.translation import ngettext
 from markdown_it import MarkdownIt
 
 from features.definition import NOMINAL
-from ingestion.passenger import ETHICS, LABEL, LIMITS, OUT_OF_SCOPE, SUBJECT, USES, VERBOSE_NAMES
+from ingestion.passenger import ETHICS, LABEL, LIMITS, OUT_OF_SCOPE, SUBJECT, USES
+from ingestion.schema import VERBOSE_NAMES
 from training.metrics import Estimate, Metrics
 from training.models import ModelVersion
 from training.report import figures, group_label, worst_slices

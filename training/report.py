@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from django.utils.functional import Promise
 from django.utils.translation import gettext_lazy
 
-from ingestion.passenger import VERBOSE_NAMES
+from ingestion.schema import VERBOSE_NAMES
 from training.metrics import Estimate, Metrics, Slice
 
 #: Figure -> its name, and whether more is better.

@@ -19,7 +19,8 @@ from core.errors import Conflict, TitanicError
 from core.jobs import Job, State
 from features.definition import VERSION
 from features.models import FeatureBatch
-from ingestion.passenger import BASELINE, FIELD_NAMES, GROUP, LABEL
+from ingestion.passenger import BASELINE, GROUP, LABEL
+from ingestion.schema import FIELD_NAMES
 from training import registry, subprocess_training
 from training.artifact import ArtifactError
 from training.metrics import Parameters

@@ -6,7 +6,7 @@ from typing import NamedTuple, cast
 import msgspec
 
 from ingestion.contract import Value
-from ingestion.passenger import FIELD_NAMES
+from ingestion.schema import FIELD_NAMES
 
 
 # An entry is never part of a reference cycle: untracked, tens of thousands of them cost the garbage collector nothing.

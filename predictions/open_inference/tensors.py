@@ -9,7 +9,7 @@ from core.errors import Invalid
 from features.definition import FEATURES
 from ingestion.contract import Value, Violation, gettext_noop, joint_violation
 from ingestion.json_validation import Row
-from ingestion.passenger import FIELDS
+from ingestion.schema import FIELDS
 from predictions import optional_legacy, services
 
 _PYTHON_TYPES: dict[str, tuple[type, ...]] = {

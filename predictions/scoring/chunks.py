@@ -12,7 +12,8 @@ from core.csv_injection import escaped_column
 from features.definition import INPUTS
 from ingestion import table_validation
 from ingestion.contract import python_values
-from ingestion.passenger import FIELDS, RULES
+from ingestion.passenger import RULES
+from ingestion.schema import FIELDS
 from ingestion.table import RAGGED, Chunk
 from predictions.explanation import Explainer
 from predictions.models import lowest_id

@@ -12,7 +12,7 @@ from django.utils import timezone
 from django.utils.translation import gettext as _
 
 from core.errors import TitanicError
-from ingestion.passenger import FIELD_NAMES, FIELDS
+from ingestion.schema import FIELD_NAMES, FIELDS
 from ingestion.table import Chunk, Layout, Part, split
 from ingestion.validation_messages import table_errors
 from predictions import explanation, scorer

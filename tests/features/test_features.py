@@ -9,7 +9,8 @@ import pytest
 
 from features.definition import FEATURES, derive
 from ingestion import contract
-from ingestion.passenger import FIELDS, RULES, to_columns
+from ingestion.passenger import RULES
+from ingestion.schema import FIELDS, to_columns
 from tests.people import CAST, ELISABETH, JAMES, NOBODY, OWEN
 
 

@@ -16,7 +16,8 @@ import features.services
 from features.definition import FEATURES
 from ingestion import contract
 from ingestion.models import Dataset, Passenger
-from ingestion.passenger import FIELD_NAMES, FIELDS, KEY, LABEL, RULES
+from ingestion.passenger import KEY, LABEL, RULES
+from ingestion.schema import FIELD_NAMES, FIELDS, as_row
 from predictions import scorer, scoring
 from predictions import services as predictions
 from predictions.models import Prediction
@@ -110,7 +111,7 @@ def by_file(passengers: Sequence[Row]) -> Answers:
     with io.StringIO(b"".join(scoring.results(job)).decode(), newline="") as results:
         probabilities = [row["probability"] for row in csv.DictReader(io.StringIO(results.read()))]
     logged = Prediction.objects.filter(scoring_job_id=job.pk).order_by("pk")
-    derived = [exact(list(scorer.features_of_passenger(row.as_row()).values())) for row in logged]
+    derived = [exact(list(scorer.features_of_passenger(as_row(row)).values())) for row in logged]
     return list(zip(derived, probabilities, strict=True))
 
 

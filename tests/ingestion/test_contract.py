@@ -11,7 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ingestion import contract, table_validation
-from ingestion.passenger import FIELD_NAMES, FIELDS, RULES, to_columns
+from ingestion.passenger import RULES
+from ingestion.schema import FIELD_NAMES, FIELDS, to_columns
 from ingestion.table import read
 from tests.people import CAST, ELISABETH, JAMES, NOBODY, OWEN
 

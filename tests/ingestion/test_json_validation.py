@@ -7,7 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ingestion import contract
-from ingestion.passenger import FIELD_NAMES, FIELDS, READER, RULES
+from ingestion.passenger import RULES
+from ingestion.schema import FIELD_NAMES, FIELDS, READER
 from tests.people import CAST, ELISABETH, JAMES, OWEN
 
 _TEXTS = st.text(max_size=8) | st.sampled_from(

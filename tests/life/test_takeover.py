@@ -19,7 +19,8 @@ from core.content_store import sha256_of, store
 from features import services as features_services
 from features.definition import FEATURES, derive
 from ingestion import contract
-from ingestion.passenger import FIELDS, RULES, to_columns
+from ingestion.passenger import RULES
+from ingestion.schema import FIELDS, to_columns
 from monitoring import alerts
 from monitoring.models import Alert
 from tests.people import CAST

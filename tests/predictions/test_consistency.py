@@ -8,7 +8,7 @@ from django.test import Client
 from core import heartbeat
 from core.errors import Invalid
 from features.definition import derive
-from ingestion.passenger import FIELDS
+from ingestion.schema import FIELDS
 from monitoring import alerts, consistency
 from monitoring.models import Alert
 from predictions import api as predictions_api

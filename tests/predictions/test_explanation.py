@@ -17,8 +17,9 @@ from sklearn.ensemble import RandomForestClassifier
 
 from core import redis
 from features.definition import INPUTS, derive
-from ingestion import passenger
-from ingestion.passenger import FIELD_NAMES, FIELDS, IMMUTABLE
+from ingestion import schema
+from ingestion.passenger import IMMUTABLE
+from ingestion.schema import FIELD_NAMES, FIELDS
 from predictions import explanation, log, services, shapley
 from tests.people import CAST, ELISABETH, JAMES, NOBODY, OWEN
 from training.models import ModelVersion
@@ -27,7 +28,7 @@ URL = "/api/v1/predictions/"
 
 
 def _rows(people: Any = CAST) -> list[Any]:
-    rows = passenger.READER.read(people)
+    rows = schema.READER.read(people)
     assert rows is not None
     return rows
 
@@ -123,7 +124,7 @@ def test_the_page_says_when_values_are_sampled() -> None:
 
 
 def test_the_inputs_are_what_the_features_are_derived_from() -> None:
-    columns = passenger.columns_from_rows(_rows([ELISABETH]))
+    columns = schema.columns_from_rows(_rows([ELISABETH]))
     read: set[str] = set()
 
     class Watched(dict[str, Any]):
@@ -144,9 +145,9 @@ def test_base_and_shares_add_up_to_the_answer(champion: ModelVersion) -> None:
 
     base, shares = model.contributions(rows)
 
-    answers = model.artifact.score(derive(passenger.columns_from_rows(rows)))
+    answers = model.artifact.score(derive(schema.columns_from_rows(rows)))
     np.testing.assert_allclose(base + shares.sum(axis=1), answers, atol=1e-10)
-    np.testing.assert_allclose(base, model.artifact.score(derive(passenger.columns_from_rows(model.background))).mean())
+    np.testing.assert_allclose(base, model.artifact.score(derive(schema.columns_from_rows(model.background))).mean())
     assert (np.abs(shares) > 1e-3).any()
     assert model.contributions(rows[:1])[1][0].tolist() == shares[0].tolist()
 
@@ -244,5 +245,5 @@ def test_the_page_tells_why(client: Client, champion: ModelVersion, person: dict
     assert "<html" in page.content.decode()
     assert "<html" not in fragment.content.decode()
     for rule in FIELDS[:3]:
-        assert str(passenger.VERBOSE_NAMES[rule.name]) in fragment.content.decode()
+        assert str(schema.VERBOSE_NAMES[rule.name]) in fragment.content.decode()
     assert client.get(f"/predictions/{uuid4()}/why/").status_code == 404

@@ -9,7 +9,7 @@ from django.test import Client
 from rest_framework.test import APIClient
 
 from features.definition import FEATURES
-from ingestion.passenger import FIELDS
+from ingestion.schema import FIELDS
 from predictions import optional_legacy
 from predictions.legacy_form import translate
 from tests.people import OWEN

@@ -19,7 +19,7 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from rest_framework.test import APIClient
 
 from core import postgres_copy, redis
-from ingestion.passenger import FIELD_NAMES
+from ingestion.schema import FIELD_NAMES
 from monitoring import health
 from predictions import log, partitions
 from predictions.log import circuit_breaker, dead_letters, lookup, stream

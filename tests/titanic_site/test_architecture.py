@@ -10,7 +10,7 @@ from django.conf import settings
 from django_celery_beat.models import PeriodicTask
 
 from core.jobs import kinds
-from ingestion.passenger import FIELD_NAMES
+from ingestion.schema import FIELD_NAMES
 from titanic_site import schedules
 from titanic_site.celery import app
 

@@ -13,7 +13,7 @@ from django.db import connection
 from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError
 
-from ingestion.passenger import FIELD_NAMES
+from ingestion.schema import FIELD_NAMES
 from tests.model_figures import metrics
 from training.models import ModelVersion
 

@@ -18,7 +18,7 @@ from rest_framework.test import APIClient
 from core.jobs import State
 from features.definition import FEATURES
 from ingestion.models import Dataset, RowProblem
-from ingestion.passenger import FIELDS
+from ingestion.schema import FIELDS
 from monitoring import services as monitoring_services
 from monitoring.models import DriftCheck
 from predictions import log

@@ -1,0 +1,30 @@
+"""Derive from the declaration of a passenger what the rest of the system reads: fields, names, typed columns."""
+
+from collections.abc import Mapping, Sequence
+
+from ingestion import contract, json_validation
+from ingestion.passenger import KEY, LABEL, RULES, LabelledPassenger, PassengerFields
+
+FIELDS = contract.fields_of(PassengerFields)
+FIELD_NAMES = tuple(field.name for field in FIELDS)
+KEY_FIELD = contract.Field(KEY, "text", is_required=True, is_nullable=False, max_length=40)
+LABEL_FIELD = contract.Field(LABEL, "choice", is_required=True, is_nullable=False, choices=(0, 1))
+#: The columns' names for people.
+VERBOSE_NAMES = {column.name: column.verbose_name for column in LabelledPassenger._meta.local_fields}
+#: Validates many rows of a JSON body at once.
+READER = json_validation.Reader(FIELDS, rules=RULES)
+
+
+def as_row(passenger: PassengerFields) -> dict[str, contract.Value]:
+    """Return the values of a row by field name, in the order of the fields."""
+    return {name: getattr(passenger, name) for name in FIELD_NAMES}
+
+
+def to_columns(rows: Sequence[Mapping[str, contract.Value]]) -> contract.Columns:
+    """Convert valid rows to the typed columns that the features are derived from, each of shape (n,)."""
+    return contract.to_columns(FIELDS, {name: [row[name] for row in rows] for name in FIELD_NAMES})
+
+
+def columns_from_rows(rows: Sequence[json_validation.Row]) -> contract.Columns:
+    """Convert valid rows, whose values come in the order of the fields, to typed columns, each of shape (n,)."""
+    return contract.to_columns(FIELDS, dict(zip(FIELD_NAMES, zip(*rows, strict=True), strict=True)))
