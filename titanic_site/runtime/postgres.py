@@ -77,8 +77,8 @@ class Postgres(Server):
             for root in (wheel, wheel.with_name(f"{wheel.name}.libs")):
                 for path in (root, *root.rglob("*")):
                     _allow(path, stat.S_IROTH | (path.stat().st_mode & stat.S_IXUSR) >> 6)
-        for place in (wheel, self.data.parent, self.sockets):
-            for parent in place.resolve().parents:
+        for directory in (wheel, self.data.parent, self.sockets):
+            for parent in directory.resolve().parents:
                 _allow(parent, stat.S_IXOTH)
         for path in {self.data.parent, self.sockets}:
             if path.stat().st_uid != account:

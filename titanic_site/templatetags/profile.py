@@ -1,4 +1,4 @@
-"""A column's profile in a table's cells."""
+"""Tags that show a column's profile in a table."""
 
 from typing import Any
 
@@ -10,39 +10,39 @@ from titanic_site.templatetags.titanic import grouped, number, percent
 register = template.Library()
 
 _LONGEST_VALUE = 24
-#: Places of least, median and most among the quantiles.
+#: The indexes of minimum, median and maximum among the quantiles.
 _SHOWN = (0, 2, 4)
 
 
 @register.simple_tag
 def missing(column: dict[str, Any]) -> str:
-    """The share of unknown values."""
+    """Format the share of unknown values."""
     return percent(column["missing"] / max(column["count"], 1))
 
 
 @register.simple_tag
 def distinct(column: dict[str, Any]) -> str:
-    """How many different values there are, if they were counted."""
+    """Format the number of different values, if they were counted."""
     return _("very many") if column["distinct"] is None else grouped(column["distinct"])
 
 
 @register.simple_tag
 def correlation(column: dict[str, Any]) -> str:
-    """How much a column says of the label."""
-    found = column.get("correlation")
-    return "–" if found is None else f"{found:.2f}"
+    """Format the correlation of a column with the label."""
+    value = column.get("correlation")
+    return "–" if value is None else f"{value:.2f}"
 
 
 @register.simple_tag
 def quantiles(column: dict[str, Any]) -> str:
-    """Least, median and most of a numeric column."""
-    found = column.get("quantiles")
-    return " · ".join(number(float(found[place])) for place in _SHOWN) if found else "–"
+    """Format minimum, median and maximum of a numeric column."""
+    values = column.get("quantiles")
+    return " · ".join(number(float(values[index])) for index in _SHOWN) if values else "–"
 
 
 @register.simple_tag
 def frequent(column: dict[str, Any]) -> str:
-    """The most frequent values with their shares; none where every value is there once."""
+    """Format the most frequent values with their shares; none where each occurs once."""
     count = max(column["count"], 1)
     return ", ".join(
         f"{number(value)[:_LONGEST_VALUE]} ({percent(times / count)})" for value, times in column["top"] if times > 1

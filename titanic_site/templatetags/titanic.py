@@ -1,4 +1,4 @@
-"""What templates say the same way everywhere."""
+"""Tags and filters of all templates: numbers, badges, links, polling."""
 
 from collections.abc import Iterable, Sequence
 from datetime import timedelta
@@ -25,13 +25,13 @@ _UNITS = ((86_400, "d", 3_600, "h"), (3_600, "h", 60, "min"), (60, "min", 1, "s"
 
 @register.simple_tag
 def badge(state: str, label: object) -> SafeString:
-    """A small coloured word."""
+    """Render a badge."""
     return format_html('<span class="badge" data-state="{}">{}</span>', state, label)
 
 
 @register.simple_tag(takes_context=True)
 def nav_link(context: Context, name: str, label: str) -> SafeString:
-    """A link to a section, marked when the page belongs to it."""
+    """Link to a section, marked when the page belongs to it."""
     url, path = reverse(name), context["request"].path
     is_here = path == url or (url != reverse("home") and path.startswith(url))
     current = SafeString(' aria-current="page"') if is_here else ""
@@ -40,15 +40,15 @@ def nav_link(context: Context, name: str, label: str) -> SafeString:
 
 @register.filter
 def any_open(jobs: Iterable[Job | None]) -> bool:
-    """Whether one of them is queued or running."""
+    """Tell whether one of the jobs is queued or running."""
     return any(job is not None and job.is_open for job in jobs)
 
 
 @register.simple_tag(takes_context=True)
 def poll(context: Context, element_id: str, is_open: bool) -> SafeString:  # noqa: FBT001  a template passes by place
-    """The attributes of an element that fetches itself anew while something in it is open."""
+    """Return the attributes of an element that reloads itself while a job in it is open."""
     request = context["request"]
-    # The answer to a POST has an address that cannot be fetched.
+    # The response to a POST has an address that cannot be fetched.
     if not is_open or request.method != "GET":
         return SafeString("")
     attributes = 'hx-get="{}" hx-trigger="every 2s" hx-select="#{}" hx-swap="outerHTML"'
@@ -57,7 +57,7 @@ def poll(context: Context, element_id: str, is_open: bool) -> SafeString:  # noq
 
 @register.simple_tag
 def scroll_region(label: str) -> SafeString:
-    """The attributes of what may be wider than the screen: the keyboard reaches and moves it too."""
+    """Return the attributes of an element that may be wider than the screen: the keyboard scrolls it too."""
     return format_html('role="region" tabindex="0" aria-label="{}"', label)
 
 
@@ -73,10 +73,10 @@ def grouped(number: float | None) -> str:
 
 @register.simple_tag
 def histogram(counts: Sequence[float]) -> SafeString:
-    """A small plot of counts in bins of one width."""
+    """Draw counts in bins of one width."""
     most = max(counts, default=0) or 1
     heights = [round(_PLOT * count / most, 2) for count in counts]
-    bars = [(place, _PLOT - height, height) for place, height in enumerate(heights)]
+    bars = [(index, _PLOT - height, height) for index, height in enumerate(heights)]
     rects = format_html_join("", '<rect x="{}" y="{}" width="0.9" height="{}" />', bars)
     template = '<svg class="plot" viewBox="0 0 {} {}" preserveAspectRatio="none" aria-hidden="true">{}</svg>'
     return format_html(template, len(counts), _PLOT, rects)
@@ -84,7 +84,7 @@ def histogram(counts: Sequence[float]) -> SafeString:
 
 @register.filter
 def percent(share: float | None) -> str:
-    """A share as a percentage with one digit."""
+    """Format a share as a percentage with one digit."""
     return "–" if share is None else f"{share:.1%}"
 
 
@@ -111,7 +111,7 @@ def number(cell: object) -> str:
 
 @register.filter
 def decimals(number: float) -> str:
-    """A figure of a model, in the same three digits as its spread."""
+    """Format a model's figure with three digits."""
     return f"{number:.3f}"
 
 
@@ -133,24 +133,24 @@ def duration(length: timedelta | None) -> str:
 
 
 @register.filter
-def value(found: Any) -> str:
-    """A figure of a model; a dash where there is none."""
-    return "–" if found is None else decimals(found.value)
+def value(figure: Any) -> str:
+    """Format a model's figure; a dash where there is none."""
+    return "–" if figure is None else decimals(figure.value)
 
 
 @register.filter
-def spread(found: Any) -> str:
-    """What a figure varies by, where it is known."""
-    return "" if found is None or found.spread is None else f"± {decimals(found.spread)}"
+def spread(figure: Any) -> str:
+    """Format the spread of a figure, where it is known."""
+    return "" if figure is None or figure.spread is None else f"± {decimals(figure.spread)}"
 
 
 @register.filter
-def estimate(found: Any) -> str:
-    """A figure with its spread."""
-    return f"{value(found)} {spread(found)}".rstrip()
+def estimate(figure: Any) -> str:
+    """Format a figure with its spread."""
+    return f"{value(figure)} {spread(figure)}".rstrip()
 
 
 @register.filter
-def interval(found: Any) -> str:
-    """The interval of a figure, where it has one."""
-    return "" if found is None or found.low is None else f"{decimals(found.low)}–{decimals(found.high)}"
+def interval(figure: Any) -> str:
+    """Format the interval of a figure, where it has one."""
+    return "" if figure is None or figure.low is None else f"{decimals(figure.low)}–{decimals(figure.high)}"
