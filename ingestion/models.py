@@ -257,8 +257,8 @@ class Passenger(LabelledPassenger):
     objects = PassengerQuerySet.as_manager()
 
     class Meta:
-        verbose_name = gettext_lazy("passenger")
-        verbose_name_plural = gettext_lazy("passengers")
+        verbose_name = gettext_lazy("row")
+        verbose_name_plural = gettext_lazy("rows")
         constraints = [
             models.UniqueConstraint(fields=["dataset", "line_number"], name="one_passenger_per_line"),
             models.UniqueConstraint(fields=["dataset", KEY], name="passenger_once_per_dataset"),

@@ -88,7 +88,7 @@ class ScoringJob(Job):
     upload = models.FileField(gettext_lazy("file"), upload_to=GeneratedName("scoring"), max_length=300)
     is_explained = models.BooleanField(gettext_lazy("explained"), default=False)
     row_count = models.PositiveIntegerField(gettext_lazy("rows"), null=True, editable=False)
-    problem_count = models.PositiveIntegerField(gettext_lazy("problems"), null=True, editable=False)
+    problem_count = models.PositiveIntegerField(gettext_lazy("rejected rows"), null=True, editable=False)
     created_by = models.ForeignKey(
         settings.AUTH_USER_MODEL, verbose_name=gettext_lazy("by"), null=True, blank=True, on_delete=models.SET_NULL
     )
@@ -137,7 +137,7 @@ class ScoringPart(models.Model):
     line = models.PositiveIntegerField(gettext_lazy("lines before"))
     is_done = models.BooleanField(gettext_lazy("done"), default=False)
     row_count = models.PositiveIntegerField(gettext_lazy("rows"), default=0)
-    problem_count = models.PositiveIntegerField(gettext_lazy("problems"), default=0)
+    problem_count = models.PositiveIntegerField(gettext_lazy("rejected rows"), default=0)
     results = models.FileField(gettext_lazy("results"), max_length=300, blank=True)
     result_bytes = models.PositiveBigIntegerField(gettext_lazy("bytes"), default=0)
 
