@@ -164,11 +164,6 @@ def retry_headers(error: TitanicError) -> dict[str, str]:
     return {} if error.retry_after is None else {"Retry-After": str(error.retry_after)}
 
 
-def error_body_for(path: str, error: TitanicError) -> dict[str, Any]:
-    """Return the body in the shape of the API at this address: the inference protocol has one of its own."""
-    return {"error": error.message} if path.startswith("/v2/") else error_body(error)
-
-
 def error_body(error: TitanicError) -> dict[str, Any]:
     """Return the body in drf-standardized-errors' shape."""
     if isinstance(error, Invalid):

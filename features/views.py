@@ -48,14 +48,9 @@ def batches(request: HttpRequest) -> HttpResponse:
 
 @require_safe
 def batch(request: HttpRequest, pk: int) -> HttpResponse:
-    """Show one batch, its profile and the trainings from it."""
+    """Show one batch and its profile."""
     batch = get_object_or_404(FeatureBatch.objects.select_related("dataset"), pk=pk)
-    context = {
-        "job": batch,
-        "runs": batch.training_runs.select_related("version"),
-        "profile": _compare(batch),
-        "label": VERBOSE_NAMES[LABEL],
-    }
+    context = {"job": batch, "profile": _compare(batch), "label": VERBOSE_NAMES[LABEL]}
     return render(request, "batch_detail.html", context)
 
 

@@ -3,6 +3,7 @@
 from itertools import groupby
 from uuid import UUID
 
+from django.conf import settings
 from django.contrib import messages
 from django.contrib.auth.decorators import login_not_required
 from django.db.models import Count, Q
@@ -31,7 +32,7 @@ from training.models import ModelVersion
 def predict(request: HttpRequest) -> HttpResponse:
     """Answer the form, or show what to correct; who opens the address by itself is led to the form."""
     if request.method != "POST":
-        return redirect("home")
+        return redirect(settings.LOGIN_REDIRECT_URL)
     throttles.throttle_anonymous(request)
     form = PassengerForm(request.POST)
     form.is_valid()

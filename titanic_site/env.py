@@ -13,11 +13,11 @@ import dj_database_url
 import dj_email_url
 from environs import Env, EnvError, validate
 
-from titanic_site.runtime import embedded
+from titanic_site.layout import Layout
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 _ANYWHERE = {"0.0.0.0", "::"}  # noqa: S104
-LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1", "[::1]"})
+_LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1", "[::1]"})
 _LARGEST_PORT = 65535
 # https://cloud.google.com/storage/docs/buckets#naming
 _BUCKET = re.compile(r"[a-z0-9][a-z0-9._-]{1,220}[a-z0-9]")
@@ -61,6 +61,11 @@ class Environment:
     log_format: Literal["text", "json"]
     job_lease_seconds: int
 
+    @property
+    def lacks_proxy(self) -> bool:
+        """Tell whether other machines reach the web server without a proxy that buffers slow clients' requests."""
+        return self.host not in _LOOPBACK and not self.trusted_proxies
+
 
 def read() -> Environment:
     """Read the environment, with `.env` for what it lacks, or exit with one sentence."""
@@ -81,7 +86,7 @@ def _environment(env: Env) -> Environment:
         missing, present = ("REDIS_URL", "DATABASE_URL") if database_url else ("DATABASE_URL", "REDIS_URL")
         raise SettingError(f"Setting {present} is set and {missing} is not: set both to use your servers, or neither.")
     is_embedded = not database_url
-    services = embedded.Layout(home)
+    services = Layout(home)
     host = _text(env, "HOST", "127.0.0.1")
     return Environment(
         home=home,
@@ -94,7 +99,7 @@ def _environment(env: Env) -> Environment:
         host=host,
         port=_number(env, "PORT", default=8000, most=_LARGEST_PORT),
         web_workers=_number(env, "WEB_WORKERS", default=2, most=64),
-        allowed_hosts=_list(env, "ALLOWED_HOSTS") or sorted(LOOPBACK | ({host} - _ANYWHERE)),
+        allowed_hosts=_list(env, "ALLOWED_HOSTS") or sorted(_LOOPBACK | ({host} - _ANYWHERE)),
         csrf_trusted_origins=[_origin(word) for word in _list(env, "CSRF_TRUSTED_ORIGINS")],
         trusted_proxies=[_network(word) for word in _list(env, "TRUSTED_PROXIES")],
         login_required=_flag(env, "LOGIN_REQUIRED", default=True),

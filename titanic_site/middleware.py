@@ -16,7 +16,7 @@ from django.urls import resolve
 from django_htmx.http import HttpResponseClientRedirect, reselect, retarget
 from django_htmx.middleware import HtmxDetails
 
-from core.errors import LengthRequired, TitanicError, Unavailable, error_body_for, retry_headers, to_api_error
+from core.errors import LengthRequired, TitanicError, Unavailable, error_body, retry_headers, to_api_error
 
 Handler = Callable[[HttpRequest], HttpResponse]
 
@@ -72,7 +72,7 @@ def length_required(get_response: Handler) -> Handler:
     def middleware(request: HttpRequest) -> HttpResponse:
         if "HTTP_TRANSFER_ENCODING" in request.META and not request.META.get("CONTENT_LENGTH"):
             error = LengthRequired()
-            return JsonResponse(error_body_for(request.path_info, error), status=error.status)
+            return error_json(request, error)
         return get_response(request)
 
     return middleware
@@ -121,6 +121,12 @@ class LoginMiddleware(LoginRequiredMiddleware):
             # A posted form is lost; the page it was on is not. The sign-in page redirects to no other host.
             return redirect_to_login(request.headers.get("Referer", "/"))
         return super().handle_no_permission(request, view_func)
+
+
+def error_json(request: HttpRequest, error: TitanicError) -> JsonResponse:
+    """Answer an error in the shape of the API at this address: the inference protocol has one of its own."""
+    body = {"error": error.message} if request.path_info.startswith("/v2/") else error_body(error)
+    return JsonResponse(body, status=error.status, headers=retry_headers(error))
 
 
 def error_page(request: HttpRequest, error: TitanicError) -> HttpResponse:

@@ -6,7 +6,7 @@ from typing import Any
 from django.contrib import messages
 from django.contrib.auth.decorators import login_not_required
 from django.contrib.auth.views import redirect_to_login
-from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
+from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.urls import reverse
 from django.utils.http import url_has_allowed_host_and_scheme
@@ -17,7 +17,7 @@ from django.views.decorators.http import require_GET, require_POST, require_safe
 from django_celery_beat.models import PeriodicTask
 
 from core import moments
-from core.errors import InternalError, TitanicError, error_body_for, retry_headers, to_api_error
+from core.errors import InternalError, TitanicError, to_api_error
 from core.jobs import Job
 from core.pagination import SIZE, page_of
 from core.views import start_job
@@ -27,7 +27,7 @@ from monitoring.models import DriftCheck
 from predictions.forms import PassengerForm
 from predictions.models import Prediction
 from titanic_site import job_list, pipeline
-from titanic_site.middleware import API_PATHS, error_page
+from titanic_site.middleware import API_PATHS, error_json, error_page
 from titanic_site.runtime import start_link as link
 from training.models import ModelVersion, TrainingRun
 
@@ -35,8 +35,7 @@ from training.models import ModelVersion, TrainingRun
 def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:
     """Answer what Django rejects before any view: as a page, or in the API's shape."""
     if API_PATHS.match(request.path_info):
-        error = TitanicError(_("This request cannot be understood."))
-        return JsonResponse(error_body_for(request.path_info, error), status=error.status)
+        return error_json(request, TitanicError(_("This request cannot be understood.")))
     return defaults.bad_request(request, exception)
 
 
@@ -45,9 +44,7 @@ def server_error(request: HttpRequest) -> HttpResponse:
     exception = sys.exception()
     error = to_api_error(exception) if isinstance(exception, Exception) else None
     if API_PATHS.match(request.path_info):
-        error = error or InternalError()
-        headers = retry_headers(error)
-        return JsonResponse(error_body_for(request.path_info, error), status=error.status, headers=headers)
+        return error_json(request, error or InternalError())
     return error_page(request, error) if error else defaults.server_error(request)
 
 

@@ -6,6 +6,7 @@ from django.views.generic import RedirectView
 from training import views
 
 urlpatterns = [
+    path("features/<int:pk>/runs/", views.batch_runs, name="batch_runs"),
     path("models/", views.models, name="models"),
     path("models/train/", views.train, name="train"),
     path("models/rollback/", views.rollback, name="rollback"),

@@ -89,6 +89,13 @@ def run(request: HttpRequest, pk: int) -> HttpResponse:
     return render(request, "run_detail.html", {"job": job, "version": ModelVersion.objects.filter(run=job).first()})
 
 
+@require_safe
+def batch_runs(request: HttpRequest, pk: int) -> HttpResponse:
+    """Show, as a part of a feature batch's page, the trainings from it."""
+    runs = TrainingRun.objects.filter(feature_batch=pk).select_related("version")
+    return render(request, "batch_detail_runs.html", {"runs": runs})
+
+
 @require_http_methods(["GET", "HEAD", "POST"])
 def train(request: HttpRequest) -> HttpResponse:
     """Start a training from the current batch; fields left out take their defaults."""

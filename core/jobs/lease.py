@@ -2,18 +2,16 @@
 
 import logging
 import threading
-from typing import TYPE_CHECKING, Self
+from typing import Self
 
 from celery import current_app, current_task
 from django.conf import settings
 from django.db import DatabaseError, InterfaceError, connection
+from django.db.models import Model, QuerySet
 from django.db.models.functions import Now
 
 from core import heartbeat
 from core.redis import RedisUnavailable
-
-if TYPE_CHECKING:
-    from core.jobs.model import Job
 
 logger = logging.getLogger(__name__)
 
@@ -23,15 +21,16 @@ RENEWAL_SECONDS = 1.0
 class Lease:
     """Renews a running job's lease, and writes its progress, from a thread of its own while the body computes."""
 
-    def __init__(self, job: "Job") -> None:
+    def __init__(self, claimed: QuerySet[Model], *, name: str, queue: str) -> None:
+        """Hold the lease of the job that `claimed` selects while this worker has it."""
         self.done = 0.0
         self.count: int | None = None
         self.is_lost = False
-        self._job = job
+        self._claimed, self._name = claimed, name
         is_in_worker = current_task and not current_task.request.called_directly
-        self._queues = list(current_app.amqp.queues.consume_from) if is_in_worker else [job.queue]
+        self._queues = list(current_app.amqp.queues.consume_from) if is_in_worker else [queue]
         self._over = threading.Event()
-        self._thread = threading.Thread(target=self._renew_until_over, name=f"lease {job.task_id}", daemon=True)
+        self._thread = threading.Thread(target=self._renew_until_over, name=f"lease {name}", daemon=True)
 
     def __enter__(self) -> Self:
         self._thread.start()
@@ -44,7 +43,7 @@ class Lease:
     def _renew_until_over(self) -> None:
         while not self._over.wait(RENEWAL_SECONDS):
             try:
-                renewed = self._job.claimed().update(
+                renewed = self._claimed.update(
                     lease_expires_at=Now() + settings.JOB_LEASE, progress=self.done, handled_count=self.count
                 )
                 self.is_lost = not renewed
@@ -52,6 +51,6 @@ class Lease:
                 for queue in self._queues:
                     heartbeat.beat(queue)
             except (DatabaseError, InterfaceError, *RedisUnavailable) as error:
-                logger.warning("lease of %s not renewed: %s", self._job.task_id, error)
+                logger.warning("lease of %s not renewed: %s", self._name, error)
                 connection.close()
         connection.close()

@@ -151,7 +151,7 @@ class Job(models.Model):
         # Inside a transaction a failure would roll its own record back: Django raises RuntimeError there.
         with transaction.atomic(durable=True):
             self._claim()
-        with Lease(self) as self._lease:
+        with Lease(self.claimed(), name=self.task_id, queue=self.queue) as self._lease:
             try:
                 yield
             except Cancelled:

@@ -179,4 +179,4 @@ def test_the_image_serves_as_the_embedded_installation_does() -> None:
 def test_who_serves_others_without_a_proxy_is_told(host: str, trusted_proxies: list[str], lacks_proxy: bool) -> None:
     env = replace(settings.ENV, host=host, trusted_proxies=trusted_proxies)
 
-    assert up.lacks_proxy(env) is lacks_proxy
+    assert env.lacks_proxy is lacks_proxy

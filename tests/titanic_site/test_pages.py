@@ -387,6 +387,13 @@ def test_a_dataset_shows_the_features_and_models_made_of_it(client: Client, cham
     assert champion.get_absolute_url() in page.text
 
 
+def test_a_feature_batch_shows_the_trainings_from_it(client: Client, champion: ModelVersion) -> None:
+    address = champion.feature_batch.get_absolute_url()
+
+    assert f'hx-get="{address}runs/"' in client.get(address).text
+    assert champion.get_absolute_url() in client.get(f"{address}runs/").text
+
+
 def test_an_empty_list_has_a_button_to_go_on_with(client: Client, db: None) -> None:
     for url in ("/datasets/", "/features/", "/models/", "/runs/", "/predictions/", "/scoring/", "/monitoring/drift/"):
         empty = client.get(url).text.partition('class="empty"')[2]

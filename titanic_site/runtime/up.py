@@ -22,7 +22,6 @@ from kombu.exceptions import OperationalError as BrokerAway
 
 from core import heartbeat, redis
 from titanic_site import tasks
-from titanic_site.env import BASE_DIR, LOOPBACK, Environment
 from titanic_site.runtime import embedded, start_link
 from titanic_site.runtime.supervisor import Program, Supervisor
 
@@ -56,7 +55,7 @@ def run(*, say: Say) -> int:
             every_second.append(partial(_restart_stopped, services, say=say))
         return Supervisor(
             stages=programs(),
-            directory=BASE_DIR,
+            directory=settings.BASE_DIR,
             say=say,
             every_second=every_second,
             # Later on what keeps a program from running, such as a full disk, will pass.
@@ -198,18 +197,13 @@ class _Readiness:
             path = settings.HOME / "credentials.json"
             if path.exists():
                 self._say(f"Admin: {json.loads(path.read_text())['username']}, the password is in {path}")
-            if lacks_proxy(settings.ENV):
+            if settings.ENV.lacks_proxy:
                 self._say(
                     "No proxy in front of HOST: slow clients can hold the site up. Put one there, see deploy/nginx."
                 )
         elif time.monotonic() > self._complain_at:
             self._complain_at = time.monotonic() + _COMPLAINT_SECONDS
             self._say(f"Not ready yet: {reason}")
-
-
-def lacks_proxy(env: Environment) -> bool:
-    """Tell whether other machines reach the web server without a proxy that buffers slow clients' requests."""
-    return env.host not in LOOPBACK and not env.trusted_proxies
 
 
 def _missing_workers() -> str | None:
