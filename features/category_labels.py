@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 def with_category_names(name: str, column: "FeatureColumnProfile") -> "FeatureColumnProfile":
     """Replace the codes in a feature's profile by their names; a code without a name stays a number.
 
-    A nominal feature has no median and no mean, and its histogram has one bar for each code.
+    A nominal feature has no median and no mean, and its histogram has one bar for each code, all of which are in `top`.
 
     >>> sex = {"top": [[0.0, 5], [1.0, 3], [7.0, 1]], "quantiles": [0.0, 0.0, 0.0, 1.0, 7.0], "histogram": [5, 3, 1]}
     >>> with_category_names("Sex", sex)

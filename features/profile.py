@@ -7,9 +7,9 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from features.definition import FEATURES, NOMINAL, Matrix
+from features.definition import CODES, FEATURES, NOMINAL, Matrix
 from ingestion.contract import Field
-from ingestion.profile import ColumnProfile, Profile
+from ingestion.profile import TOP_COUNT, ColumnProfile, Profile
 
 Labels = NDArray[np.float64]
 
@@ -24,7 +24,10 @@ class FeatureProfile:
     """Collects the profile of a batch's rows, chunk by chunk."""
 
     def __init__(self) -> None:
-        self._profile = Profile([Field(name, "number", is_required=False, is_nullable=True) for name in FEATURES])
+        fields = [Field(name, "number", is_required=False, is_nullable=True) for name in FEATURES]
+        # The histogram of a nominal feature needs the count of each of its codes.
+        top_count = max([TOP_COUNT, *(len(codes) for codes in CODES.values())])
+        self._profile = Profile(fields, top_count=top_count)
         self._correlations = {
             name: CorrelationRatio() if name in NOMINAL else PearsonCorrelation() for name in FEATURES
         }

@@ -31,8 +31,8 @@ class ColumnProfile(TypedDict):
 class Profile:
     """Collects the profile of a table's valid rows, frame by frame, in bounded memory."""
 
-    def __init__(self, fields: Sequence[Field]) -> None:
-        self._columns = [_Column(field) for field in fields]
+    def __init__(self, fields: Sequence[Field], *, top_count: int = TOP_COUNT) -> None:
+        self._columns = [_Column(field, top_count) for field in fields]
 
     def add(self, frame: pl.DataFrame) -> None:
         """Count typed rows in."""
@@ -49,8 +49,9 @@ class Profile:
 
 
 class _Column:
-    def __init__(self, field: Field) -> None:
+    def __init__(self, field: Field, top_count: int) -> None:
         self.field = field
+        self._top_count = top_count
         self.count = self.missing = 0
         self._total = 0.0
         self._counts: pl.DataFrame | None = pl.DataFrame(schema={"value": pl.Null, "n": pl.Int64})
@@ -73,7 +74,7 @@ class _Column:
     def result(self) -> ColumnProfile:
         profile: ColumnProfile = {"count": self.count, "missing": self.missing, "distinct": None, "top": []}
         if self._counts is not None:
-            top = self._counts.sort(["n", "value"], descending=[True, False]).head(TOP_COUNT)
+            top = self._counts.sort(["n", "value"], descending=[True, False]).head(self._top_count)
             profile["distinct"] = self._counts.height
             profile["top"] = [list(row) for row in top.iter_rows()]
         if self.field.is_numeric and self.count > self.missing:

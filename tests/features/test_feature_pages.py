@@ -14,6 +14,7 @@ from features.profile import FeatureProfile
 from ingestion.models import Dataset, Passenger
 from ingestion.passenger import LABEL
 from tests.people import CAST, table
+from titanic_site.templatetags.profile import frequent
 from training.models import ModelVersion
 
 
@@ -103,8 +104,24 @@ def test_where_everybody_had_one_fate_nothing_correlates(load: Callable[..., Dat
     assert {feature["correlation"] for feature in batch.profile.values()} == {None}
 
 
+def test_a_nominal_feature_may_have_many_codes(monkeypatch: pytest.MonkeyPatch) -> None:
+    codes = {"Sex": {f"code {code}": float(code) for code in range(8)}}
+    monkeypatch.setattr("features.profile.CODES", codes)
+    monkeypatch.setattr("features.category_labels.CODES", codes)
+    matrix = np.zeros((36, len(FEATURES)), dtype=np.float32)
+    matrix[:, FEATURES.index("Sex")] = np.repeat(np.arange(8), np.arange(1, 9))
+    profile = FeatureProfile()
+
+    profile.add(matrix, None)
+
+    sex = with_category_names("Sex", profile.result()["Sex"])
+    assert sex["histogram"] == [1, 2, 3, 4, 5, 6, 7, 8]
+    assert frequent(sex).count("code") == 5
+
+
 def test_a_definition_may_have_no_nominal_feature(batch: FeatureBatch, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("features.profile.NOMINAL", ())
+    monkeypatch.setattr("features.profile.CODES", {})
     monkeypatch.setattr("features.category_labels.CODES", {})
     labels = np.array(batch.passengers.values_list(LABEL, flat=True), dtype=np.float64)
     matrix, profile = services.matrix(batch), FeatureProfile()

@@ -9,7 +9,7 @@ from titanic_site.templatetags.titanic import grouped, number, percent
 
 register = template.Library()
 
-_LONGEST_VALUE = 24
+_LONGEST_VALUE, _FREQUENT_COUNT = 24, 5
 #: The indexes of minimum, median and maximum among the quantiles.
 _SHOWN = (0, 2, 4)
 
@@ -45,5 +45,7 @@ def frequent(column: dict[str, Any]) -> str:
     """Format the most frequent values with their shares; none where each occurs once."""
     count = max(column["count"], 1)
     return ", ".join(
-        f"{number(value)[:_LONGEST_VALUE]} ({percent(times / count)})" for value, times in column["top"] if times > 1
+        f"{number(value)[:_LONGEST_VALUE]} ({percent(times / count)})"
+        for value, times in column["top"][:_FREQUENT_COUNT]
+        if times > 1
     )
