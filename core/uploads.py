@@ -13,7 +13,7 @@ class UploadField(serializers.FileField):
 
 @extend_schema_field({"type": "boolean"})
 class FlagField(serializers.BooleanField):
-    """True or false as a form writes them; 1, "yes" and nothing are refused."""
+    """True or false as a form writes them; 1, "yes" and nothing are rejected."""
 
     # Left out it is the default, not False as for a browser's empty checkbox.
     default_empty_html = serializers.empty

@@ -39,7 +39,7 @@ class FeatureBatchDetail(generics.RetrieveAPIView[FeatureBatch]):
 
 
 class PassengerFeatures(APIView):
-    """Look up a passenger's features in the current batch, with the batch, its dataset and when it was created."""
+    """Look up a row's features in the current batch, with the batch, its dataset and when it was created."""
 
     @extend_schema(responses=PassengerFeaturesSerializer)
     def get(self, request: Request, passenger_id: str) -> Response:

@@ -33,7 +33,7 @@ FeatureVector = type(
 
 
 class PassengerFeaturesSerializer(FeatureVector):  # type: ignore[misc,valid-type]
-    """A passenger's features, and the batch that they come from."""
+    """A row's features, and the batch that they come from."""
 
     batch = serializers.IntegerField()
     dataset = serializers.IntegerField()

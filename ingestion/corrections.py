@@ -112,7 +112,7 @@ def _accept(dataset: Dataset, row: RefusedRow, cells: Mapping[str, str]) -> Pass
     if violations:
         raise Invalid(by_field(violations))
     if Passenger.objects.of(dataset).filter(**{KEY: values[KEY]}).exists():
-        raise Invalid({KEY: [("duplicate", _("This passenger is in the dataset already."))]})
+        raise Invalid({KEY: [("duplicate", _("A row with this key is in the dataset already."))]})
     if LABEL in values:
         values[LABEL] = bool(values[LABEL])
     passenger = Passenger(

@@ -20,7 +20,9 @@ _LINE = "line_number"
 _LINE_BITS = 32
 _COLUMNS = ("id", "dataset_id", _LINE, KEY, LABEL, "is_holdout", "revision", *FIELD_NAMES)
 _DUPLICATE = contract.Violation(
-    KEY, "duplicate", contract.gettext_noop("This passenger is in the table already: remove one, or correct the id.")
+    KEY,
+    "duplicate",
+    contract.gettext_noop("A row with this key is in the table already: remove one, or correct the key."),
 )
 
 

@@ -26,7 +26,7 @@ ALERT_DELAY = 30.0
 CONSISTENCY_ALERT_DELAY = 120.0
 # It is due each minute, yet it waits while long runs fill its worker, for an hour at most.
 _CONSISTENCY_MAX_AGE = timedelta(minutes=65)
-# A part that was last seen unavailable this many seconds ago begins anew: nobody looked in between.
+# A part that was last seen unavailable this many seconds ago starts over: nobody looked in between.
 _TROUBLE_TTL = 60
 
 
@@ -93,12 +93,12 @@ def _inconsistent() -> Iterator[Reason]:
     subject = _("Consistency check")
     is_fresh = timezone.now() - check.at <= _CONSISTENCY_MAX_AGE
     if _seconds_of_trouble("consistency", is_well=is_fresh) >= CONSISTENCY_ALERT_DELAY:
-        yield Reason(subject, _("It has not run for an hour: see whether a worker answers, and the schedule."))
+        yield Reason(subject, _("It has not run for an hour: check that a worker is available, and the schedule."))
     if check.error:
         yield Reason(subject, check.error)
     for result in check.results:
         if not result.is_consistent:
-            text = result.error or _("This channel does not answer as the model itself: see the consistency check.")
+            text = result.error or _("This channel's answers differ from the model's own: see the consistency check.")
             yield Reason(result.label, text)
 
 
@@ -106,7 +106,7 @@ def _dead_letters() -> Iterator[Reason]:
     """Find entries of the prediction log that PostgreSQL rejects."""
     count = DeadLetter.objects.count()
     if count:
-        text = _("Entries that cannot be stored: %(count)s. The admin says why, tries them again, or deletes them.")
+        text = _("Entries that cannot be stored: %(count)s. See why in the admin, and retry or delete them there.")
         yield Reason(_("Prediction log"), text % {"count": count})
 
 

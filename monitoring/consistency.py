@@ -50,7 +50,7 @@ def run() -> ConsistencyCheck:
     """Compare the channels and keep the result."""
     # Kept when a channel breaks: the result before must not stand as if it were still so.
     check = ConsistencyCheck(
-        timezone.now(), error=_("The consistency check broke off: the worker's log names the channel.")
+        timezone.now(), error=_("The consistency check stopped with an error: the worker's log names the channel.")
     )
     try:
         report = consistency.compare()

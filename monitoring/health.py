@@ -49,7 +49,7 @@ def _workers() -> str:
         silent = heartbeat.silent_queues()
     except RedisUnavailable as error:
         return f"Redis does not answer: {_first_line(error)}"
-    return f"No worker answers for: {', '.join(silent)}" if silent else OK
+    return f"No worker is available for: {', '.join(silent)}" if silent else OK
 
 
 def _log() -> str:

@@ -107,7 +107,7 @@ def _queues() -> Iterator[Metric]:
     depth = {(queue,): float(count) for queue, count in zip(settings.QUEUES, depths, strict=True)}
     yield _gauge("queue_depth", "Messages that wait for a worker", ["queue"], depth)
     ages = {(queue,): age for queue, age in heartbeat.ages().items() if age is not None}
-    yield _gauge("canary_age_seconds", "Since a worker of the queue last answered", ["queue"], ages)
+    yield _gauge("canary_age_seconds", "Since the last heartbeat of the queue", ["queue"], ages)
     yield _gauge("prediction_log_backlog", "Predictions not yet in PostgreSQL", [], {(): float(log.backlog())})
 
 
@@ -117,7 +117,7 @@ def _consistency() -> Iterator[Metric]:
         age = (timezone.now() - check.at).total_seconds()
         yield _gauge("parity_age_seconds", "Since the last consistency check", [], {(): age})
         channels = {(channel,): float(is_consistent) for channel, is_consistent in check.channels.items()}
-        yield _gauge("parity", "Whether a channel answered as the model itself does", ["door"], channels)
+        yield _gauge("parity", "Whether a channel's answers are the model's own", ["door"], channels)
 
 
 class _State:
@@ -137,7 +137,7 @@ class _State:
                 yield from list(group())
             except _UNAVAILABLE:
                 up[(service,)] = 0.0
-        yield _gauge("up", "Whether a service answers", ["service"], up)
+        yield _gauge("up", "Whether a service is available", ["service"], up)
 
 
 class _Cache:

@@ -39,7 +39,7 @@ def _notify_of(alert: Alert) -> bool:
         claimed.update(tell_at=None, tries=0)
         return True
     is_last = alert.tries > len(RETRY_DELAYS)
-    logger.error("the webhook took no %s (try %s%s): %s", alert, alert.tries, ", the last" * is_last, failure)
+    logger.error("the webhook did not accept %s (try %s%s): %s", alert, alert.tries, ", the last" * is_last, failure)
     retry_at = None if is_last else timezone.now() + timedelta(seconds=RETRY_DELAYS[alert.tries - 1])
     claimed.update(tell_at=retry_at)
     return False
@@ -57,6 +57,6 @@ def _post(alert: Alert) -> str:
         with requests.post(
             settings.ALERT_WEBHOOK_URL, body, headers=headers, timeout=TIMEOUT, allow_redirects=False, stream=True
         ) as response:
-            return "" if response.ok and not response.is_redirect else f"it answers {response.status_code}"
+            return "" if response.ok and not response.is_redirect else f"status {response.status_code}"
     except requests.RequestException as error:
         return type(error).__name__

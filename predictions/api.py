@@ -40,7 +40,7 @@ from training.models import ModelVersion
 
 
 class PredictionList(generics.ListAPIView[Prediction]):
-    """The prediction log, newest first; POST predicts for one passenger."""
+    """The prediction log, newest first; POST predicts for one row."""
 
     scope = Scope.PREDICT
     serializer_class = PredictionSerializer
@@ -86,7 +86,7 @@ class PredictionList(generics.ListAPIView[Prediction]):
 
 
 class PredictionBatch(APIView):
-    """Predict for many passengers at once: for all, or none."""
+    """Predict for many rows at once: for all, or none."""
 
     scope = Scope.PREDICT
 
@@ -178,7 +178,7 @@ class ScoringJobCancel(APIView):
         job = generics.get_object_or_404(ScoringJob, pk=pk)
         token: Any = request.auth
         if job.created_by != current_user(request) and not (token and token.allows(Scope.OPERATE)):
-            raise PermissionDenied(_("Another one sent this file: it takes the scope “operate” to stop it."))
+            raise PermissionDenied(_("Somebody else sent this file: stopping it needs the scope “operate”."))
         job.cancel()
         return Response(ScoringJobSerializer(job).data)
 
@@ -207,12 +207,12 @@ def _object(body: object) -> dict[str, Any]:
 
 
 def _instances(sent: object) -> list[dict[str, Any]]:
-    """A batch's passengers, each an object; raises Invalid."""
+    """A batch's rows, each an object; raises Invalid."""
     body = _object(sent)
     errors = {name: [("unknown_field", _("There is no such field."))] for name in set(body) - {"instances"}}
     instances = body.get("instances")
     if not isinstance(instances, list):
-        errors["instances"] = [("required", _("Must be a list of passengers."))]
+        errors["instances"] = [("required", _("Must be a list of objects."))]
         raise Invalid(errors)
     for index, instance in enumerate(instances):
         if not isinstance(instance, dict):

@@ -60,7 +60,7 @@ def _passengers(version: ModelVersion) -> list[Row]:
     """Take the champion's background passengers, and one of whom only the required fields are known."""
     rows: list[Row] = [tuple(row) for row in version.background]
     if not rows:
-        message = f"{version} has no background passengers to send: retrain."
+        message = f"{version} has no background rows to send: retrain."
         raise Conflict(message)
     first = zip(FIELDS, rows[0], strict=True)
     return [*rows, tuple(value if field.is_required else field.default for field, value in first)]

@@ -141,9 +141,9 @@ def explainer(version: int) -> Explainer:
     """Load a version with its background; raises Conflict when its file must not be used or it has none."""
     model = ModelVersion.objects.filter(version=version).first()
     if model is None:
-        raise Conflict(_("The registry does not know model %(version)s any more.") % {"version": version})
+        raise Conflict(_("Model %(version)s is no longer in the registry.") % {"version": version})
     if not model.background:
-        raise Conflict(_("%(version)s has no background passengers to compare with: retrain.") % {"version": model})
+        raise Conflict(_("%(version)s has no background rows to compare with: retrain.") % {"version": model})
     try:
         return _load(version, model.sha256)
     except ArtifactError as error:

@@ -74,7 +74,7 @@ class PredictionFilter(forms.Form):
     def predictions(self) -> PredictionQuerySet:
         """Select the predictions; raises Invalid with every parameter that cannot be read."""
         if not self.is_valid():
-            raise Invalid(self.refusals())
+            raise Invalid(self.violations())
         filters: Mapping[str, object] = {
             "survived": self.cleaned_data["survived"],
             "source": self.cleaned_data["source"],
@@ -86,7 +86,7 @@ class PredictionFilter(forms.Form):
         chosen = chosen if since is None else chosen.since(since)
         return chosen if until is None else chosen.until(until)
 
-    def refusals(self) -> dict[str, list[tuple[str, str]]]:
+    def violations(self) -> dict[str, list[tuple[str, str]]]:
         """Name what is wrong, by parameter."""
         return {name: [(error.code or "invalid", message) for error in errors for message in error.messages]
                 for name, errors in self.errors.as_data().items()}  # fmt: skip

@@ -70,7 +70,7 @@ class ScoringForm(forms.Form):
 
     file = forms.FileField(
         label=_("CSV file"),
-        help_text=_("UTF-8, headings in the first line, one passenger a line."),
+        help_text=_("UTF-8, headings in the first line, one row a line."),
         widget=forms.FileInput(attrs={"accept": ".csv,text/csv"}),
     )
     explain = forms.BooleanField(

@@ -12,7 +12,7 @@ from predictions.models import Channel
 PREDICTIONS = Counter("prediction_count", "Predictions answered", ["model_version", "survived", "source"])
 SCORING_SECONDS = Histogram(
     "titanic_scoring_seconds",
-    "Time to derive the features and score the passengers of one request",
+    "Time to derive the features and score the rows of one request",
     buckets=(0.00005, 0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.05, 0.25, 1),
 )
 

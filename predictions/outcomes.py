@@ -31,7 +31,7 @@ PROBLEMS_SHOWN = 100
 _WORDS = {"true": True, "1": True, "false": False, "0": False}
 # As the API and the pages write it: Python's own parser takes braces and much else.
 _UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.ASCII | re.IGNORECASE)
-_ANOTHER = gettext_noop("Another outcome is recorded for this prediction: it stays.")
+_ANOTHER = gettext_noop("Another outcome is recorded for this prediction; it cannot be changed.")
 
 
 class Reported(NamedTuple):
@@ -111,7 +111,7 @@ def _blocks(file: IO[bytes], summary: Summary) -> Iterator[list[Reported]]:
         for line, id_text, text in zip(chunk.lines.tolist(), cells[ID], cells[SURVIVED], strict=True):
             prediction_id, survived = id_text.strip(), _WORDS.get(text.strip().lower())
             if not _UUID.fullmatch(prediction_id):
-                summary.refuse(line, _("The id is none of a prediction."))
+                summary.refuse(line, _("This is not the id of a prediction."))
             elif survived is None:
                 summary.refuse(line, _("What happened must be true or false, 1 or 0."))
             else:

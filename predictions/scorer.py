@@ -123,7 +123,7 @@ class ChampionCache:
             version = ModelVersion.objects.champion()
         except (DatabaseError, InterfaceError) as error:
             # Without Postgres the champion of a moment ago goes on answering.
-            logger.warning("cannot ask which version is the champion: %s", error)
+            logger.warning("cannot look up which version is the champion: %s", error)
             self._is_unknown = True
         else:
             self._is_unknown = False

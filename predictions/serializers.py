@@ -17,7 +17,7 @@ from predictions.services import Answer
 
 
 class AnswerSerializer(serializers.Serializer[Answer]):
-    """The answer for one passenger."""
+    """The prediction for one row."""
 
     id = serializers.UUIDField()
     survived = serializers.BooleanField()
@@ -85,7 +85,7 @@ class ContributionSerializer(serializers.Serializer[Contribution]):
 
 
 class AlternativeSerializer(serializers.Serializer[Alternative]):
-    """The probability for the same passenger but for one value; a fixed one could not have been otherwise."""
+    """The probability of the same row with one value changed; a fixed one cannot be changed in reality."""
 
     field = serializers.CharField()
     value = AnyValueField()
@@ -109,7 +109,7 @@ class ExplanationSerializer(serializers.Serializer[Explanation]):
 
 
 class StrictBooleanField(serializers.BooleanField):
-    """True or false; 1, "yes" and null are refused."""
+    """True or false; 1, "yes" and null are rejected."""
 
     def to_internal_value(self, data: Any) -> bool:
         if not isinstance(data, bool):
@@ -133,7 +133,7 @@ class HistogramSerializer(serializers.Serializer[dict[str, list[float]]]):
 
 
 class ModelComparisonSerializer(serializers.Serializer[ModelComparison]):
-    """Two models' answers for the same passengers."""
+    """Two models' answers for the same rows."""
 
     count = serializers.IntegerField()
     agreed = serializers.FloatField()

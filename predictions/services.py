@@ -83,7 +83,7 @@ def check_batch(
     Raises TooLarge at `field`, and Invalid with every rejected field under `name_error(name=, index=)`.
     """
     if len(passengers) > MAX_BATCH:
-        message = _("At most %(most)s passengers at a time; for more, send a CSV file to scoring-jobs/.")
+        message = _("At most %(most)s rows at a time; for more, send a CSV file to scoring-jobs/.")
         raise TooLarge(message % {"most": MAX_BATCH}, field=field)
     if check is None:
         rows = schema.READER.read(passengers)

@@ -61,7 +61,7 @@ def ensure_admin(*, say: Callable[[str], Any]) -> None:
         password = settings.ENV.admin_password or secrets.token_urlsafe(16)
         admin = User.objects.create_superuser(ADMIN, password=password)
         _instance, token = AccessToken.objects.create(admin, note="bootstrap")
-        # Before the commit: killed in between, the next start makes both anew.
+        # Before the commit: killed in between, the next start makes both again.
         _write(path, {"username": ADMIN, "password": password, "token": token})
         say(_("Admin and API token made: %(path)s") % {"path": path})
     elif not path.exists():

@@ -51,7 +51,7 @@ class ProbeMiddleware:
 def content_security_policy(get_response: Handler) -> Handler:
     """Send the policy with each response that does not have one of its own.
 
-    django-csp builds it anew for each response: an eighth of what a prediction costs.
+    django-csp builds it again for each response: an eighth of what a prediction costs.
     """
 
     def middleware(request: HttpRequest) -> HttpResponse:

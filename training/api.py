@@ -1,4 +1,4 @@
-"""The API's doors into training and the registry."""
+"""Training and the registry in the API."""
 
 from typing import Any
 

@@ -29,7 +29,7 @@ def markdown(version: ModelVersion) -> str:
         "The hold-out has %(count)d rows: a difference of a few points between two models is chance.",
         metrics.hold_out.rows,
     ) % {"count": metrics.hold_out.rows}
-    to_watch = _("Watch the drift of the inputs, and judge again when outcomes are known.")
+    to_watch = _("Monitor the drift of the inputs, and evaluate again when outcomes are known.")
     sections = {
         _("Model details"): _details(version),
         _("Uses"): f"{_('Meant for:')}\n\n{_bullets(USES)}\n\n{_('Not meant for:')}\n\n{_bullets(OUT_OF_SCOPE)}",

@@ -1,4 +1,4 @@
-"""Celery's doors into training."""
+"""Training as Celery tasks."""
 
 from core.tasks import job_task
 from training import services

@@ -58,7 +58,7 @@ def fetch(remote: RemoteObject, target: IO[bytes], *, report: ReportProgress, is
             writer.restart()
             _download(blob, writer)
     if not writer.matches(blob.crc32c):
-        message = _("%(uri)s arrived damaged twice: its checksum differs. Start again, or upload the object anew.")
+        message = _("%(uri)s arrived damaged twice: its checksum differs. Start again, or upload the object again.")
         raise SourceError(message % {"uri": remote.uri})
     writer.finish()
     return f"{_GENERATION}{blob.generation}"

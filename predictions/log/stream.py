@@ -23,7 +23,7 @@ FIELD = b"p"
 READ_ENTRIES = 2_000
 #: How many predictions of one batch share a stream entry.
 PACK_ROWS = 25
-#: How many predictions may wait; beyond that they go straight to Postgres, or are refused when that is unavailable too.
+#: How many predictions may wait; beyond that they go straight to Postgres, or are rejected when it is unavailable too.
 MAX_BACKLOG = 1_000_000
 # How many more predictions than entries the stream holds.
 _EXTRA = "predictions:log:shared"
@@ -54,7 +54,7 @@ def append(entries: Sequence[LogEntry]) -> None:
         with breaker.guard():
             _append_to_stream(entries)
     except _NOT_WRITABLE as error:
-        logger.warning("The stream is not writable, logging %s straight to Postgres: %s", len(entries), error)
+        logger.warning("the stream is not writable, writing %s straight to PostgreSQL: %s", len(entries), error)
         try:
             postgres.insert(entries)
         except (DatabaseError, InterfaceError) as database_error:
@@ -72,7 +72,7 @@ def append_idempotent(entry: LogEntry, *, name: str, value: bytes, seconds: int)
             arguments = (STREAM, name, FIELD, encode([entry]), value, seconds)
             stored: bytes | None = redis.client().eval(_APPEND_IDEMPOTENT, 2, *arguments)
     except _NOT_WRITABLE as error:
-        logger.warning("The stream is not writable: %s", error)
+        logger.warning("the stream is not writable: %s", error)
         raise _unavailable() from error
     return stored
 

@@ -29,7 +29,7 @@ _OUTPUTS = {"probability": "FP64", "survived": "BOOL", "id": "BYTES"}
 
 
 class OutputTensor(msgspec.Struct):
-    """An output for n passengers, shape (n,)."""
+    """An output for n rows, shape (n,)."""
 
     name: str
     datatype: str
@@ -108,7 +108,7 @@ class Model(OpenView):
 
 
 class Infer(ProtocolView):
-    """Predict for n passengers, and log the predictions like those of every other channel."""
+    """Predict for n rows, and log the predictions like those of every other channel."""
 
     def post(self, request: Request, version: int | None = None) -> Response:
         if "Inference-Header-Content-Length" in request.headers:
@@ -137,7 +137,7 @@ def _champion(version: int | None) -> scorer.Champion:
     """Return the champion; raises NotFound when the address names another version, Unavailable when there is none."""
     champion = scorer.champion()
     if version not in (None, champion.version):
-        message = _("Version %(asked)s is not serving, version %(champion)s is.")
+        message = _("Version %(requested)s is not serving, version %(champion)s is.")
         raise NotFound(message % {"asked": version, "champion": champion.version})
     return champion
 

@@ -68,7 +68,7 @@ def _send_helper(job: ScoringJob) -> None:
             "predictions.tasks.score_parts", kwargs={"job_id": job.pk}, queue=job.queue, retry=False, expires=60
         )
     except (BrokerUnavailable, *RedisUnavailable):
-        logger.warning("%s gets no help: the broker is unavailable", job.task_id)
+        logger.warning("%s runs without further workers: the broker is unavailable", job.task_id)
 
 
 def _is_done(job: ScoringJob) -> bool:

@@ -164,7 +164,7 @@ def test_a_queue_that_no_worker_answers_for_is_one(champion: ModelVersion) -> No
     redis.client().delete(heartbeat_key)
     alerts.evaluate_alerts()
 
-    assert Alert.objects.get().text == "No worker answers for: scoring"
+    assert Alert.objects.get().text == "No worker is available for: scoring"
 
 
 def test_a_part_that_answers_again_in_a_moment_calls_nobody(

@@ -48,7 +48,7 @@ def test_a_silent_queue_is_named(client: Client, champion: ModelVersion) -> None
     answer_for_all()
     redis.client().set("heartbeat:scoring", time.time() - 2 * heartbeat.SILENCE_LIMIT)
 
-    assert client.get("/readyz").json()["checks"]["workers"] == "No worker answers for: scoring"
+    assert client.get("/readyz").json()["checks"]["workers"] == "No worker is available for: scoring"
 
 
 def test_a_worker_that_one_queue_fills_is_not_taken_for_dead() -> None:

@@ -156,6 +156,6 @@ def test_a_door_that_breaks_leaves_no_passed_test_behind(
     told = consistency.last()
     assert told is not None
     assert not told.is_passed
-    assert "broke off" in client.get("/monitoring/").content.decode()
+    assert "stopped with an error" in client.get("/monitoring/").content.decode()
     assert Alert.objects.open().get().kind == "parity"
     assert not log.is_dry_run()

@@ -163,10 +163,10 @@ def _prepare(*, say: Say) -> None:
     call_command("bootstrap")
     connections.close_all()
     say("Starting web, workers and scheduler")
-    # Every queue answers as soon as its worker is there, not at the scheduler's next round.
+    # Every queue has a heartbeat as soon as its worker is there, not at the scheduler's next round.
     with suppress(BrokerAway, *redis.RedisUnavailable):
         if settings.ENV.is_embedded:
-            # All workers are this home's, and the last run's answers prove nothing.
+            # All workers are this home's, and the last run's heartbeats prove nothing.
             redis.client().delete(*(f"heartbeat:{queue}" for queue in settings.QUEUES))
         for queue in settings.QUEUES:
             tasks.heartbeat.apply_async(
@@ -210,7 +210,7 @@ def _missing_workers() -> str | None:
     """Return which workers are missing; checked first, since an unready page is an error in the log."""
     with suppress(*redis.RedisUnavailable):
         if silent := heartbeat.silent_queues():
-            return f"no worker answers for: {', '.join(silent)}"
+            return f"no worker is available for: {', '.join(silent)}"
     return None
 
 

@@ -12,7 +12,7 @@ from ingestion.models import IngestOptions
 
 
 class Command(StepCommand):
-    help = "Load a passenger table from a file, a bucket, an https address or a database."
+    help = "Load a table from a file, a bucket, an https address or a database."
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("uri", help="a path, gs://bucket/object, https://… or postgresql://…/database#table")
@@ -42,4 +42,4 @@ class Command(StepCommand):
         with progress_bar(dataset, is_shown=sys.stderr.isatty()):
             services.ingest(dataset)
         counts = {"dataset": dataset, "rows": dataset.row_count, "problems": dataset.problem_count}
-        return _("%(dataset)s: %(rows)s passengers loaded, %(problems)s rows rejected.") % counts
+        return _("%(dataset)s: %(rows)s rows loaded, %(problems)s rejected.") % counts

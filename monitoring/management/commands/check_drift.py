@@ -10,7 +10,7 @@ from predictions import log
 
 
 class Command(StepCommand):
-    help = "Compare the newest predictions with what the champion learned from."
+    help = "Compare the newest predictions with the champion's training data."
 
     def step(self, **options: Any) -> str:
         check = services.queue_check()

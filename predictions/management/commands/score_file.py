@@ -37,6 +37,6 @@ class Command(StepCommand):
                 out.writelines(scoring.results(job))
         except OSError as error:
             raise TitanicError(f"{error.filename}: {error.strerror}.") from error
-        message = _("%(job)s: %(rows)s rows scored into %(path)s, %(problems)s of them refused.")
+        message = _("%(job)s: %(rows)s rows scored into %(path)s, %(problems)s of them rejected.")
         counts = {"job": job, "rows": job.row_count, "problems": job.problem_count, "path": options["output"]}
         return message % counts

@@ -21,7 +21,7 @@ class Command(StepCommand):
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("user")
         parser.add_argument(
-            "--scope", action="append", choices=Scope.values, help="what it is good for; everything when left out"
+            "--scope", action="append", choices=Scope.values, help="what it permits; everything when left out"
         )
         parser.add_argument("--days", type=int, help="until it expires; never when left out")
         parser.add_argument("--note", default="create_token", help="whom or what it is for")

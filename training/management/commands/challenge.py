@@ -10,7 +10,7 @@ from training.models import ModelVersion
 
 
 class Command(StageCommand):
-    help = "Start shadow scoring: a model version scores what the champion is asked."
+    help = "Start shadow scoring: a model version scores the requests that the champion serves."
 
     def step_for(self, version: ModelVersion, **options: Any) -> str:
         registry.start_shadow(version, by=None, reason=options["reason"])

@@ -13,7 +13,7 @@ from training.models import ModelVersion
 
 
 class Command(VersionCommand):
-    help = "Reproduce a version from its record, and say whether the file is the same or what differs."
+    help = "Reproduce a version from its record, and report whether the file is the same or what differs."
 
     def step_for(self, version: ModelVersion, **options: Any) -> str:
         attempt = services.queue_reproduction(version=version)
