@@ -47,7 +47,7 @@ check: install-test ## format, lint, types, import contracts, migrations, templa
 	$(PY) manage.py makemigrations --check --dry-run
 	$(VENV)/bin/djlint templates --quiet --check --lint
 
-format: install-test ## mend what can be mended by itself
+format: install-test ## fix what can be fixed automatically
 	$(PY) -m ruff format .
 	$(PY) -m ruff check --fix .
 	$(VENV)/bin/djlint templates --quiet --reformat
@@ -58,12 +58,12 @@ messages: install ## bring the translations in locale/ in step with the code
 bench: install-test ## measure what is promised, in some 20 minutes, also into benchmarks/results.json; ARGS=serving for a part
 	@exec $(PY) -m benchmarks $(ARGS)
 
-lock: $(PY) ## compile requirements/*.txt anew; ARGS=--upgrade for newer versions
+lock: $(PY) ## compile requirements/*.txt again; ARGS=--upgrade for newer versions
 	@$(PY) -m uv --version >/dev/null 2>&1 || { echo "uv is missing: run make install-test first."; exit 1; }
 	$(LOCK) --output-file requirements/run.txt $(ARGS)
 	$(LOCK) --output-file requirements/test.txt --group test --constraints requirements/run.txt $(ARGS)
 
-# The real file behind the link is looked at: a venv whose interpreter is gone is made anew, and filled anew.
+# The real file behind the link is looked at: a venv whose interpreter is gone is made and filled again.
 $(PY):
 	@$(or $(PYTHON),false) -c '$(FITS)' || { \
 		echo "Python 3.11 or 3.12 is needed: install one, or name it, as in make run PYTHON=/usr/bin/python3.11."; exit 1; }

@@ -244,7 +244,7 @@ def test_the_command_says_what_it_did(db: None, sample_path: Path, capsys: pytes
 
     call_command("ingest", str(sample_path))
 
-    assert "1309 passengers loaded, 0 rows rejected" in capsys.readouterr().out
+    assert "1309 rows loaded, 0 rejected" in capsys.readouterr().out
 
 
 @pytest.mark.django_db(transaction=True)

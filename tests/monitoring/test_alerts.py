@@ -301,7 +301,7 @@ def test_a_webhook_in_trouble_is_told_again_later(
 
     assert told == [0, 0, 0]
     assert hook.methods == ["POST", "POST"]
-    assert f"it answers {status}" in caplog.text
+    assert f"status {status}" in caplog.text
     assert "secret" not in caplog.text
 
 

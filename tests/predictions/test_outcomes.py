@@ -136,10 +136,10 @@ def test_each_wrong_line_is_named_and_the_good_ones_are_recorded(champion: Model
     assert [line for line, _reason in found.problems] == [5, 6, 7, 8, 10, 12, 13, 14, 15, 16, 17]
     reasons = dict(found.problems)
     assert reasons[8] == "There is no such prediction."
-    assert reasons[10] == reasons[7] == "Another outcome is recorded for this prediction: it stays."
+    assert reasons[10] == reasons[7] == "Another outcome is recorded for this prediction; it cannot be changed."
     assert Outcome.objects.get(pk=twice).survived is True
     assert Outcome.objects.get(pk=other).survived is False
-    assert "none of a prediction" in page.text
+    assert "not the id of a prediction" in page.text
 
 
 @pytest.mark.parametrize(

@@ -137,7 +137,7 @@ def test_its_answers_stand_beside_those_that_were_given(challenger: ModelVersion
 
 def test_it_is_on_the_page_and_in_the_api(challenger: ModelVersion, api: APIClient, client: Client) -> None:
     registry.start_shadow(challenger, by=None)
-    assert "No answers yet" in client.get("/predictions/shadow/2/").text
+    assert "No shadow scores yet" in client.get("/predictions/shadow/2/").text
     assert api.get("/api/v1/shadow/2/").status_code == 409
     api.post("/api/v1/predictions/", ELISABETH, format="json")
     log.drain()

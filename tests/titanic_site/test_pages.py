@@ -276,7 +276,7 @@ def test_a_broken_page_says_so_and_asks_nothing_of_the_database(
         page = client.get("/runs/")
 
     assert page.status_code == 500
-    assert "It is in the log" in page.text
+    assert "The error is in the log" in page.text
 
 
 def test_a_host_that_is_not_ours_gets_a_page(client: Client) -> None:
@@ -321,7 +321,7 @@ def test_predictions_are_filtered_by_model_result_and_door(client: Client, champ
     assert (shown(f"model={champion.version}"), shown("model=77")) == (2, 0)
     assert (shown(f"source={Channel.FORM}"), shown(f"source={Channel.API}")) == (2, 0)
     assert (shown("scoring_job=5"), shown("since=2020-01-01&until=2020-01-02"), shown("survived=&model=")) == (0, 0, 2)
-    assert "No prediction is like that" in client.get("/predictions/?model=77").text
+    assert "No prediction matches the filter" in client.get("/predictions/?model=77").text
 
 
 def test_a_filter_that_cannot_be_read_is_named_beside_its_field(client: Client, api: APIClient) -> None:
