@@ -24,7 +24,7 @@ from django.db import connections
 from titanic_site.runtime import embedded
 
 ROOT = Path(__file__).parents[1]
-SAMPLE = ROOT / "ingestion/sample/titanic.csv"
+SAMPLE = ROOT / "ingestion/sample/sample.csv"
 _SETTINGS = re.findall(r"^#?([A-Z_]+)=", (ROOT / ".env.example").read_text(encoding="utf-8"), flags=re.MULTILINE)
 _at_the_end = ExitStack()
 

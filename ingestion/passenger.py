@@ -14,6 +14,8 @@ from django.utils.translation import gettext_noop
 
 from ingestion import contract
 
+#: The model's name in the Open Inference Protocol and in downloads.
+MODEL_NAME = "titanic"
 KEY = "passenger_id"
 LABEL = "survived"
 #: What the label's values false and true are called.

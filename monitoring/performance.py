@@ -43,7 +43,7 @@ def live() -> Live | None:
 
 # Ids are ordered by time. Each is looked up by itself: a join may be planned as a scan of every month of the log.
 _KNOWN = f"""
-    SELECT o.survived, p.probability, p.survived
+    SELECT o.actual, p.probability, p.predicted
       FROM (SELECT * FROM {Outcome._meta.db_table} ORDER BY prediction_id DESC LIMIT %s) o
            CROSS JOIN LATERAL (SELECT * FROM {Prediction._meta.db_table} WHERE id = o.prediction_id LIMIT 1) p
      WHERE p.model_version = %s

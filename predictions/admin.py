@@ -18,8 +18,8 @@ from predictions.models import DeadLetter, Outcome, Prediction, ScoringJob, Scor
 class PredictionAdmin(ReadOnlyAdmin):
     """The prediction log."""
 
-    list_display = ("id", "summary", "survived", "probability", "model_version", "source", "created_at")
-    list_filter = ("survived", "source")
+    list_display = ("id", "summary", "predicted", "probability", "model_version", "source", "created_at")
+    list_filter = ("predicted", "source")
     show_full_result_count = False
 
 
@@ -74,7 +74,7 @@ class DeadLetterAdmin(ReadOnlyAdmin):
 class ShadowScoreAdmin(ReadOnlyAdmin):
     """Shadow scores of challengers."""
 
-    list_display = ("prediction_id", "model_version", "probability", "survived", "created_at")
+    list_display = ("prediction_id", "model_version", "probability", "predicted", "created_at")
     list_filter = ("model_version",)
 
 
@@ -82,5 +82,5 @@ class ShadowScoreAdmin(ReadOnlyAdmin):
 class OutcomeAdmin(ReadOnlyAdmin):
     """Outcomes."""
 
-    list_display = ("prediction_id", "survived", "by", "recorded_at")
+    list_display = ("prediction_id", "actual", "by", "recorded_at")
     list_select_related = ("by",)

@@ -22,6 +22,7 @@ from core.negotiation import FileNegotiation
 from core.tokens import Scope
 from core.users import current_user
 from ingestion.openapi import batch_schema, passenger_schema
+from ingestion.passenger import LABEL
 from predictions import explanation, idempotency, log, outcomes, services, shadow
 from predictions.downloads import results_response
 from predictions.filters import MAX_NUMBER, PredictionFilter
@@ -51,7 +52,7 @@ class PredictionList(generics.ListAPIView[Prediction]):
     @extend_schema(
         parameters=[
             OpenApiParameter("model", {"type": "integer", "minimum": 0, "maximum": MAX_NUMBER}),
-            OpenApiParameter("survived", bool),
+            OpenApiParameter(LABEL, bool),
             OpenApiParameter("source", str, enum=Channel.values),
             OpenApiParameter("scoring_job", {"type": "integer", "minimum": 0, "maximum": MAX_NUMBER}),
             OpenApiParameter("since", OpenApiTypes.DATETIME),
@@ -126,7 +127,7 @@ class PredictionOutcome(APIView):
     @extend_schema(request=OutcomeSerializer, responses={200: OutcomeSerializer, 201: OutcomeSerializer})
     def post(self, request: Request, pk: UUID) -> Response:
         data = validate_body(OutcomeSerializer, request)
-        outcome, is_new = outcomes.record(pk, survived=data["survived"], by=current_user(request))
+        outcome, is_new = outcomes.record(pk, actual=data["actual"], by=current_user(request))
         code = status.HTTP_201_CREATED if is_new else status.HTTP_200_OK
         return Response(OutcomeSerializer(outcome).data, status=code)
 

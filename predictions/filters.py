@@ -9,6 +9,7 @@ from django.utils.translation import gettext_lazy as _
 
 from core import moments
 from core.errors import Invalid
+from ingestion.passenger import LABEL, LABEL_WORDS
 from predictions.models import Channel, Prediction, PredictionQuerySet
 
 if TYPE_CHECKING:
@@ -50,10 +51,11 @@ def _number(text: str) -> int | None:
 class PredictionFilter(forms.Form):
     """Which predictions to list."""
 
-    survived = ParsedField(
+    # The parameter has the label's name.
+    vars()[LABEL] = ParsedField(
         lambda text: _FLAGS.get(text.lower()),
         label=_("Result"),
-        widget=forms.Select(choices=[("", _("all")), ("1", _("survived")), ("0", _("did not survive"))]),
+        widget=forms.Select(choices=[("", _("all")), ("1", LABEL_WORDS[True]), ("0", LABEL_WORDS[False])]),
     )
     source = ParsedField(
         lambda text: text if text in Channel.values else None,
@@ -76,7 +78,7 @@ class PredictionFilter(forms.Form):
         if not self.is_valid():
             raise Invalid(self.violations())
         filters: Mapping[str, object] = {
-            "survived": self.cleaned_data["survived"],
+            "predicted": self.cleaned_data[LABEL],
             "source": self.cleaned_data["source"],
             "model_version": self.cleaned_data["model"],
             "scoring_job_id": self.cleaned_data["scoring_job"],
@@ -93,4 +95,4 @@ class PredictionFilter(forms.Form):
 
     def shown_fields(self) -> list[BoundField]:
         """Choose the fields that the page shows: the usual ones, and every other one that is in use."""
-        return [self[name] for name in self.fields if name in ("survived", "source", "model") or name in self.data]
+        return [self[name] for name in self.fields if name in (LABEL, "source", "model") or name in self.data]

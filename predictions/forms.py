@@ -9,7 +9,7 @@ from django.utils.text import format_lazy
 from django.utils.translation import gettext_lazy as _
 
 from ingestion.contract import Field
-from ingestion.passenger import DERIVABLE, PassengerFields
+from ingestion.passenger import DERIVABLE, LABEL, PassengerFields
 from ingestion.schema import FIELDS
 from predictions import explanation
 
@@ -60,7 +60,9 @@ class OutcomesForm(forms.Form):
 
     file = forms.FileField(
         label=_("What really happened, as a file"),
-        help_text=_("A CSV file with the columns id (of the prediction) and survived (true or false, 1 or 0)."),
+        help_text=format_lazy(
+            _("A CSV file with the columns id (of the prediction) and {label} (true or false, 1 or 0)."), label=LABEL
+        ),
         widget=forms.FileInput(attrs={"accept": ".csv,text/csv"}),
     )
 

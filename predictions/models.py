@@ -16,7 +16,7 @@ from django.utils.translation import gettext_lazy
 from core.errors import Conflict
 from core.file_names import GeneratedName
 from core.jobs import Job, JobQuerySet, State
-from ingestion.passenger import PassengerFields, describe
+from ingestion.passenger import LABEL_WORDS, PassengerFields, describe
 
 # A version 7 UUID begins with 48 bits of milliseconds.
 _TIME_SHIFT = 80
@@ -186,7 +186,7 @@ class Prediction(PassengerFields):
     model_version = models.PositiveIntegerField(gettext_lazy("model"))
     probability = models.FloatField(gettext_lazy("probability"))
     threshold = models.FloatField(gettext_lazy("threshold"))
-    survived = models.BooleanField(gettext_lazy("survived"))
+    predicted = models.BooleanField(gettext_lazy("predicted"))
     source = models.CharField(gettext_lazy("door"), max_length=5, choices=Channel)
     # No foreign keys: the log is written by COPY, and a row must never be lost because another was deleted.
     scoring_job_id = models.BigIntegerField(gettext_lazy("scoring job"), null=True)
@@ -232,7 +232,7 @@ class Outcome(models.Model):
 
     # No foreign key, as in the log: it may be known before the prediction is drained.
     prediction_id = models.UUIDField(gettext_lazy("prediction"), primary_key=True)
-    survived = models.BooleanField(gettext_lazy("survived"))
+    actual = models.BooleanField(gettext_lazy("actual"))
     by = models.ForeignKey(
         settings.AUTH_USER_MODEL, verbose_name=gettext_lazy("by"), null=True, on_delete=models.SET_NULL
     )
@@ -243,7 +243,7 @@ class Outcome(models.Model):
         verbose_name_plural = gettext_lazy("outcomes")
 
     def __str__(self) -> str:
-        return f"{self.prediction_id}: {self.survived}"
+        return f"{self.prediction_id}: {LABEL_WORDS[self.actual]}"
 
 
 class ShadowScore(models.Model):
@@ -253,7 +253,7 @@ class ShadowScore(models.Model):
     # No foreign key, as in the log: partitions are dropped whole.
     prediction_id = models.UUIDField(gettext_lazy("prediction"))
     probability = models.FloatField(gettext_lazy("probability"))
-    survived = models.BooleanField(gettext_lazy("survived"))
+    predicted = models.BooleanField(gettext_lazy("predicted"))
     created_at = models.DateTimeField(gettext_lazy("created"))
 
     class Meta:

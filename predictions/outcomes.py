@@ -17,13 +17,14 @@ from django.utils.translation import gettext_noop
 from core.errors import Conflict, TooLarge
 from core.postgres_copy import copy_rows
 from core.redis import RedisUnavailable
+from ingestion.passenger import LABEL
 from ingestion.table import RAGGED, read
 from ingestion.validation_messages import table_errors
 from predictions import log
 from predictions.models import Outcome, Prediction
 
-#: The columns of a file of outcomes.
-ID, SURVIVED = "id", "survived"
+#: The columns of a file of outcomes: the prediction's id, and the label.
+ID = "id"
 #: How many lines a file may have: a person waits for the answer, some twenty seconds for so many.
 MAX_LINES = 1_000_000
 #: How many rejected lines of a file are named; the others are counted.
@@ -39,7 +40,7 @@ class Reported(NamedTuple):
 
     line: int
     prediction_id: str
-    survived: bool
+    actual: bool
 
 
 @dataclass
@@ -65,21 +66,19 @@ class Summary:
         return self.recorded_count + self.known_count + self.problem_count
 
 
-def record(prediction_id: UUID, *, survived: bool, by: User | None) -> tuple[Outcome, bool]:
+def record(prediction_id: UUID, *, actual: bool, by: User | None) -> tuple[Outcome, bool]:
     """Record an outcome; returns it and whether it is new. Raises Http404, and Conflict when another is recorded."""
     if log.find(prediction_id) is None:
         raise Http404
     # Of two requests at once the database lets the first one in.
-    outcome, is_new = Outcome.objects.get_or_create(
-        prediction_id=prediction_id, defaults={"survived": survived, "by": by}
-    )
-    if outcome.survived != survived:
-        raise Conflict(_(_ANOTHER), field="survived")
+    outcome, is_new = Outcome.objects.get_or_create(prediction_id=prediction_id, defaults={"actual": actual, "by": by})
+    if outcome.actual != actual:
+        raise Conflict(_(_ANOTHER), field=LABEL)
     return outcome, is_new
 
 
 def record_file(file: IO[bytes], *, by: User | None) -> Summary:
-    """Record the outcomes of a CSV file, `id,survived`; a rejected line holds up no other.
+    """Record the outcomes of a CSV file, the prediction's id and the label; a rejected line holds up no other.
 
     Safe to repeat. Raises TitanicError where the file is no table or breaks off: the blocks before are recorded.
     """
@@ -103,19 +102,19 @@ def get(prediction_id: UUID) -> Outcome | None:
 
 def _blocks(file: IO[bytes], summary: Summary) -> Iterator[list[Reported]]:
     """Read the lines block by block, and reject those that cannot be read."""
-    for chunk in read(file, known=(ID, SURVIVED), required=(ID, SURVIVED), known_only=True):
+    for chunk in read(file, known=(ID, LABEL), required=(ID, LABEL), known_only=True):
         reported: list[Reported] = []
         for line in chunk.ragged:
             summary.refuse(line, _(RAGGED))
         cells = chunk.cells
-        for line, id_text, text in zip(chunk.lines.tolist(), cells[ID], cells[SURVIVED], strict=True):
-            prediction_id, survived = id_text.strip(), _WORDS.get(text.strip().lower())
+        for line, id_text, text in zip(chunk.lines.tolist(), cells[ID], cells[LABEL], strict=True):
+            prediction_id, actual = id_text.strip(), _WORDS.get(text.strip().lower())
             if not _UUID.fullmatch(prediction_id):
                 summary.refuse(line, _("This is not the id of a prediction."))
-            elif survived is None:
+            elif actual is None:
                 summary.refuse(line, _("What happened must be true or false, 1 or 0."))
             else:
-                reported.append(Reported(line, prediction_id, survived))
+                reported.append(Reported(line, prediction_id, actual))
         yield reported
 
 
@@ -123,22 +122,22 @@ def _record_block(reported: list[Reported], summary: Summary, *, by: User | None
     """Record one block in a transaction of its own, and reject the lines that the database rejects."""
     table, known = Outcome._meta.db_table, Prediction._meta.db_table
     with transaction.atomic(), connection.cursor() as cursor:
-        cursor.execute("CREATE TEMP TABLE reported (line bigint, prediction_id uuid, survived boolean)")
+        cursor.execute("CREATE TEMP TABLE reported (line bigint, prediction_id uuid, actual boolean)")
         copy_rows("reported", Reported._fields, reported)
         # Without statistics Postgres would read the whole log rather than look some ids up.
         cursor.execute("ANALYZE reported")
         # In the order of the ids, so that two files with the same ids wait for each other without a deadlock.
         cursor.execute(
-            f"INSERT INTO {table} (prediction_id, survived, by_id, recorded_at)"
-            " SELECT DISTINCT ON (prediction_id) prediction_id, survived, %s::bigint, now() FROM reported"
+            f"INSERT INTO {table} (prediction_id, actual, by_id, recorded_at)"
+            " SELECT DISTINCT ON (prediction_id) prediction_id, actual, %s::bigint, now() FROM reported"
             f" WHERE EXISTS (SELECT FROM {known} WHERE {known}.id = prediction_id)"
             " ORDER BY prediction_id, line ON CONFLICT DO NOTHING",
             [by.pk if by else None],
         )
         recorded_count = cursor.rowcount
         cursor.execute(
-            f"SELECT r.line, o.survived IS NULL FROM reported r LEFT JOIN {table} o USING (prediction_id)"
-            " WHERE o.survived IS DISTINCT FROM r.survived ORDER BY r.line"
+            f"SELECT r.line, o.actual IS NULL FROM reported r LEFT JOIN {table} o USING (prediction_id)"
+            " WHERE o.actual IS DISTINCT FROM r.actual ORDER BY r.line"
         )
         refused = cursor.fetchall()
         cursor.execute("DROP TABLE reported")

@@ -52,7 +52,7 @@ class Scored(NamedTuple):
 
     matrix: Matrix
     probabilities: NDArray[np.float64]
-    survived: NDArray[np.bool_]
+    predicted: NDArray[np.bool_]
 
 
 @dataclass(frozen=True)

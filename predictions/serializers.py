@@ -8,6 +8,7 @@ from rest_framework import serializers
 from core.api import JOB_FIELDS
 from core.uploads import FlagField, UploadSerializer
 from features.serializers import FeatureVector
+from ingestion.passenger import LABEL
 from ingestion.schema import as_row
 from predictions import scorer
 from predictions.explanation import Alternative, Contribution, Explanation
@@ -20,7 +21,8 @@ class AnswerSerializer(serializers.Serializer[Answer]):
     """The prediction for one row."""
 
     id = serializers.UUIDField()
-    survived = serializers.BooleanField()
+    # The field has the label's name.
+    vars()[LABEL] = serializers.BooleanField(source="predicted")
     probability = serializers.FloatField(min_value=0, max_value=1)
     threshold = serializers.FloatField(min_value=0, max_value=1)
     model_version = serializers.IntegerField()
@@ -37,13 +39,14 @@ class BatchAnswerSerializer(serializers.Serializer[dict[str, list[Answer]]]):
 class PredictionSerializer(serializers.ModelSerializer[Prediction]):
     """A logged prediction: the passenger and the answer."""
 
+    vars()[LABEL] = serializers.BooleanField(source="predicted")
     passenger = serializers.SerializerMethodField()
     features = serializers.SerializerMethodField()
 
     class Meta:
         model = Prediction
         fields = (
-            "id", "survived", "probability", "threshold", "model_version", "source", "scoring_job_id", "passenger",
+            "id", LABEL, "probability", "threshold", "model_version", "source", "scoring_job_id", "passenger",
             "features", "created_at",
         )  # fmt: skip
         read_only_fields = fields
@@ -149,9 +152,9 @@ class OutcomeSerializer(serializers.ModelSerializer[Outcome]):
     """What really happened."""
 
     # A JSON boolean and nothing that only looks like one.
-    survived = StrictBooleanField()
+    vars()[LABEL] = StrictBooleanField(source="actual")
 
     class Meta:
         model = Outcome
-        fields = ("prediction_id", "survived", "recorded_at")
+        fields = ("prediction_id", LABEL, "recorded_at")
         read_only_fields = ("prediction_id", "recorded_at")

@@ -18,6 +18,7 @@ from core.errors import Conflict, Invalid, TooLarge
 from core.file_names import upload_label
 from ingestion import contract, passenger, schema
 from ingestion.json_validation import Row
+from ingestion.passenger import LABEL
 from ingestion.schema import FIELD_NAMES, FIELDS
 from ingestion.validation_messages import by_field
 from predictions import log, metrics, optional_legacy, scorer
@@ -28,11 +29,11 @@ from predictions.scorer import FeatureValues
 MAX_BATCH = 10_000
 
 
-class Answer(msgspec.Struct, frozen=True, gc=False):
+class Answer(msgspec.Struct, frozen=True, gc=False, rename={"predicted": LABEL}):
     """The answer for one passenger."""
 
     id: str
-    survived: bool
+    predicted: bool
     probability: float
     threshold: float
     model_version: int
@@ -140,15 +141,15 @@ def score(request: ScoringRequest) -> tuple[list[Answer], list[log.LogEntry]]:
     metrics.SCORING_SECONDS.observe(time.perf_counter() - started)
     now, ids = timezone.now(), new_ids(len(rows))
     version, threshold = champion.version, champion.threshold
-    verdicts, probabilities = scored.survived.tolist(), scored.probabilities.tolist()
+    verdicts, probabilities = scored.predicted.tolist(), scored.probabilities.tolist()
     features = scorer.features_of(scored.matrix)
     answers = [
-        Answer(id_, survived, probability, threshold, version, named, now)
-        for id_, survived, probability, named in zip(ids, verdicts, probabilities, features, strict=True)
+        Answer(id_, predicted, probability, threshold, version, named, now)
+        for id_, predicted, probability, named in zip(ids, verdicts, probabilities, features, strict=True)
     ]
     entries = [
-        log.Entry(id_, version, probability, threshold, survived, request.channel.value, None, now, *row)
-        for id_, survived, probability, row in zip(ids, verdicts, probabilities, rows, strict=True)
+        log.Entry(id_, version, probability, threshold, predicted, request.channel.value, None, now, *row)
+        for id_, predicted, probability, row in zip(ids, verdicts, probabilities, rows, strict=True)
     ]
     return answers, entries
 

@@ -69,7 +69,7 @@ def comparison(version: ModelVersion, *, count: int = 10) -> ShadowComparison | 
 
 # The logged answers, each by the champion of its time, with the challenger's and the outcomes.
 _PAIRS = f"""
-    SELECT p.id, p.probability, p.survived, s.probability, s.survived, o.survived::int
+    SELECT p.id, p.probability, p.predicted, s.probability, s.predicted, o.actual::int
       FROM {ShadowScore._meta.db_table} s
       JOIN {Prediction._meta.db_table} p ON p.id = s.prediction_id
       LEFT JOIN {Outcome._meta.db_table} o ON o.prediction_id = s.prediction_id
@@ -119,7 +119,7 @@ def _store_scores(version: ModelVersion, artifact: Artifact, rows: list[Predicti
             model_version=version.version,
             prediction_id=row.pk,
             probability=probability,
-            survived=probability >= version.threshold,
+            predicted=probability >= version.threshold,
             created_at=now,
         )
         for row, probability in zip(rows, probabilities.tolist(), strict=True)

@@ -18,6 +18,7 @@ from core.errors import Invalid, TitanicError
 from core.pagination import page
 from core.users import current_user
 from core.views import start_job
+from ingestion.passenger import LABEL
 from ingestion.schema import VERBOSE_NAMES, as_row
 from predictions import explanation, log, outcomes, scorer, services, shadow
 from predictions.downloads import results_response
@@ -68,6 +69,7 @@ def prediction(request: HttpRequest, pk: UUID) -> HttpResponse:
     passenger = as_row(prediction)
     context = {
         "prediction": prediction,
+        "label": LABEL,
         "passenger": [(VERBOSE_NAMES[name], value) for name, value in passenger.items()],
         "features": scorer.features_of_passenger(passenger),
         "outcome": outcomes.get(pk),
@@ -84,6 +86,7 @@ def why(request: HttpRequest, pk: UUID) -> HttpResponse:
     widest = max(abs(share.contribution) for share in explained.contributions) or 1.0
     context = {
         "prediction": prediction,
+        "label": LABEL,
         "explanation": explained,
         "shares": [
             (VERBOSE_NAMES[share.field], share.value, share.contribution, round(100 * share.contribution / widest))
@@ -101,10 +104,10 @@ def why(request: HttpRequest, pk: UUID) -> HttpResponse:
 @require_POST
 def outcome(request: HttpRequest, pk: UUID) -> HttpResponse:
     """Record what really happened."""
-    survived = request.POST.get("survived")
-    if survived not in ("0", "1"):
-        raise Invalid({"survived": [("invalid", _("Must be 0 or 1."))]})
-    outcomes.record(pk, survived=survived == "1", by=current_user(request))
+    actual = request.POST.get(LABEL)
+    if actual not in ("0", "1"):
+        raise Invalid({LABEL: [("invalid", _("Must be 0 or 1."))]})
+    outcomes.record(pk, actual=actual == "1", by=current_user(request))
     messages.success(request, _("Recorded."))
     return redirect("prediction", pk)
 

@@ -38,7 +38,7 @@ hypothesis.settings.register_profile(
 )
 hypothesis.settings.load_profile("ours")
 
-SAMPLE = Path(settings.BASE_DIR) / "ingestion" / "sample" / "titanic.csv"
+SAMPLE = Path(settings.BASE_DIR) / "ingestion" / "sample" / "sample.csv"
 
 
 @pytest.hookimpl(trylast=True)

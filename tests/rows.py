@@ -58,7 +58,7 @@ def one_of_each(user: User) -> dict[type[Any], Any]:
         ScoringPart.objects.create(job=scoring, number=0, start=0, end=1, line=1),
         DeadLetter.objects.create(entry_id="1-1", raw=b"x", error="x", attempts=1),
         ShadowScore.objects.create(prediction_id=prediction.pk, **answer),
-        Outcome.objects.create(prediction_id=prediction.pk, survived=True),
+        Outcome.objects.create(prediction_id=prediction.pk, actual=True),
         Reproduction.objects.create(version=version, **over),
         StageChange.objects.create(version=version, before=Stage.CANDIDATE, after=Stage.RETIRED, by=user),
     ]  # fmt: skip

@@ -106,7 +106,7 @@ def _environment(env: Env) -> Environment:
         api_allow_anonymous=_flag(env, "API_ALLOW_ANONYMOUS", default=False),
         throttle_predict=_rate(env, "THROTTLE_PREDICT"),
         throttle_anon=_rate(env, "THROTTLE_ANON"),
-        source_uri=_text(env, "SOURCE_URI", str(BASE_DIR / "ingestion/sample/titanic.csv")),
+        source_uri=_text(env, "SOURCE_URI", str(BASE_DIR / "ingestion/sample/sample.csv")),
         artifact_bucket=_bucket(_text(env, "ARTIFACT_BUCKET")),
         dask_scheduler=_text(env, "DASK_SCHEDULER"),
         auto_promote=_flag(env, "AUTO_PROMOTE", default=True),

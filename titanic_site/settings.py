@@ -3,6 +3,7 @@
 import os
 from datetime import timedelta
 
+from django.conf.locale import LANG_INFO
 from django_guid.integrations import CeleryIntegration
 
 from titanic_site import env as environment
@@ -101,7 +102,11 @@ AUTH_PASSWORD_VALIDATORS = [
 ]
 
 LANGUAGE_CODE = "en"
-LANGUAGES = [("en", "English"), ("es", "Español")]
+# English, and whatever has a folder of translations.
+LANGUAGES = [
+    ("en", "English"),
+    *((path.name, LANG_INFO[path.name]["name_local"].capitalize()) for path in sorted(BASE_DIR.glob("locale/*"))),
+]
 LOCALE_PATHS = [BASE_DIR / "locale"]
 TIME_ZONE = "UTC"
 USE_TZ = True

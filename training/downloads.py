@@ -5,6 +5,7 @@ from django.http import FileResponse, Http404
 from django.utils.translation import gettext as _
 
 from core.errors import Invalid
+from ingestion.passenger import MODEL_NAME
 from training.models import ModelVersion
 
 
@@ -17,4 +18,4 @@ def artifact_response(version: ModelVersion, suffix: str) -> FileResponse:
         file = default_storage.open(files[suffix])
     except FileNotFoundError as error:
         raise Http404 from error
-    return FileResponse(file, as_attachment=True, filename=f"titanic-{version.version}.{suffix}")
+    return FileResponse(file, as_attachment=True, filename=f"{MODEL_NAME}-{version.version}.{suffix}")

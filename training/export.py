@@ -19,7 +19,7 @@ from training.training_data import GoldenRow
 _TOLERANCE = 1e-6
 _REAL_GOLDEN_ROWS = 4
 # The graph's own name is a random one unless given, and would change the file's checksum.
-_GRAPH_NAME = "titanic"
+_GRAPH_NAME = "classifier"
 _PROBABILITIES = "probabilities"
 _OPSETS = {"": 18, "ai.onnx.ml": 3}
 _ROWS_TO_VERIFY = 20_000

@@ -1,4 +1,4 @@
-"""Make titanic.csv from the passenger list that lies inside the scikit-learn wheel.
+"""Make sample.csv from the passenger list that lies inside the scikit-learn wheel.
 
 Run: python ingestion/sample/make_sample.py    (writes beside itself)
 
@@ -17,7 +17,7 @@ COLUMNS = (
     "SibSp", "Parch", "Ticket", "Fare", "Cabin", "Embarked",
 )  # fmt: skip
 ARFF = "data/openml/id_40945/data-v1-dl-16826755.arff.gz"
-TARGET = Path(__file__).with_name("titanic.csv")
+TARGET = Path(__file__).with_name("sample.csv")
 
 
 def passenger_list() -> list[dict[str, str]]:

@@ -17,7 +17,7 @@ class LogEntry(msgspec.Struct, array_like=True, gc=False):
     model_version: int
     probability: float
     threshold: float
-    survived: bool
+    predicted: bool
     source: str
     scoring_job_id: int | None
     created_at: datetime

@@ -2,9 +2,10 @@
 
 from django.urls import path, re_path
 
+from ingestion.passenger import MODEL_NAME
 from predictions.open_inference import views
 
-_MODEL = f"v2/models/{views.NAME}"
+_MODEL = f"v2/models/{MODEL_NAME}"
 urlpatterns = [
     path("v2", views.Server.as_view()),
     path("v2/health/live", views.Live.as_view()),

@@ -19,13 +19,14 @@ from core.api_errors import api_exception_handler
 from core.errors import Invalid
 from core.parsers import JSONParser
 from core.tokens import Scope
+from ingestion.passenger import LABEL, MODEL_NAME
 from predictions import scorer, services
 from predictions.models import Channel
 from predictions.open_inference import tensors
 from predictions.services import ScoringRequest
 
-NAME = "titanic"
-_OUTPUTS = {"probability": "FP64", "survived": "BOOL", "id": "BYTES"}
+#: The outputs: the attribute of an answer and its datatype, by name.
+_OUTPUTS = {"probability": ("probability", "FP64"), LABEL: ("predicted", "BOOL"), "id": ("id", "BYTES")}
 
 
 class OutputTensor(msgspec.Struct):
@@ -74,7 +75,7 @@ class Server(OpenView):
     """Describe the server."""
 
     def get(self, request: Request) -> Response:
-        return Response({"name": NAME, "version": "2", "extensions": []})
+        return Response({"name": MODEL_NAME, "version": "2", "extensions": []})
 
 
 class Live(OpenView):
@@ -89,7 +90,7 @@ class Ready(OpenView):
 
     def get(self, request: Request, version: int | None = None) -> Response:
         champion = _champion(version)
-        return Response({"ready": True, "name": NAME, "version": str(champion.version)})
+        return Response({"ready": True, "name": MODEL_NAME, "version": str(champion.version)})
 
 
 class Model(OpenView):
@@ -98,11 +99,11 @@ class Model(OpenView):
     def get(self, request: Request, version: int | None = None) -> Response:
         return Response(
             {
-                "name": NAME,
+                "name": MODEL_NAME,
                 "versions": [str(_champion(version).version)],
                 "platform": "onnx_onnxv1",
                 "inputs": tensors.input_metadata(),
-                "outputs": [tensors.TensorMetadata(name, datatype) for name, datatype in _OUTPUTS.items()],
+                "outputs": [tensors.TensorMetadata(name, datatype) for name, (_, datatype) in _OUTPUTS.items()],
             }
         )
 
@@ -120,10 +121,10 @@ class Infer(ProtocolView):
             raise Invalid({name: [("unknown_output", _("There is no such output."))] for name in unknown})
         answers = services.predict(ScoringRequest(inference.rows(), Channel.V2))
         outputs = [
-            OutputTensor(name, _OUTPUTS[name], (len(answers),), [getattr(answer, name) for answer in answers])
-            for name in names
+            OutputTensor(name, datatype, (len(answers),), [getattr(answer, attribute) for answer in answers])
+            for name, (attribute, datatype) in ((name, _OUTPUTS[name]) for name in names)
         ]
-        return Response(InferenceResponse(NAME, str(answers[0].model_version), outputs, id=inference.id))
+        return Response(InferenceResponse(MODEL_NAME, str(answers[0].model_version), outputs, id=inference.id))
 
 
 class Unknown(OpenView):

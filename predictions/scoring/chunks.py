@@ -12,7 +12,7 @@ from core.csv_injection import escaped_column
 from features.definition import INPUTS
 from ingestion import table_validation
 from ingestion.contract import python_values
-from ingestion.passenger import RULES
+from ingestion.passenger import LABEL, RULES
 from ingestion.schema import FIELDS
 from ingestion.table import RAGGED, Chunk
 from predictions.explanation import Explainer
@@ -23,7 +23,7 @@ from predictions.scorer import Champion
 LINE = "line"
 #: The columns of the prediction's id and of the reasons of a rejection.
 PREDICTION_ID, ERROR = "prediction_id", "error"
-_ANSWER = ("probability", "survived", "model_version")
+_ANSWER = ("probability", LABEL, "model_version")
 _EXPLANATION = ("base", *(f"why_{name}" for name in INPUTS))
 # A version 7 UUID: 48 bits of time, its version and variant, and 62 bits that are ours: the job and the line.
 _VERSION_BITS, _JOB_SHIFT, _JOB_BITS = (7 << 76) | (2 << 62), 32, 30
@@ -44,7 +44,7 @@ def score_chunk(
     scored = model.score(checked.columns)
     accepted = checked.frame.with_columns(
         pl.Series("probability", scored.probabilities.astype(np.float64)),
-        pl.Series("survived", scored.survived.astype(np.int8)),
+        pl.Series(LABEL, scored.predicted.astype(np.int8)),
         pl.lit(model.version).alias("model_version"),
         pl.Series(LINE, chunk.lines[checked.rows]),
     )

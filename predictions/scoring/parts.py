@@ -11,6 +11,7 @@ from django.utils.translation import gettext as _
 from core.errors import TitanicError
 from core.jobs import Cancelled, State
 from core.postgres_copy import copy_csv
+from ingestion.passenger import LABEL
 from predictions import explanation, log, scorer
 from predictions.metrics import counter_of
 from predictions.models import Channel, Prediction, ScoringJob, ScoringPart
@@ -54,10 +55,10 @@ def _score_part(job: ScoringJob, part: ScoringPart, file: IO[bytes]) -> None:
     if ScoringJob.objects.select_for_update().get(pk=job.pk).state == State.CANCELLED:
         default_storage.delete(part.results.name)
         raise Cancelled
-    survivors = int(scored.accepted["survived"].sum())
-    for verdict, count in ((True, survivors), (False, scored.accepted.height - survivors)):
+    positives = int(scored.accepted[LABEL].sum())
+    for predicted, count in ((True, positives), (False, scored.accepted.height - positives)):
         if count:
-            transaction.on_commit(partial(counter_of(model.version, verdict, Channel.CSV.value).inc, count))
+            transaction.on_commit(partial(counter_of(model.version, predicted, Channel.CSV.value).inc, count))
 
 
 def _log(job: ScoringJob, accepted: pl.DataFrame, model: scorer.Champion) -> None:
@@ -65,6 +66,7 @@ def _log(job: ScoringJob, accepted: pl.DataFrame, model: scorer.Champion) -> Non
     assert job.cut_at is not None
     rows = accepted.with_columns(
         pl.col(PREDICTION_ID).alias("id"),
+        pl.col(LABEL).alias("predicted"),
         pl.lit(model.threshold).alias("threshold"),
         pl.lit(Channel.CSV.value).alias("source"),
         pl.lit(job.pk).alias("scoring_job_id"),

@@ -75,7 +75,7 @@ class TestAddresses:
             ("https://ann:secret@host/a.csv", "https://ann@host/a.csv"),
             ("https://host:8443/a@b.csv", "https://host:8443/a@b.csv"),
             ("gs://ship/a:b@c.csv", "gs://ship/a:b@c.csv"),
-            ("titanic.csv", "titanic.csv"),
+            ("sample.csv", "sample.csv"),
         ],
     )
     def test_a_password_is_never_shown(self, uri: str, seen: str) -> None:

@@ -149,7 +149,7 @@ def test_a_worker_checks_drift_with_alibi_detect(running: Running) -> None:
 
 
 def test_a_worker_ingests_builds_trains_and_the_gate_judges(running: Running) -> None:
-    sample = (Path(settings.BASE_DIR) / "ingestion/sample/titanic.csv").read_bytes()
+    sample = (Path(settings.BASE_DIR) / "ingestion/sample/sample.csv").read_bytes()
     dataset = running.api.post("/api/v1/datasets/", files={"file": ("again.csv", sample)})
     loaded = running.finish(dataset.headers["Location"])
     batch = running.api.post("/api/v1/feature-batches/", json={"dataset": loaded["id"]})

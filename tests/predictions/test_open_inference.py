@@ -50,7 +50,7 @@ def test_fields_as_tensors_get_the_answers_of_the_other_doors(api: APIClient, ch
     response = _infer(api, inputs=_fields(CAST), id="42")
 
     assert _data(response, "probability") == [given.probability for given in expected]
-    assert _data(response, "survived") == [given.survived for given in expected]
+    assert _data(response, "survived") == [given.predicted for given in expected]
     told = response.json()
     assert (told["model_name"], told["model_version"], told["id"]) == ("titanic", "1", "42")
     assert [output["shape"] for output in told["outputs"]] == [[4]] * 3
@@ -98,7 +98,7 @@ def test_tritons_client_works_unchanged(
 
     expected = services.predict(services.parse_one(ELISABETH))[0]
     assert found.as_numpy("probability").tolist() == [expected.probability]
-    assert found.as_numpy("survived").tolist() == [expected.survived]
+    assert found.as_numpy("survived").tolist() == [expected.predicted]
     with pytest.raises(triton.InferenceServerException, match=r"Token|credentials"):
         client.infer("titanic", tensors)
     client.close()

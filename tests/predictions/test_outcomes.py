@@ -36,7 +36,7 @@ def test_it_works(api: APIClient, asked: str) -> None:
     assert api.get(url).json() == answers[0].json()
     assert answers[0].json()["survived"] is False
     assert answers[2].json()["errors"][0]["attr"] == "survived"
-    assert Outcome.objects.get().survived is False
+    assert Outcome.objects.get().actual is False
 
 
 @pytest.mark.parametrize(
@@ -121,7 +121,7 @@ def test_it_is_recorded_by_whom_it_was(champion: ModelVersion, client: Client, d
 def test_each_wrong_line_is_named_and_the_good_ones_are_recorded(champion: ModelVersion, client: Client) -> None:
     good, other, changed, twice = ask(4)
     log.drain()
-    outcomes.record(changed, survived=True, by=None)
+    outcomes.record(changed, actual=True, by=None)
     unknown = uuid4()
     lines = [
         "SURVIVED,note,Id", f'1,"x\ny",{good}', "", "1,,not-an-id", f"maybe,,{other}", f"0,,{changed}", f"1,,{unknown}",
@@ -137,8 +137,8 @@ def test_each_wrong_line_is_named_and_the_good_ones_are_recorded(champion: Model
     reasons = dict(found.problems)
     assert reasons[8] == "There is no such prediction."
     assert reasons[10] == reasons[7] == "Another outcome is recorded for this prediction; it cannot be changed."
-    assert Outcome.objects.get(pk=twice).survived is True
-    assert Outcome.objects.get(pk=other).survived is False
+    assert Outcome.objects.get(pk=twice).actual is True
+    assert Outcome.objects.get(pk=other).actual is False
     assert "not the id of a prediction" in page.text
 
 
@@ -266,7 +266,7 @@ def test_of_two_who_say_otherwise_at_once_one_is_heard(api: APIClient, asked: st
 
     def say(survived: bool) -> None:
         try:
-            codes.append(str(outcomes.record(UUID(asked), survived=survived, by=None)[1]))
+            codes.append(str(outcomes.record(UUID(asked), actual=survived, by=None)[1]))
         except Conflict:
             codes.append("conflict")
         connection.close()
@@ -302,7 +302,7 @@ def test_they_feed_the_champion_s_live_performance(api: APIClient, client: Clien
     # One of another time, which is not the champion's.
     Prediction.objects.filter(pk=given[0]["id"]).update(model_version=77)
     for number, answer in enumerate(given):
-        outcomes.record(UUID(answer["id"]), survived=answer["survived"] ^ (number == 1), by=None)
+        outcomes.record(UUID(answer["id"]), actual=answer["survived"] ^ (number == 1), by=None)
     rest = given[1:]
     brier = sum((one["probability"] - (one["survived"] ^ (one is given[1]))) ** 2 for one in rest) / 9
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 from datetime import timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from django import template
 from django.template import Context
@@ -12,7 +12,11 @@ from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
 
 from core.jobs import Job
+from ingestion.passenger import LABEL_WORDS
 from titanic_site.job_list import kind_of
+
+if TYPE_CHECKING:
+    from django_stubs_ext import StrOrPromise
 
 register = template.Library()
 
@@ -27,6 +31,12 @@ _UNITS = ((86_400, "d", 3_600, "h"), (3_600, "h", 60, "min"), (60, "min", 1, "s"
 def badge(state: str, label: object) -> SafeString:
     """Render a badge."""
     return format_html('<span class="badge" data-state="{}">{}</span>', state, label)
+
+
+@register.filter
+def label_word(value: bool) -> "StrOrPromise":  # noqa: FBT001
+    """Return the label's word for true or false."""
+    return LABEL_WORDS[bool(value)]
 
 
 @register.simple_tag(takes_context=True)
