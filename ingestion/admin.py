@@ -15,7 +15,7 @@ from core.errors import TitanicError
 from core.jobs import enqueue
 from ingestion import retention, services, sources
 from ingestion.forms import OperatorSourceForm
-from ingestion.models import INGEST_OPTIONS, Dataset, Passenger, RefusedRow, RowProblem, Source
+from ingestion.models import INGEST_OPTIONS, Dataset, Passenger, RejectedRow, RowProblem, Source
 from ingestion.passenger import KEY, LABEL
 
 
@@ -110,11 +110,11 @@ class RowProblemAdmin(ReadOnlyAdmin):
     show_full_result_count = False
 
 
-@admin.register(RefusedRow)
+@admin.register(RejectedRow)
 class RefusedRowAdmin(ReadOnlyAdmin):
     """Rejected rows as they stood in the table; the dataset's page corrects them."""
 
-    list_display = ("__str__", "dataset", "mended_at")
-    list_filter = (("mended_at", admin.EmptyFieldListFilter),)
+    list_display = ("__str__", "dataset", "corrected_at")
+    list_filter = (("corrected_at", admin.EmptyFieldListFilter),)
     list_select_related = ("dataset",)
     show_full_result_count = False

@@ -11,7 +11,7 @@ from django.utils.translation import gettext as _
 from core.csv_injection import unescape
 from core.errors import Conflict, Invalid
 from ingestion import contract
-from ingestion.models import Dataset, Passenger, RefusedRow
+from ingestion.models import Dataset, Passenger, RejectedRow
 from ingestion.passenger import GROUP, KEY, LABEL, RULES
 from ingestion.split import SHARE
 from ingestion.table import RAGGED, column_name, read
@@ -30,7 +30,7 @@ class Corrected(NamedTuple):
     rejected: dict[str, str]
 
 
-def cells_of(row: RefusedRow) -> dict[str, str]:
+def cells_of(row: RejectedRow) -> dict[str, str]:
     """Return the row's cells by field; a column that it lacks is empty."""
     cells = {column_name(heading): cell for heading, cell in row.cells.items()}
     headings = row.dataset.headings
@@ -40,7 +40,7 @@ def cells_of(row: RefusedRow) -> dict[str, str]:
     }
 
 
-def accept(row: RefusedRow, cells: Mapping[str, str]) -> Passenger:
+def accept(row: RejectedRow, cells: Mapping[str, str]) -> Passenger:
     """Add the corrected row to its dataset as the passenger of its line; raises Invalid with every field named."""
     with transaction.atomic():
         dataset = _lock(row.dataset)
@@ -55,7 +55,7 @@ def accept_file(dataset: Dataset, file: IO[bytes]) -> Corrected:
     rejected: dict[str, str] = {}
     with transaction.atomic():
         dataset = _lock(dataset)
-        rows = {row.line_number: row for row in dataset.refused_rows.filter(mended_at=None)}
+        rows = {row.line_number: row for row in dataset.rejected_rows.filter(corrected_at=None)}
         for number, cells in _read_corrections(dataset, file):
             is_number = len(number) <= _MAX_LINE_DIGITS and number.isdecimal()
             row = rows.pop(int(number), None) if is_number else None
@@ -78,7 +78,7 @@ def rejected_rows(dataset: Dataset) -> Iterator[list[object]]:
     """Yield a header and the rows that are still rejected, with their line numbers."""
     names = [field.name for field in dataset.table_fields]
     yield [LINE, *names]
-    for row in dataset.refused_rows.filter(mended_at=None).select_related("dataset").iterator():
+    for row in dataset.rejected_rows.filter(corrected_at=None).select_related("dataset").iterator():
         cells = cells_of(row)
         yield [row.line_number, *(cells[name] for name in names)]
 
@@ -104,7 +104,7 @@ def _lock(dataset: Dataset) -> Dataset:
     return dataset
 
 
-def _accept(dataset: Dataset, row: RefusedRow, cells: Mapping[str, str]) -> Passenger:
+def _accept(dataset: Dataset, row: RejectedRow, cells: Mapping[str, str]) -> Passenger:
     """Save the row as a passenger and count it in the dataset, which the caller saves; raises Invalid, Conflict."""
     line = row.line_number
     cells = {**cells, KEY: cells.get(KEY, "").strip() or str(line - 1)}
@@ -124,7 +124,7 @@ def _accept(dataset: Dataset, row: RefusedRow, cells: Mapping[str, str]) -> Pass
             passenger.save(force_insert=True)
     except IntegrityError:
         raise Conflict(_("Line %(line)s was accepted meanwhile.") % {"line": line}) from None
-    RefusedRow.objects.filter(pk=row.pk).update(mended_at=timezone.now())
+    RejectedRow.objects.filter(pk=row.pk).update(corrected_at=timezone.now())
     dataset.row_count = (dataset.row_count or 0) + 1
     dataset.problem_count = (dataset.problem_count or 0) - 1
     if dataset.split:

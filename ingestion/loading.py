@@ -70,7 +70,7 @@ class Loader:
         if KEY not in cells.columns:
             cells = cells.with_columns(pl.Series(KEY, chunk.lines - 1).cast(pl.String))
         checked = table_validation.check_columns(
-            self.fields, cells, rules=RULES, refuses_warnings=self.dataset.refuses_warnings
+            self.fields, cells, rules=RULES, rejects_warnings=self.dataset.rejects_warnings
         )
         is_new = self._seen.is_new(checked.frame[KEY])
         self._copy(chunk, checked.frame.filter(is_new))

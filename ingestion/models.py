@@ -22,7 +22,7 @@ from ingestion.schema import FIELD_NAMES, FIELDS, KEY_FIELD, LABEL_FIELD
 SHARE_VALIDATORS = [MinValueValidator(0), MaxValueValidator(1)]
 
 
-def check_headings(value: object) -> None:
+def validate_headings(value: object) -> None:
     """Raise ValidationError unless the value maps known columns to headings."""
     columns = (KEY, LABEL, *FIELD_NAMES)
     if not isinstance(value, dict) or not all(isinstance(heading, str) and heading for heading in value.values()):
@@ -42,7 +42,7 @@ class IngestOptions(models.Model):
         gettext_lazy("other headings"),
         default=dict,
         blank=True,
-        validators=[check_headings],
+        validators=[validate_headings],
         help_text=gettext_lazy(
             "Where a column has another heading than its name, as {“column”: “heading”}. Case, blanks and underscores "
             "do not matter."
@@ -62,7 +62,7 @@ class IngestOptions(models.Model):
             "The whole table is rejected when a column has a larger share (0 to 1) of unknown values; 1 never rejects."
         ),
     )
-    refuses_warnings = models.BooleanField(
+    rejects_warnings = models.BooleanField(
         gettext_lazy("reject unlikely rows"),
         default=False,
         help_text=gettext_lazy("Reject rows with warnings; otherwise they are loaded and the warning is recorded."),
@@ -155,7 +155,7 @@ class Dataset(IngestOptions, Job):
 
     task_name = "ingestion.tasks.ingest"
     task_argument = "dataset_id"
-    inputs = ("source", "name", "uri", "version", "upload", "is_operated", *INGEST_OPTIONS)
+    inputs = ("source", "name", "uri", "version", "upload", "by_operator", *INGEST_OPTIONS)
     kind: ClassVar = gettext_lazy("Ingest")
 
     source = models.ForeignKey(
@@ -171,9 +171,9 @@ class Dataset(IngestOptions, Job):
     # The version's name at its address: a generation, an ETag.
     version = models.CharField(gettext_lazy("version"), max_length=300, blank=True, editable=False)
     # Requested by a person: the same content may be loaded again.
-    is_repeat = models.BooleanField(default=False, editable=False)
+    is_forced = models.BooleanField(default=False, editable=False)
     # Named at the shell or in the admin: any file and any database may be read.
-    is_operated = models.BooleanField(default=False, editable=False)
+    by_operator = models.BooleanField(default=False, editable=False)
     upload = models.FileField(gettext_lazy("upload"), upload_to=GeneratedName("uploads"), blank=True, max_length=300)
     sha256 = models.CharField(max_length=64, blank=True, db_index=True, editable=False)
     byte_count = models.BigIntegerField(gettext_lazy("bytes"), null=True, editable=False)
@@ -185,7 +185,7 @@ class Dataset(IngestOptions, Job):
     # Corrected rows are added later; features and models made before keep to the rows of their revision.
     revision = models.PositiveIntegerField(gettext_lazy("revision"), default=0, editable=False)
     # The whole table was rejected: the same bytes would be rejected again.
-    is_refused = models.BooleanField(default=False, editable=False)
+    is_rejected = models.BooleanField(default=False, editable=False)
     archived_at = models.DateTimeField(gettext_lazy("archived"), null=True, editable=False)
 
     objects = DatasetQuerySet.as_manager()
@@ -196,12 +196,12 @@ class Dataset(IngestOptions, Job):
         constraints = [
             models.UniqueConstraint(
                 fields=["source", "uri"],
-                condition=Q(state__in=OPEN_STATES, is_repeat=False),
+                condition=Q(state__in=OPEN_STATES, is_forced=False),
                 name="one_ingest_at_a_time_per_object",
             ),
             models.UniqueConstraint(
                 fields=["source", "uri", "sha256", *INGEST_OPTIONS],
-                condition=Q(state=State.SUCCEEDED, source__isnull=False, is_repeat=False),
+                condition=Q(state=State.SUCCEEDED, source__isnull=False, is_forced=False),
                 name=UNIQUE_CONTENT,
             ),
         ]
@@ -268,21 +268,21 @@ class Passenger(LabelledPassenger):
         return describe(self)
 
 
-class RefusedRow(models.Model):
+class RejectedRow(models.Model):
     """A rejected row, with its cells as they stood in the table; a person can correct it."""
 
-    dataset = models.ForeignKey(Dataset, on_delete=models.CASCADE, related_name="refused_rows")
+    dataset = models.ForeignKey(Dataset, on_delete=models.CASCADE, related_name="rejected_rows")
     line_number = models.PositiveIntegerField(gettext_lazy("line"))
     cells = models.JSONField(gettext_lazy("cells"))
     # The corrected row is the passenger of the same dataset and line.
-    mended_at = models.DateTimeField(gettext_lazy("corrected"), null=True)
+    corrected_at = models.DateTimeField(gettext_lazy("corrected"), null=True)
 
     class Meta:
         verbose_name = gettext_lazy("rejected row")
         verbose_name_plural = gettext_lazy("rejected rows")
         ordering = ("line_number",)
         constraints = [
-            models.UniqueConstraint(fields=["dataset", "line_number"], name="one_refused_row_per_line"),
+            models.UniqueConstraint(fields=["dataset", "line_number"], name="one_rejected_row_per_line"),
         ]
 
     def __str__(self) -> str:

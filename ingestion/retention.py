@@ -25,7 +25,7 @@ def archive(dataset: Dataset) -> None:
             message = _("%(dataset)s stays: it has no rows, or a model in use or the current features need them.")
             raise Conflict(message % {"dataset": dataset})
         partitions.drop(dataset)
-        dataset.refused_rows.all().delete()
+        dataset.rejected_rows.all().delete()
         dataset.archived_at = timezone.now()
         dataset.save(update_fields=["archived_at"])
 

@@ -54,7 +54,7 @@ def queue_ingest(*, uri: str, is_operator: bool = False, **options: Any) -> Data
     transports.check(uri, is_operator=is_operator)
     if "://" not in uri:
         uri = transports.stat(uri, is_operator=is_operator)[-1].uri
-    dataset = Dataset(uri=uri, name=_name_of(uri), is_operated=is_operator, **options)
+    dataset = Dataset(uri=uri, name=_name_of(uri), by_operator=is_operator, **options)
     for field in IngestOptions._meta.local_fields:
         try:
             field.run_validators(getattr(dataset, field.name))
@@ -73,7 +73,7 @@ def queue_upload(*, file: "UploadedFile[Any]") -> Dataset:
 def queue_source(source: Source) -> Dataset:
     """Queue an ingest of the newest object at a source, even one that was loaded before."""
     dataset = _dataset_of(source, RemoteObject(source.uri, "", None))
-    dataset.is_repeat = True
+    dataset.is_forced = True
     dataset.save()
     return dataset
 
@@ -92,9 +92,9 @@ def queue_changed(source: Source) -> Iterator[Dataset]:
     Source.objects.filter(pk=source.pk).update(checked_at=Now(), error="")
     for remote in remote_objects:
         dataset = _dataset_of(source, remote)
-        is_known = Q(state__in=OPEN_STATES, is_repeat=False)
+        is_known = Q(state__in=OPEN_STATES, is_forced=False)
         if dataset.version:
-            is_known |= Q(version=dataset.version) & (Q(state=State.SUCCEEDED) | Q(is_refused=True))
+            is_known |= Q(version=dataset.version) & (Q(state=State.SUCCEEDED) | Q(is_rejected=True))
         if _same_object(dataset).filter(is_known).exists():
             continue
         try:
@@ -111,12 +111,12 @@ def ingest(dataset: Dataset) -> None:
     with dataset.running():
         try:
             with table_errors(kind=DatasetRejected), _content(dataset) as file:
-                if dataset.source and not dataset.is_repeat and _same_content(dataset).exists():
+                if dataset.source and not dataset.is_forced and _same_content(dataset).exists():
                     raise _unchanged(dataset)
                 _load(dataset, file)
         except DatasetRejected:
-            dataset.is_refused = True
-            dataset.save(update_fields=["is_refused"])
+            dataset.is_rejected = True
+            dataset.save(update_fields=["is_rejected"])
             raise
         except IntegrityError as error:
             if UNIQUE_CONTENT not in str(error):
@@ -134,7 +134,7 @@ def _dataset_of(source: Source, remote: RemoteObject) -> Dataset:
     """Make the unsaved dataset of a source's object."""
     options = {name: getattr(source, name) for name in INGEST_OPTIONS}
     name = _name_of(remote.uri) or source.name
-    return Dataset(source=source, uri=remote.uri, version=remote.version, name=name, is_operated=True, **options)
+    return Dataset(source=source, uri=remote.uri, version=remote.version, name=name, by_operator=True, **options)
 
 
 def _same_object(dataset: Dataset) -> DatasetQuerySet:
@@ -161,13 +161,13 @@ def _content(dataset: Dataset) -> Iterator[IO[bytes]]:
     spool.mkdir(parents=True, exist_ok=True)
     with dataset.upload.open("rb") if dataset.upload else tempfile.TemporaryFile(dir=spool) as file:
         if not dataset.upload:
-            remote = transports.stat(dataset.uri, is_operator=dataset.is_operated)[-1]
+            remote = transports.stat(dataset.uri, is_operator=dataset.by_operator)[-1]
 
             def report(byte_count: int) -> None:
                 dataset.report(_FETCHED * byte_count / max(remote.byte_count or 0, byte_count, 1))
 
             dataset.uri = remote.uri
-            dataset.version = transports.fetch(remote, file, report=report, is_operator=dataset.is_operated)
+            dataset.version = transports.fetch(remote, file, report=report, is_operator=dataset.by_operator)
             file.seek(0)
         dataset.sha256 = hashlib.file_digest(file, "sha256").hexdigest()
         dataset.byte_count = file.tell()

@@ -63,7 +63,7 @@ class CheckedChunk:
 
 
 def check_columns(
-    fields: Sequence[Field], cells: pl.DataFrame, *, rules: Sequence[Rule], refuses_warnings: bool = False
+    fields: Sequence[Field], cells: pl.DataFrame, *, rules: Sequence[Rule], rejects_warnings: bool = False
 ) -> CheckedChunk:
     """Validate a chunk of text cells; the values of a missing column are unknown."""
     cells = cells.with_columns(pl.lit("").alias(field.name) for field in fields if field.name not in cells.columns)
@@ -75,7 +75,7 @@ def check_columns(
     parts = frame.select(ROW, *_parts(rules))
     for rule in rules:
         broken = _violations(frame, parts, rule)
-        severity = "error" if refuses_warnings else rule.severity
+        severity = "error" if rejects_warnings else rule.severity
         problems += [Problem(row, value, violation, severity) for row, value, violation in broken]
         if severity == "error" and broken:
             frame = frame.filter(~pl.col(ROW).is_in({row for row, _value, _violation in broken}))

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from core.postgres_copy import Copier, to_csv
 from ingestion.contract import Violation
-from ingestion.models import Dataset, RefusedRow, RowProblem
+from ingestion.models import Dataset, RejectedRow, RowProblem
 from ingestion.table import RAGGED, Chunk
 from ingestion.table_validation import Problem
 
@@ -36,7 +36,7 @@ def record(dataset: Dataset, chunk: Chunk, problems: Sequence[Problem], *, copie
                 # Cells beyond the last heading are joined under an empty one.
                 by_heading[""] = ",".join(row[width:])
             cells.append((dataset.pk, line, _json(by_heading)))
-        copier.copy(RefusedRow._meta.db_table, _REJECTED_COLUMNS, to_csv(cells))
+        copier.copy(RejectedRow._meta.db_table, _REJECTED_COLUMNS, to_csv(cells))
     violations = [(chunk.lines[each.row], each.value, each.violation, each.severity) for each in problems]
     violations += [(line, "", Violation("", "ragged", RAGGED), "error") for line in chunk.ragged]
     violations.sort(key=lambda each: each[0])

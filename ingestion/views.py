@@ -16,7 +16,7 @@ from core.pagination import page
 from core.views import start_job
 from ingestion import corrections, retention, services, sources
 from ingestion.forms import AddressForm, CorrectedForm, RowForm, SourceForm, UploadForm
-from ingestion.models import Dataset, RefusedRow, Source
+from ingestion.models import Dataset, RejectedRow, Source
 from ingestion.schema import VERBOSE_NAMES
 from ingestion.transports import local
 
@@ -137,7 +137,7 @@ def correct(request: HttpRequest, pk: int) -> HttpResponse:
 @require_http_methods(["GET", "HEAD", "POST"])
 def rejected_row(request: HttpRequest, pk: int, line: int) -> HttpResponse:
     """Show a rejected row with its reasons, and correct it."""
-    row = get_object_or_404(RefusedRow.objects.select_related("dataset"), dataset=pk, line_number=line)
+    row = get_object_or_404(RejectedRow.objects.select_related("dataset"), dataset=pk, line_number=line)
     form = RowForm(request.POST or None, dataset=row.dataset, initial=corrections.cells_of(row))
     if request.method == "POST" and form.is_valid():
         try:

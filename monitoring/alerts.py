@@ -56,11 +56,11 @@ def evaluate_alerts() -> None:
             Alert.objects.filter(pk=alert.pk).update(text=text, last_seen_at=now)
         else:
             logger.info("resolved: %s", alert)
-            Alert.objects.filter(pk=alert.pk, resolved_at=None).update(resolved_at=now, tell_at=notify_at, tries=0)
+            Alert.objects.filter(pk=alert.pk, resolved_at=None).update(resolved_at=now, notify_at=notify_at, tries=0)
     for (_kind, subject), text in reasons.items():
         logger.warning("alert: %s: %s", subject, text)
     alerts = [
-        Alert(kind=kind, subject=subject, text=text, raised_at=now, last_seen_at=now, tell_at=notify_at)
+        Alert(kind=kind, subject=subject, text=text, raised_at=now, last_seen_at=now, notify_at=notify_at)
         for (kind, subject), text in reasons.items()
     ]
     # Of two evaluations at once, the constraint ignores the second one's.

@@ -82,7 +82,7 @@ class AlertQuerySet(models.QuerySet["Alert"]):
 
     def unnotified(self) -> Self:
         """Keep those of which the webhook is to be notified now."""
-        return self.filter(tell_at__lte=timezone.now())
+        return self.filter(notify_at__lte=timezone.now())
 
 
 class Alert(models.Model):
@@ -95,7 +95,7 @@ class Alert(models.Model):
     last_seen_at = models.DateTimeField(gettext_lazy("last seen"), default=timezone.now)
     resolved_at = models.DateTimeField(gettext_lazy("resolved"), null=True)
     # When the webhook is to be notified, or tried again; None when it has been.
-    tell_at = models.DateTimeField(null=True, editable=False)
+    notify_at = models.DateTimeField(null=True, editable=False)
     tries = models.PositiveSmallIntegerField(default=0, editable=False)
 
     objects = AlertQuerySet.as_manager()

@@ -29,19 +29,19 @@ def notify() -> int:
 def _notify_of(alert: Alert) -> bool:
     claim = timezone.now() + _CLAIM
     # Two senders may see the same alert: the update lets only one through.
-    if not Alert.objects.filter(pk=alert.pk, tell_at=alert.tell_at).update(tell_at=claim, tries=F("tries") + 1):
+    if not Alert.objects.filter(pk=alert.pk, notify_at=alert.notify_at).update(notify_at=claim, tries=F("tries") + 1):
         return False
     alert.refresh_from_db()
     failure = _post(alert)
     # One that was resolved meanwhile has another time: that is to be posted too.
-    claimed = Alert.objects.filter(pk=alert.pk, tell_at=claim)
+    claimed = Alert.objects.filter(pk=alert.pk, notify_at=claim)
     if not failure:
-        claimed.update(tell_at=None, tries=0)
+        claimed.update(notify_at=None, tries=0)
         return True
     is_last = alert.tries > len(RETRY_DELAYS)
     logger.error("the webhook did not accept %s (try %s%s): %s", alert, alert.tries, ", the last" * is_last, failure)
     retry_at = None if is_last else timezone.now() + timedelta(seconds=RETRY_DELAYS[alert.tries - 1])
-    claimed.update(tell_at=retry_at)
+    claimed.update(notify_at=retry_at)
     return False
 
 

@@ -71,7 +71,7 @@ class Channel(models.TextChoices):
     API = "api", gettext_lazy("API")
     BATCH = "batch", gettext_lazy("API batch")
     CSV = "csv", gettext_lazy("CSV file")
-    V2 = "v2", gettext_lazy("Inference protocol v2")
+    V2 = "v2", gettext_lazy("Open Inference Protocol")
 
 
 class ScoringJob(Job):
@@ -95,7 +95,7 @@ class ScoringJob(Job):
     starts = models.PositiveSmallIntegerField(gettext_lazy("starts"), default=0, editable=False)
     # Set once, when the file is cut: one model, one moment and one header for all parts.
     model_version = models.PositiveIntegerField(gettext_lazy("model"), null=True, editable=False)
-    cut_at = models.DateTimeField(null=True, editable=False)
+    split_at = models.DateTimeField(null=True, editable=False)
     header = models.JSONField(null=True, editable=False)
 
     objects = JobQuerySet["ScoringJob"].as_manager()
@@ -187,7 +187,7 @@ class Prediction(PassengerFields):
     probability = models.FloatField(gettext_lazy("probability"))
     threshold = models.FloatField(gettext_lazy("threshold"))
     predicted = models.BooleanField(gettext_lazy("predicted"))
-    source = models.CharField(gettext_lazy("door"), max_length=5, choices=Channel)
+    source = models.CharField(gettext_lazy("channel"), max_length=5, choices=Channel)
     # No foreign keys: the log is written by COPY, and a row must never be lost because another was deleted.
     scoring_job_id = models.BigIntegerField(gettext_lazy("scoring job"), null=True)
     created_at = models.DateTimeField(gettext_lazy("created"))
@@ -205,7 +205,7 @@ class Prediction(PassengerFields):
             models.Index(fields=["model_version", "id"], name="prediction_by_model"),
             models.Index(
                 fields=["source", "id"],
-                name="prediction_by_door",
+                name="prediction_by_channel",
                 condition=models.Q(source__in=[Channel.FORM, Channel.API, Channel.V2]),
             ),
             models.Index(

@@ -10,7 +10,7 @@ from django_celery_beat.models import ClockedSchedule, CrontabSchedule, SolarSch
 from core.jobs import State
 from features.models import FeatureBatch
 from ingestion import partitions, sources
-from ingestion.models import Dataset, Passenger, RefusedRow, RowProblem, Source
+from ingestion.models import Dataset, Passenger, RejectedRow, RowProblem, Source
 from monitoring.models import Alert, DriftCheck, FeatureDrift
 from predictions.models import DeadLetter, Outcome, Prediction, ScoringJob, ScoringPart, ShadowScore
 from tests.model_figures import metrics
@@ -52,7 +52,7 @@ def one_of_each(user: User) -> dict[type[Any], Any]:
         ClockedSchedule.objects.create(clocked_time=now),
         Passenger.objects.create(dataset=dataset, line_number=2, passenger_id="1", **NOBODY),
         RowProblem.objects.create(dataset=dataset, line_number=3, column="x", code="x", message="x"),
-        RefusedRow.objects.create(dataset=dataset, line_number=3, cells={}),
+        RejectedRow.objects.create(dataset=dataset, line_number=3, cells={}),
         FeatureDrift.objects.create(drift_check=check, name="Age", test="ks", **test),
         Alert.objects.create(kind="job", subject="x", text="x"),
         ScoringPart.objects.create(job=scoring, number=0, start=0, end=1, line=1),

@@ -15,8 +15,9 @@ class SiteConfig(AppConfig):
         from ingestion.apps import IngestionConfig
         from titanic_site import pipeline, tasks
 
-        # Registers itself with drf-spectacular.
+        # They register themselves with drf-spectacular and with Django.
         import_module("core.openapi")
+        import_module("titanic_site.checks")
         # What ingestion must know of the apps above it.
         IngestionConfig.datasets_in_use = pipeline.datasets_in_use
         IngestionConfig.fetch_task, IngestionConfig.fetch_queue = tasks.fetch, "training"

@@ -66,9 +66,9 @@ def _pin(job: ScoringJob, header: list[str], parts: Sequence[Part], *, champion:
     """Record the parts, and the model, moment and header of all of them; raises Cancelled."""
     with transaction.atomic():
         job.lock_row()
-        job.header, job.model_version, job.cut_at = header, champion.version, timezone.now()
+        job.header, job.model_version, job.split_at = header, champion.version, timezone.now()
         job.upload.name = upload
-        job.save(update_fields=["header", "model_version", "cut_at", "upload"])
+        job.save(update_fields=["header", "model_version", "split_at", "upload"])
         ScoringPart.objects.bulk_create(
             ScoringPart(job=job, number=number, start=part.start, end=part.end, line=part.line)
             for number, part in enumerate(parts)

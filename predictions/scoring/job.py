@@ -27,7 +27,7 @@ _POLL_SECONDS = 0.2
 def score(job: ScoringJob) -> None:
     """Score the job's file, with all workers that are free; what an earlier start has done stays done."""
     with job.running():
-        if job.cut_at is None:
+        if job.split_at is None:
             cutting.cut(job)
         for _number in range(min(MAX_HELPERS, job.parts.filter(is_done=False).count() - 1)):
             _send_helper(job)
@@ -48,7 +48,7 @@ def score(job: ScoringJob) -> None:
 
 def score_parts(job_id: int) -> None:
     """Take parts of the job for a while; raises what a part fails by, which the job's own worker will meet too."""
-    job = ScoringJob.objects.filter(pk=job_id, state=State.RUNNING, cut_at__isnull=False).first()
+    job = ScoringJob.objects.filter(pk=job_id, state=State.RUNNING, split_at__isnull=False).first()
     if job is None or not job.parts.filter(is_done=False).exists():
         return
     # From a bucket the whole file is fetched when it is opened: the time counts from then on.

@@ -36,14 +36,14 @@ def score_next(job: ScoringJob, file: IO[bytes]) -> bool:
 def _score_part(job: ScoringJob, part: ScoringPart, file: IO[bytes]) -> None:
     assert job.model_version is not None
     assert job.header is not None
-    assert job.cut_at is not None
+    assert job.split_at is not None
     try:
         model = scorer.get_version(job.model_version)
     except (ArtifactError, ModelVersion.DoesNotExist) as error:
         message = _("Model %(version)s, with which this job began, cannot be used: %(reason)s. Send the file again.")
         raise TitanicError(message % {"version": job.model_version, "reason": error}) from error
     explainer = explanation.explainer(job.model_version) if job.is_explained else None
-    number = partial(prediction_ids, job_id=job.pk, moment=job.cut_at)
+    number = partial(prediction_ids, job_id=job.pk, moment=job.split_at)
     scored = score_chunk(read_chunk(file, job.header, part), model, explainer, number=number)
     _log(job, scored.accepted, model)
     text = result_files.csv_lines(scored.results.drop(LINE))
@@ -63,13 +63,13 @@ def _score_part(job: ScoringJob, part: ScoringPart, file: IO[bytes]) -> None:
 
 def _log(job: ScoringJob, accepted: pl.DataFrame, model: scorer.Champion) -> None:
     """Copy the answers into the prediction log."""
-    assert job.cut_at is not None
+    assert job.split_at is not None
     rows = accepted.with_columns(
         pl.col(PREDICTION_ID).alias("id"),
         pl.col(LABEL).alias("predicted"),
         pl.lit(model.threshold).alias("threshold"),
         pl.lit(Channel.CSV.value).alias("source"),
         pl.lit(job.pk).alias("scoring_job_id"),
-        pl.lit(job.cut_at.isoformat()).alias("created_at"),
+        pl.lit(job.split_at.isoformat()).alias("created_at"),
     )
     copy_csv(Prediction._meta.db_table, log.COLUMNS, result_files.csv_lines(rows.select(log.COLUMNS)))

@@ -27,7 +27,7 @@ def dataset(load: Load) -> Dataset:
 
 
 def row(dataset: Dataset) -> Any:
-    return dataset.refused_rows.get(line_number=3)
+    return dataset.rejected_rows.get(line_number=3)
 
 
 def test_a_mended_row_becomes_the_passenger_of_its_line(dataset: Dataset) -> None:
@@ -38,7 +38,7 @@ def test_a_mended_row_becomes_the_passenger_of_its_line(dataset: Dataset) -> Non
     assert Passenger.objects.get(line_number=3).age == 22
     assert (dataset.row_count, dataset.problem_count, dataset.revision) == (3, 0, 1)
     assert dataset.split["train"] + dataset.split["holdout"] == 3
-    assert row(dataset).mended_at is not None
+    assert row(dataset).corrected_at is not None
 
 
 def test_a_row_that_is_still_wrong_stays_refused_with_the_field_named(dataset: Dataset) -> None:
@@ -47,7 +47,7 @@ def test_a_row_that_is_still_wrong_stays_refused_with_the_field_named(dataset: D
 
     assert set(raised.value.errors) == {"age", "pclass"}
     assert Passenger.objects.count() == 2
-    assert row(dataset).mended_at is None
+    assert row(dataset).corrected_at is None
 
 
 def test_a_passenger_who_is_there_is_not_admitted_again(dataset: Dataset) -> None:
@@ -61,7 +61,7 @@ def test_those_on_one_ticket_stay_together(load: Load) -> None:
     family = [{**OWEN, "ticket": "one"} for _ in range(3)]
     dataset = load(table(*family, {**OLD, "ticket": "one"}), largest_problem_share=0.5)
 
-    corrections.accept(dataset.refused_rows.get(), {**corrections.cells_of(dataset.refused_rows.get()), "age": "22"})
+    corrections.accept(dataset.rejected_rows.get(), {**corrections.cells_of(dataset.rejected_rows.get()), "age": "22"})
 
     assert Passenger.objects.of(dataset).values_list("is_holdout").distinct().count() == 1
 
@@ -72,7 +72,7 @@ def test_a_table_may_have_no_group(load: Load, monkeypatch: pytest.MonkeyPatch) 
     people = [{**OWEN, "ticket": "one"} for _ in range(50)]
 
     dataset = load(table(*people, {**OLD, "ticket": "one"}))
-    (row,) = dataset.refused_rows.all()
+    (row,) = dataset.rejected_rows.all()
     corrections.accept(row, {**corrections.cells_of(row), "age": "22"})
 
     assert dataset.split == {"method": "stratified", "seed": 42, "train": 40, "holdout": 10}
@@ -100,7 +100,7 @@ def test_a_dataset_that_was_refused_whole_takes_no_row(load: Load) -> None:
     refused = Dataset.objects.latest()
 
     with pytest.raises(Conflict, match="no rows that a corrected one could join"):
-        corrections.accept(refused.refused_rows.get(), {})
+        corrections.accept(refused.rejected_rows.get(), {})
 
 
 def downloaded(client: Client, dataset: Dataset) -> list[dict[str, str]]:
@@ -196,7 +196,7 @@ class TestPage:
 
     def test_a_row_of_another_width_can_be_mended_too(self, load: Load, client: Client) -> None:
         dataset = load(table(ELISABETH, OWEN) + "3,1\n", largest_problem_share=0.5)
-        cells = {**corrections.cells_of(dataset.refused_rows.get()), "pclass": "3", "sex": "male"}
+        cells = {**corrections.cells_of(dataset.rejected_rows.get()), "pclass": "3", "sex": "male"}
 
         response = client.post(f"/datasets/{dataset.pk}/lines/4/", cells)
 

@@ -35,7 +35,7 @@ from core.errors import TitanicError
 from core.jobs import State
 from ingestion import partitions, services, sources
 from ingestion.loading import Loader
-from ingestion.models import Dataset, Passenger, RefusedRow, RowProblem, Source
+from ingestion.models import Dataset, Passenger, RejectedRow, RowProblem, Source
 from ingestion.transports import bucket
 from ingestion.transports.transfer import BoundedWriter
 from tests.people import CAST, ELISABETH, HEADER, JAMES, OWEN, csv_line, table
@@ -294,14 +294,14 @@ def test_a_misshapen_row_is_kept_aside_and_the_good_ones_are_loaded(
     assert (message, dataset.state, dataset.problem_count) == ("", State.SUCCEEDED, 1)
     assert Passenger.objects.of(dataset).count() == dataset.row_count == GOOD_COUNT
     assert list(dataset.problems.values_list("column", "value", "code")) == [expected]
-    assert [row.line_number for row in dataset.refused_rows.all()] == [BAD_LINE]
+    assert [row.line_number for row in dataset.rejected_rows.all()] == [BAD_LINE]
 
 
 def test_bad_rows_can_be_seen_and_downloaded_everywhere(client: Client, api: APIClient, load: Any) -> None:
     rows = [bad_row(GOOD_COUNT + place, **{column: cell}) for place, (column, cell, _value) in enumerate(CELLS, 1)]
     dataset = load(good_rows_and("201,1,\0", bad_row() + ",more", *rows))
     page = f"/datasets/{dataset.pk}/"
-    lines = dataset.refused_rows.values_list("line_number", flat=True)
+    lines = dataset.rejected_rows.values_list("line_number", flat=True)
 
     pages = [client.get(f"{page}{rest}") for rest in ("", "problems.csv", "rejected.csv")]
     forms = [client.get(f"{page}lines/{line}/") for line in lines]
@@ -684,7 +684,7 @@ def test_a_disk_that_fills_up_with_problems_says_so(door: Door) -> None:
     message = door(good_rows_and(bad_row(age=200)))
 
     assert_is_refused(message, DISK_FULL)
-    assert not RefusedRow.objects.exists()
+    assert not RejectedRow.objects.exists()
 
 
 @pytest.mark.django_db(transaction=True)

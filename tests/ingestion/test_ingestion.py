@@ -270,7 +270,7 @@ def test_unlikely_rows_are_loaded_with_a_warning_or_refused(load: Load) -> None:
     child = {**OWEN, "age": 4, "parch": 3, "name": "Braund, Master. Owen Harris"}
 
     warned = load(table(child, ELISABETH))
-    refused = load(table(child, ELISABETH), refuses_warnings=True, largest_problem_share=0.5)
+    refused = load(table(child, ELISABETH), rejects_warnings=True, largest_problem_share=0.5)
 
     assert (warned.row_count, warned.problem_count, warned.warning_count) == (2, 0, 1)
     assert set(warned.problems.values_list("column", "severity")) == {("age", "warning"), ("parch", "warning")}

@@ -17,7 +17,7 @@ from benchmarks.passengers import make
 from core import jobs
 from core.jobs import State
 from ingestion import services
-from ingestion.models import Dataset, Passenger, RefusedRow, RowProblem
+from ingestion.models import Dataset, Passenger, RejectedRow, RowProblem
 from titanic_site.runtime import embedded
 
 ROW_COUNT = 60_000
@@ -71,7 +71,7 @@ def test_killed_ten_times_at_random_points(transactional_db: None, tmp_path: Pat
         expected = ROW_COUNT if dataset.state == State.SUCCEEDED else 0
         assert Passenger.objects.filter(dataset=dataset).count() == expected, dataset.state
         assert not RowProblem.objects.exists()
-        assert not RefusedRow.objects.exists()
+        assert not RejectedRow.objects.exists()
 
     assert State.FAILED in states
     again = Dataset.objects.filter(state=State.FAILED).latest().rerun()

@@ -281,7 +281,7 @@ def test_without_a_webhook_nobody_is_told(champion: ModelVersion) -> None:
     alerts.evaluate_alerts()
 
     assert webhook.notify() == 0
-    assert Alert.objects.get().tell_at is None
+    assert Alert.objects.get().notify_at is None
 
 
 @pytest.mark.parametrize("status", [500, 404, 302])
@@ -350,7 +350,7 @@ def test_a_webhook_that_hangs_is_given_up_soon(
 @pytest.mark.django_db(transaction=True)
 def test_of_two_senders_one_tells(champion: ModelVersion, hook: servers.Server) -> None:
     Alert.objects.bulk_create(
-        [Alert(kind="x", subject=str(number), text="y", tell_at=timezone.now()) for number in range(10)]
+        [Alert(kind="x", subject=str(number), text="y", notify_at=timezone.now()) for number in range(10)]
     )
 
     def tell() -> None:

@@ -106,7 +106,7 @@ def test_a_file_is_recorded_and_the_same_again_changes_nothing(champion: ModelVe
 
     assert (first.context["recorded"].recorded_count, again.context["recorded"].known_count) == (3, 3)
     assert again.context["recorded"].recorded_count == again.context["recorded"].problem_count == 0
-    assert dict(Outcome.objects.values_list("prediction_id", "survived")) == {one: True, two: False, three: True}
+    assert dict(Outcome.objects.values_list("prediction_id", "actual")) == {one: True, two: False, three: True}
     assert "Result of the file" in first.text
 
 

@@ -128,7 +128,7 @@ def test_its_answers_stand_beside_those_that_were_given(challenger: ModelVersion
 
     assert compared is not None
     found = compared.figures
-    verdicts = list(Prediction.objects.values_list("survived", flat=True))
+    verdicts = list(Prediction.objects.values_list("predicted", flat=True))
     assert (found.count, found.agreed) == (8, np.mean(verdicts))
     assert found.mean_distance == pytest.approx(0, abs=1e-9)
     assert len(compared.furthest) == 8

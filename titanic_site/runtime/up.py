@@ -22,6 +22,7 @@ from kombu.exceptions import OperationalError as BrokerAway
 
 from core import heartbeat, redis
 from titanic_site import tasks
+from titanic_site.checks import made_by_another_version
 from titanic_site.runtime import embedded, start_link
 from titanic_site.runtime.supervisor import Program, Supervisor
 
@@ -159,6 +160,8 @@ def _prepare(*, say: Say) -> None:
     for old_counters in settings.METRICS_DIR.glob("*.db"):
         old_counters.unlink()
     say("Bringing the database up to date")
+    for error in made_by_another_version(databases=["default"]):
+        raise CannotRunError(error.msg)
     call_command("migrate", interactive=False, verbosity=0)
     call_command("bootstrap")
     connections.close_all()
