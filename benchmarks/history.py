@@ -14,7 +14,7 @@ QUICK_FEW, QUICK_MANY, QUICK_CALLS = 100, 1_000, 2
 ADDRESSES = ("/predictions/", "/predictions/?survived=1", "/api/v1/predictions/", "/api/v1/predictions/?model=1")
 #: Rows of the last days, in the order of their ids, as they are written.
 FILL = """
-INSERT INTO predictions_prediction (id, model_version, probability, threshold, survived, source,
+INSERT INTO predictions_prediction (id, model_version, probability, threshold, predicted, source,
     created_at, pclass, sex, sibsp, parch)
 SELECT (lpad(to_hex((extract(epoch FROM at) * 1000)::bigint), 12, '0') || '7000'
     || substr(md5(n::text || random()), 1, 16))::uuid, 1, n %% 100 / 100.0, 0.5, n %% 3 = 0,

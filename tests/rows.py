@@ -39,7 +39,7 @@ def one_of_each(user: User) -> dict[type[Any], Any]:
     )
     check = DriftCheck.objects.create(version=version, **over)
     test = {"statistic": 1, "p_value": 1, "threshold": 0.1, "effect": 0, "drifted": False}
-    answer = {"model_version": 1, "probability": 0.5, "survived": True, "created_at": now}
+    answer = {"model_version": 1, "probability": 0.5, "predicted": True, "created_at": now}
     prediction = Prediction.objects.create(source="api", threshold=0.5, **answer, **NOBODY)
     scoring = ScoringJob.objects.create(name="x.csv", upload="x.csv", **over)
     rows = [
