@@ -139,8 +139,8 @@ class Migration(migrations.Migration):
                 ('dataset', models.ForeignKey(db_constraint=False, db_index=False, on_delete=django.db.models.deletion.CASCADE, related_name='passengers', to='ingestion.dataset')),
             ],
             options={
-                'verbose_name': 'passenger',
-                'verbose_name_plural': 'passengers',
+                'verbose_name': 'row',
+                'verbose_name_plural': 'rows',
             },
         ),
         migrations.RunSQL(TO_PARTITIONS, migrations.RunSQL.noop),
