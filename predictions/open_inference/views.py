@@ -139,7 +139,7 @@ def _champion(version: int | None) -> scorer.Champion:
     champion = scorer.champion()
     if version not in (None, champion.version):
         message = _("Version %(requested)s is not serving, version %(champion)s is.")
-        raise NotFound(message % {"asked": version, "champion": champion.version})
+        raise NotFound(message % {"requested": version, "champion": champion.version})
     return champion
 
 
