@@ -37,7 +37,7 @@ class BatchAnswerSerializer(serializers.Serializer[dict[str, list[Answer]]]):
 
 
 class PredictionSerializer(serializers.ModelSerializer[Prediction]):
-    """A logged prediction: the passenger and the answer."""
+    """A logged prediction: the input and the answer."""
 
     vars()[LABEL] = serializers.BooleanField(source="predicted")
     passenger = serializers.SerializerMethodField()

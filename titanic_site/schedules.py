@@ -6,9 +6,10 @@ from datetime import timedelta
 from typing import Any
 
 from django.conf import settings
+from django.utils.translation import gettext, gettext_noop
 from django_celery_beat.models import IntervalSchedule, PeriodicTask
 
-_HEARTBEAT_NAME = "Queue heartbeat: {queue}"
+_HEARTBEAT_NAME = gettext_noop("Queue heartbeat: %(queue)s")
 
 
 @dataclass(frozen=True)
@@ -30,26 +31,47 @@ class Schedule:
 def defaults() -> list[Schedule]:
     """Return the default schedules."""
     heartbeats = [
-        Schedule(_HEARTBEAT_NAME.format(queue=queue), "titanic_site.tasks.heartbeat", timedelta(seconds=20), queue,
+        Schedule(_HEARTBEAT_NAME % {"queue": queue}, "titanic_site.tasks.heartbeat", timedelta(seconds=20), queue,
                  {"queue": queue})
         for queue in settings.QUEUES
     ]  # fmt: skip
     return [
-        Schedule("Retrain", "titanic_site.tasks.retrain", timedelta(days=7), "training"),
-        Schedule("Write prediction log to PostgreSQL", "predictions.tasks.drain", timedelta(seconds=1), "fast"),
-        Schedule("Maintain prediction log partitions", "predictions.tasks.maintain_log", timedelta(days=1), "default"),
-        Schedule("Shadow scoring", "predictions.tasks.shadow_scoring", timedelta(seconds=15), "scoring"),
-        Schedule("Evaluate alerts", "monitoring.tasks.evaluate_alerts", timedelta(seconds=10), "fast"),
+        Schedule(gettext_noop("Retrain"), "titanic_site.tasks.retrain", timedelta(days=7), "training"),
         Schedule(
-            "Consistency check across channels", "monitoring.tasks.check_consistency", timedelta(minutes=1), "default"
+            gettext_noop("Write prediction log to PostgreSQL"), "predictions.tasks.drain", timedelta(seconds=1), "fast"
         ),
-        Schedule("Check drift", "monitoring.tasks.scheduled_check", timedelta(hours=1), "default"),
-        Schedule("Archive old datasets", "ingestion.tasks.archive_old", timedelta(days=1), "default"),
-        Schedule("Repair feature store", "features.tasks.repair", timedelta(minutes=1), "default"),
-        Schedule("Expire old features", "titanic_site.tasks.expire_features", timedelta(hours=1), "default"),
-        Schedule("Recover stale jobs", "titanic_site.tasks.recover_stale_jobs", timedelta(seconds=15), "fast"),
+        Schedule(
+            gettext_noop("Maintain prediction log partitions"),
+            "predictions.tasks.maintain_log",
+            timedelta(days=1),
+            "default",
+        ),
+        Schedule(gettext_noop("Shadow scoring"), "predictions.tasks.shadow_scoring", timedelta(seconds=15), "scoring"),
+        Schedule(gettext_noop("Evaluate alerts"), "monitoring.tasks.evaluate_alerts", timedelta(seconds=10), "fast"),
+        Schedule(
+            gettext_noop("Consistency check across channels"),
+            "monitoring.tasks.check_consistency",
+            timedelta(minutes=1),
+            "default",
+        ),
+        Schedule(gettext_noop("Check drift"), "monitoring.tasks.scheduled_check", timedelta(hours=1), "default"),
+        Schedule(gettext_noop("Archive old datasets"), "ingestion.tasks.archive_old", timedelta(days=1), "default"),
+        Schedule(gettext_noop("Repair feature store"), "features.tasks.repair", timedelta(minutes=1), "default"),
+        Schedule(
+            gettext_noop("Expire old features"), "titanic_site.tasks.expire_features", timedelta(hours=1), "default"
+        ),
+        Schedule(
+            gettext_noop("Recover stale jobs"), "titanic_site.tasks.recover_stale_jobs", timedelta(seconds=15), "fast"
+        ),
         *heartbeats,
     ]
+
+
+def labels() -> dict[str, str]:
+    """Return the default schedules' names in the language of the request, by the name that is stored."""
+    names = {schedule.name: gettext(schedule.name) for schedule in defaults()}
+    queues = ({"queue": queue} for queue in settings.QUEUES)
+    return names | {_HEARTBEAT_NAME % queue: gettext(_HEARTBEAT_NAME) % queue for queue in queues}
 
 
 def create_missing() -> int:

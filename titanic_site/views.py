@@ -27,6 +27,7 @@ from monitoring.models import DriftCheck
 from predictions.forms import PassengerForm
 from predictions.models import Prediction
 from titanic_site import job_list, pipeline
+from titanic_site import schedules as default_schedules
 from titanic_site.middleware import API_PATHS, error_json, error_page
 from titanic_site.runtime import start_link as link
 from training.models import ModelVersion, TrainingRun
@@ -119,7 +120,9 @@ def dataset_lineage(request: HttpRequest, pk: int) -> HttpResponse:
 def schedules(request: HttpRequest) -> HttpResponse:
     """List the schedules."""
     tasks = PeriodicTask.objects.select_related("interval", "crontab", "solar", "clocked").order_by("name")
-    return render(request, "schedule_list.html", {"tasks": tasks})
+    labels = default_schedules.labels()
+    named = [(labels.get(task.name, task.name), task) for task in tasks]
+    return render(request, "schedule_list.html", {"tasks": named})
 
 
 def _job(kind: str, pk: int) -> Any:

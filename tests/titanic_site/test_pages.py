@@ -344,7 +344,7 @@ def test_narrow_screens_leave_out_what_is_on_the_row_s_own_page(client: Client, 
     history, jobs = client.get("/predictions/").text, client.get("/scoring/").text
 
     assert re.findall(r'<th scope="col" class="[^"]*extra">([^<]+)', history) == ["Model", "Channel"]
-    assert re.findall(r'<th scope="col" class="[^"]*extra">([^<]+)', jobs) == ["Rejected", "Created (UTC)"]
+    assert re.findall(r'<th scope="col" class="[^"]*extra">([^<]+)', jobs) == ["Rejected rows", "Created (UTC)"]
     assert all(text in history for text in ("Male, Third, 4<", "Male, Third, 0.92<"))
     assert '<td class="number">2,000,000</td>' in jobs
 

@@ -51,7 +51,7 @@ def _patterns(resolver: URLResolver, path: str = "", space: str = "") -> Iterato
         where = path + str(pattern.pattern)
         if isinstance(pattern, URLResolver):
             yield from _patterns(pattern, where, space + f"{pattern.namespace}:" if pattern.namespace else space)
-        elif not where.startswith(API_PATHS):
+        elif not where.removeprefix("^").startswith(API_PATHS):
             yield space + (pattern.name or where), pattern
 
 
