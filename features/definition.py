@@ -32,7 +32,6 @@ TITLE = {"Mr": 0.0, "Miss": 1.0, "Mrs": 2.0, "Master": 3.0, "Rare": 4.0}
 ADULT_AGE, MIDDLE_AGE = 16, 40
 #: The features whose numbers are codes without an order, with the code of each category; there may be none.
 CODES: Mapping[str, Mapping[str, float]] = {"Sex": SEX, "Embarked": EMBARKED, "Title": TITLE}
-NOMINAL = tuple(CODES)
 
 Matrix = NDArray[np.float32]
 
@@ -63,23 +62,12 @@ def derive(columns: Mapping[str, NDArray[Any]]) -> Matrix:
     return np.ascontiguousarray(np.array(features, dtype=np.float32).T)
 
 
-def frame(matrix: Matrix) -> "pd.DataFrame":
-    """Name the columns of features of shape (n, number of FEATURES).
-
-    >>> frame(np.ones((1, len(FEATURES)), dtype=np.float32))["Familysize"].tolist()
-    [1.0]
-    """
-    # Serving needs the matrix alone: pandas stays out of the web process.
-    import pandas as pd
-
-    return pd.DataFrame(matrix, columns=list(FEATURES))
-
-
 def slices(features: "pd.DataFrame") -> dict[str, NDArray[np.bool_]]:
     """Tell which of n rows belong to each group that a model should serve alike, shape (n,); there may be none.
 
-    >>> allen = np.array([[29, 211.5, 1, 1, 2, 1, 1, 1, 1, 211.5, 6133.5]], dtype=np.float32)
-    >>> [name for name, members in slices(frame(allen)).items() if members.all()]
+    >>> import pandas as pd
+    >>> allen = pd.DataFrame([[29, 211.5, 1, 1, 2, 1, 1, 1, 1, 211.5, 6133.5]], columns=list(FEATURES))
+    >>> [name for name, members in slices(allen).items() if members.all()]
     ['Sex: female', 'Pclass: 1', 'Age: 16 to 39']
     """
     age, pclass, sex = features["Age"], features["Pclass"], features["Sex"]

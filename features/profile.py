@@ -7,7 +7,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from features.definition import CODES, FEATURES, NOMINAL, Matrix
+from features.definition import CODES, FEATURES, Matrix
 from ingestion.contract import Field
 from ingestion.profile import TOP_COUNT, ColumnProfile, Profile
 
@@ -28,9 +28,7 @@ class FeatureProfile:
         # The histogram of a nominal feature needs the count of each of its codes.
         top_count = max([TOP_COUNT, *(len(codes) for codes in CODES.values())])
         self._profile = Profile(fields, top_count=top_count)
-        self._correlations = {
-            name: CorrelationRatio() if name in NOMINAL else PearsonCorrelation() for name in FEATURES
-        }
+        self._correlations = {name: CorrelationRatio() if name in CODES else PearsonCorrelation() for name in FEATURES}
 
     def add(self, matrix: Matrix, labels: Labels | None) -> None:
         """Count rows in, shape (n, number of FEATURES), with their labels, shape (n,); None for a table without."""

@@ -11,7 +11,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 from markdown_it import MarkdownIt
 
-from features.definition import NOMINAL
+from features.definition import CODES
 from ingestion.passenger import ETHICS, LABEL, LIMITS, OUT_OF_SCOPE, SUBJECT, USES
 from ingestion.schema import VERBOSE_NAMES
 from training.metrics import Estimate, Metrics
@@ -105,7 +105,7 @@ def _features(metrics: Metrics) -> str:
     rows = [
         [
             plain(row.feature),
-            _("code") if row.feature in NOMINAL else _("number"),
+            _("code") if row.feature in CODES else _("number"),
             f"{row.mean:.4f} ± {row.spread:.4f}",
         ]
         for row in metrics.importance

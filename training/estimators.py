@@ -13,7 +13,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
-from features.definition import FEATURES, NOMINAL
+from features.definition import CODES, FEATURES
 from training.metrics import Parameters
 
 
@@ -64,7 +64,7 @@ def _pipeline(prepare: BaseEstimator, model: BaseEstimator) -> Pipeline:
 
 
 def _each(ordered: BaseEstimator, nominal: BaseEstimator) -> ColumnTransformer:
-    codes = [FEATURES.index(name) for name in NOMINAL]
+    codes = [FEATURES.index(name) for name in CODES]
     numbers = [place for place in range(len(FEATURES)) if place not in codes]
     return ColumnTransformer([("ordered", ordered, numbers), ("nominal", nominal, codes)])
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from features.definition import Matrix, frame
+from features.definition import FEATURES, Matrix
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -59,7 +59,10 @@ class Examples:
     @property
     def features(self) -> "pd.DataFrame":
         """The features by name."""
-        return frame(self.matrix)
+        # The web process, which knows this class, stays without pandas.
+        import pandas as pd
+
+        return pd.DataFrame(self.matrix, columns=list(FEATURES))
 
     def save(self, path: Path) -> None:
         """Write them to an .npz file."""

@@ -120,7 +120,6 @@ def test_a_nominal_feature_may_have_many_codes(monkeypatch: pytest.MonkeyPatch) 
 
 
 def test_a_definition_may_have_no_nominal_feature(batch: FeatureBatch, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("features.profile.NOMINAL", ())
     monkeypatch.setattr("features.profile.CODES", {})
     monkeypatch.setattr("features.category_labels.CODES", {})
     labels = np.array(batch.passengers.values_list(LABEL, flat=True), dtype=np.float64)
