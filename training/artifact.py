@@ -26,10 +26,14 @@ _OPERATORS = frozenset(
         "Normalizer", "OneHotEncoder", "Reshape", "Scaler", "Sub", "Sum", "TreeEnsembleClassifier",
     }
 )  # fmt: skip
-
-
 # onnxruntime's errors share no base but Exception.
-_REFUSALS = (errors.Fail, errors.InvalidArgument, errors.InvalidGraph, errors.InvalidProtobuf, errors.NotImplemented)
+_LOADING_ERRORS = (
+    errors.Fail,
+    errors.InvalidArgument,
+    errors.InvalidGraph,
+    errors.InvalidProtobuf,
+    errors.NotImplemented,
+)
 
 
 class ArtifactError(ValueError):
@@ -52,7 +56,14 @@ class Artifact:
         if sha256 is not None and actual_sha256 != sha256:
             raise ArtifactError(f"the file's sha256 is {actual_sha256[:12]}…, the registry says {sha256[:12]}…")
         _check_graph(data)
-        artifact = cls(_session(data), actual_sha256)
+        options = ort.SessionOptions()
+        options.intra_op_num_threads = options.inter_op_num_threads = 1
+        options.log_severity_level = 3
+        try:
+            session = ort.InferenceSession(data, options, providers=["CPUExecutionProvider"])
+        except _LOADING_ERRORS as error:
+            raise ArtifactError(f"onnxruntime refuses the file: {error}") from error
+        artifact = cls(session, actual_sha256)
         artifact._check_answers(golden)
         return artifact
 
@@ -86,13 +97,3 @@ def _check_graph(data: bytes) -> None:
         raise ArtifactError(f"the file uses operators that no exported model has: {', '.join(sorted(unknown))}")
     if [item.name for item in model.graph.input] != [INPUT] or [item.name for item in model.graph.output] != [OUTPUT]:
         raise ArtifactError(f"the file's input and output are not called {INPUT} and {OUTPUT}")
-
-
-def _session(data: bytes) -> ort.InferenceSession:
-    options = ort.SessionOptions()
-    options.intra_op_num_threads = options.inter_op_num_threads = 1
-    options.log_severity_level = 3
-    try:
-        return ort.InferenceSession(data, options, providers=["CPUExecutionProvider"])
-    except _REFUSALS as error:
-        raise ArtifactError(f"onnxruntime refuses the file: {error}") from error

@@ -31,7 +31,18 @@ def markdown(version: ModelVersion) -> str:
     ) % {"count": metrics.hold_out.rows}
     to_watch = _("Monitor the drift of the inputs, and evaluate again when outcomes are known.")
     sections = {
-        _("Model details"): _details(version),
+        _("Model details"): _facts(
+            {
+                _("Version"): version.version,
+                _("Stage"): version.get_stage_display(),
+                _("Created"): f"{version.created_at:%Y-%m-%d %H:%M} UTC",
+                _("Predicts"): _("the probability of “%(label)s”; yes from %(threshold).2f")
+                % {"label": VERBOSE_NAMES[LABEL], "threshold": version.threshold},
+                **version.parameters,
+                _("Bytes of the ONNX file"): version.byte_count,
+                _("Licence"): "Apache-2.0",
+            }
+        ),
         _("Uses"): f"{_('Meant for:')}\n\n{_bullets(USES)}\n\n{_('Not meant for:')}\n\n{_bullets(OUT_OF_SCOPE)}",
         _("Training data"): _data(version, metrics),
         _("Features"): _features(metrics),
@@ -63,21 +74,6 @@ def plain(text: object) -> str:
     'a\\_b \\<b\\>\\|'
     """
     return _SPECIAL.sub(r"\\\1", " ".join(str(text).split()))
-
-
-def _details(version: ModelVersion) -> str:
-    return _facts(
-        {
-            _("Version"): version.version,
-            _("Stage"): version.get_stage_display(),
-            _("Created"): f"{version.created_at:%Y-%m-%d %H:%M} UTC",
-            _("Predicts"): _("the probability of “%(label)s”; yes from %(threshold).2f")
-            % {"label": VERBOSE_NAMES[LABEL], "threshold": version.threshold},
-            **version.parameters,
-            _("Bytes of the ONNX file"): version.byte_count,
-            _("Licence"): "Apache-2.0",
-        }
-    )
 
 
 def _data(version: ModelVersion, metrics: Metrics) -> str:

@@ -9,27 +9,21 @@ from training.metrics import Curves, Importance, Points, Threshold
 
 
 def curves(lines: Mapping[str, Curves]) -> list[Chart]:
-    """Draw ROC, precision-recall and calibration, each with one line for every label."""
-    return [
-        _chart(
-            "roc",
-            (_("ROC curve"), _("False positive rate"), _("True positive rate")),
-            {label: line.roc for label, line in lines.items()},
-            diagonal=_("Chance"),
-        ),
-        _chart(
-            "precision_recall",
-            (_("Precision and recall"), _("Recall"), _("Precision")),
-            {label: line.precision_recall for label, line in lines.items()},
-        ),
-        _chart(
-            "calibration",
-            (_("Calibration"), _("Predicted, mean probability"), _("Observed rate")),
-            {label: line.calibration for label, line in lines.items()},
-            diagonal=_("Perfect"),
-            is_marked=True,
-        ),
+    """Draw ROC, precision-recall and calibration in the unit square, each with one line for every label."""
+    kinds = [
+        ("roc", _("ROC curve"), _("False positive rate"), _("True positive rate"), _("Chance")),
+        ("precision_recall", _("Precision and recall"), _("Recall"), _("Precision"), ""),
+        ("calibration", _("Calibration"), _("Predicted, mean probability"), _("Observed rate"), _("Perfect")),
     ]
+    charts = []
+    for name, title, x_label, y_label, diagonal in kinds:
+        points: dict[str, Points] = {label: getattr(line, name) for label, line in lines.items()}
+        series = [Series(label, line.x, line.y, is_marked=name == "calibration") for label, line in points.items()]
+        if diagonal:
+            series.append(Series(diagonal, [0, 1], [0, 1], is_guide=True))
+        summary = _("%(title)s of %(of)s; the table below has its points.") % {"title": title, "of": ", ".join(lines)}
+        charts.append(Chart(name, "lines", title, summary, x_label, y_label, series, is_unit_square=True))
+    return charts
 
 
 def importance(rows: list[Importance]) -> Chart:
@@ -67,22 +61,4 @@ def threshold(chosen: Threshold) -> Chart:
             Series(_("Accuracy"), chosen.x, chosen.y),
             Series(_("In use"), [chosen.value] * 2, [min(chosen.y), max(chosen.y)], is_guide=True),
         ],
-    )
-
-
-def _chart(
-    name: str, labels: tuple[str, str, str], lines: Mapping[str, Points], *, diagonal: str = "", is_marked: bool = False
-) -> Chart:
-    """Draw curves in the unit square, with the diagonal as a guide where it means something."""
-    title, x_label, y_label = labels
-    guides = [Series(diagonal, [0, 1], [0, 1], is_guide=True)] if diagonal else []
-    return Chart(
-        name=name,
-        kind="lines",
-        title=title,
-        summary=_("%(title)s of %(of)s; the table below has its points.") % {"title": title, "of": ", ".join(lines)},
-        x_label=x_label,
-        y_label=y_label,
-        series=[*(Series(label, line.x, line.y, is_marked=is_marked) for label, line in lines.items()), *guides],
-        is_unit_square=True,
     )

@@ -11,7 +11,7 @@ from django.utils.translation import gettext_lazy
 from msgspec import convert
 
 from core.charts import Chart
-from core.pagination import SIZE, Page
+from core.pagination import SIZE, Page, page_of
 from training import charts
 from training.metrics import CrossValidation, Estimate
 from training.models import ModelVersion
@@ -19,7 +19,6 @@ from training.report import FIGURES
 
 #: More lines than this in one picture cannot be told apart.
 MOST_CHOSEN = 6
-_LARGEST = 2**31 - 1
 #: What the list is sorted by -> where that lies. Figures come from the cross-validation.
 SORTS: Mapping[str, str] = {
     "version": "version",
@@ -34,6 +33,8 @@ _LABELS: Mapping[str, str | Promise] = {
     "created": gettext_lazy("Created (UTC)"),
 }
 _FIRST = "-version"
+# So many digits fit into an integer of PostgreSQL.
+_MAX_DIGITS = 9
 
 
 @dataclass(frozen=True)
@@ -93,26 +94,25 @@ def listing(query: QueryDict) -> Page[Row]:
     # Curves and golden rows weigh a hundred times what the list shows.
     models = ModelVersion.objects.only("version", "stage", "created_at")
     models = models.annotate(validation=F("metrics__cross_validation")).order_by(order, "-version")
-    page = list(models[start : start + SIZE + 1])
     rows = []
-    for model in page[:SIZE]:
+    for model in models[start : start + SIZE + 1]:
         # The annotation is unknown to the type.
         figures = dict(convert(vars(model)["validation"], CrossValidation).items())
         rows.append(Row(model, [figures[name] for name in FIGURES], model.version in chosen_ones))
-    following = _query(query, start=start + SIZE) if len(page) > SIZE else ""
-    return Page(rows, bool(start), _query(query), following)
+    return page_of(rows, query, key=lambda _row: start + SIZE, parameter="from")
 
 
 def columns(query: QueryDict) -> list[Column]:
     """List the headings; the one that the list is sorted by reverses the order."""
-    sort, headings = _sort(query), []
+    sort, headings, link = _sort(query), [], query.copy()
+    link.pop("from", None)
     for name in SORTS:
         is_here, is_down = sort.removeprefix("-") == name, sort.startswith("-")
         # The first click brings the best, or the newest, to the top.
         is_small_first = name == "stage" or not FIGURES.get(name, (None, True))[1]
-        following = name if (is_here and is_down) or (not is_here and is_small_first) else f"-{name}"
+        link["sort"] = name if (is_here and is_down) or (not is_here and is_small_first) else f"-{name}"
         state = ("descending" if is_down else "ascending") if is_here else "none"
-        headings.append(Column(_LABELS[name], _query(query, sort=following), state, name in FIGURES))
+        headings.append(Column(_LABELS[name], link.urlencode(), state, name in FIGURES))
     return headings
 
 
@@ -179,14 +179,4 @@ def _sort(query: QueryDict) -> str:
 
 
 def _number(text: str) -> int | None:
-    return int(text) if text.isascii() and text.isdigit() and len(text) < len(str(_LARGEST)) else None
-
-
-def _query(query: QueryDict, *, sort: str = "", start: int = 0) -> str:
-    """Build a query string of the list that keeps the choice and the order."""
-    following = QueryDict(mutable=True)
-    following["sort"] = sort or _sort(query)
-    following.setlist("compare", [str(number) for number in chosen_numbers(query)[:MOST_CHOSEN]])
-    if start:
-        following["from"] = str(start)
-    return following.urlencode()
+    return int(text) if text.isascii() and text.isdigit() and len(text) <= _MAX_DIGITS else None

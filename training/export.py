@@ -117,21 +117,13 @@ class _PlainNumbers:
         return self._container.add_node(*arguments, **plain)
 
 
-def _patch_boosting_converter() -> None:
-    alias = sklearn_operator_name_map[HistGradientBoostingClassifier]
-    convert = get_converter(alias)
-
-    def converter(scope: Any, operator: Any, container: Any) -> None:
-        convert(scope, operator, _PlainNumbers(container))
-
-    update_registered_converter(
-        HistGradientBoostingClassifier,
-        alias,
-        get_shape_calculator(alias),
-        converter,
-        overwrite=True,
-        options={name: [True, False] for name in ("zipmap", "output_class_labels", "nocl", "raw_scores")},
-    )
-
-
-_patch_boosting_converter()
+_ALIAS = sklearn_operator_name_map[HistGradientBoostingClassifier]
+_convert = get_converter(_ALIAS)
+update_registered_converter(
+    HistGradientBoostingClassifier,
+    _ALIAS,
+    get_shape_calculator(_ALIAS),
+    lambda scope, operator, container: _convert(scope, operator, _PlainNumbers(container)),
+    overwrite=True,
+    options={name: [True, False] for name in ("zipmap", "output_class_labels", "nocl", "raw_scores")},
+)

@@ -22,10 +22,9 @@ from training.metrics import (
     Parameters,
     Search,
     Threshold,
-    Trial,
 )
 from training.training_data import Examples
-from training.training_spec import Progress, SearchProgress, TrainedModel, TrainingSpec
+from training.training_spec import Progress, TrainedModel, TrainingSpec
 
 #: Without a reason to choose another: the label is predicted when it is likelier than not.
 USUAL_THRESHOLD = 0.5
@@ -53,7 +52,13 @@ def fit(
     """
     train, holdout, began = examples.train, examples.holdout, time.monotonic()
     with search_on or nullcontext():
-        trials = _search(spec, train, report=report)
+        trials = search.search(
+            spec.algorithm,
+            train,
+            seed=spec.seed,
+            candidates=spec.candidates,
+            report=lambda progress: report(Progress(0.5 * progress.tried / progress.of, progress)),
+        )
     searched = Search(spec.candidates, round(time.monotonic() - began, 1), trials)
     parameters = trials[0].parameters if trials else dict(estimators.ALGORITHMS[spec.algorithm].defaults)
     make, out_of_fold, calibration = _choose_calibration(spec, parameters, train, report=report)
@@ -103,16 +108,6 @@ def inputs(train: Examples) -> dict[str, Input]:
     """Describe each feature of the training rows: how many different values, and the share that is unknown."""
     features = train.features
     return {name: Input(features[name].nunique(), float(features[name].isna().mean())) for name in FEATURES}
-
-
-def _search(spec: TrainingSpec, train: Examples, *, report: Callable[[Progress], None]) -> list[Trial]:
-    if not spec.candidates:
-        return []
-
-    def report_search(progress: SearchProgress) -> None:
-        report(Progress(0.5 * progress.tried / progress.of, progress))
-
-    return search.search(spec.algorithm, train, seed=spec.seed, candidates=spec.candidates, report=report_search)
 
 
 def _choose_calibration(

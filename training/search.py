@@ -31,6 +31,8 @@ def search(
     algorithm: str, examples: Examples, *, seed: int, candidates: int, report: Callable[[SearchProgress], None]
 ) -> list[Trial]:
     """List candidates, the best first, by log loss over repeated folds; the same seed gives the same list."""
+    if not candidates:
+        return []
     about = estimators.ALGORITHMS[algorithm]
     planned = _planned(about, candidates)
 

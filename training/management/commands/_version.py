@@ -1,8 +1,10 @@
-"""The base of the commands about one version."""
+"""The bases of the commands about one version."""
 
+from collections.abc import Callable
 from typing import Any
 
 from django.core.management.base import CommandParser
+from django.utils.functional import Promise
 from django.utils.translation import gettext as _
 
 from core.commands import StepCommand
@@ -29,8 +31,15 @@ class VersionCommand(StepCommand):
 
 
 class StageCommand(VersionCommand):
-    """A change of the version's stage, with a reason."""
+    """A change of the version's stage, by a function of the registry, and the sentence that reports it."""
+
+    change: Callable[..., None]
+    message: Promise
 
     def add_arguments(self, parser: CommandParser) -> None:
         super().add_arguments(parser)
         parser.add_argument("--reason", default="", help="why, for the audit")
+
+    def step_for(self, version: ModelVersion, **options: Any) -> str:
+        self.change(version, by=None, reason=options["reason"])
+        return str(self.message) % {"version": version}
