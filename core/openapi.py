@@ -1,8 +1,12 @@
 """What drf-spectacular cannot derive for the OpenAPI schema."""
 
+from inspect import cleandoc
 from typing import Any
 
+import msgspec
 from drf_spectacular.contrib.knox_auth_token import KnoxTokenScheme
+from drf_spectacular.extensions import OpenApiSerializerExtension
+from drf_spectacular.plumbing import ResolvedComponent
 
 
 class TokenScheme(KnoxTokenScheme):  # type: ignore[no-untyped-call]
@@ -10,6 +14,26 @@ class TokenScheme(KnoxTokenScheme):  # type: ignore[no-untyped-call]
 
     target_class: Any = "core.tokens.CachedTokenAuthentication"
     name: Any = "token"
+
+
+class StructSchema(OpenApiSerializerExtension):  # type: ignore[no-untyped-call]
+    """Describe an answer that is a msgspec.Struct, and the structs within it, by their own JSON schemas."""
+
+    target_class: Any = msgspec.Struct
+    match_subclasses = True
+
+    def get_name(self, auto_schema: Any, direction: Any) -> str:
+        return str(self.target.__name__)
+
+    def map_serializer(self, auto_schema: Any, direction: Any) -> dict[str, Any]:
+        _references, schemas = msgspec.json.schema_components([self.target], ref_template="#/components/schemas/{name}")
+        for part in schemas.values():
+            part["description"] = cleandoc(part["description"])
+        schema = schemas.pop(self.target.__name__)
+        for name, part in schemas.items():
+            component = ResolvedComponent(name, ResolvedComponent.SCHEMA, schema=part, object=name)
+            auto_schema.registry.register_on_missing(component)
+        return schema
 
 
 _ERROR = {

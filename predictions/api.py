@@ -10,7 +10,7 @@ from django.utils.translation import gettext as _
 from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import OpenApiParameter, extend_schema
 from rest_framework import generics, status
-from rest_framework.exceptions import NotFound, PermissionDenied
+from rest_framework.exceptions import PermissionDenied
 from rest_framework.parsers import MultiPartParser
 from rest_framework.request import Request
 from rest_framework.response import Response
@@ -26,12 +26,11 @@ from ingestion.passenger import LABEL
 from predictions import explanation, idempotency, log, outcomes, services, shadow
 from predictions.downloads import results_response
 from predictions.filters import MAX_NUMBER, PredictionFilter
+from predictions.model_comparison import ModelComparison
 from predictions.models import Channel, Outcome, Prediction, PredictionQuerySet, ScoringJob
 from predictions.serializers import (
     AnswerSerializer,
     BatchAnswerSerializer,
-    ExplanationSerializer,
-    ModelComparisonSerializer,
     OutcomeSerializer,
     PredictionSerializer,
     ScoringJobSerializer,
@@ -102,7 +101,7 @@ class PredictionDetail(APIView):
 
     @extend_schema(responses=PredictionSerializer)
     def get(self, request: Request, pk: UUID) -> Response:
-        return Response(PredictionSerializer(_find(pk)).data)
+        return Response(PredictionSerializer(log.get(pk)).data)
 
 
 class PredictionExplanation(APIView):
@@ -110,9 +109,9 @@ class PredictionExplanation(APIView):
 
     is_throttled = True
 
-    @extend_schema(responses=ExplanationSerializer)
+    @extend_schema(responses=explanation.Explanation)
     def get(self, request: Request, pk: UUID) -> Response:
-        return Response(explanation.explain(_find(pk)))
+        return Response(explanation.explain(log.get(pk)))
 
 
 class PredictionOutcome(APIView):
@@ -135,13 +134,13 @@ class PredictionOutcome(APIView):
 class ShadowComparison(APIView):
     """Compare a challenger's answers with the logged ones, on the same predictions."""
 
-    @extend_schema(responses=ModelComparisonSerializer)
+    @extend_schema(responses=ModelComparison)
     def get(self, request: Request, version: int) -> Response:
         model = generics.get_object_or_404(ModelVersion, version=version)
         compared = shadow.comparison(model)
         if compared is None:
             raise Conflict(_("%(version)s has no shadow scores yet.") % {"version": model})
-        return Response(ModelComparisonSerializer(compared.figures).data)
+        return Response(compared.figures)
 
 
 class ScoringJobList(generics.ListAPIView[ScoringJob]):
@@ -192,13 +191,6 @@ class ScoringJobResults(APIView):
     @extend_schema(responses={(200, "text/csv"): OpenApiTypes.STR})
     def get(self, request: Request, pk: int) -> StreamingHttpResponse:
         return results_response(generics.get_object_or_404(ScoringJob, pk=pk))
-
-
-def _find(pk: UUID) -> Prediction:
-    prediction = log.find(pk)
-    if prediction is None:
-        raise NotFound
-    return prediction
 
 
 def _object(body: object) -> dict[str, Any]:

@@ -7,7 +7,7 @@ fields, and to change one feature alone describes a passenger who cannot be.
 from collections.abc import Sequence
 from contextlib import suppress
 from functools import lru_cache
-from typing import Literal, NamedTuple
+from typing import Annotated, Literal, NamedTuple
 
 import msgspec
 import numpy as np
@@ -67,7 +67,8 @@ class Explanation(msgspec.Struct, frozen=True):
     model_version: int
     probability: float
     base: float
-    method: Literal["exact", "sampled"]
+    # drf-spectacular wants an enumeration to have a type.
+    method: Annotated[Literal["exact", "sampled"], msgspec.Meta(extra_json_schema={"type": "string"})]
     contributions: list[Contribution]
     what_if: list[Alternative]
 
@@ -81,15 +82,11 @@ class Explainer(NamedTuple):
     def contributions(self, rows: Sequence[Row]) -> tuple[float, FloatArray]:
         """Return the base, and each input's contribution for each of n passengers: shape (n, inputs)."""
         inputs, background = list(INPUTS.values()), schema.columns_from_rows(self.background)
-        explained = [
-            shapley.explain(
-                lambda columns: self.artifact.score(derive(columns)),
-                inputs,
-                schema.columns_from_rows([row]),
-                background,
-            )
-            for row in rows
-        ]
+
+        def score(columns: shapley.Columns) -> FloatArray:
+            return self.artifact.score(derive(columns))
+
+        explained = [shapley.explain(score, inputs, schema.columns_from_rows([row]), background) for row in rows]
         return explained[0][0], np.stack([contributions for _base, contributions in explained])
 
     def alternatives(self, row: Row) -> list[Alternative]:
@@ -131,7 +128,22 @@ def explain(prediction: Prediction) -> Explanation:
         cached = redis.client().get(key)
         if cached is not None:
             return msgspec.json.decode(cached, type=Explanation)
-    explanation = _explain(prediction)
+    model = explainer(prediction.model_version)
+    values = schema.as_row(prediction)
+    row = tuple(values.values())
+    base, contributions = model.contributions([row])
+    explanation = Explanation(
+        str(prediction.pk),
+        prediction.model_version,
+        prediction.probability,
+        base,
+        shapley.design(len(INPUTS)).method,
+        [
+            Contribution(name, next((values[column] for column in columns if values[column] is not None), None), share)
+            for (name, columns), share in zip(INPUTS.items(), contributions[0].tolist(), strict=True)
+        ],
+        model.alternatives(row),
+    )
     with suppress(RedisError):
         redis.client().set(key, msgspec.json.encode(explanation), ex=CACHE_SECONDS)
     return explanation
@@ -155,22 +167,3 @@ def explainer(version: int) -> Explainer:
 def _load(version: int, sha256: str) -> Explainer:
     model = ModelVersion.objects.get(version=version, sha256=sha256)
     return Explainer(registry.load(model), [tuple(row) for row in model.background])
-
-
-def _explain(prediction: Prediction) -> Explanation:
-    model = explainer(prediction.model_version)
-    values = schema.as_row(prediction)
-    row = tuple(values.values())
-    base, contributions = model.contributions([row])
-    return Explanation(
-        str(prediction.pk),
-        prediction.model_version,
-        prediction.probability,
-        base,
-        shapley.design(len(INPUTS)).method,
-        [
-            Contribution(name, next((values[column] for column in columns if values[column] is not None), None), share)
-            for (name, columns), share in zip(INPUTS.items(), contributions[0].tolist(), strict=True)
-        ],
-        model.alternatives(row),
-    )

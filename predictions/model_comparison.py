@@ -1,7 +1,6 @@
 """Compare two models' answers for the same passengers."""
 
-from dataclasses import dataclass
-
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
@@ -12,21 +11,10 @@ FEWEST_OUTCOMES = 30
 _BINS = np.linspace(-0.5, 0.5, 21)
 
 Numbers = NDArray[np.float64]
+Verdicts = NDArray[np.bool_]
 
 
-@dataclass(frozen=True)
-class PairedPredictions:
-    """Probabilities and verdicts of two models for n passengers, and outcomes (NaN for unknown): each shape (n,)."""
-
-    logged: Numbers
-    logged_verdicts: NDArray[np.bool_]
-    shadow: Numbers
-    shadow_verdicts: NDArray[np.bool_]
-    outcomes: Numbers
-
-
-@dataclass(frozen=True)
-class ModelQuality:
+class ModelQuality(msgspec.Struct, frozen=True):
     """How well a model's answers match the outcomes."""
 
     accuracy: float
@@ -34,15 +22,21 @@ class ModelQuality:
     brier: float
 
 
-@dataclass(frozen=True)
-class ModelComparison:
-    """The figures of a comparison; quality is None without outcomes."""
+class Histogram(msgspec.Struct, frozen=True):
+    """Counts between edges, of which there is one more."""
+
+    edges: list[float]
+    counts: list[int]
+
+
+class ModelComparison(msgspec.Struct, frozen=True):
+    """Two models' answers for the same passengers; quality is None without outcomes."""
 
     count: int
     agreed: float
     mean_difference: float
     mean_distance: float
-    histogram: dict[str, list[float]]
+    histogram: Histogram
     outcome_count: int
     logged: ModelQuality | None
     shadow: ModelQuality | None
@@ -53,34 +47,39 @@ class ModelComparison:
         return self.outcome_count >= FEWEST_OUTCOMES
 
 
-def compare(pairs: PairedPredictions) -> ModelComparison:
-    """Compare how far two models agree and how good each was, over one pair or more.
+def compare(
+    *, logged: Numbers, logged_verdicts: Verdicts, shadow: Numbers, shadow_verdicts: Verdicts, outcomes: Numbers
+) -> ModelComparison:
+    """Compare how far two models agree and how good each was, over n passengers; each argument has shape (n,).
 
-    >>> yes, no, outcomes = np.array([True, False]), np.array([False, False]), np.array([1.0, np.nan])
-    >>> compared = compare(PairedPredictions(np.array([0.9, 0.1]), yes, np.array([0.4, 0.1]), no, outcomes))
+    An unknown outcome is NaN.
+
+    >>> compared = compare(
+    ...     logged=np.array([0.9, 0.1]), logged_verdicts=np.array([True, False]),
+    ...     shadow=np.array([0.4, 0.1]), shadow_verdicts=np.array([False, False]), outcomes=np.array([1.0, np.nan]))
     >>> compared.count, compared.agreed, round(compared.mean_difference, 2), compared.outcome_count
     (2, 0.5, -0.25, 1)
     >>> compared.shadow.accuracy
     0.0
     """
-    count = len(pairs.logged)
-    differences = pairs.shadow - pairs.logged
-    shares, _ = np.histogram(np.clip(differences, _BINS[0], _BINS[-1]), bins=_BINS)
-    known = ~np.isnan(pairs.outcomes)
-    labels = pairs.outcomes[known] > 0
+    count = len(logged)
+    differences = shadow - logged
+    counts, _ = np.histogram(np.clip(differences, _BINS[0], _BINS[-1]), bins=_BINS)
+    known = ~np.isnan(outcomes)
+    labels = outcomes[known] > 0
     return ModelComparison(
         count=count,
-        agreed=float((pairs.logged_verdicts == pairs.shadow_verdicts).mean()),
+        agreed=float((logged_verdicts == shadow_verdicts).mean()),
         mean_difference=float(differences.mean()),
         mean_distance=float(np.abs(differences).mean()),
-        histogram={"edges": _BINS.round(3).tolist(), "counts": shares.tolist()},
+        histogram=Histogram(_BINS.round(3).tolist(), counts.tolist()),
         outcome_count=int(known.sum()),
-        logged=quality(labels, pairs.logged[known], pairs.logged_verdicts[known]),
-        shadow=quality(labels, pairs.shadow[known], pairs.shadow_verdicts[known]),
+        logged=quality(labels, logged[known], logged_verdicts[known]),
+        shadow=quality(labels, shadow[known], shadow_verdicts[known]),
     )
 
 
-def quality(labels: NDArray[np.bool_], probabilities: Numbers, verdicts: NDArray[np.bool_]) -> ModelQuality | None:
+def quality(labels: Verdicts, probabilities: Numbers, verdicts: Verdicts) -> ModelQuality | None:
     """Measure the quality of n answers, each argument of shape (n,); None for no answers."""
     if not len(labels):
         return None

@@ -11,8 +11,6 @@ from features.serializers import FeatureVector
 from ingestion.passenger import LABEL
 from ingestion.schema import as_row
 from predictions import scorer
-from predictions.explanation import Alternative, Contribution, Explanation
-from predictions.model_comparison import ModelComparison, ModelQuality
 from predictions.models import Outcome, Prediction, ScoringJob
 from predictions.services import Answer
 
@@ -74,43 +72,6 @@ class ScoringJobSerializer(serializers.ModelSerializer[ScoringJob]):
         read_only_fields = fields
 
 
-@extend_schema_field({"type": ["string", "number", "null"]})
-class AnyValueField(serializers.JSONField):
-    """A field's value: text, a number, or unknown."""
-
-
-class ContributionSerializer(serializers.Serializer[Contribution]):
-    """A field's contribution to the probability."""
-
-    field = serializers.CharField()
-    value = AnyValueField()
-    contribution = serializers.FloatField()
-
-
-class AlternativeSerializer(serializers.Serializer[Alternative]):
-    """The probability of the same row with one value changed; a fixed one cannot be changed in reality."""
-
-    field = serializers.CharField()
-    value = AnyValueField()
-    probability = serializers.FloatField()
-    is_fixed = serializers.BooleanField()
-
-
-class ExplanationSerializer(serializers.Serializer[Explanation]):
-    """An answer explained: the base and all contributions add up to the probability.
-
-    The contributions are exact Shapley values, or sampled ones where there are more than twelve inputs.
-    """
-
-    id = serializers.UUIDField()
-    model_version = serializers.IntegerField()
-    probability = serializers.FloatField()
-    base = serializers.FloatField()
-    method = serializers.ChoiceField(["exact", "sampled"])
-    contributions = ContributionSerializer(many=True)
-    what_if = AlternativeSerializer(many=True)
-
-
 class StrictBooleanField(serializers.BooleanField):
     """True or false; 1, "yes" and null are rejected."""
 
@@ -118,34 +79,6 @@ class StrictBooleanField(serializers.BooleanField):
         if not isinstance(data, bool):
             self.fail("invalid", input=data)
         return data
-
-
-class QualitySerializer(serializers.Serializer[ModelQuality]):
-    """How well a model's answers match the outcomes."""
-
-    accuracy = serializers.FloatField()
-    log_loss = serializers.FloatField()
-    brier = serializers.FloatField()
-
-
-class HistogramSerializer(serializers.Serializer[dict[str, list[float]]]):
-    """Counts between edges, of which there is one more."""
-
-    edges = serializers.ListField(child=serializers.FloatField())
-    counts = serializers.ListField(child=serializers.IntegerField())
-
-
-class ModelComparisonSerializer(serializers.Serializer[ModelComparison]):
-    """Two models' answers for the same rows."""
-
-    count = serializers.IntegerField()
-    agreed = serializers.FloatField()
-    mean_difference = serializers.FloatField()
-    mean_distance = serializers.FloatField()
-    histogram = HistogramSerializer()
-    outcome_count = serializers.IntegerField()
-    logged = QualitySerializer(allow_null=True)
-    shadow = QualitySerializer(allow_null=True)
 
 
 class OutcomeSerializer(serializers.ModelSerializer[Outcome]):

@@ -13,7 +13,7 @@ from django.utils import timezone
 from features.definition import derive
 from ingestion.schema import as_row, to_columns
 from predictions import load_failures
-from predictions.model_comparison import ModelComparison, PairedPredictions, compare
+from predictions.model_comparison import ModelComparison, compare
 from predictions.models import Outcome, Prediction, ShadowScore, lowest_id, made_at
 from training import registry
 from training.artifact import Artifact, ArtifactError
@@ -52,18 +52,19 @@ def comparison(version: ModelVersion, *, count: int = 10) -> ShadowComparison | 
         rows = cursor.fetchall()
     if not rows:
         return None
-    ids, logged, logged_verdicts, shadow, shadow_verdicts, outcomes = zip(*rows, strict=True)
-    pairs = PairedPredictions(
-        logged=np.array(logged),
-        logged_verdicts=np.array(logged_verdicts),
-        shadow=np.array(shadow),
-        shadow_verdicts=np.array(shadow_verdicts),
-        outcomes=np.array(outcomes, dtype=float),
+    ids, *columns = zip(*rows, strict=True)
+    logged, logged_verdicts, shadow, shadow_verdicts, outcomes = map(np.array, columns)
+    figures = compare(
+        logged=logged,
+        logged_verdicts=logged_verdicts,
+        shadow=shadow,
+        shadow_verdicts=shadow_verdicts,
+        outcomes=outcomes.astype(float),
     )
-    furthest = np.argsort(-np.abs(pairs.shadow - pairs.logged), kind="stable")[:count].tolist()
+    furthest = np.argsort(-np.abs(shadow - logged), kind="stable")[:count].tolist()
     predictions = Prediction.objects.in_bulk([ids[index] for index in furthest])
     return ShadowComparison(
-        compare(pairs), [(predictions[ids[index]], shadow[index]) for index in furthest if ids[index] in predictions]
+        figures, [(predictions[ids[index]], float(shadow[index])) for index in furthest if ids[index] in predictions]
     )
 
 

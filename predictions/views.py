@@ -7,7 +7,7 @@ from django.conf import settings
 from django.contrib import messages
 from django.contrib.auth.decorators import login_not_required
 from django.db.models import Count, Q
-from django.http import Http404, HttpRequest, HttpResponse, StreamingHttpResponse
+from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
@@ -65,7 +65,7 @@ def predictions(request: HttpRequest) -> HttpResponse:
 @require_safe
 def prediction(request: HttpRequest, pk: UUID) -> HttpResponse:
     """One prediction: the passenger, the features, the answer, the outcome."""
-    prediction = _find(pk)
+    prediction = log.get(pk)
     passenger = as_row(prediction)
     context = {
         "prediction": prediction,
@@ -81,7 +81,7 @@ def prediction(request: HttpRequest, pk: UUID) -> HttpResponse:
 def why(request: HttpRequest, pk: UUID) -> HttpResponse:
     """Explain a prediction; a fragment of its page, or a page of its own."""
     throttles.throttle_anonymous(request)
-    prediction = _find(pk)
+    prediction = log.get(pk)
     explained = explanation.explain(prediction)
     widest = max(abs(share.contribution) for share in explained.contributions) or 1.0
     context = {
@@ -166,10 +166,3 @@ def scoring_job(request: HttpRequest, pk: int) -> HttpResponse:
 def scoring_results(request: HttpRequest, pk: int) -> StreamingHttpResponse:
     """A finished job's file."""
     return results_response(get_object_or_404(ScoringJob, pk=pk))
-
-
-def _find(pk: UUID) -> Prediction:
-    prediction = log.find(pk)
-    if prediction is None:
-        raise Http404
-    return prediction
