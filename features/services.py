@@ -2,12 +2,14 @@
 
 import itertools
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
+from django.conf import settings
 from django.db import transaction
+from django.utils import timezone
 from django.utils.translation import gettext as _
 
 from core.advisory_locks import AdvisoryLock, lock
@@ -123,6 +125,19 @@ def restore(batch: FeatureBatch) -> None:
             raise TitanicError(message % {"batch": batch})
         writer.publish(batch.pk)
         FeatureBatch.objects.filter(pk=batch.pk).update(expired_at=None)
+
+
+def expire_old(*, in_use: Collection[int]) -> list[FeatureBatch]:
+    """Expire the batches in Redis that are not current, not among the newest and not `in_use`, and return them.
+
+    Such a batch is rebuilt when it is read.
+    """
+    expired = list(FeatureBatch.objects.expirable(in_use=in_use, keep_count=settings.FEATURE_BATCHES_KEPT))
+    for batch in expired:
+        batch.stored.expire()
+        # By query: a build saves other columns of the row.
+        FeatureBatch.objects.filter(pk=batch.pk).update(expired_at=timezone.now())
+    return expired
 
 
 def _read(batch: FeatureBatch, read: Callable[[StoredBatch], Matrix]) -> Matrix:

@@ -17,7 +17,7 @@ from core.renderers import JSONRenderer
 from ingestion.json_validation import Row
 from ingestion.schema import FIELD_NAMES, FIELDS, columns_from_rows
 from ingestion.table import Layout
-from predictions import api, log, scorer, services
+from predictions import api, scorer, services
 from predictions.models import Channel
 from predictions.open_inference import views
 from training.models import ModelVersion
@@ -39,11 +39,11 @@ def compare() -> ConsistencyReport:
     Raises Conflict when the champion has no passengers, Unavailable when there is none.
     """
     champion = scorer.champion()
-    rows = _passengers(ModelVersion.objects.get(version=champion.version))
+    rows = passengers(ModelVersion.objects.get(version=champion.version))
     expected = [value.hex() for value in champion.score(columns_from_rows(rows)).probabilities.tolist()]
     agreements: dict[str, bool] = {}
     errors: dict[str, str] = {}
-    with log.dry_run():
+    with services.dry_run():
         for channel, send in CHANNELS.items():
             try:
                 agreements[channel.value] = [value.hex() for value in send(rows)] == expected
@@ -56,7 +56,7 @@ def compare() -> ConsistencyReport:
     return ConsistencyReport(champion.version, agreements, errors)
 
 
-def _passengers(version: ModelVersion) -> list[Row]:
+def passengers(version: ModelVersion) -> list[Row]:
     """Take the champion's background passengers, and one of whom only the required fields are known."""
     rows: list[Row] = [tuple(row) for row in version.background]
     if not rows:
@@ -71,15 +71,6 @@ def _by_form(rows: Sequence[Row]) -> Probabilities:
     # As a browser sends the form and its view reads it.
     posted = [{name: str(text) for name, text in QueryDict(urlencode(fields)).items()} for fields in texts]
     return [services.predict(services.parse_form(form))[0].probability for form in posted]
-
-
-def _by_json(rows: Sequence[Row]) -> Probabilities:
-    return [_post(api.PredictionList(), _named(row))["probability"] for row in rows]
-
-
-def _by_batch(rows: Sequence[Row]) -> Probabilities:
-    response = _post(api.PredictionBatch(), {"instances": [_named(row) for row in rows]})
-    return [answer["probability"] for answer in response["predictions"]]
 
 
 def _by_tensors(rows: Sequence[Row]) -> Probabilities:
@@ -124,8 +115,11 @@ def _named(row: Row) -> dict[str, object]:
 #: How to send passengers through each channel.
 CHANNELS: dict[Channel, Callable[[Sequence[Row]], Probabilities]] = {
     Channel.FORM: _by_form,
-    Channel.API: _by_json,
-    Channel.BATCH: _by_batch,
+    Channel.API: lambda rows: [_post(api.PredictionList(), _named(row))["probability"] for row in rows],
+    Channel.BATCH: lambda rows: [
+        answer["probability"]
+        for answer in _post(api.PredictionBatch(), {"instances": [_named(row) for row in rows]})["predictions"]
+    ],
     Channel.V2: _by_tensors,
     Channel.CSV: _by_file,
 }

@@ -10,7 +10,6 @@ from uuid import UUID
 
 from django.contrib.auth.models import User
 from django.db import connection, transaction
-from django.http import Http404
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_noop
 
@@ -68,8 +67,7 @@ class Summary:
 
 def record(prediction_id: UUID, *, actual: bool, by: User | None) -> tuple[Outcome, bool]:
     """Record an outcome; returns it and whether it is new. Raises Http404, and Conflict when another is recorded."""
-    if log.find(prediction_id) is None:
-        raise Http404
+    log.get(prediction_id)
     # Of two requests at once the database lets the first one in.
     outcome, is_new = Outcome.objects.get_or_create(prediction_id=prediction_id, defaults={"actual": actual, "by": by})
     if outcome.actual != actual:

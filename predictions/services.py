@@ -1,7 +1,9 @@
 """Predict: for one passenger, for many, from the form; and queue the scoring of a file."""
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from datetime import datetime
 from typing import NamedTuple
 
@@ -27,6 +29,7 @@ from predictions.models import Channel, ScoringJob, new_ids
 from predictions.scorer import FeatureValues
 
 MAX_BATCH = 10_000
+_is_dry_run = ContextVar("is_dry_run", default=False)
 
 
 class Answer(msgspec.Struct, frozen=True, gc=False, rename={"predicted": LABEL}):
@@ -121,10 +124,20 @@ def predict_idempotent(raw: Mapping[str, object], *, key: Key) -> tuple[bytes, b
 def predict(request: ScoringRequest) -> list[Answer]:
     """Score checked passengers with the champion and log the answers, except in a dry run; raises Unavailable."""
     answers, entries = score(request)
-    if entries and not log.is_dry_run():
+    if entries and not _is_dry_run.get():
         log.append(entries)
         metrics.count(entries)
     return answers
+
+
+@contextmanager
+def dry_run() -> Iterator[None]:
+    """Neither log nor count the predictions made within the body: those of the consistency check."""
+    token = _is_dry_run.set(True)
+    try:
+        yield
+    finally:
+        _is_dry_run.reset(token)
 
 
 def score(request: ScoringRequest) -> tuple[list[Answer], list[log.LogEntry]]:

@@ -5,7 +5,6 @@ from collections.abc import Collection
 
 from django.db.models import Q
 
-import features.retention
 import features.services
 import training.services
 from core.errors import TitanicError
@@ -79,7 +78,7 @@ def datasets_in_use() -> Collection[int]:
 def expire_features() -> list[FeatureBatch]:
     """Expire feature batches in Redis that no champion or challenger was trained on."""
     in_use = ModelVersion.objects.filter(stage__in=(Stage.CHAMPION, Stage.CHALLENGER))
-    return features.retention.expire_old(in_use=in_use.values_list("run__feature_batch", flat=True))
+    return features.services.expire_old(in_use=in_use.values_list("run__feature_batch", flat=True))
 
 
 def _dataset() -> Dataset:

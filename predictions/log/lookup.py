@@ -4,6 +4,7 @@ from contextlib import suppress
 from uuid import UUID
 
 import msgspec
+from django.http import Http404
 
 from core.redis import RedisUnavailable
 from predictions.log import stream
@@ -17,23 +18,29 @@ _BEFORE, _AFTER = 5_000, 60_000
 def find(prediction_id: UUID) -> Prediction | None:
     """Find a logged prediction in Postgres or, in the seconds before the drain, in the stream."""
     stored = Prediction.objects.filter(pk=prediction_id)
-    # Once more at the end: it may have been drained while the stream was searched.
-    return stored.first() or _find_in_stream(prediction_id) or stored.first()
-
-
-def _find_in_stream(prediction_id: UUID) -> Prediction | None:
-    """Search the few thousand entries that were appended when the prediction was made."""
+    if prediction := stored.first():
+        return prediction
+    # Only the few thousand entries that were appended when the prediction was made.
     made_at, wanted = milliseconds(prediction_id), str(prediction_id).encode()
     window = stream.batches(first=max(made_at - _BEFORE, 0), last=made_at + _AFTER)
-    try:
+    lines: list[bytes] = []
+    with suppress(*RedisUnavailable):
         # Most entries are ruled out without being decoded.
         candidates = [entry.raw for batch in window for entry in batch if wanted in entry.raw]
-    except RedisUnavailable:
-        return None
-    for line in (line for raw in candidates for line in raw.splitlines() if wanted in line):
+        lines = [line for raw in candidates for line in raw.splitlines() if wanted in line]
+    for line in lines:
         with suppress(msgspec.DecodeError):
             entry = decode(line)
             if entry.id == str(prediction_id):
                 values = dict(zip(COLUMNS, msgspec.structs.astuple(entry), strict=True))
                 return Prediction(**values | {"id": prediction_id})
-    return None
+    # It may have been drained while the stream was searched.
+    return stored.first()
+
+
+def get(prediction_id: UUID) -> Prediction:
+    """Find a logged prediction; raises Http404."""
+    prediction = find(prediction_id)
+    if prediction is None:
+        raise Http404
+    return prediction

@@ -131,8 +131,4 @@ def _unavailable() -> Unavailable:
     return Unavailable(_("The prediction cannot be recorded at the moment. Try again in a few seconds."))
 
 
-def _find_obstacle() -> str:
-    return f"{MAX_BACKLOG} predictions wait" if backlog() >= MAX_BACKLOG else ""
-
-
-breaker = StreamCircuitBreaker(_find_obstacle)
+breaker = StreamCircuitBreaker(lambda: f"{MAX_BACKLOG} predictions wait" if backlog() >= MAX_BACKLOG else "")

@@ -29,6 +29,31 @@ class InputTensor(msgspec.Struct, forbid_unknown_fields=True):
     data: object
     parameters: dict[str, object] = {}
 
+    def values(self) -> list[object]:
+        """Flatten the data, nested however deep, in order."""
+        values, stack = [], [self.data]
+        while stack:
+            item = stack.pop()
+            if isinstance(item, list):
+                stack += reversed(item)
+            else:
+                values.append(item)
+        return values
+
+    def find_error(self, values: list[object]) -> str | None:
+        """Describe what is wrong with the tensor by itself: its datatype, its shape or one of its values."""
+        types = _PYTHON_TYPES.get(self.datatype)
+        if types is None:
+            return _("There is no datatype “%(type)s”.") % {"type": self.datatype[:20]}
+        if self.shape not in ([len(values)], [len(values), 1]):
+            message = _("The shape must be [%(count)s] or [%(count)s, 1], as many as there are elements.")
+            return message % {"count": len(values)}
+        # In Python a bool is an int, in the protocol it is not.
+        is_bool = self.datatype == "BOOL"
+        if all(v is None or (isinstance(v, types) and isinstance(v, bool) == is_bool) for v in values):
+            return None
+        return _("Each element must be %(type)s, or null.") % {"type": self.datatype}
+
 
 class RequestedOutput(msgspec.Struct, forbid_unknown_fields=True):
     """An output that the client wants."""
@@ -67,8 +92,8 @@ class InferenceRequest(msgspec.Struct, forbid_unknown_fields=True):
         for tensor in self.inputs:
             if tensor.name in columns:
                 errors[tensor.name] = [("doubled", _("This tensor is given twice."))]
-            columns[tensor.name] = _flatten(tensor.data)
-            if message := _find_error(tensor, columns[tensor.name]):
+            columns[tensor.name] = tensor.values()
+            if message := tensor.find_error(columns[tensor.name]):
                 errors[tensor.name] = [("invalid", message)]
         lengths = {len(values) for values in columns.values()}
         if not errors and (len(lengths) != 1 or not max(lengths)):
@@ -95,33 +120,6 @@ def input_metadata() -> list[TensorMetadata]:
         TensorMetadata(field.name, "INT64" if field.is_integer else "FP64" if field.is_numeric else "BYTES")
         for field in FIELDS
     ]
-
-
-def _flatten(data: object) -> list[object]:
-    """Flatten nested lists, however deep, in order."""
-    values, stack = [], [data]
-    while stack:
-        item = stack.pop()
-        if isinstance(item, list):
-            stack += reversed(item)
-        else:
-            values.append(item)
-    return values
-
-
-def _find_error(tensor: InputTensor, values: list[object]) -> str | None:
-    """Describe what is wrong with a tensor by itself: its datatype, its shape or an element."""
-    types = _PYTHON_TYPES.get(tensor.datatype)
-    if types is None:
-        return _("There is no datatype “%(type)s”.") % {"type": tensor.datatype[:20]}
-    if tensor.shape not in ([len(values)], [len(values), 1]):
-        message = _("The shape must be [%(count)s] or [%(count)s, 1], as many as there are elements.")
-        return message % {"count": len(values)}
-    # In Python a bool is an int, in the protocol it is not.
-    is_bool = tensor.datatype == "BOOL"
-    if all(v is None or (isinstance(v, types) and isinstance(v, bool) == is_bool) for v in values):
-        return None
-    return _("Each element must be %(type)s, or null.") % {"type": tensor.datatype}
 
 
 def _check_old_names(raw: Mapping[str, object]) -> tuple[dict[str, Value], list[Violation]]:

@@ -4,7 +4,6 @@ Metadata and readiness of the server and of the model, open to everybody, and `i
 inference checks, scores and logs its passengers as the API does. Errors come in the protocol's shape, {"error": text}.
 """
 
-from collections.abc import Callable
 from typing import Any
 
 import msgspec
@@ -15,7 +14,6 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from core.api_errors import api_exception_handler
 from core.errors import Invalid
 from core.parsers import JSONParser
 from core.tokens import Scope
@@ -60,8 +58,12 @@ class ProtocolView(APIView):
     scope = Scope.PREDICT
     parser_classes = (AnyJSONParser,)
 
-    def get_exception_handler(self) -> Callable[[Exception, dict[str, Any]], Response | None]:
-        return _to_protocol_error
+    def handle_exception(self, exc: Exception) -> Response:
+        response = super().handle_exception(exc)
+        errors = response.data["errors"]
+        texts = [f"{error['attr']}: {error['detail']}" if error["attr"] else str(error["detail"]) for error in errors]
+        response.data = {"error": " ".join(texts)}
+        return response
 
 
 class OpenView(ProtocolView):
@@ -141,13 +143,3 @@ def _champion(version: int | None) -> scorer.Champion:
         message = _("Version %(requested)s is not serving, version %(champion)s is.")
         raise NotFound(message % {"requested": version, "champion": champion.version})
     return champion
-
-
-def _to_protocol_error(exc: Exception, context: dict[str, Any]) -> Response | None:
-    response = api_exception_handler(exc, context)
-    if response is None:
-        return None
-    errors = response.data["errors"]
-    texts = [f"{error['attr']}: {error['detail']}" if error["attr"] else str(error["detail"]) for error in errors]
-    response.data = {"error": " ".join(texts)}
-    return response

@@ -34,7 +34,12 @@ def cut(job: ScoringJob) -> None:
             raise TitanicError(_("The table has a header and no rows."))
         if job.is_explained:
             explanation.explainer(champion.version)
-            _refuse_long(plain, header, parts)
+            message = _("At most %(most)s rows are explained at a time: send fewer, or score them without explanation.")
+            row_count = 0
+            for part in parts:
+                row_count += read_chunk(plain, header, part).row_count
+                if row_count > explanation.MAX_ROWS:
+                    raise TitanicError(message % {"most": explanation.MAX_ROWS})
         uploaded = upload = str(job.upload.name)
         if plain.seek(0, io.SEEK_END) != job.upload.size:
             upload = f"{uploaded}.csv"
@@ -73,12 +78,3 @@ def _pin(job: ScoringJob, header: list[str], parts: Sequence[Part], *, champion:
             ScoringPart(job=job, number=number, start=part.start, end=part.end, line=part.line)
             for number, part in enumerate(parts)
         )
-
-
-def _refuse_long(plain: IO[bytes], header: list[str], parts: Sequence[Part]) -> None:
-    row_count = 0
-    for part in parts:
-        row_count += read_chunk(plain, header, part).row_count
-        if row_count > explanation.MAX_ROWS:
-            message = _("At most %(most)s rows are explained at a time: send fewer, or score them without explanation.")
-            raise TitanicError(message % {"most": explanation.MAX_ROWS})

@@ -14,7 +14,7 @@ from rest_framework.test import APIClient
 from core import redis
 from core.errors import Conflict, TitanicError
 from core.jobs import State
-from features import retention, services, store, tasks
+from features import services, store, tasks
 from features.definition import FEATURES, VERSION
 from features.models import FeatureBatch
 from ingestion.models import Passenger
@@ -350,7 +350,7 @@ def test_killed_after_it_is_published_it_expires_with_the_old_batches(
     newer.refresh_from_db()
     assert seconds_to_live(newer) == {-1}
 
-    expired = retention.expire_old(in_use=[])
+    expired = services.expire_old(in_use=[])
 
     assert expired == [newer]
     assert FeatureBatch.objects.current().get() == batch
@@ -377,7 +377,7 @@ def test_retention_keeps_the_current_one_those_in_use_and_the_newest(batch: Feat
 def test_an_expired_batch_is_rebuilt_when_it_is_read(batch: FeatureBatch, settings: Any) -> None:
     settings.FEATURE_BATCHES_KEPT = 1
     newer = another(batch)
-    retention.expire_old(in_use=[])
+    services.expire_old(in_use=[])
     redis.client().unlink(*batch.stored.keys)
     batch.refresh_from_db()
     assert batch.expired_at is not None

@@ -20,7 +20,7 @@ from core import heartbeat, redis
 from monitoring import alerts, consistency, health, metrics, tasks, webhook
 from monitoring.models import Alert
 from predictions import load_failures, log
-from predictions.log import dead_letters, stream
+from predictions.log import drainer, stream
 from predictions.models import DeadLetter
 from tests import servers
 from training.models import ModelVersion
@@ -60,7 +60,7 @@ def test_it_is_resolved_when_the_reason_is_gone_and_raised_anew_when_it_comes_ba
 
 def test_what_the_log_could_not_store_calls_a_person_until_it_is_gone(champion: ModelVersion) -> None:
     redis.client().xadd(stream.STREAM, {stream.FIELD: b"no prediction"})
-    for _ in range(dead_letters.MAX_ATTEMPTS):
+    for _ in range(drainer.MAX_ATTEMPTS):
         log.drain()
     alerts.evaluate_alerts()
     (alert,) = Alert.objects.open()

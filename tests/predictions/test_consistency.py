@@ -13,7 +13,7 @@ from monitoring import alerts, consistency
 from monitoring.models import Alert
 from predictions import api as predictions_api
 from predictions import consistency as channels
-from predictions import log
+from predictions import log, services
 from predictions.models import Channel
 from predictions.open_inference import tensors
 from training.models import ModelVersion
@@ -53,7 +53,7 @@ def test_nothing_of_it_is_logged_or_counted(client: Client, champion: ModelVersi
 
     assert log.backlog() == 0
     assert [line for line in _metrics(client).splitlines() if line.startswith("prediction_count_total")] == before
-    assert not log.is_dry_run()
+    assert not services._is_dry_run.get()
 
 
 def test_a_door_that_answers_otherwise_is_told_of(
@@ -109,7 +109,7 @@ def test_what_is_derived_otherwise_at_one_door_is_seen(champion: ModelVersion, m
 
 
 def test_one_of_whom_nothing_is_known_is_asked_about_too(champion: ModelVersion) -> None:
-    asked = channels._passengers(champion)
+    asked = channels.passengers(champion)
 
     assert len(asked) == len(champion.background) + 1
     assert all(value is None for rule, value in zip(FIELDS, asked[-1], strict=True) if not rule.is_required
@@ -158,4 +158,4 @@ def test_a_door_that_breaks_leaves_no_passed_test_behind(
     assert not told.is_passed
     assert "stopped with an error" in client.get("/monitoring/").content.decode()
     assert Alert.objects.open().get().kind == "parity"
-    assert not log.is_dry_run()
+    assert not services._is_dry_run.get()

@@ -21,8 +21,8 @@ from core import postgres_copy, redis
 from ingestion.schema import FIELD_NAMES
 from monitoring import health
 from predictions import log, partitions
-from predictions.log import circuit_breaker, dead_letters, lookup, stream
-from predictions.log.entries import encode
+from predictions.log import circuit_breaker, drainer, stream
+from predictions.log.entries import StreamEntry, encode
 from predictions.models import DeadLetter, Prediction, lowest_id, new_id
 from tests.people import NOBODY, OWEN
 from tests.services import postgres_away, table_away
@@ -235,7 +235,7 @@ class TestPoison:
         assert DeadLetter.objects.filter(raw=b"\xc1 no message", attempts=3).exists()
         assert all(letter.error for letter in DeadLetter.objects.all())
         assert log.backlog() == 0
-        assert redis.client().hlen(dead_letters.ATTEMPTS) == 0
+        assert redis.client().hlen(drainer.ATTEMPTS) == 0
 
     def test_the_good_ones_of_a_large_batch_are_found_by_halves(self) -> None:
         good = [entry() for _ in range(600)]
@@ -271,7 +271,7 @@ class TestPoison:
         letter = _dead_letter()
         redis.client().delete(stream.STREAM)
         redis.client().xadd(stream.STREAM, {stream.FIELD: bytes(letter.raw)}, id=letter.entry_id)
-        redis.client().hset(dead_letters.ATTEMPTS, letter.entry_id, 2)
+        redis.client().hset(drainer.ATTEMPTS, letter.entry_id, 2)
 
         log.drain()
 
@@ -284,7 +284,7 @@ class TestPoison:
                 with pytest.raises(OperationalError):
                     log.drain()
 
-        assert redis.client().hlen(dead_letters.ATTEMPTS) == 0
+        assert redis.client().hlen(drainer.ATTEMPTS) == 0
         assert log.drain() == 1
 
     def test_a_drainer_whose_connection_is_ended_loses_nothing_and_blames_nobody(self) -> None:
@@ -302,7 +302,7 @@ class TestPoison:
             with connection.cursor() as cursor:
                 cursor.execute("DROP FUNCTION hang_up() CASCADE")
 
-        assert (log.backlog(), redis.client().hlen(dead_letters.ATTEMPTS)) == (50, 0)
+        assert (log.backlog(), redis.client().hlen(drainer.ATTEMPTS)) == (50, 0)
         assert log.drain() == 50
         assert not DeadLetter.objects.exists()
 
@@ -360,13 +360,13 @@ class TestStream:
     def test_a_prediction_is_found_while_it_is_being_moved(self, monkeypatch: pytest.MonkeyPatch) -> None:
         wanted = entry()
         _wait(wanted)
-        look = lookup._find_in_stream
 
-        def look_too_late(prediction_id: UUID) -> Prediction | None:
+        def read_too_late(**window: Any) -> Iterator[list[StreamEntry]]:
+            monkeypatch.undo()
             log.drain()
-            return look(prediction_id)
+            return stream.batches(**window)
 
-        monkeypatch.setattr(lookup, "_find_in_stream", look_too_late)
+        monkeypatch.setattr(stream, "batches", read_too_late)
 
         found = log.find(wanted.id)
 
@@ -497,7 +497,7 @@ def _wait(*entries: Any) -> None:
 
 def _dead_letter() -> DeadLetter:
     _wait(b"\xc1 no message")
-    for _ in range(dead_letters.MAX_ATTEMPTS):
+    for _ in range(drainer.MAX_ATTEMPTS):
         log.drain()
     return DeadLetter.objects.latest("pk")
 
