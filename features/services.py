@@ -83,11 +83,17 @@ def matrix(batch: FeatureBatch) -> Matrix:
     return _read(batch, StoredBatch.matrix)
 
 
-def look_up(passenger_id: str) -> PassengerFeatures:
-    """Look a passenger up in the current batch; raises MissingPassenger, Conflict."""
+def current_batch() -> FeatureBatch:
+    """Return the batch that look-ups and trainings read; raises Conflict before there is one."""
     batch = FeatureBatch.objects.current().first()
     if batch is None:
         raise Conflict(_("There is no feature batch yet: build one first."))
+    return batch
+
+
+def look_up(passenger_id: str) -> PassengerFeatures:
+    """Look a passenger up in the current batch; raises MissingPassenger, Conflict."""
+    batch = current_batch()
     row = _read(batch, lambda stored: stored.row(passenger_id)).tolist()
     features = {name: None if value != value else value for name, value in zip(FEATURES, row, strict=True)}
     return PassengerFeatures(batch, features)

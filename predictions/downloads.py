@@ -18,7 +18,7 @@ def results_response(job: ScoringJob) -> StreamingHttpResponse:
         raise Conflict(
             _("%(job)s has no results: its state is “%(state)s”.") % {"job": job, "state": job.get_state_display()}
         )
-    if not scoring.are_results_kept(job):
+    if not scoring.are_results_stored(job):
         raise Http404
     headers = {
         "Content-Disposition": content_disposition_header(as_attachment=True, filename=f"results-{job.pk}.csv"),

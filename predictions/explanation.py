@@ -46,9 +46,9 @@ class Contribution(msgspec.Struct, frozen=True):
 
 
 class Alternative(msgspec.Struct, frozen=True):
-    """The probability for the same passenger but for one value, taken from the training data.
+    """The probability of the same row with one value changed, taken from the training data.
 
-    A value that `is_fixed` could not have been otherwise: it shows what the model makes of it, and is no advice.
+    A value that `is_fixed` cannot be changed in reality: it shows what the model does with it, and is no advice.
     """
 
     field: str

@@ -44,7 +44,7 @@ class PassengerForm(forms.Form):
         super().__init__(*args, **kwargs)
         self.fields = {field.name: _form_field(field) for field in FIELDS}
 
-    def refuse(self, errors: Mapping[str, list[tuple[str, str]]]) -> None:
+    def add_errors(self, errors: Mapping[str, list[tuple[str, str]]]) -> None:
         """Show each error beside its field, or above the form when the form has no such field."""
         for name, texts in errors.items():
             is_shown = name in self.fields

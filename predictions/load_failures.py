@@ -15,7 +15,7 @@ _KEY = "predictions:load_failures"
 
 
 #: A process tries to load again every minute at the latest: an older record is of a process that is gone.
-FRESH = timedelta(minutes=5)
+MAX_AGE = timedelta(minutes=5)
 
 
 class LoadFailure(NamedTuple):
@@ -42,5 +42,5 @@ def recent() -> list[LoadFailure]:
     """List the failures of the last minutes, by version; raises RedisError."""
     stored = redis.client().hgetall(_KEY)
     failures = [LoadFailure(int(version), **json.loads(fields)) for version, fields in stored.items()]
-    since = timezone.now() - FRESH
+    since = timezone.now() - MAX_AGE
     return sorted(failure for failure in failures if datetime.fromisoformat(failure.at) >= since)

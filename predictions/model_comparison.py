@@ -30,7 +30,7 @@ class Histogram(msgspec.Struct, frozen=True):
 
 
 class ModelComparison(msgspec.Struct, frozen=True):
-    """Two models' answers for the same passengers; quality is None without outcomes."""
+    """Two models' answers for the same rows; quality is None without outcomes."""
 
     count: int
     agreed: float

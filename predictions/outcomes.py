@@ -51,7 +51,7 @@ class Summary:
     problem_count: int = 0
     problems: list[tuple[int, str]] = field(default_factory=list)
 
-    def refuse(self, line: int, reason: str) -> None:
+    def reject(self, line: int, reason: str) -> None:
         """Count a rejected line, and keep the reasons of the first ones of the file."""
         self.problem_count += 1
         # Within a block the lines that cannot be read come first, and those that Postgres rejects last.
@@ -103,14 +103,14 @@ def _blocks(file: IO[bytes], summary: Summary) -> Iterator[list[Reported]]:
     for chunk in read(file, known=(ID, LABEL), required=(ID, LABEL), known_only=True):
         reported: list[Reported] = []
         for line in chunk.ragged:
-            summary.refuse(line, _(RAGGED))
+            summary.reject(line, _(RAGGED))
         cells = chunk.cells
         for line, id_text, text in zip(chunk.lines.tolist(), cells[ID], cells[LABEL], strict=True):
             prediction_id, actual = id_text.strip(), _WORDS.get(text.strip().lower())
             if not _UUID.fullmatch(prediction_id):
-                summary.refuse(line, _("This is not the id of a prediction."))
+                summary.reject(line, _("This is not the id of a prediction."))
             elif actual is None:
-                summary.refuse(line, _("What happened must be true or false, 1 or 0."))
+                summary.reject(line, _("What happened must be true or false, 1 or 0."))
             else:
                 reported.append(Reported(line, prediction_id, actual))
         yield reported
@@ -137,9 +137,9 @@ def _record_block(reported: list[Reported], summary: Summary, *, by: User | None
             f"SELECT r.line, o.actual IS NULL FROM reported r LEFT JOIN {table} o USING (prediction_id)"
             " WHERE o.actual IS DISTINCT FROM r.actual ORDER BY r.line"
         )
-        refused = cursor.fetchall()
+        rejected = cursor.fetchall()
         cursor.execute("DROP TABLE reported")
     summary.recorded_count += recorded_count
-    summary.known_count += len(reported) - recorded_count - len(refused)
-    for line, is_unknown in refused:
-        summary.refuse(line, _("There is no such prediction.") if is_unknown else _(_ANOTHER))
+    summary.known_count += len(reported) - recorded_count - len(rejected)
+    for line, is_unknown in rejected:
+        summary.reject(line, _("There is no such prediction.") if is_unknown else _(_ANOTHER))

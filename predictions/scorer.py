@@ -85,7 +85,7 @@ class ChampionCache:
     def __init__(self) -> None:
         self._champion: Champion | None = None
         self._failure: _LoadFailure | None = None
-        self._is_unknown = False
+        self._is_registry_unavailable = False
         self._checked_at = -RECHECK_SECONDS
         self._lock = threading.Lock()
 
@@ -109,7 +109,7 @@ class ChampionCache:
         self._checked_at = -RECHECK_SECONDS
 
     def _obstacle(self) -> str:
-        if self._is_unknown:
+        if self._is_registry_unavailable:
             return unavailable().message
         if self._failure is None:
             return _("No model is serving yet. Train one: python manage.py train.")
@@ -124,9 +124,9 @@ class ChampionCache:
         except (DatabaseError, InterfaceError) as error:
             # Without Postgres the champion of a moment ago goes on answering.
             logger.warning("cannot look up which version is the champion: %s", error)
-            self._is_unknown = True
+            self._is_registry_unavailable = True
         else:
-            self._is_unknown = False
+            self._is_registry_unavailable = False
             self._update(version)
         self._checked_at = time.monotonic()
 

@@ -16,7 +16,7 @@ from predictions import load_failures
 from predictions.model_comparison import ModelComparison, compare
 from predictions.models import Outcome, Prediction, ShadowScore, lowest_id, made_at
 from training import registry
-from training.artifact import Artifact, ArtifactError
+from training.artifact import ArtifactError
 from training.models import ModelVersion, Stage, StageChange
 
 logger = logging.getLogger(__name__)
@@ -95,8 +95,23 @@ def _score(version: ModelVersion) -> int:
         rows = list(unscored.filter(id__gte=after)[:ROWS_AT_ONCE])
         if not rows:
             break
-        scored += _store_scores(version, artifact, rows)
-        after = rows[-1].pk
+        probabilities = artifact.score(derive(to_columns([as_row(row) for row in rows]))).tolist()
+        now = timezone.now()
+        # Scores that another worker stored meanwhile stay as they are.
+        ShadowScore.objects.bulk_create(
+            (
+                ShadowScore(
+                    model_version=version.version,
+                    prediction_id=row.pk,
+                    probability=probability,
+                    predicted=probability >= version.threshold,
+                    created_at=now,
+                )
+                for row, probability in zip(rows, probabilities, strict=True)
+            ),
+            ignore_conflicts=True,
+        )
+        scored, after = scored + len(rows), rows[-1].pk
     return scored
 
 
@@ -108,22 +123,3 @@ def _first_unscored(version: ModelVersion) -> UUID:
     last = ShadowScore.objects.filter(model_version=version.version).order_by("-prediction_id").first()
     # A version that was retired and is a challenger again does not score the time between.
     return first if last is None else max(first, lowest_id(made_at(last.prediction_id) - _OVERLAP))
-
-
-def _store_scores(version: ModelVersion, artifact: Artifact, rows: list[Prediction]) -> int:
-    """Score rows and store the answers; scores that another worker stored meanwhile stay as they are."""
-    passengers = [as_row(row) for row in rows]
-    probabilities = artifact.score(derive(to_columns(passengers)))
-    now = timezone.now()
-    scores = [
-        ShadowScore(
-            model_version=version.version,
-            prediction_id=row.pk,
-            probability=probability,
-            predicted=probability >= version.threshold,
-            created_at=now,
-        )
-        for row, probability in zip(rows, probabilities.tolist(), strict=True)
-    ]
-    ShadowScore.objects.bulk_create(scores, ignore_conflicts=True)
-    return len(scores)

@@ -41,7 +41,7 @@ def predict(request: HttpRequest) -> HttpResponse:
         posted = {name: str(value) for name, value in request.POST.items()}
         (answer,) = services.predict(services.parse_form(posted))
     except Invalid as error:
-        form.refuse(error.errors)
+        form.add_errors(error.errors)
         # Says to the open page that this error is to be shown, at the field and not at the answer.
         return reswap(render(request, "predict.html", {"form": form}, status=error.status), "outerHTML")
     return render(request, "predict.html", {"form": form, "answer": answer})

@@ -6,7 +6,6 @@ from django.contrib.auth.models import User
 from django.db.models import QuerySet
 from django.http import FileResponse
 from django.urls import path
-from django.utils.translation import gettext as _
 from django.views.generic import RedirectView
 from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import OpenApiParameter, extend_schema
@@ -16,10 +15,10 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from core.api import accepted, validate_body
-from core.errors import Conflict
 from core.negotiation import FileNegotiation
 from core.users import current_user
 from features.models import FeatureBatch
+from features.services import current_batch
 from training import registry, services
 from training.downloads import artifact_response
 from training.models import ModelVersion, Reproduction, TrainingRun
@@ -151,15 +150,9 @@ class TrainingRunList(generics.ListAPIView[TrainingRun]):
     @extend_schema(request=TrainingRequest, responses={202: TrainingRunSerializer})
     def post(self, request: Request) -> Response:
         body = validate_body(TrainingRequest, request)
-        batch = FeatureBatch.objects.current().first()
-        if "feature_batch" in body:
-            batch = generics.get_object_or_404(FeatureBatch, pk=body["feature_batch"])
-        if batch is None:
-            raise Conflict(_("There is no feature batch yet: build one first."))
-        run = services.queue_run(
-            batch=batch, algorithm=body["algorithm"], seed=body["seed"], candidates=body["candidates"]
-        )
-        return accepted(run, TrainingRunSerializer, request=request)
+        number = body.pop("feature_batch", None)
+        batch = generics.get_object_or_404(FeatureBatch, pk=number) if number else current_batch()
+        return accepted(services.queue_run(batch=batch, **body), TrainingRunSerializer, request=request)
 
 
 class TrainingRunDetail(generics.RetrieveAPIView[TrainingRun]):

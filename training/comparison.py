@@ -18,7 +18,7 @@ from training.models import ModelVersion
 from training.report import FIGURES
 
 #: More lines than this in one picture cannot be told apart.
-MOST_CHOSEN = 6
+MAX_COMPARED = 6
 #: What the list is sorted by -> where that lies. Figures come from the cross-validation.
 SORTS: Mapping[str, str] = {
     "version": "version",
@@ -32,7 +32,7 @@ _LABELS: Mapping[str, str | Promise] = {
     **{name: label for name, (label, _is_more_better) in FIGURES.items()},
     "created": gettext_lazy("Created (UTC)"),
 }
-_FIRST = "-version"
+_DEFAULT_SORT = "-version"
 # So many digits fit into an integer of PostgreSQL.
 _MAX_DIGITS = 9
 
@@ -57,7 +57,7 @@ class Row:
 
 
 @dataclass(frozen=True)
-class Fact:
+class ComparedFact:
     """One thing of each chosen version, and whether they differ in it."""
 
     name: str | Promise
@@ -66,7 +66,7 @@ class Fact:
 
 
 @dataclass(frozen=True)
-class Measured:
+class ComparedFigure:
     """One figure of each chosen version, with the best marked where there is one."""
 
     label: str | Promise
@@ -78,17 +78,17 @@ class Comparison:
     """Two versions or more, side by side."""
 
     versions: Sequence[ModelVersion]
-    figures: Sequence[Measured]
-    holdout_figures: Sequence[Measured]
-    parameters: Sequence[Fact]
-    libraries: Sequence[Fact]
-    origins: Sequence[Fact]
+    figures: Sequence[ComparedFigure]
+    holdout_figures: Sequence[ComparedFigure]
+    parameters: Sequence[ComparedFact]
+    libraries: Sequence[ComparedFact]
+    origins: Sequence[ComparedFact]
     charts: Sequence[Chart]
 
 
 def listing(query: QueryDict) -> Page[Row]:
     """List versions with their figures, in the order that the address asks for; what it cannot mean is ignored."""
-    sort, start, chosen_ones = _sort(query), _number(query.get("from", "")) or 0, chosen_numbers(query)
+    sort, start, compared = _sort(query), _number(query.get("from", "")) or 0, chosen_numbers(query)
     by = F(SORTS[sort.removeprefix("-")])
     order = by.desc() if sort.startswith("-") else by.asc()
     # Curves and golden rows weigh a hundred times what the list shows.
@@ -98,7 +98,7 @@ def listing(query: QueryDict) -> Page[Row]:
     for model in models[start : start + SIZE + 1]:
         # The annotation is unknown to the type.
         figures = dict(convert(vars(model)["validation"], CrossValidation).items())
-        rows.append(Row(model, [figures[name] for name in FIGURES], model.version in chosen_ones))
+        rows.append(Row(model, [figures[name] for name in FIGURES], model.version in compared))
     return page_of(rows, query, key=lambda _row: start + SIZE, parameter="from")
 
 
@@ -107,11 +107,11 @@ def columns(query: QueryDict) -> list[Column]:
     sort, headings, link = _sort(query), [], query.copy()
     link.pop("from", None)
     for name in SORTS:
-        is_here, is_down = sort.removeprefix("-") == name, sort.startswith("-")
+        is_sorted, is_descending = sort.removeprefix("-") == name, sort.startswith("-")
         # The first click brings the best, or the newest, to the top.
         is_small_first = name == "stage" or not FIGURES.get(name, (None, True))[1]
-        link["sort"] = name if (is_here and is_down) or (not is_here and is_small_first) else f"-{name}"
-        state = ("descending" if is_down else "ascending") if is_here else "none"
+        link["sort"] = name if (is_sorted and is_descending) or (not is_sorted and is_small_first) else f"-{name}"
+        state = ("descending" if is_descending else "ascending") if is_sorted else "none"
         headings.append(Column(_LABELS[name], link.urlencode(), state, name in FIGURES))
     return headings
 
@@ -124,7 +124,7 @@ def chosen_numbers(query: QueryDict) -> list[int]:
 
 def chosen(query: QueryDict) -> list[ModelVersion]:
     """Load the versions to compare that exist, at most `MOST_CHOSEN`."""
-    numbers = chosen_numbers(query)[:MOST_CHOSEN]
+    numbers = chosen_numbers(query)[:MAX_COMPARED]
     if not numbers:
         return []
     models = ModelVersion.objects.with_history().defer("golden_rows")
@@ -147,35 +147,35 @@ def compare(versions: Sequence[ModelVersion]) -> Comparison:
     ]
     return Comparison(
         versions=versions,
-        figures=_measured([dict(one.cross_validation.items()) for one in metrics.values()]),
-        holdout_figures=_measured([one.hold_out.estimates() for one in metrics.values()]),
-        parameters=_facts([{**model.parameters, "threshold": model.threshold} for model in versions]),
-        libraries=_facts([model.made_with for model in versions]),
-        origins=_facts(origins),
+        figures=_compared_figures([dict(one.cross_validation.items()) for one in metrics.values()]),
+        holdout_figures=_compared_figures([one.hold_out.estimates() for one in metrics.values()]),
+        parameters=_compared_facts([{**model.parameters, "threshold": model.threshold} for model in versions]),
+        libraries=_compared_facts([model.made_with for model in versions]),
+        origins=_compared_facts(origins),
         charts=charts.curves({label: one.curves.cross_validation for label, one in metrics.items()}),
     )
 
 
-def _facts(versions: Sequence[Mapping[Any, object]]) -> list[Fact]:
+def _compared_facts(versions: Sequence[Mapping[Any, object]]) -> list[ComparedFact]:
     names = dict.fromkeys(name for facts in versions for name in facts)
     rows = [(name, [facts.get(name, "–") for facts in versions]) for name in names]
-    return [Fact(name, values, any(value != values[0] for value in values)) for name, values in rows]
+    return [ComparedFact(name, values, any(value != values[0] for value in values)) for name, values in rows]
 
 
-def _measured(versions: Sequence[Mapping[str, Estimate]]) -> list[Measured]:
+def _compared_figures(versions: Sequence[Mapping[str, Estimate]]) -> list[ComparedFigure]:
     rows = []
     for name, (label, is_more_better) in FIGURES.items():
         estimates = [figures[name] for figures in versions]
         values = {estimate.value for estimate in estimates}
         best = max(values) if is_more_better else min(values)
-        is_told_apart = len(values) > 1
-        rows.append(Measured(label, [(one, is_told_apart and one.value == best) for one in estimates]))
+        is_different = len(values) > 1
+        rows.append(ComparedFigure(label, [(one, is_different and one.value == best) for one in estimates]))
     return rows
 
 
 def _sort(query: QueryDict) -> str:
-    sort = query.get("sort", _FIRST)
-    return sort if sort.removeprefix("-") in SORTS else _FIRST
+    sort = query.get("sort", _DEFAULT_SORT)
+    return sort if sort.removeprefix("-") in SORTS else _DEFAULT_SORT
 
 
 def _number(text: str) -> int | None:

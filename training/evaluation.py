@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 from joblib import Parallel, delayed
 from numpy.typing import NDArray
+from scipy.stats import binomtest
 from sklearn.inspection import permutation_importance
 from sklearn.metrics import (
     accuracy_score,
@@ -162,17 +163,17 @@ def by_slice(examples: Examples, probabilities: Probabilities, *, threshold: flo
         if not rows:
             continue
         labels, answers = examples.labels[members], probabilities[members]
-        accuracy = float(accuracy_score(labels, answers >= threshold))
-        low, high = _wilson(accuracy, rows)
+        right = int(((answers >= threshold) == labels).sum())
+        interval = binomtest(right, rows).proportion_ci(CONFIDENCE, method="wilson")
         measured.append(
             Slice(
                 slice=name,
                 rows=rows,
                 share=float(labels.mean()),
                 predicted=float(answers.mean()),
-                accuracy=accuracy,
-                low=low,
-                high=high,
+                accuracy=right / rows,
+                low=float(interval.low),
+                high=float(interval.high),
                 log_loss=float(log_losses(labels, answers).mean()),
             )
         )
@@ -206,14 +207,3 @@ def _points(x: NDArray[np.float64], y: NDArray[np.float64]) -> Points:
     """Thin a curve to at most `_MOST_POINTS`, the first and the last among them."""
     places = np.unique(np.linspace(0, len(x) - 1, min(len(x), _MOST_POINTS)).round().astype(int))
     return Points(x[places].round(5).tolist(), y[places].round(5).tolist())
-
-
-def _wilson(share: float, count: int, z: float = 1.96) -> tuple[float, float]:
-    """Compute the score interval of a share (Wilson 1927).
-
-    >>> [round(bound, 3) for bound in _wilson(0.5, 100)]
-    [0.404, 0.596]
-    """
-    middle = (share + z * z / (2 * count)) / (1 + z * z / count)
-    half = z / (1 + z * z / count) * float(np.sqrt(share * (1 - share) / count + z * z / (4 * count * count)))
-    return middle - half, middle + half

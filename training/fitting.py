@@ -14,7 +14,7 @@ from training import estimators, evaluation, export, folds, search
 from training.evaluation import EstimatorFactory, OutOfFold
 from training.metrics import (
     Baseline,
-    Both,
+    ByEvaluation,
     Calibration,
     CrossValidation,
     Input,
@@ -79,8 +79,8 @@ def fit(
         ungrouped=_ungrouped(spec, train, make, threshold=threshold) if train.has_groups else None,
         hold_out=evaluation.holdout(holdout, probabilities, threshold=threshold, seed=spec.seed),
         baseline=None if train.baseline is None else Baseline(float((train.baseline == train.labels).mean())),
-        curves=Both(evaluation.curves(train.labels, first), evaluation.curves(holdout.labels, probabilities)),
-        slices=Both(
+        curves=ByEvaluation(evaluation.curves(train.labels, first), evaluation.curves(holdout.labels, probabilities)),
+        slices=ByEvaluation(
             evaluation.by_slice(train, first, threshold=threshold),
             evaluation.by_slice(holdout, probabilities, threshold=threshold),
         ),

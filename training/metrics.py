@@ -121,7 +121,7 @@ class Slice(Struct, frozen=True):
     log_loss: float
 
 
-class Both(Struct, Generic[T], frozen=True):
+class ByEvaluation(Struct, Generic[T], frozen=True):
     """The same of the cross-validation and of the hold-out."""
 
     cross_validation: T
@@ -189,8 +189,8 @@ class Metrics(Struct, frozen=True, kw_only=True, omit_defaults=True):
     hold_out: Holdout
     #: None where the table has no rule to beat.
     baseline: Baseline | None = None
-    curves: Both[Curves]
-    slices: Both[list[Slice]]
+    curves: ByEvaluation[Curves]
+    slices: ByEvaluation[list[Slice]]
     #: Most important first.
     importance: list[Importance]
     inputs: dict[str, Input]

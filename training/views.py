@@ -10,10 +10,9 @@ from django.utils.http import content_disposition_header
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
-from core.errors import Conflict
 from core.users import current_user
 from core.views import start_job
-from features.models import FeatureBatch
+from features.services import current_batch
 from training import card, charts, comparison, registry, services
 from training.downloads import artifact_response
 from training.forms import MomentForm, TrainingForm
@@ -31,7 +30,7 @@ def models(request: HttpRequest) -> HttpResponse:
         "chosen": chosen,
         "compared": comparison.compare(chosen) if len(chosen) > 1 else None,
         "sort": request.GET.get("sort", ""),
-        "most_chosen": comparison.MOST_CHOSEN,
+        "most_chosen": comparison.MAX_COMPARED,
     }
     return render(request, "model_list.html", context)
 
@@ -99,9 +98,7 @@ def batch_runs(request: HttpRequest, pk: int) -> HttpResponse:
 @require_http_methods(["GET", "HEAD", "POST"])
 def train(request: HttpRequest) -> HttpResponse:
     """Start a training from the current batch; fields left out take their defaults."""
-    batch = FeatureBatch.objects.current().first()
-    if batch is None:
-        raise Conflict(_("There is no feature batch yet: build one first."))
+    batch = current_batch()
     if request.method != "POST":
         return render(request, "train.html", {"form": TrainingForm(), "batch": batch})
     form = TrainingForm({**TrainingForm.defaults(), **request.POST.dict()})

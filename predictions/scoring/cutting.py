@@ -48,7 +48,7 @@ def cut(job: ScoringJob) -> None:
             plain.seek(0)
             upload = default_storage.save(upload, File(plain))
     try:
-        _pin(job, header, parts, champion=champion, upload=upload)
+        _record_parts(job, header, parts, champion=champion, upload=upload)
     except BaseException:
         if upload != uploaded:
             default_storage.delete(upload)
@@ -67,7 +67,9 @@ def read_chunk(file: IO[bytes], header: list[str], part: Part | ScoringPart) -> 
         return layout.chunk(file.read(part.end - part.start), line=part.line)
 
 
-def _pin(job: ScoringJob, header: list[str], parts: Sequence[Part], *, champion: scorer.Champion, upload: str) -> None:
+def _record_parts(
+    job: ScoringJob, header: list[str], parts: Sequence[Part], *, champion: scorer.Champion, upload: str
+) -> None:
     """Record the parts, and the model, moment and header of all of them; raises Cancelled."""
     with transaction.atomic():
         job.lock_row()

@@ -2,18 +2,29 @@
 
 import logging
 import time
+from functools import partial
+from typing import IO
 
+import polars as pl
 from celery import current_app
+from django.core.files.storage import default_storage
 from django.db import transaction
 from django.db.models import F, Sum
 from django.utils.translation import gettext as _
 from kombu.exceptions import OperationalError as BrokerUnavailable
 
 from core.errors import TitanicError
-from core.jobs import State
+from core.jobs import Cancelled, State
+from core.postgres_copy import copy_csv
 from core.redis import RedisUnavailable
-from predictions.models import ScoringJob
-from predictions.scoring import cutting, parts, result_files
+from ingestion.passenger import LABEL
+from predictions import explanation, log, scorer
+from predictions.metrics import counter_of
+from predictions.models import Channel, Prediction, ScoringJob
+from predictions.scoring import cutting, result_files
+from predictions.scoring.chunks import LINE, PREDICTION_ID, prediction_ids, score_chunk
+from training.artifact import ArtifactError
+from training.models import ModelVersion
 
 logger = logging.getLogger(__name__)
 
@@ -33,7 +44,7 @@ def score(job: ScoringJob) -> None:
             _send_helper(job)
         with job.upload.open("rb") as file:
             while not _is_done(job):
-                if not parts.score_next(job, file):
+                if not score_next(job, file):
                     # Other workers have the rest; a part of one that dies is free again.
                     time.sleep(_POLL_SECONDS)
         total = job.parts.aggregate(rows=Sum("row_count"), problems=Sum("problem_count"))
@@ -55,11 +66,65 @@ def score_parts(job_id: int) -> None:
     with job.upload.open("rb") as file:
         end = time.monotonic() + HELP_SECONDS
         while time.monotonic() < end:
-            if not parts.score_next(job, file):
+            if not score_next(job, file):
                 return
             if not ScoringJob.objects.filter(pk=job.pk, state=State.RUNNING).exists():
                 return
     _send_helper(job)
+
+
+def score_next(job: ScoringJob, file: IO[bytes]) -> bool:
+    """Score a part that no other worker has taken; False when there is none.
+
+    Its answers are logged, its results stored and the part marked as done in one transaction.
+    """
+    assert job.model_version is not None
+    assert job.header is not None
+    assert job.split_at is not None
+    with transaction.atomic():
+        waiting = job.parts.filter(is_done=False).order_by("number")
+        part = waiting.select_for_update(skip_locked=True, of=("self",)).first()
+        if part is None:
+            return False
+        try:
+            model = scorer.get_version(job.model_version)
+        except (ArtifactError, ModelVersion.DoesNotExist) as error:
+            message = _(
+                "Model %(version)s, with which this job began, cannot be used: %(reason)s. Send the file again."
+            )
+            raise TitanicError(message % {"version": job.model_version, "reason": error}) from error
+        explainer = explanation.explainer(job.model_version) if job.is_explained else None
+        number = partial(prediction_ids, job_id=job.pk, moment=job.split_at)
+        scored = score_chunk(cutting.read_chunk(file, job.header, part), model, explainer, number=number)
+        _log(job, scored.accepted, model)
+        text = result_files.csv_lines(scored.results.drop(LINE))
+        part.row_count, part.problem_count = scored.results.height, scored.results.height - scored.accepted.height
+        part.results.name = result_files.store(job, part.number, text)
+        part.result_bytes, part.is_done = len(text), True
+        part.save()
+        # A job cancelled meanwhile discards the part; the lock keeps it from being cancelled before this is committed.
+        if ScoringJob.objects.select_for_update().get(pk=job.pk).state == State.CANCELLED:
+            default_storage.delete(part.results.name)
+            raise Cancelled
+        positives = int(scored.accepted[LABEL].sum())
+        for predicted, count in ((True, positives), (False, scored.accepted.height - positives)):
+            if count:
+                transaction.on_commit(partial(counter_of(model.version, predicted, Channel.CSV.value).inc, count))
+    return True
+
+
+def _log(job: ScoringJob, accepted: pl.DataFrame, model: scorer.Champion) -> None:
+    """Copy the answers into the prediction log."""
+    assert job.split_at is not None
+    rows = accepted.with_columns(
+        pl.col(PREDICTION_ID).alias("id"),
+        pl.col(LABEL).alias("predicted"),
+        pl.lit(model.threshold).alias("threshold"),
+        pl.lit(Channel.CSV.value).alias("source"),
+        pl.lit(job.pk).alias("scoring_job_id"),
+        pl.lit(job.split_at.isoformat()).alias("created_at"),
+    )
+    copy_csv(Prediction._meta.db_table, log.COLUMNS, result_files.csv_lines(rows.select(log.COLUMNS)))
 
 
 def _send_helper(job: ScoringJob) -> None:

@@ -28,7 +28,7 @@ def result_bytes(job: ScoringJob) -> int:
     return len(_header(job)) + total
 
 
-def are_results_kept(job: ScoringJob) -> bool:
+def are_results_stored(job: ScoringJob) -> bool:
     """Tell whether storage still has the results of all parts."""
     try:
         names = set(default_storage.listdir(_folder(job))[1])

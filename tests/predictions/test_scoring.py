@@ -32,7 +32,8 @@ from features.definition import INPUTS
 from ingestion import table as tables
 from predictions import explanation, scorer, scoring, services
 from predictions.models import Prediction, ScoringJob, ScoringPart
-from predictions.scoring import cutting, parts
+from predictions.scoring import cutting
+from predictions.scoring import job as job_module
 from tests.people import CAST, ELISABETH, OWEN, table
 from tests.web import environment
 from titanic_site.models import AccessToken
@@ -115,7 +116,7 @@ def test_a_packed_file_is_cut_too(champion: ModelVersion) -> None:
 @pytest.mark.usefixtures("small_parts")
 def test_the_model_of_the_start_scores_all_parts(champion: ModelVersion, monkeypatch: pytest.MonkeyPatch) -> None:
     job = queue(people(60))
-    take, count = parts.score_next, 0
+    take, count = job_module.score_next, 0
 
     def forget_the_champion_after_two(*args: Any) -> bool:
         nonlocal count
@@ -125,7 +126,7 @@ def test_the_model_of_the_start_scores_all_parts(champion: ModelVersion, monkeyp
             scorer.reset()
         return take(*args)
 
-    monkeypatch.setattr(parts, "score_next", forget_the_champion_after_two)
+    monkeypatch.setattr(job_module, "score_next", forget_the_champion_after_two)
     scoring.score(job)
 
     assert {row["model_version"] for row in rows_of(job)} == {str(champion.version)}
@@ -134,7 +135,7 @@ def test_the_model_of_the_start_scores_all_parts(champion: ModelVersion, monkeyp
 @pytest.mark.usefixtures("small_parts")
 def test_what_breaks_off_goes_on_with_the_other_parts(champion: ModelVersion, monkeypatch: pytest.MonkeyPatch) -> None:
     job = queue(people(60))
-    log_rows, calls = parts._log, 0
+    log_rows, calls = job_module._log, 0
 
     def fail_at_the_third(*args: Any) -> None:
         nonlocal calls
@@ -143,7 +144,7 @@ def test_what_breaks_off_goes_on_with_the_other_parts(champion: ModelVersion, mo
         if calls == 3:
             raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(parts, "_log", fail_at_the_third)
+    monkeypatch.setattr(job_module, "_log", fail_at_the_third)
     with pytest.raises(OSError, match="No space"):
         scoring.score(job)
     job.refresh_from_db()
@@ -164,7 +165,7 @@ def test_what_breaks_off_goes_on_with_the_other_parts(champion: ModelVersion, mo
 @pytest.mark.usefixtures("small_parts")
 def test_a_cancelled_job_stops_and_goes_on(champion: ModelVersion, monkeypatch: pytest.MonkeyPatch) -> None:
     job = queue(people(60))
-    take = parts.score_next
+    take = job_module.score_next
 
     def cancel_after_one(*args: Any) -> bool:
         found = take(*args)
@@ -172,7 +173,7 @@ def test_a_cancelled_job_stops_and_goes_on(champion: ModelVersion, monkeypatch: 
         job._lease.is_lost = True
         return found
 
-    monkeypatch.setattr(parts, "score_next", cancel_after_one)
+    monkeypatch.setattr(job_module, "score_next", cancel_after_one)
     with pytest.raises(jobs.Cancelled):
         scoring.score(job)
     assert job.parts.filter(is_done=True).count() == 1
@@ -189,14 +190,14 @@ def test_what_was_in_hand_when_it_was_cancelled_is_given_up(
     champion: ModelVersion, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     job = queue(people(60))
-    log_rows = parts._log
+    log_rows = job_module._log
 
     def cancelled_meanwhile(*args: Any) -> None:
         log_rows(*args)
         with connections["default"].copy().cursor() as elsewhere:
             elsewhere.execute("UPDATE predictions_scoringjob SET state = 'cancelled' WHERE id = %s", [job.pk])
 
-    monkeypatch.setattr(parts, "_log", cancelled_meanwhile)
+    monkeypatch.setattr(job_module, "_log", cancelled_meanwhile)
 
     with pytest.raises(jobs.Cancelled):
         scoring.score(job)
@@ -211,14 +212,14 @@ def test_a_packed_file_that_is_cancelled_while_it_is_cut_leaves_nothing_unpacked
     job = queue(gzip.compress(people(60).encode()))
     folder = str(Path(job.upload.name).parent)
     before = set(default_storage.listdir(folder)[1])
-    pin = cutting._pin
+    record_parts = cutting._record_parts
 
     def cancelled_meanwhile(*args: Any, **options: Any) -> None:
         assert len(set(default_storage.listdir(folder)[1]) - before) == 1
         ScoringJob.objects.get(pk=job.pk).cancel()
-        pin(*args, **options)
+        record_parts(*args, **options)
 
-    monkeypatch.setattr(cutting, "_pin", cancelled_meanwhile)
+    monkeypatch.setattr(cutting, "_record_parts", cancelled_meanwhile)
     with pytest.raises(jobs.Cancelled):
         scoring.score(job)
 
