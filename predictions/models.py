@@ -93,7 +93,7 @@ class ScoringJob(Job):
         settings.AUTH_USER_MODEL, verbose_name=gettext_lazy("by"), null=True, blank=True, on_delete=models.SET_NULL
     )
     starts = models.PositiveSmallIntegerField(gettext_lazy("starts"), default=0, editable=False)
-    # Set once, when the file is cut: one model, one moment and one header for all parts.
+    # Set once, when the file is split: one model, one moment and one header for all parts.
     model_version = models.PositiveIntegerField(gettext_lazy("model"), null=True, editable=False)
     split_at = models.DateTimeField(null=True, editable=False)
     header = models.JSONField(null=True, editable=False)

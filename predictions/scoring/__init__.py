@@ -1,8 +1,8 @@
-"""Score a CSV file: cut it into parts that every free worker takes from, score and log each part once.
+"""Score a CSV file: split it into parts that every free worker takes from, score and log each part once.
 
 A part is read, checked by the contract, scored, copied into the log, and its results are stored, in one transaction
 that holds the part's row locked. A worker that is killed leaves no part half done and no lock behind, and no part is
-scored twice. The job's own worker only cuts the file, takes parts like the others, and waits for the last.
+scored twice. The job's own worker only splits the file, takes parts like the others, and waits for the last.
 """
 
 from predictions.scoring.chunks import prediction_ids, score_chunk

@@ -21,7 +21,7 @@ from ingestion.passenger import LABEL
 from predictions import explanation, log, scorer
 from predictions.metrics import counter_of
 from predictions.models import Channel, Prediction, ScoringJob
-from predictions.scoring import cutting, result_files
+from predictions.scoring import result_files, splitting
 from predictions.scoring.chunks import LINE, PREDICTION_ID, prediction_ids, score_chunk
 from training.artifact import ArtifactError
 from training.models import ModelVersion
@@ -39,7 +39,7 @@ def score(job: ScoringJob) -> None:
     """Score the job's file, with all workers that are free; what an earlier start has done stays done."""
     with job.running():
         if job.split_at is None:
-            cutting.cut(job)
+            splitting.split_file(job)
         for _number in range(min(MAX_HELPERS, job.parts.filter(is_done=False).count() - 1)):
             _send_helper(job)
         with job.upload.open("rb") as file:
@@ -95,7 +95,7 @@ def score_next(job: ScoringJob, file: IO[bytes]) -> bool:
             raise TitanicError(message % {"version": job.model_version, "reason": error}) from error
         explainer = explanation.explainer(job.model_version) if job.is_explained else None
         number = partial(prediction_ids, job_id=job.pk, moment=job.split_at)
-        scored = score_chunk(cutting.read_chunk(file, job.header, part), model, explainer, number=number)
+        scored = score_chunk(splitting.read_chunk(file, job.header, part), model, explainer, number=number)
         _log(job, scored.accepted, model)
         text = result_files.csv_lines(scored.results.drop(LINE))
         part.row_count, part.problem_count = scored.results.height, scored.results.height - scored.accepted.height

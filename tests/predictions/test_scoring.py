@@ -32,8 +32,8 @@ from features.definition import INPUTS
 from ingestion import table as tables
 from predictions import explanation, scorer, scoring, services
 from predictions.models import Prediction, ScoringJob, ScoringPart
-from predictions.scoring import cutting
 from predictions.scoring import job as job_module
+from predictions.scoring import splitting
 from tests.people import CAST, ELISABETH, OWEN, table
 from tests.web import environment
 from titanic_site.models import AccessToken
@@ -212,14 +212,14 @@ def test_a_packed_file_that_is_cancelled_while_it_is_cut_leaves_nothing_unpacked
     job = queue(gzip.compress(people(60).encode()))
     folder = str(Path(job.upload.name).parent)
     before = set(default_storage.listdir(folder)[1])
-    record_parts = cutting._record_parts
+    record_parts = splitting._record_parts
 
     def cancelled_meanwhile(*args: Any, **options: Any) -> None:
         assert len(set(default_storage.listdir(folder)[1]) - before) == 1
         ScoringJob.objects.get(pk=job.pk).cancel()
         record_parts(*args, **options)
 
-    monkeypatch.setattr(cutting, "_record_parts", cancelled_meanwhile)
+    monkeypatch.setattr(splitting, "_record_parts", cancelled_meanwhile)
     with pytest.raises(jobs.Cancelled):
         scoring.score(job)
 
@@ -413,7 +413,7 @@ def test_an_explained_file_is_cut_small(champion: ModelVersion) -> None:
 
     job = queue(text, is_explained=True)
     with pytest.raises(jobs.Cancelled), job.running():
-        cutting.cut(job)
+        splitting.split_file(job)
         raise jobs.Cancelled
 
     assert job.parts.count() >= 3

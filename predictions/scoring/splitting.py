@@ -1,4 +1,4 @@
-"""Cut a job's file into parts of whole lines, and pin what all parts have in common."""
+"""Split a job's file into parts of whole lines, and pin what all parts have in common."""
 
 import io
 import tempfile
@@ -23,8 +23,8 @@ _EXPLAINED_BYTES = 1024
 _REQUIRED = [field.name for field in FIELDS if field.is_required]
 
 
-def cut(job: ScoringJob) -> None:
-    """Cut the job's file into parts, unpacked if it was packed; raises TitanicError when it is no table to score."""
+def split_file(job: ScoringJob) -> None:
+    """Split the job's file into parts, unpacked if it was packed; raises TitanicError when it is no table to score."""
     champion = scorer.champion()
     with job.upload.open("rb") as file, tempfile.TemporaryFile("w+b") as plain:
         with table_errors():
