@@ -13,15 +13,15 @@ def measure(*, is_quick: bool) -> list[Figure]:
     """Wall time of our search as a ratio to the plain one."""
     from benchmarks.passengers import examples
     from training import search
-    from training.training_spec import CANDIDATES
+    from training.training_spec import CANDIDATES, TrainingSpec
 
-    train, candidates = examples().train, 1 if is_quick else CANDIDATES
+    train, spec = examples().train, TrainingSpec("random_forest", 42, 1 if is_quick else CANDIDATES)
 
     def plain() -> None:
-        search.halving("random_forest", train, seed=42, candidates=candidates).fit(train.matrix, train.labels)
+        search.halving(spec, train).fit(train.matrix, train.labels)
 
     def ours() -> None:
-        search.search("random_forest", train, seed=42, candidates=candidates, report=lambda _standing: None)
+        search.search(spec, train, report=lambda _progress: None)
 
     with joblib.parallel_config("loky", n_jobs=-1):
         # The processes are there before the clock starts.

@@ -84,7 +84,6 @@ class StrictBooleanField(serializers.BooleanField):
 class OutcomeSerializer(serializers.ModelSerializer[Outcome]):
     """What really happened."""
 
-    # A JSON boolean and nothing that only looks like one.
     vars()[LABEL] = StrictBooleanField(source="actual")
 
     class Meta:

@@ -28,7 +28,7 @@ ROWS_BEFORE = 5_000
 ROWS_IN_A_TASK = 200_000
 #: How many of the latest predictions are compared.
 ROWS_COMPARED = 100_000
-# The log is drained every second, yet not in the order of the ids: late rows are found behind the last one scored.
+# The log is not drained in the order of the ids: rows that were late are found before the last one scored.
 _OVERLAP = timedelta(minutes=2)
 
 

@@ -58,7 +58,7 @@ class Row:
 
 @dataclass(frozen=True)
 class ComparedFact:
-    """One thing of each chosen version, and whether they differ in it."""
+    """One property of each chosen version, and whether they differ in it."""
 
     name: str | Promise
     values: Sequence[object]
@@ -87,7 +87,7 @@ class Comparison:
 
 
 def listing(query: QueryDict) -> Page[Row]:
-    """List versions with their figures, in the order that the address asks for; what it cannot mean is ignored."""
+    """List versions with their figures, in the order that the address asks for; unknown parameters are ignored."""
     sort, start, compared = _sort(query), _number(query.get("from", "")) or 0, chosen_numbers(query)
     by = F(SORTS[sort.removeprefix("-")])
     order = by.desc() if sort.startswith("-") else by.asc()

@@ -81,7 +81,7 @@ def cross_validate(
 
 
 def importance(make: EstimatorFactory, examples: Examples, splits: Sequence[Split], *, seed: int) -> list[Importance]:
-    """Measure how much log loss rises when a feature is permuted in the test folds (Breiman 2001), most first."""
+    """Measure how much log loss rises when a feature is permuted in the test folds (Breiman 2001), largest first."""
     rises = np.hstack(Parallel()(delayed(_permute_test)(make, examples, split, seed) for split in splits))
     table = zip(FEATURES, rises.mean(axis=1).tolist(), rises.std(axis=1, ddof=1).tolist(), strict=True)
     return sorted((Importance(*row) for row in table), key=lambda row: -row.mean)
@@ -106,7 +106,7 @@ def summary(
 def intervals(
     labels: Labels, out_of_fold: OutOfFold, groups: Groups, *, threshold: float, seed: int
 ) -> Figures[tuple[float, float]]:
-    """Bootstrap percentile intervals (Efron 1979) of each figure; whole groups are drawn, for their rows are related.
+    """Bootstrap percentile intervals (Efron 1979) of each figure; whole groups are drawn: their rows are related.
 
     With several repeats each draw takes the next one, so that the intervals hold the spread of the folds too.
     """

@@ -53,11 +53,7 @@ def fit(
     train, holdout, began = examples.train, examples.holdout, time.monotonic()
     with search_on or nullcontext():
         trials = search.search(
-            spec.algorithm,
-            train,
-            seed=spec.seed,
-            candidates=spec.candidates,
-            report=lambda progress: report(Progress(0.5 * progress.tried / progress.of, progress)),
+            spec, train, report=lambda progress: report(Progress(0.5 * progress.tried / progress.of, progress))
         )
     searched = Search(spec.candidates, round(time.monotonic() - began, 1), trials)
     parameters = trials[0].parameters if trials else dict(estimators.ALGORITHMS[spec.algorithm].defaults)

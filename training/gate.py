@@ -12,7 +12,7 @@ from training.log_loss import log_losses
 from training.metrics import Check, Metrics
 from training.training_data import Examples, Groups, Probabilities
 
-#: A model whose log loss may be higher by more than this (upper bound of a one-sided interval) is not "no worse".
+#: The log loss may be higher than the champion's by less than this (upper bound of a one-sided interval).
 MARGIN = 0.02
 _CONFIDENCE = 0.95
 _RESAMPLES = 2000
@@ -42,7 +42,7 @@ class Contender:
 
 
 def judge(candidate: Contender, *, holdout: Examples, champion: Contender | None) -> list[Check]:
-    """Check the candidate; without a champion it has to beat the plain rule alone."""
+    """Check the candidate by itself and, where there is a champion, against it."""
     metrics, artifact = candidate.metrics, candidate.artifact
     width = artifact.session.get_inputs()[0].shape[-1]
     # A feature with one value only in this training, but not in the champion's, is broken.
@@ -87,7 +87,7 @@ def judge(candidate: Contender, *, holdout: Examples, champion: Contender | None
 def mean_difference(differences: NDArray[np.float64], groups: Groups) -> tuple[float, float, float]:
     """Take the mean of paired differences (n,) with the bounds of its one-sided 95 % intervals, lower and upper.
 
-    A bootstrap (Efron 1979) that draws whole groups, for rows of one group are related and no separate proof.
+    A bootstrap (Efron 1979) that draws whole groups, because rows of one group are not independent.
 
     >>> mean_difference(np.zeros(10), np.arange(10))
     (0.0, 0.0, 0.0)

@@ -208,7 +208,7 @@ class Check(Struct, frozen=True):
 
 
 class Verdict(Struct, frozen=True, kw_only=True):
-    """What the gate says of a version; each use of a hold-out makes the next verdict a little kinder than the truth."""
+    """The gate's result for a version; the more versions are judged on one hold-out, the more optimistic it becomes."""
 
     passed: bool
     rows: int

@@ -71,7 +71,7 @@ def register(version: ModelVersion, *, holdout: Examples) -> None:
 
 
 def verdict(version: ModelVersion, champion: ModelVersion | None, *, holdout: Examples) -> Verdict:
-    """Judge a version against the champion; a champion whose file must not serve is no rival."""
+    """Judge a version against the champion; a champion whose file must not serve is left out of the comparison."""
     candidate = _contender(version, holdout)
     rival, without_rival = None, []
     if champion is not None:
@@ -146,7 +146,7 @@ def champion_at(moment: datetime) -> ChampionPeriod | None:
 
 
 def _champions() -> list[ModelVersion]:
-    """List the champions that rollbacks lead through, the present one last."""
+    """List the champions in the order in which rollbacks go back through them, the present one last."""
     champions: list[ModelVersion] = []
     for change in StageChange.objects.promotions().order_by("at", "pk"):
         if change.is_rollback:

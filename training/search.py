@@ -16,60 +16,53 @@ from training import estimators, folds
 from training.estimators import Algorithm
 from training.metrics import Candidate, Trial
 from training.training_data import Examples
-from training.training_spec import SearchProgress
+from training.training_spec import SearchProgress, TrainingSpec
 
 REPEATS = 2
 #: One candidate of this many goes on, with this many times more of the resource.
 FACTOR = 3
 # The name of a hyper-parameter begins with the pipeline's last step.
 _STEP = "model__"
-# Fits on each core between two reports: few enough to watch, enough that no core waits for long.
+# Fits on each core between two reports: with fewer, cores wait for each other too often.
 _FITS_BETWEEN_REPORTS = 72
 
 
-def search(
-    algorithm: str, examples: Examples, *, seed: int, candidates: int, report: Callable[[SearchProgress], None]
-) -> list[Trial]:
+def search(spec: TrainingSpec, examples: Examples, *, report: Callable[[SearchProgress], None]) -> list[Trial]:
     """List candidates, the best first, by log loss over repeated folds; the same seed gives the same list."""
-    if not candidates:
+    if not spec.candidates:
         return []
-    about = estimators.ALGORITHMS[algorithm]
-    planned = _planned(about, candidates)
+    about = estimators.ALGORITHMS[spec.algorithm]
+    planned = _planned(about, spec.candidates)
 
     def report_results(results: dict[str, Any]) -> None:
         best = _trials(results, resource=about.resource)[0]
         report(SearchProgress(len(results["params"]), planned, Candidate(best.parameters, best.log_loss)))
 
-    halving_search = halving(algorithm, examples, seed=seed, candidates=candidates, kind=_ReportingSearch)
+    halving_search = halving(spec, examples, kind=_ReportingSearch)
     halving_search.report = report_results
     halving_search.fit(examples.matrix, examples.labels)
     return _trials(halving_search.cv_results_, resource=about.resource)
 
 
 def halving(
-    algorithm: str,
-    examples: Examples,
-    *,
-    seed: int,
-    candidates: int,
-    kind: type[HalvingRandomSearchCV] = HalvingRandomSearchCV,
+    spec: TrainingSpec, examples: Examples, *, kind: type[HalvingRandomSearchCV] = HalvingRandomSearchCV
 ) -> HalvingRandomSearchCV:
     """Set up scikit-learn's search, not yet fitted."""
-    about = estimators.ALGORITHMS[algorithm]
+    about = estimators.ALGORITHMS[spec.algorithm]
     return kind(
-        estimators.build(algorithm, seed=seed, parameters={}),
+        estimators.build(spec.algorithm, seed=spec.seed, parameters={}),
         {_STEP + name: values for name, values in about.space.items()},
-        n_candidates=candidates,
+        n_candidates=spec.candidates,
         factor=FACTOR,
         resource=_STEP + about.resource,
         min_resources=about.least,
         max_resources=about.most,
         scoring="neg_log_loss",
-        cv=[split for repeat in range(REPEATS) for split in folds.stratified(examples, seed=seed + repeat)],
+        cv=[split for repeat in range(REPEATS) for split in folds.stratified(examples, seed=spec.seed + repeat)],
         refit=False,
         return_train_score=False,
         error_score="raise",
-        random_state=seed,
+        random_state=spec.seed,
     )
 
 

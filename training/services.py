@@ -66,7 +66,7 @@ def train(run: TrainingRun) -> None:
         started = time.monotonic()
         examples = examples_of(run.feature_batch)
         trained = _fit(run, run.spec, examples, on_progress=save_search)
-        version = _version(run, trained, seconds=time.monotonic() - started)
+        version = _build_version(run, trained, seconds=time.monotonic() - started)
         try:
             registry.register(version, holdout=examples.holdout)
         except ArtifactError as error:
@@ -139,7 +139,7 @@ def _fit(job: Job, spec: TrainingSpec, examples: Examples, *, on_progress: Calla
         raise TitanicError(_("The training failed: %(reason)s.") % {"reason": error}) from error
 
 
-def _version(run: TrainingRun, trained: TrainedModel, *, seconds: float) -> ModelVersion:
+def _build_version(run: TrainingRun, trained: TrainedModel, *, seconds: float) -> ModelVersion:
     """Build the version, not yet registered, with its files stored."""
     cross_validation = structs.replace(trained.metrics.cross_validation, grouped_by=GROUP)
     metrics = structs.replace(trained.metrics, cross_validation=cross_validation)

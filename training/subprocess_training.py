@@ -113,7 +113,7 @@ def _started(folder: Path, errors: IO[bytes]) -> Iterator["subprocess.Popen[byte
 
 
 def _watch(process: "subprocess.Popen[bytes]", *, limits: Limits, report: Callable[[Progress], None]) -> None:
-    """Pass its progress on until it ends; raises TrainingError beyond a limit."""
+    """Report the process's progress until it ends; raises TrainingError when it exceeds a limit."""
     lines: queue.Queue[bytes | None] = queue.Queue()
     threading.Thread(target=_read, args=(process.stdout, lines), daemon=True).start()
     last, ends_at = Progress(0), time.monotonic() + limits.seconds
@@ -151,7 +151,7 @@ def _memory(pid: int) -> int:
 
 
 def main(folder: Path) -> None:
-    """Run in the process of its own: train, report on stdout, write the model; a foreseen failure goes to stderr."""
+    """Run in the process of its own: train, report on stdout, write the model, or the reason why there is none to stderr."""
     import joblib
 
     from training import fitting

@@ -55,8 +55,8 @@ def _insert(lines: bytes) -> None:
             with transaction.atomic():
                 copy_lines(table, COLUMNS, lines)
         except IntegrityError:
-            # Some rows are there already, from a drainer that was killed, say. By way of a temporary table it takes
-            # twice as long.
+            # Some rows are there already, for example from a drainer that was killed. A temporary table takes twice as
+            # long, so it is used only then.
             with connection.cursor() as cursor:
                 cursor.execute(f"CREATE TEMP TABLE drained (LIKE {table} INCLUDING DEFAULTS) ON COMMIT DROP")
                 copy_lines("drained", COLUMNS, lines)

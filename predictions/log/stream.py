@@ -44,7 +44,7 @@ redis.call('SET', KEYS[2], ARGV[3], 'EX', ARGV[4])
 redis.call('XADD', KEYS[1], '*', ARGV[1], ARGV[2])
 return false
 """
-# A Redis that refuses writes (its disk is full, say) is as good as none.
+# A Redis that rejects writes, because its disk is full for example, is treated as unavailable.
 _NOT_WRITABLE = (*RedisUnavailable, ResponseError, CircuitOpen)
 
 
@@ -80,7 +80,7 @@ def append_idempotent(entry: LogEntry, *, name: str, value: bytes, seconds: int)
 def batches(*, first: bytes | int = b"-", last: bytes | int = b"+") -> Iterator[list[StreamEntry]]:
     """Read the stream from one id to another, some thousand entries at a time."""
     while messages := redis.client().xrange(STREAM, min=first, max=last, count=READ_ENTRIES):
-        # A message that is not ours is kept as text, for whoever looks at the dead letter.
+        # A message of another program is stored as text, so that the dead letter shows it.
         yield [
             StreamEntry(entry_id, fields[FIELD] if FIELD in fields else repr(fields).encode())
             for entry_id, fields in messages

@@ -1,4 +1,4 @@
-"""A scoring job from beginning to end, by one worker and those that help it."""
+"""A scoring job from beginning to end: one worker runs it, and others score parts of it."""
 
 import logging
 import time
@@ -31,7 +31,7 @@ logger = logging.getLogger(__name__)
 #: How many workers are asked to take parts, beside the one that has the job.
 MAX_HELPERS = 7
 #: Seconds that a helper takes parts before it lets its queue's other messages through.
-HELP_SECONDS = 15.0
+HELPER_SECONDS = 15.0
 _POLL_SECONDS = 0.2
 
 
@@ -58,13 +58,13 @@ def score(job: ScoringJob) -> None:
 
 
 def score_parts(job_id: int) -> None:
-    """Take parts of the job for a while; raises what a part fails by, which the job's own worker will meet too."""
+    """Score parts of the job for some seconds; an error in a part is raised here, and in the job's own worker too."""
     job = ScoringJob.objects.filter(pk=job_id, state=State.RUNNING, split_at__isnull=False).first()
     if job is None or not job.parts.filter(is_done=False).exists():
         return
     # From a bucket the whole file is fetched when it is opened: the time counts from then on.
     with job.upload.open("rb") as file:
-        end = time.monotonic() + HELP_SECONDS
+        end = time.monotonic() + HELPER_SECONDS
         while time.monotonic() < end:
             if not score_next(job, file):
                 return

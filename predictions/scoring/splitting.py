@@ -1,4 +1,4 @@
-"""Split a job's file into parts of whole lines, and pin what all parts have in common."""
+"""Split a job's file into parts of whole lines, and record what all parts have in common."""
 
 import io
 import tempfile
@@ -24,7 +24,7 @@ _REQUIRED = [field.name for field in FIELDS if field.is_required]
 
 
 def split_file(job: ScoringJob) -> None:
-    """Split the job's file into parts, unpacked if it was packed; raises TitanicError when it is no table to score."""
+    """Split the job's file into parts, decompressed; raises TitanicError when it is no table to score."""
     champion = scorer.champion()
     with job.upload.open("rb") as file, tempfile.TemporaryFile("w+b") as plain:
         with table_errors():

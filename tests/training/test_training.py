@@ -181,7 +181,7 @@ class TestGate:
         run = services.queue_run(batch=champion.feature_batch, algorithm="logistic_regression", candidates=0)
         with run.running():
             made = services._fit(run, run.spec, examples, on_progress=lambda _: None)
-            registry.register(services._version(run, made, seconds=0), holdout=holdout)
+            registry.register(services._build_version(run, made, seconds=0), holdout=holdout)
         assert ModelVersion.objects.champion() == champion
         verdict = ModelVersion.objects.get(run=run).verdict
         assert verdict is not None
