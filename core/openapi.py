@@ -28,10 +28,10 @@ class StructSchema(OpenApiSerializerExtension):  # type: ignore[no-untyped-call]
     def map_serializer(self, auto_schema: Any, direction: Any) -> dict[str, Any]:
         _references, schemas = msgspec.json.schema_components([self.target], ref_template="#/components/schemas/{name}")
         for part in schemas.values():
-            part["description"] = cleandoc(part["description"])
-        schema = schemas.pop(self.target.__name__)
+            part["description"] = cleandoc(part.get("description", ""))
+        schema: dict[str, Any] = schemas.pop(self.target.__name__)
         for name, part in schemas.items():
-            component = ResolvedComponent(name, ResolvedComponent.SCHEMA, schema=part, object=name)
+            component = ResolvedComponent(name, ResolvedComponent.SCHEMA, part, name)  # type: ignore[no-untyped-call]
             auto_schema.registry.register_on_missing(component)
         return schema
 

@@ -149,7 +149,7 @@ class TrainingRunList(generics.ListAPIView[TrainingRun]):
 
     @extend_schema(request=TrainingRequest, responses={202: TrainingRunSerializer})
     def post(self, request: Request) -> Response:
-        body = validate_body(TrainingRequest, request)
+        body = {**validate_body(TrainingRequest, request)}
         number = body.pop("feature_batch", None)
         batch = generics.get_object_or_404(FeatureBatch, pk=number) if number else current_batch()
         return accepted(services.queue_run(batch=batch, **body), TrainingRunSerializer, request=request)

@@ -151,7 +151,7 @@ def _memory(pid: int) -> int:
 
 
 def main(folder: Path) -> None:
-    """Run in the process of its own: train, report on stdout, write the model, or the reason why there is none to stderr."""
+    """Run in the process of its own: train, report on stdout, write the model, or to stderr why there is none."""
     import joblib
 
     from training import fitting

@@ -110,19 +110,19 @@ def train(request: HttpRequest) -> HttpResponse:
 @require_POST
 def promote(request: HttpRequest, version: int) -> HttpResponse:
     """Promote a version to champion."""
-    return _moved(request, version, registry.promote, _("%(version)s is now the champion."))
+    return _change_stage(request, version, registry.promote, _("%(version)s is now the champion."))
 
 
 @require_POST
 def challenge(request: HttpRequest, version: int) -> HttpResponse:
     """Start shadow scoring with a version."""
-    return _moved(request, version, registry.start_shadow, _("%(version)s is now scoring in the shadow."))
+    return _change_stage(request, version, registry.start_shadow, _("%(version)s is now scoring in the shadow."))
 
 
 @require_POST
 def retire(request: HttpRequest, version: int) -> HttpResponse:
     """Retire a version."""
-    return _moved(request, version, registry.retire, _("%(version)s is retired."))
+    return _change_stage(request, version, registry.retire, _("%(version)s is retired."))
 
 
 @require_POST
@@ -158,8 +158,8 @@ def reproduction(request: HttpRequest, pk: int) -> HttpResponse:
     return render(request, "reproduction_detail.html", {"job": job})
 
 
-def _moved(request: HttpRequest, version: int, move: Callable[..., None], text: str) -> HttpResponse:
-    job = get_object_or_404(ModelVersion, version=version)
-    move(job, by=current_user(request), reason=request.POST.get("reason", ""))
-    messages.success(request, text % {"version": job})
-    return redirect(job)
+def _change_stage(request: HttpRequest, version: int, change: Callable[..., None], text: str) -> HttpResponse:
+    model_version = get_object_or_404(ModelVersion, version=version)
+    change(model_version, by=current_user(request), reason=request.POST.get("reason", ""))
+    messages.success(request, text % {"version": model_version})
+    return redirect(model_version)

@@ -50,7 +50,11 @@ def score_chunk(
     )
     accepted = accepted.with_columns(number(accepted[LINE]).alias(PREDICTION_ID))
     if explainer is not None:
-        accepted = accepted.with_columns(_explanation_columns(checked, explainer))
+        values = [python_values(field, checked.columns[field.name]) for field in FIELDS]
+        rows = list(zip(*values, strict=True))
+        base, contributions = explainer.contributions(rows) if rows else (0.0, np.empty((0, len(INPUTS))))
+        columns = [np.full(len(rows), base), *contributions.T]
+        accepted = accepted.with_columns(map(pl.Series, _EXPLANATION, columns))
     answers = accepted.select(LINE, *answer_columns(is_explained=explainer is not None))
     return ScoredChunk(accepted, _results_of(chunk, answers, checked))
 
@@ -71,17 +75,6 @@ def prediction_ids(lines: pl.Series, *, job_id: int, moment: datetime) -> pl.Ser
     text = f"{base:032x}"
     start = f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:24]}"
     return pl.Series([f"{start}{line:08x}" for line in lines.to_list()], dtype=pl.String)
-
-
-def _explanation_columns(checked: table_validation.CheckedChunk, explainer: Explainer) -> list[pl.Series]:
-    """Explain each accepted row: the base and each input's contribution, as columns."""
-    values = [python_values(field, checked.columns[field.name]) for field in FIELDS]
-    rows = list(zip(*values, strict=True))
-    if not rows:
-        return [pl.Series(name, [], dtype=pl.Float64) for name in _EXPLANATION]
-    base, contributions = explainer.contributions(rows)
-    columns = [np.full(len(rows), base), *contributions.T]
-    return [pl.Series(name, column) for name, column in zip(_EXPLANATION, columns, strict=True)]
 
 
 def _results_of(chunk: Chunk, answers: pl.DataFrame, checked: table_validation.CheckedChunk) -> pl.DataFrame:
