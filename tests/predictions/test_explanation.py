@@ -198,7 +198,7 @@ def test_what_if_is_what_the_model_really_answers(champion: ModelVersion) -> Non
 def test_an_explanation_is_remembered(api: APIClient, champion: ModelVersion, monkeypatch: pytest.MonkeyPatch) -> None:
     answer = api.post(URL, JAMES, format="json").json()
     first = api.get(f"{URL}{answer['id']}/explanation/")
-    monkeypatch.setattr(explanation, "_explain", None)
+    monkeypatch.setattr(explanation, "explainer", None)
 
     assert api.get(f"{URL}{answer['id']}/explanation/").content == first.content
 
