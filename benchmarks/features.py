@@ -130,7 +130,7 @@ def _definition(row_count: int, *, rounds: int) -> Figure:
             lambda: pd.read_csv(path), lambda: [derive(chunk) for chunk in chunks], rounds=rounds
         )
     reference = Figure("pandas reads their CSV", csv, "s")
-    return Figure(f"derive {row_count:,} passengers", derived, "s", reference=reference, at_most=1)
+    return Figure(f"derive {row_count:,} rows", derived, "s", reference=reference, at_most=1)
 
 
 if __name__ == "__main__":

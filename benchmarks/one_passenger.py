@@ -28,9 +28,9 @@ def measure(*, is_quick: bool) -> list[Figure]:
     (sklearn,) = best_microseconds(lambda: pipeline.predict_proba(row), calls=calls // 100 or 1)
     onnx = Figure("one ONNX call", score, "µs")
     return [
-        Figure("check one passenger", check, "µs", reference=onnx),
-        Figure("derive one passenger", derived, "µs", reference=onnx, at_most=3),
-        Figure("scikit-learn on one passenger", sklearn, "µs", reference=onnx),
+        Figure("check one row", check, "µs", reference=onnx),
+        Figure("derive one row", derived, "µs", reference=onnx, at_most=3),
+        Figure("scikit-learn on one row", sklearn, "µs", reference=onnx),
     ]
 
 
