@@ -187,7 +187,7 @@ def test_a_note_of_a_process_that_is_gone_is_forgotten(monkeypatch: pytest.Monke
     load_failures.record(7, "broken")
     assert [refused.version for refused in load_failures.recent()] == [7]
 
-    monkeypatch.setattr(load_failures, "FRESH", timedelta(0))
+    monkeypatch.setattr(load_failures, "MAX_AGE", timedelta(0))
 
     assert load_failures.recent() == []
 
