@@ -1,7 +1,5 @@
 """Jobs in the admin: read-only, with actions to cancel them and run them again."""
 
-from typing import Any
-
 from django.contrib import admin, messages
 from django.contrib.auth import get_permission_codename
 from django.db.models import QuerySet
@@ -17,16 +15,16 @@ from core.jobs import Job, enqueue
 class ReadOnlyAdmin(ModelAdmin):
     """Rows that only the system writes."""
 
-    def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+    def has_add_permission(self, request: HttpRequest, obj: object = None) -> bool:
         return False
 
-    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+    def has_change_permission(self, request: HttpRequest, obj: object = None) -> bool:
         return False
 
-    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+    def has_delete_permission(self, request: HttpRequest, obj: object = None) -> bool:
         return False
 
-    def has_operate_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+    def has_operate_permission(self, request: HttpRequest, obj: object = None) -> bool:
         """Tell whether the user may run the actions: Django's change permission, though no row is edited."""
         return bool(request.user.has_perm(f"{self.opts.app_label}.{get_permission_codename('change', self.opts)}"))
 
@@ -35,7 +33,7 @@ class JobAdmin(ReadOnlyAdmin):
     """A job."""
 
     list_display: tuple[str, ...] = ("__str__", "state", "progress", "error", "created_at", "finished_at")
-    list_filter: tuple[Any, ...] = ("state",)
+    list_filter: tuple[object, ...] = ("state",)
     actions: tuple[str, ...] = ("rerun", "cancel")
 
     @admin.action(permissions=["operate"], description=gettext_lazy("Start again"))

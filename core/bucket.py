@@ -10,6 +10,7 @@ from typing import Any
 from django.conf import settings
 from django.core.files import File
 from django.utils.translation import gettext as _
+from google.cloud import storage
 from google.cloud.storage.retry import DEFAULT_RETRY
 from requests.adapters import HTTPAdapter
 from storages.backends.gcloud import GoogleCloudStorage
@@ -37,7 +38,7 @@ class TimeoutAdapter(HTTPAdapter):
 class Bucket(GoogleCloudStorage):  # type: ignore[misc]
     """Files as objects of a bucket; every method raises Unavailable where it cannot be reached."""
 
-    def get_default_settings(self) -> dict[str, Any]:
+    def get_default_settings(self) -> dict[str, object]:
         """Set the options that differ from the storage's defaults."""
         return {
             **super().get_default_settings(),
@@ -51,7 +52,7 @@ class Bucket(GoogleCloudStorage):  # type: ignore[misc]
         }
 
     @cached_property
-    def client(self) -> Any:
+    def client(self) -> storage.Client:
         """Make the client at the first use: after the fork."""
         client = google.client()
         # The second session fetches tokens; an emulator has none.
@@ -98,18 +99,17 @@ class Bucket(GoogleCloudStorage):  # type: ignore[misc]
             folders, names = super().listdir(path)
             return folders, names
 
-    def _open(self, name: str, mode: str = "rb") -> "File[Any]":
+    def _open(self, name: str, mode: str = "rb") -> "File[bytes]":
         with self._errors_explained():
             try:
-                opened: Any = super()._open(name, mode)
+                file: File[bytes] = super()._open(name, mode)
             except FileNotFoundError as error:
                 raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), name) from error
             # Fetched here, where a failure is explained, and not at the first read.
-            opened.seek(0)
-            file: File[Any] = opened
+            file.seek(0)
             return file
 
-    def _save(self, name: str, content: "File[Any]") -> str:
+    def _save(self, name: str, content: "File[bytes]") -> str:
         with self._errors_explained():
             return str(super()._save(name, content))
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from typing import Any, Literal
+from typing import Literal
 
 #: A curve has hundreds of points; the table beside it shows this many of them.
 MAX_TABLE_ROWS = 12
@@ -34,7 +34,7 @@ class Chart:
     is_unit_square: bool = False
 
     @property
-    def drawing(self) -> dict[str, Any]:
+    def drawing(self) -> dict[str, object]:
         """The record that the script draws."""
         return asdict(self)
 

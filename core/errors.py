@@ -4,7 +4,6 @@ import errno
 import logging
 from collections.abc import Mapping
 from http import HTTPStatus
-from typing import Any
 
 from django.conf import settings
 from django.core.exceptions import RequestDataTooBig, TooManyFieldsSent, TooManyFilesSent
@@ -164,10 +163,10 @@ def retry_headers(error: TitanicError) -> dict[str, str]:
     return {} if error.retry_after is None else {"Retry-After": str(error.retry_after)}
 
 
-def error_body(error: TitanicError) -> dict[str, Any]:
+def error_body(error: TitanicError) -> dict[str, object]:
     """Return the body in drf-standardized-errors' shape."""
     if isinstance(error, Invalid):
-        errors: list[dict[str, Any]] = [
+        errors: list[dict[str, object]] = [
             {"code": code, "detail": detail, "attr": attr[:MAX_ATTR_LENGTH]}
             for attr, messages in error.errors.items()
             for code, detail in messages

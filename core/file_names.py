@@ -26,7 +26,7 @@ def label(name: str | None) -> str:
     return " ".join(printable.split())[-MAX_LABEL_LENGTH:]
 
 
-def upload_label(file: "UploadedFile[Any]") -> str:
+def upload_label(file: "UploadedFile[bytes]") -> str:
     """Return the label of an uploaded file; raises TooLarge above `LARGEST_UPLOAD` bytes."""
     if (file.size or 0) > settings.LARGEST_UPLOAD:
         message = _("The file is larger than %(most)s MB. Split it.")
@@ -41,7 +41,7 @@ class GeneratedName:
     def __init__(self, folder: str) -> None:
         self.folder = folder
 
-    def __call__(self, row: Any, name: str) -> str:
+    def __call__(self, row: object, name: str) -> str:
         return f"{self.folder}/{timezone.now():%Y/%m}/{uuid4().hex}"
 
 

@@ -6,15 +6,18 @@ Credentials are the environment's: a service account's file, workload identity, 
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING
 
 from django.utils.translation import gettext as _
 
 from core import http_errors
 from core.errors import TitanicError
 
+if TYPE_CHECKING:
+    from google.cloud import storage
 
-def client() -> Any:
+
+def client() -> "storage.Client":
     """Return a client without a project."""
     from google.cloud import storage
 

@@ -1,7 +1,6 @@
 """Moments in requests, read alike in every channel."""
 
 from datetime import UTC, datetime
-from typing import Any
 
 from django import forms
 from rest_framework import serializers
@@ -27,7 +26,7 @@ def parse(text: str) -> datetime | None:
 class MomentField(serializers.DateTimeField):
     """A moment in a request to the API."""
 
-    def to_internal_value(self, value: Any) -> datetime:
+    def to_internal_value(self, value: object) -> datetime:
         moment = parse(str(value))
         if moment is None:
             self.fail("invalid", format="YYYY-MM-DDThh:mm:ss+hh:mm")
@@ -37,7 +36,7 @@ class MomentField(serializers.DateTimeField):
 class MomentFormField(forms.DateTimeField):
     """A moment in a form, without a zone as browsers send it."""
 
-    def to_python(self, value: Any) -> datetime | None:
+    def to_python(self, value: object) -> datetime | None:
         if value in self.empty_values:
             return None
         moment = parse(str(value))

@@ -11,6 +11,7 @@ from django.utils.translation import gettext as _
 from rest_framework.exceptions import NotFound
 from rest_framework.pagination import CursorPagination
 from rest_framework.request import Request
+from rest_framework.views import APIView
 
 from core.errors import Invalid
 
@@ -71,7 +72,7 @@ class NewestFirst(CursorPagination):
     max_page_size = 1000
     ordering = "-pk"
 
-    def paginate_queryset(self, queryset: Any, request: Request, view: Any = None) -> list[Any] | None:
+    def paginate_queryset(self, queryset: Any, request: Request, view: APIView | None = None) -> list[Any] | None:
         """Return the requested page; raises NotFound for a cursor that is none of ours."""
         cursor = self.decode_cursor(request)
         if cursor is not None and cursor.position is not None:
@@ -89,7 +90,7 @@ class NewestFirst(CursorPagination):
             raise Invalid({"page_size": [("invalid", message)]})
         return super().get_page_size(request)
 
-    def get_schema_operation_parameters(self, view: Any) -> list[dict[str, Any]]:
+    def get_schema_operation_parameters(self, view: APIView) -> list[dict[str, Any]]:
         """Add the limits of `page_size`."""
         parameters: list[dict[str, Any]] = super().get_schema_operation_parameters(view)
         for parameter in parameters:

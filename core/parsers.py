@@ -18,7 +18,7 @@ class JSONParser(BaseParser):
     media_type = "application/json"
 
     def parse(
-        self, stream: IO[Any], media_type: str | None = None, parser_context: Mapping[str, Any] | None = None
+        self, stream: IO[bytes], media_type: str | None = None, parser_context: Mapping[str, object] | None = None
     ) -> Any:
         """Decode the body; raises ParseError, TooLarge, IncompleteBody."""
         most = settings.DATA_UPLOAD_MAX_MEMORY_SIZE

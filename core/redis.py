@@ -1,7 +1,6 @@
 """The one Redis client of a process."""
 
 from functools import cache
-from typing import Any
 
 import redis
 from django.conf import settings
@@ -22,11 +21,8 @@ RedisUnavailable = (redis.ConnectionError, redis.TimeoutError, OutOfMemoryError,
 
 
 @cache
-def client() -> Any:
-    """Return the pooled client, with short timeouts: no request hangs on a Redis that is unavailable.
-
-    Untyped, because redis-py's annotations join bytes and str, answers and None, in every union.
-    """
+def client() -> redis.Redis:
+    """Return the pooled client, with short timeouts: no request hangs on a Redis that is unavailable."""
     return redis.Redis.from_url(
         settings.REDIS_URL,
         socket_timeout=5,
@@ -36,11 +32,3 @@ def client() -> Any:
         retry=Retry(NoBackoff(), 1),
         retry_on_error=[redis.ConnectionError],
     )
-
-
-def execute(*commands: tuple[Any, ...]) -> list[Any]:
-    """Send some commands in one round trip and return their answers; a broken connection may send them twice."""
-    with client().pipeline(transaction=False) as pipeline:
-        for command in commands:
-            pipeline.execute_command(*command)
-        return list(pipeline.execute())

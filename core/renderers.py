@@ -1,7 +1,6 @@
 """JSON answers."""
 
 from collections.abc import Mapping
-from typing import Any
 
 import msgspec
 from django.utils.functional import Promise
@@ -16,13 +15,13 @@ class JSONRenderer(BaseRenderer):
     charset = None
 
     def render(
-        self, data: Any, accepted_media_type: str | None = None, renderer_context: Mapping[str, Any] | None = None
+        self, data: object, accepted_media_type: str | None = None, renderer_context: Mapping[str, object] | None = None
     ) -> bytes:
         """Encode an answer; None is an empty body."""
         return b"" if data is None else msgspec.json.encode(data, enc_hook=_as_text)
 
 
-def _as_text(value: Any) -> str:
+def _as_text(value: object) -> str:
     # DRF's error texts are a class of their own, Django's translations are made late.
     if isinstance(value, str | Promise):
         return str(value)

@@ -1,13 +1,15 @@
 """How every task is declared: limits, acknowledgement, and errors."""
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, ParamSpec
 
 from celery import Task, shared_task
 from django.conf import settings
 
 from core.errors import TitanicError, to_api_error
 from core.jobs import Cancelled, NotClaimed
+
+P = ParamSpec("P")
 
 
 class ServiceTask(Task):  # type: ignore[type-arg]
@@ -23,7 +25,7 @@ class ServiceTask(Task):  # type: ignore[type-arg]
             raise known from error
 
 
-def job_task(*, queue: str, is_short: bool = True) -> Callable[[Callable[..., None]], Any]:
+def job_task(*, queue: str, is_short: bool = True) -> "Callable[[Callable[P, None]], Task[P, None]]":
     """Declare a task with the limits of its queue.
 
     A short, idempotent one is acknowledged when done and survives its worker.

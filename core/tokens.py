@@ -3,8 +3,9 @@
 import hashlib
 import logging
 import time
+from datetime import datetime
 from math import inf
-from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, cast
+from typing import TYPE_CHECKING, ClassVar, NamedTuple, Protocol, cast
 
 from django.conf import settings
 from django.contrib.auth.models import User
@@ -41,11 +42,20 @@ class Scope(models.TextChoices):
     OPERATE = "operate", gettext_lazy("Operate: load, build, train, promote, check")
 
 
+class Token(Protocol):
+    """A token's row; the site has its model."""
+
+    expiry: datetime | None
+
+    def allows(self, scope: str) -> bool:
+        """Tell whether the token has the scope."""
+
+
 class HasScope(BasePermission):
     """Requires a token, and for a change one with the view's `scope`, which is to operate unless the view names one."""
 
     def has_permission(self, request: Request, view: "APIView") -> bool:
-        token: Any = request.auth
+        token = cast("Token | None", request.auth)
         if token is None:
             return bool(settings.ENV.api_allow_anonymous)
         scope = getattr(view, "scope", Scope.OPERATE)
@@ -69,7 +79,7 @@ class _CachedToken(NamedTuple):
     """A valid token, and when (monotonic seconds) it was looked up."""
 
     user: User
-    token: Any
+    token: Token
     at: float
 
 
@@ -78,7 +88,7 @@ class CachedTokenAuthentication(TokenAuthentication):  # type: ignore[misc]
 
     _warned_at: ClassVar[float] = -inf
 
-    def authenticate(self, request: Request) -> tuple[User, Any] | None:
+    def authenticate(self, request: Request) -> tuple[User, Token] | None:
         """Return user and token; None without a token. Requests without a valid one are throttled by address."""
         key, now = _cache_key(request.META.get("HTTP_AUTHORIZATION", "")), time.monotonic()
         cached = _cache.get(key)
@@ -88,7 +98,7 @@ class CachedTokenAuthentication(TokenAuthentication):  # type: ignore[misc]
             cached = self._look_up(request, key, cached=cached, now=now)
         return cached and (cached.user, cached.token)
 
-    def authenticate_credentials(self, token: bytes) -> tuple[User, Any]:
+    def authenticate_credentials(self, token: bytes) -> tuple[User, Token]:
         """Return the token's user and row; raises AuthenticationFailed."""
         if not token.isalnum():
             raise AuthenticationFailed(_("Invalid token."))

@@ -1,7 +1,5 @@
 """Files in the API's bodies."""
 
-from typing import Any
-
 from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
@@ -18,7 +16,7 @@ class FlagField(serializers.BooleanField):
     # Left out it is the default, not False as for a browser's empty checkbox.
     default_empty_html = serializers.empty
 
-    def to_internal_value(self, data: Any) -> bool:
+    def to_internal_value(self, data: object) -> bool:
         # Clients write it as their language does: True, true.
         text = str(data).lower()
         if text not in ("true", "false"):

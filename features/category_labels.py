@@ -16,15 +16,15 @@ def with_category_names(name: str, column: "FeatureColumnProfile") -> "FeatureCo
 
     >>> sex = {"top": [[0.0, 5], [1.0, 3], [7.0, 1]], "quantiles": [0.0, 0.0, 0.0, 1.0, 7.0], "histogram": [5, 3, 1]}
     >>> with_category_names("Sex", sex)
-    {'top': [['male', 5], ['female', 3], [7.0, 1]], 'histogram': [5, 3]}
+    {'top': [('male', 5), ('female', 3), (7.0, 1)], 'histogram': [5, 3]}
     """
     if name not in CODES:
         return column
     names: dict[Value, str] = {code: category for category, code in CODES[name].items()}
-    counts = {code: int(count or 0) for code, count in column["top"]}
+    counts = dict(column["top"])
     named = column.copy()
     named.pop("quantiles", None)
     named.pop("mean", None)
-    named["top"] = [[names.get(code, code), count] for code, count in column["top"]]
+    named["top"] = [(names.get(code, code), count) for code, count in column["top"]]
     named["histogram"] = [counts.get(code, 0) for code in names]
     return named

@@ -6,7 +6,7 @@ import json
 import secrets
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Self
+from typing import Self, cast
 
 import numpy as np
 
@@ -65,7 +65,7 @@ class StoredBatch:
     def row(self, passenger_id: str) -> Matrix:
         """Look up one passenger, shape (number of FEATURES,); raises MissingPassenger, MissingBatch, CorruptBatch."""
         _chunks_key, rows_key = self.keys
-        row = redis.client().hget(rows_key, passenger_id)
+        row = cast("bytes | None", redis.client().hget(rows_key, passenger_id))
         if row is None:
             raise MissingPassenger(passenger_id) if self.is_complete() else MissingBatch(self.key_prefix)
         if len(row) != _ROW.itemsize:
@@ -95,7 +95,7 @@ class StoredBatch:
         chunks_key, _rows_key = self.keys
         digest = _new_digest()
         for index in itertools.count(step=2):
-            chunk = redis.client().lrange(chunks_key, index, index + 1)
+            chunk = cast("list[bytes]", redis.client().lrange(chunks_key, index, index + 1))
             if not chunk:
                 break
             for part in chunk:

@@ -151,7 +151,14 @@ def parse(field: Field, raw: object, *, is_text: bool) -> Value:
             raise _violation(field, "required", gettext_noop("This field is required."))
         return field.default
     if field.kind == "text":
-        return _text(field, value)
+        if not isinstance(value, str):
+            raise _violation(field, "not_text", gettext_noop("Must be text."))
+        if field.max_length is not None and len(value) > field.max_length:
+            message = gettext_noop("Must be at most %(most)s characters long.")
+            raise _violation(field, "too_long", message, most=field.max_length)
+        if CONTROL.search(value):
+            raise _violation(field, "control_character", gettext_noop("Must not contain control characters."))
+        return value
     if field.kind == "choice" and isinstance(field.choices[0], str):
         return _choice(field, value)
     number = _number(field, value, is_text=is_text)
@@ -186,17 +193,6 @@ def _choice(field: Field, value: object) -> Value:
         options = ", ".join(str(choice) for choice in field.choices)
         raise _violation(field, "not_a_choice", gettext_noop("Must be one of %(options)s."), options=options)
     return field.choices[field.choices.index(value)]
-
-
-def _text(field: Field, value: object) -> str:
-    if not isinstance(value, str):
-        raise _violation(field, "not_text", gettext_noop("Must be text."))
-    if field.max_length is not None and len(value) > field.max_length:
-        message = gettext_noop("Must be at most %(most)s characters long.")
-        raise _violation(field, "too_long", message, most=field.max_length)
-    if CONTROL.search(value):
-        raise _violation(field, "control_character", gettext_noop("Must not contain control characters."))
-    return value
 
 
 def check_row(

@@ -2,14 +2,10 @@
 
 from collections.abc import Iterator
 from itertools import product
-from typing import TYPE_CHECKING
 
-from ingestion.contract import CONTROL, Field
+from ingestion.contract import CONTROL
 from ingestion.passenger import EXAMPLE, RULES, PassengerFields
 from ingestion.schema import FIELDS
-
-if TYPE_CHECKING:
-    from django.db import models
 
 Schema = dict[str, object]
 
@@ -21,12 +17,24 @@ _BLANK: Schema = {"type": "string", "pattern": r"^\s*$", "description": "blank m
 
 def passenger_schema() -> Schema:
     """Return the JSON schema of one passenger as the API takes it."""
+    properties = {}
+    for field, column in zip(FIELDS, PassengerFields._meta.local_fields, strict=True):
+        value: Schema
+        if field.choices:
+            value = {"enum": list(field.choices), "type": "integer" if field.is_integer else "string"}
+        elif field.is_numeric:
+            limits = {"minimum": field.minimum, "maximum": field.maximum}
+            value = {"type": "integer" if field.is_integer else "number"}
+            value |= {name: limit for name, limit in limits.items() if limit is not None}
+        else:
+            # Blanks at the ends are stripped before the rest is counted.
+            value = {"type": "string", "pattern": rf"^\s*{_PLAIN}{{0,{field.max_length or ''}}}\s*$"}
+        if not field.is_required:
+            value = {"anyOf": [value, {"type": "null"}, _BLANK], "default": field.default}
+        properties[field.name] = {**value, "description": f"{column.verbose_name}. {column.help_text}"}
     return {
         "type": "object",
-        "properties": {
-            field.name: _field_schema(field, column)
-            for field, column in zip(FIELDS, PassengerFields._meta.local_fields, strict=True)
-        },
+        "properties": properties,
         "required": [field.name for field in FIELDS if field.is_required],
         "additionalProperties": False,
         "allOf": [{"not": pair} for pair in _contradictions()],
@@ -54,20 +62,3 @@ def _contradictions() -> Iterator[Schema]:
             named = dict(zip(read, values, strict=True))
             if rule.severity == "error" and rule.check({**dict.fromkeys(rule.reads), **named}):
                 yield {"properties": {name: {"const": value} for name, value in named.items()}, "required": read}
-
-
-def _field_schema(field: Field, column: "models.Field[object, object]") -> Schema:
-    value: Schema
-    if field.choices:
-        value = {"enum": list(field.choices), "type": "integer" if field.is_integer else "string"}
-    elif field.is_numeric:
-        limits = {"minimum": field.minimum, "maximum": field.maximum}
-        value = {"type": "integer" if field.is_integer else "number"}
-        value |= {name: limit for name, limit in limits.items() if limit is not None}
-    else:
-        # Blanks at the ends are stripped before the rest is counted.
-        value = {"type": "string", "pattern": rf"^\s*{_PLAIN}{{0,{field.max_length or ''}}}\s*$"}
-    description = {"description": f"{column.verbose_name}. {column.help_text}"}
-    if field.is_required:
-        return {**value, **description}
-    return {"anyOf": [value, {"type": "null"}, _BLANK], "default": field.default, **description}

@@ -22,7 +22,7 @@ class ColumnProfile(TypedDict):
     count: int
     missing: int
     distinct: int | None
-    top: list[list[Value]]
+    top: list[tuple[Value, int]]
     mean: NotRequired[float]
     quantiles: NotRequired[list[float]]
     histogram: NotRequired[list[float]]
@@ -76,7 +76,7 @@ class _Column:
         if self._counts is not None:
             top = self._counts.sort(["n", "value"], descending=[True, False]).head(self._top_count)
             profile["distinct"] = self._counts.height
-            profile["top"] = [list(row) for row in top.iter_rows()]
+            profile["top"] = top.rows()
         if self.field.is_numeric and self.count > self.missing:
             if self._counts is None:
                 values = np.sort(self._sample.values)

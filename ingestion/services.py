@@ -5,7 +5,7 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import PurePath
-from typing import IO, TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from django.conf import settings
@@ -49,7 +49,7 @@ class DatasetRejected(TitanicError):
     code = "rejected"
 
 
-def queue_ingest(*, uri: str, is_operator: bool = False, **options: Any) -> Dataset:
+def queue_ingest(*, uri: str, is_operator: bool = False, **options: object) -> Dataset:
     """Queue an ingest from an address, of a prefix the newest object; `options` are fields of `IngestOptions`."""
     transports.check(uri, is_operator=is_operator)
     if "://" not in uri:
@@ -64,7 +64,7 @@ def queue_ingest(*, uri: str, is_operator: bool = False, **options: Any) -> Data
     return dataset
 
 
-def queue_upload(*, file: "UploadedFile[Any]") -> Dataset:
+def queue_upload(*, file: "UploadedFile[bytes]") -> Dataset:
     """Queue an ingest of an uploaded file; raises TooLarge."""
     name = upload_label(file)
     return Dataset.objects.create(uri=name, name=name, upload=file)

@@ -79,8 +79,7 @@ def _rejected_artifacts() -> Iterator[Reason]:
 
 def _unready() -> Iterator[Reason]:
     """Find parts that are unavailable: a queue without a worker, a stuck prediction log, a service."""
-    for name, check in health.CHECKS.items():
-        answer = check()
+    for name, answer in health.report()["checks"].items():
         if _seconds_of_trouble(name, is_well=answer == health.OK) >= ALERT_DELAY:
             yield Reason(name, answer)
 

@@ -1,7 +1,5 @@
 """The API of monitoring."""
 
-from typing import Any
-
 from django.urls import path
 from drf_spectacular.utils import extend_schema
 from rest_framework import generics
@@ -17,7 +15,7 @@ from monitoring.serializers import AlertSerializer, DriftCheckSerializer
 class DriftCheckList(generics.ListAPIView[DriftCheck]):
     """Drift checks, newest first; POST starts one on the latest window."""
 
-    queryset: Any = DriftCheck.objects.select_related("version").prefetch_related("features")
+    queryset = DriftCheck.objects.select_related("version").prefetch_related("features")
     serializer_class = DriftCheckSerializer
 
     @extend_schema(request=None, responses={202: DriftCheckSerializer})
@@ -28,14 +26,14 @@ class DriftCheckList(generics.ListAPIView[DriftCheck]):
 class DriftCheckDetail(generics.RetrieveAPIView[DriftCheck]):
     """One drift check with its tests."""
 
-    queryset: Any = DriftCheck.objects.select_related("version").prefetch_related("features")
+    queryset = DriftCheck.objects.select_related("version").prefetch_related("features")
     serializer_class = DriftCheckSerializer
 
 
 class AlertList(generics.ListAPIView[Alert]):
     """Alerts, newest first."""
 
-    queryset: Any = Alert.objects.all()
+    queryset = Alert.objects.all()
     serializer_class = AlertSerializer
 
 

@@ -42,21 +42,17 @@ class FeatureTest:
         return self.p_value < self.threshold
 
 
-Backend = Mapping[str, Callable[[Values, Values], tuple[float, float]]]
+#: A statistic and its p-value.
+Outcome = tuple[float, float]
+Backend = Mapping[str, Callable[[Values, Values], Outcome]]
 
 
 def compare(reference: Matrix, window: Matrix, *, backend: str) -> list[FeatureTest]:
     """Test the window (m, features) against the reference (n, features), NaN for unknown; raises ValueError."""
     if len(window) < SMALLEST_WINDOW:
         raise ValueError(f"a window of {len(window)} rows has no power: at least {SMALLEST_WINDOW} are needed")
-    tests = list(_outcomes(reference, window, _BACKENDS[backend]()))
-    threshold = FALSE_ALARM_RATE / len(tests)
-    return [FeatureTest(name, test, *outcome, threshold, effect) for name, test, outcome, effect in tests]
-
-
-def _outcomes(
-    reference: Matrix, window: Matrix, backend: Backend
-) -> Iterator[tuple[str, Test, tuple[float, float], float]]:
+    tests: list[tuple[str, Test, Outcome, float]] = []
+    tests_of_values = _BACKENDS[backend]()
     for column, name in enumerate(FEATURES):
         if name in DERIVED:
             continue
@@ -64,21 +60,17 @@ def _outcomes(
         unknown_before, unknown_now = np.isnan(before), np.isnan(now)
         # The backends answer NaN with "no drift": what is missing is counted first, then left out.
         if unknown_before.any() or unknown_now.any():
-            yield name, "missing", *_missing(unknown_before, unknown_now)
-        yield from _values(name, before[~unknown_before], now[~unknown_now], backend)
+            table = [[int(part.sum()), int((~part).sum())] for part in (unknown_before, unknown_now)]
+            # Half a row more in each cell: the odds ratio stays finite where nothing is missing (Haldane, Anscombe).
+            (some, rest), (some_now, rest_now) = np.asarray(table) + 0.5
+            outcome = float(some * rest_now / (rest * some_now)), float(stats.fisher_exact(table).pvalue)
+            tests.append((name, "missing", outcome, abs(float(unknown_now.mean() - unknown_before.mean()))))
+        tests += _values(name, before[~unknown_before], now[~unknown_now], tests_of_values)
+    threshold = FALSE_ALARM_RATE / len(tests)
+    return [FeatureTest(name, test, *outcome, threshold, effect) for name, test, outcome, effect in tests]
 
 
-def _missing(before: NDArray[np.bool_], now: NDArray[np.bool_]) -> tuple[tuple[float, float], float]:
-    table = [[int(part.sum()), int((~part).sum())] for part in (before, now)]
-    # Half a row more in each cell: the odds ratio stays finite where nothing is missing (Haldane, Anscombe).
-    (some, rest), (some_now, rest_now) = np.asarray(table) + 0.5
-    ratio = float(some * rest_now / (rest * some_now))
-    return (ratio, float(stats.fisher_exact(table).pvalue)), abs(float(now.mean() - before.mean()))
-
-
-def _values(
-    name: str, before: Values, now: Values, backend: Backend
-) -> Iterator[tuple[str, Test, tuple[float, float], float]]:
+def _values(name: str, before: Values, now: Values, backend: Backend) -> Iterator[tuple[str, Test, Outcome, float]]:
     if not len(before) or not len(now):
         return
     if len(np.unique(before)) > _MOST_CATEGORIES:
@@ -104,11 +96,11 @@ def _pooled(before: Values, now: Values) -> tuple[Values, Values]:
 
 
 def _scipy() -> Backend:
-    def kolmogorov_smirnov(before: Values, now: Values) -> tuple[float, float]:
+    def kolmogorov_smirnov(before: Values, now: Values) -> Outcome:
         result = stats.ks_2samp(before, now, method="asymp")
         return float(result.statistic), float(result.pvalue)
 
-    def chi_square(before: Values, now: Values) -> tuple[float, float]:
+    def chi_square(before: Values, now: Values) -> Outcome:
         categories = np.unique(np.concatenate([before, now]))
         table = [[(part == category).sum() for category in categories] for part in (before, now)]
         result = stats.chi2_contingency(table)
@@ -121,7 +113,7 @@ def _alibi() -> Backend:
     # Seven seconds and 300 MB: only the worker that checks pays for it.
     from alibi_detect.cd import ChiSquareDrift, KSDrift
 
-    def result_of(detector: Any, now: Values) -> tuple[float, float]:
+    def result_of(detector: Any, now: Values) -> Outcome:
         result = detector.predict(now[:, None], drift_type="feature", return_p_val=True, return_distance=True)["data"]
         return float(result["distance"][0]), float(result["p_val"][0])
 

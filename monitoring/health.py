@@ -20,50 +20,31 @@ MAX_LOG_DELAY = 60
 
 
 def _database() -> str:
-    try:
-        with connection.cursor() as cursor:
-            cursor.execute("SELECT 1")
-    except (DatabaseError, InterfaceError) as error:
-        return f"PostgreSQL does not answer: {_first_line(error)}"
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT 1")
     return OK
 
 
 def _redis() -> str:
-    try:
-        redis.client().ping()
-    except RedisUnavailable as error:
-        return f"Redis does not answer: {_first_line(error)}"
+    redis.client().ping()
     return OK
 
 
 def _champion() -> str:
-    try:
-        scorer.champion()
-    except Unavailable as error:
-        return error.message
+    scorer.champion()
     return OK
 
 
 def _workers() -> str:
-    try:
-        silent = heartbeat.silent_queues()
-    except RedisUnavailable as error:
-        return f"Redis does not answer: {_first_line(error)}"
+    silent = heartbeat.silent_queues()
     return f"No worker is available for: {', '.join(silent)}" if silent else OK
 
 
 def _log() -> str:
-    try:
-        waited, count = log.longest_wait(), log.backlog()
-    except RedisUnavailable as error:
-        return f"Redis does not answer: {_first_line(error)}"
+    waited, count = log.longest_wait(), log.backlog()
     if waited <= MAX_LOG_DELAY:
         return OK
     return f"The prediction log is stuck: {count} predictions wait for PostgreSQL, the oldest for {waited:.0f} seconds."
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0]
 
 
 CHECKS: dict[str, Callable[[], str]] = {
@@ -81,7 +62,15 @@ class Report(TypedDict):
 
 def report() -> Report:
     """Check every part."""
-    checks = {name: check() for name, check in CHECKS.items()}
+    checks = {}
+    for name, check in CHECKS.items():
+        try:
+            checks[name] = check()
+        except Unavailable as error:
+            checks[name] = error.message
+        except (DatabaseError, InterfaceError, *RedisUnavailable) as error:
+            service = "Redis" if isinstance(error, RedisUnavailable) else "PostgreSQL"
+            checks[name] = f"{service} does not answer: {(str(error).splitlines() or [type(error).__name__])[0]}"
     return {"ready": all(answer == OK for answer in checks.values()), "checks": checks}
 
 

@@ -1,8 +1,6 @@
 """Check drift: the newest predictions against the champion's training data."""
 
 import logging
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 import numpy as np
 from django.conf import settings
@@ -17,9 +15,6 @@ from monitoring.counters import DRIFTS
 from monitoring.models import DriftCheck, FeatureDrift
 from predictions.models import Prediction
 from training.models import ModelVersion, Stage
-
-if TYPE_CHECKING:
-    from monitoring.drift import FeatureTest
 
 logger = logging.getLogger(__name__)
 
@@ -55,7 +50,21 @@ def check_drift(check: DriftCheck) -> None:
         check.version, check.window_size = champion, len(rows)
         check.window_from, check.window_to = (rows[-1].created_at, rows[0].created_at) if rows else (None, None)
         check.backend, check.false_alarm_rate = settings.ENV.drift_backend, drift.FALSE_ALARM_RATE
-        _store(check, tests)
+        with transaction.atomic():
+            FeatureDrift.objects.bulk_create(
+                FeatureDrift(drift_check=check, **vars(test), drifted=test.drifted) for test in tests
+            )
+            check.drifted = any(test.drifted for test in tests) if tests else None
+            check.save(
+                update_fields=[
+                    "version", "window_size", "window_from", "window_to", "reference_size", "backend",
+                    "false_alarm_rate", "drifted",
+                ]
+            )  # fmt: skip
+            check.complete()
+    for test in tests:
+        if test.drifted:
+            DRIFTS.labels(test.name).inc()
 
 
 def scheduled_check() -> DriftCheck | None:
@@ -67,33 +76,3 @@ def scheduled_check() -> DriftCheck | None:
         return None
     check_drift(check)
     return check
-
-
-def _store(check: DriftCheck, tests: Sequence["FeatureTest"]) -> None:
-    """Store the verdict and its tests, all or none."""
-    rows = [
-        FeatureDrift(
-            drift_check=check,
-            name=test.name,
-            test=test.test,
-            statistic=test.statistic,
-            p_value=test.p_value,
-            threshold=test.threshold,
-            effect=test.effect,
-            drifted=test.drifted,
-        )
-        for test in tests
-    ]
-    with transaction.atomic():
-        FeatureDrift.objects.bulk_create(rows)
-        check.drifted = any(row.drifted for row in rows) if rows else None
-        check.save(
-            update_fields=[
-                "version", "window_size", "window_from", "window_to", "reference_size", "backend",
-                "false_alarm_rate", "drifted",
-            ]
-        )  # fmt: skip
-        check.complete()
-    for row in rows:
-        if row.drifted:
-            DRIFTS.labels(row.name).inc()

@@ -27,12 +27,25 @@ def notify() -> int:
 
 
 def _notify_of(alert: Alert) -> bool:
+    import requests
+
     claim = timezone.now() + _CLAIM
     # Two senders may see the same alert: the update lets only one through.
     if not Alert.objects.filter(pk=alert.pk, notify_at=alert.notify_at).update(notify_at=claim, tries=F("tries") + 1):
         return False
     alert.refresh_from_db()
-    failure = _post(alert)
+    names = ("kind", "subject", "text", "raised_at", "resolved_at")
+    body = json.dumps({name: getattr(alert, name) for name in names}, cls=DjangoJSONEncoder)
+    headers = {"Content-Type": "application/json", "User-Agent": "titanic-mlops"}
+    try:
+        # A redirect would lose the body; the answer is not read, however long it is.
+        with requests.post(
+            settings.ALERT_WEBHOOK_URL, body, headers=headers, timeout=TIMEOUT, allow_redirects=False, stream=True
+        ) as response:
+            failure = "" if response.ok and not response.is_redirect else f"status {response.status_code}"
+    except requests.RequestException as error:
+        # Its text may have the address, which may hold a secret.
+        failure = type(error).__name__
     # One that was resolved meanwhile has another time: that is to be posted too.
     claimed = Alert.objects.filter(pk=alert.pk, notify_at=claim)
     if not failure:
@@ -43,20 +56,3 @@ def _notify_of(alert: Alert) -> bool:
     retry_at = None if is_last else timezone.now() + timedelta(seconds=RETRY_DELAYS[alert.tries - 1])
     claimed.update(notify_at=retry_at)
     return False
-
-
-def _post(alert: Alert) -> str:
-    """Post one alert and return what failed. The address may hold a secret: it is in no text."""
-    import requests
-
-    names = ("kind", "subject", "text", "raised_at", "resolved_at")
-    body = json.dumps({name: getattr(alert, name) for name in names}, cls=DjangoJSONEncoder)
-    headers = {"Content-Type": "application/json", "User-Agent": "titanic-mlops"}
-    try:
-        # A redirect would lose the body; the answer is not read, however long it is.
-        with requests.post(
-            settings.ALERT_WEBHOOK_URL, body, headers=headers, timeout=TIMEOUT, allow_redirects=False, stream=True
-        ) as response:
-            return "" if response.ok and not response.is_redirect else f"status {response.status_code}"
-    except requests.RequestException as error:
-        return type(error).__name__

@@ -6,6 +6,7 @@ log entry, so that neither is there without the other, whichever process is kill
 
 import hashlib
 from dataclasses import dataclass
+from typing import cast
 
 import msgspec
 from django.utils.translation import gettext as _
@@ -37,7 +38,7 @@ class Key:
 
     def stored_answer(self) -> bytes | None:
         """Look the answer up; raises Conflict when it belongs to another body, RedisUnavailable."""
-        stored: bytes | None = redis.client().get(self.name)
+        stored = cast("bytes | None", redis.client().get(self.name))
         return None if stored is None else self.unwrap(stored)
 
     def wrap(self, answer: bytes) -> bytes:

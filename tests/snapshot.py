@@ -35,7 +35,7 @@ class Snapshot:
             return cls(
                 rows={table: _copied(cursor, table) for table in _filled(cursor)},
                 partitions=_partitions(cursor),
-                keys={key: client.dump(key) for key in client.keys("features:*")},
+                keys={key: client.dump(key) for key in client.keys("features:*")},  # type: ignore[misc]
                 files={str(path.relative_to(settings.HOME)): path.read_bytes() for path in _files()},
             )
 

@@ -4,7 +4,6 @@ import json
 import secrets
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 from django.conf import settings
 from django.contrib.auth.models import User
@@ -28,7 +27,7 @@ def credentials_path() -> Path:
     return Path(settings.HOME / "credentials.json")
 
 
-def bootstrap(*, say: Callable[[str], Any]) -> ModelVersion:
+def bootstrap(*, say: Callable[[str], object]) -> ModelVersion:
     """Take a new installation to its first champion, printing each step; raises TitanicError."""
     if settings.ENV.artifact_bucket:
         # The client takes a second to import.
@@ -51,7 +50,7 @@ def bootstrap(*, say: Callable[[str], Any]) -> ModelVersion:
 
 
 @transaction.atomic
-def ensure_admin(*, say: Callable[[str], Any]) -> None:
+def ensure_admin(*, say: Callable[[str], object]) -> None:
     """Make the first administrator with a token and write both to a file; one that exists is left unchanged."""
     # Two hosts may start at once on one database.
     lock(AdvisoryLock.FIRST_ADMIN)
@@ -61,8 +60,15 @@ def ensure_admin(*, say: Callable[[str], Any]) -> None:
         password = settings.ENV.admin_password or secrets.token_urlsafe(16)
         admin = User.objects.create_superuser(ADMIN, password=password)
         _instance, token = AccessToken.objects.create(admin, note="bootstrap")
-        # Before the commit: killed in between, the next start makes both again.
-        _write(path, {"username": ADMIN, "password": password, "token": token})
+        # Written whole or not at all, and before the commit: killed in between, the next start makes both again.
+        draft = path.with_suffix(".draft")
+        draft.unlink(missing_ok=True)
+        draft.touch(mode=0o600)
+        draft.write_text(json.dumps({"username": ADMIN, "password": password, "token": token}, indent=1) + "\n")
+        if path.exists():
+            # That of another database.
+            path.replace(path.with_suffix(".old.json"))
+        draft.rename(path)
         say(_("Admin and API token made: %(path)s") % {"path": path})
     elif not path.exists():
         say(
@@ -72,14 +78,3 @@ def ensure_admin(*, say: Callable[[str], Any]) -> None:
             )
             % {"user": admin.username, "path": path}
         )
-
-
-def _write(path: Path, credentials: dict[str, str]) -> None:
-    """Write a private file whole or not at all; one of another database is kept beside it."""
-    draft = path.with_suffix(".draft")
-    draft.unlink(missing_ok=True)
-    draft.touch(mode=0o600)
-    draft.write_text(json.dumps(credentials, indent=1) + "\n")
-    if path.exists():
-        path.replace(path.with_suffix(".old.json"))
-    draft.rename(path)

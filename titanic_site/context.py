@@ -1,7 +1,5 @@
 """Context of every page."""
 
-from typing import Any
-
 from django.conf import settings
 from django.contrib.auth.models import AnonymousUser
 from django.db import DatabaseError, InterfaceError
@@ -10,7 +8,7 @@ from django.http import HttpRequest
 from ingestion.passenger import SUBJECT
 
 
-def visitor(request: HttpRequest) -> dict[str, Any]:
+def visitor(request: HttpRequest) -> dict[str, object]:
     """Add whether the visitor may open more than the form, and the table's subject; listed before `auth`."""
     try:
         # A request that is rejected before the authentication middleware has no user.

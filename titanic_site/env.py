@@ -3,10 +3,11 @@
 import re
 import secrets
 import sys
+from contextlib import suppress
 from dataclasses import dataclass
 from ipaddress import ip_network
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Literal, TypeVar
 from urllib.parse import urlsplit
 
 import dj_database_url
@@ -20,7 +21,8 @@ _ANYWHERE = {"0.0.0.0", "::"}  # noqa: S104
 _LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1", "[::1]"})
 _LARGEST_PORT = 65535
 # https://cloud.google.com/storage/docs/buckets#naming
-_BUCKET = re.compile(r"[a-z0-9][a-z0-9._-]{1,220}[a-z0-9]")
+_BUCKET, _BUCKET_HINT = r"[a-z0-9][a-z0-9._-]{1,220}[a-z0-9]", "write the name alone, without gs:// and folders."
+_RATE, _RATE_HINT = r"0*[1-9][0-9]*/[smhd]", "write a number, a slash and s, m, h or d, such as 100/s."
 
 T = TypeVar("T")
 
@@ -35,9 +37,8 @@ class Environment:
 
     home: Path
     is_embedded: bool
-    database: dict[str, Any]
+    database: dict[str, object]
     redis_url: str
-    broker_url: str
     secret_key: str
     debug: bool
     host: str
@@ -56,10 +57,18 @@ class Environment:
     auto_promote: bool
     drift_backend: str
     alert_webhook_url: str
-    email: dict[str, Any]
+    email: dict[str, object]
     admin_password: str
     log_format: Literal["text", "json"]
     job_lease_seconds: int
+
+    @property
+    def broker_url(self) -> str:
+        """The address of Redis in kombu's spelling."""
+        if not self.redis_url.startswith("unix://"):
+            return self.redis_url
+        url = self.redis_url.replace("unix://", "redis+socket://", 1)
+        return url.replace("?db=", "?virtual_host=").replace("&db=", "&virtual_host=")
 
     @property
     def lacks_proxy(self) -> bool:
@@ -93,7 +102,6 @@ def _environment(env: Env) -> Environment:
         is_embedded=is_embedded,
         database=_database(database_url or services.database_url),
         redis_url=_redis(redis_url or services.redis_url),
-        broker_url=_broker(redis_url or services.redis_url),
         secret_key=_secret_key(_text(env, "SECRET_KEY"), home, is_embedded=is_embedded),
         debug=_flag(env, "DEBUG", default=False),
         host=host,
@@ -104,10 +112,10 @@ def _environment(env: Env) -> Environment:
         trusted_proxies=[_network(word) for word in _list(env, "TRUSTED_PROXIES")],
         login_required=_flag(env, "LOGIN_REQUIRED", default=True),
         api_allow_anonymous=_flag(env, "API_ALLOW_ANONYMOUS", default=False),
-        throttle_predict=_rate(env, "THROTTLE_PREDICT"),
-        throttle_anon=_rate(env, "THROTTLE_ANON"),
+        throttle_predict=_matching(env, "THROTTLE_PREDICT", _RATE, _RATE_HINT) or None,
+        throttle_anon=_matching(env, "THROTTLE_ANON", _RATE, _RATE_HINT) or None,
         source_uri=_text(env, "SOURCE_URI", str(BASE_DIR / "ingestion/sample/sample.csv")),
-        artifact_bucket=_bucket(_text(env, "ARTIFACT_BUCKET")),
+        artifact_bucket=_matching(env, "ARTIFACT_BUCKET", _BUCKET, _BUCKET_HINT),
         dask_scheduler=_text(env, "DASK_SCHEDULER"),
         auto_promote=_flag(env, "AUTO_PROMOTE", default=True),
         drift_backend=_one_of(env, "DRIFT_BACKEND", ("alibi", "scipy")),
@@ -142,20 +150,12 @@ def _one_of(env: Env, name: str, options: tuple[str, ...]) -> str:
     return str(env.str(name, validate=validate.OneOf(options))) if _text(env, name) else options[0]
 
 
-def _rate(env: Env, name: str) -> str | None:
+def _matching(env: Env, name: str, pattern: str, hint: str) -> str:
+    """Return the text of a setting; raises SettingError where it is neither empty nor of the pattern."""
     text = _text(env, name)
-    if not text:
-        return None
-    count, _, period = text.partition("/")
-    if not (count.isascii() and count.isdigit() and int(count) > 0 and period in {"s", "m", "h", "d"}):
-        raise SettingError(f'Setting {name} is "{text}": write a number, a slash and s, m, h or d, such as 100/s.')
+    if text and not re.fullmatch(pattern, text):
+        raise SettingError(f'Setting {name} is "{text}": {hint}')
     return text
-
-
-def _bucket(name: str) -> str:
-    if name and not _BUCKET.fullmatch(name):
-        raise SettingError(f'Setting ARTIFACT_BUCKET is "{name}": write the name alone, without gs:// and folders.')
-    return name
 
 
 def _origin(text: str) -> str:
@@ -185,7 +185,7 @@ def _webhook(url: str) -> str:
     return url
 
 
-def _database(url: str) -> dict[str, Any]:
+def _database(url: str) -> dict[str, object]:
     hint = "write it as postgres://user:password@host:5432/name, special characters percent-encoded."
     try:
         config = dj_database_url.parse(url, conn_max_age=600, conn_health_checks=True)
@@ -211,16 +211,7 @@ def _redis(url: str) -> str:
     return url
 
 
-def _broker(url: str) -> str:
-    """Return the same server's address in kombu's spelling."""
-    if not url.startswith("unix://"):
-        return url
-    return (
-        url.replace("unix://", "redis+socket://", 1).replace("?db=", "?virtual_host=").replace("&db=", "&virtual_host=")
-    )
-
-
-def _email(url: str) -> dict[str, Any]:
+def _email(url: str) -> dict[str, object]:
     config = dict(dj_email_url.parse(url))
     if not config.get("EMAIL_BACKEND"):
         raise SettingError("Setting EMAIL_URL cannot be read: write it as submission://user:password@host:587.")
@@ -235,22 +226,15 @@ def _secret_key(configured: str, home: Path, *, is_embedded: bool) -> str:
         raise SettingError("Setting SECRET_KEY is missing: set it to fifty random characters and keep it.")
     path = home / "secret_key"
     if not path.exists():
-        _write_once(path, secrets.token_urlsafe(50))
-    return path.read_text().strip()
-
-
-def _write_once(path: Path, text: str) -> None:
-    """Write a private file whole or not at all; of two at once, the first stays."""
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        draft = path.with_name(f"{path.name}.{secrets.token_hex(4)}")
-        draft.touch(mode=0o600)
-        draft.write_text(text)
         try:
-            path.hardlink_to(draft)
-        except FileExistsError:
-            pass
-        finally:
+            home.mkdir(parents=True, exist_ok=True)
+            draft = path.with_name(f"{path.name}.{secrets.token_hex(4)}")
+            draft.touch(mode=0o600)
+            draft.write_text(secrets.token_urlsafe(50))
+            # Whole or not at all; of two at once, the first stays.
+            with suppress(FileExistsError):
+                path.hardlink_to(draft)
             draft.unlink()
-    except OSError as error:
-        raise SettingError(f"Setting TITANIC_HOME: cannot write {path.parent} ({error.strerror}).") from error
+        except OSError as error:
+            raise SettingError(f"Setting TITANIC_HOME: cannot write {home} ({error.strerror}).") from error
+    return path.read_text().strip()

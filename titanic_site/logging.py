@@ -22,7 +22,7 @@ _NOISY = (
 )  # fmt: skip
 
 
-def configuration(log_dir: Path, *, log_format: str) -> dict[str, Any]:
+def configuration(log_dir: Path, *, log_format: str) -> dict[str, object]:
     """Return the logging settings; `log_format` is text or json."""
     handler = {"formatter": log_format, "filters": ["request_id", "no_traceback"]}
     return {

@@ -134,20 +134,13 @@ def error_page(request: HttpRequest, error: TitanicError) -> HttpResponse:
     if isinstance(error, Unavailable):
         # The session may be just what cannot be looked up.
         request.user = AnonymousUser()
-    if getattr(request, "htmx", False):
-        response = _fragment(request, error)
-    else:
-        response = render(request, "error.html", {"error": error}, status=error.status)
+    is_fragment = getattr(request, "htmx", False)
+    template = "_components/error.html" if is_fragment else "error.html"
+    response = render(request, template, {"error": error}, status=error.status)
+    # A poll repeats by itself and keeps what it shows until then; what else htmx asked for keeps the page that is open.
+    if is_fragment and request.method not in ("GET", "HEAD"):
+        response["HX-Reswap"] = "innerHTML show:window:top"
+        reselect(retarget(response, "#notices"), "#error")
     for name, value in retry_headers(error).items():
         response[name] = value
     return response
-
-
-def _fragment(request: HttpRequest, error: TitanicError) -> HttpResponse:
-    """Render the error among the notices of a page that is open already; the rest of it stays."""
-    response = render(request, "_components/error.html", {"error": error}, status=error.status)
-    if request.method in ("GET", "HEAD"):
-        # A poll repeats by itself and keeps what it shows until then.
-        return response
-    response["HX-Reswap"] = "innerHTML show:window:top"
-    return reselect(retarget(response, "#notices"), "#error")

@@ -19,26 +19,23 @@ logger = logging.getLogger(__name__)
 
 def fetch(source: Source) -> list[Dataset]:
     """Load what is new at a source, and take the newest loaded table through to the gate's verdict."""
-    fetched = [dataset for dataset in services.queue_changed(source) if _is_loaded(dataset)]
+    fetched = []
+    for dataset in services.queue_changed(source):
+        try:
+            services.ingest(dataset)
+        except services.Unchanged as unchanged:
+            logger.info("%s", unchanged)
+            dataset.delete()
+        except (TitanicError, Cancelled, NotClaimed) as error:
+            # Recorded on its row; it stops no other.
+            logger.warning("%s was not loaded: %s", dataset, error)
+        else:
+            fetched.append(dataset)
     if not fetched:
         logger.info("nothing new at %s", source)
     if any(dataset.has_label for dataset in fetched):
         run()
     return fetched
-
-
-def _is_loaded(dataset: Dataset) -> bool:
-    """Load a dataset and tell whether that succeeded; a failure is recorded on its row and stops no other."""
-    try:
-        services.ingest(dataset)
-    except services.Unchanged as unchanged:
-        logger.info("%s", unchanged)
-        dataset.delete()
-        return False
-    except (TitanicError, Cancelled, NotClaimed) as error:
-        logger.warning("%s was not loaded: %s", dataset, error)
-        return False
-    return True
 
 
 def run() -> ModelVersion:

@@ -3,7 +3,6 @@
 import json
 from dataclasses import dataclass, field
 from datetime import timedelta
-from typing import Any
 
 from django.conf import settings
 from django.utils.translation import gettext, gettext_noop
@@ -20,7 +19,7 @@ class Schedule:
     task: str
     every: timedelta
     queue: str
-    arguments: dict[str, Any] = field(default_factory=dict)
+    arguments: dict[str, str] = field(default_factory=dict)
 
     @property
     def expires_seconds(self) -> int:

@@ -1,7 +1,6 @@
 """The pages that span the apps: the front page, all runs, schedules."""
 
 import sys
-from typing import Any
 
 from django.contrib import messages
 from django.contrib.auth.decorators import login_not_required
@@ -125,7 +124,7 @@ def schedules(request: HttpRequest) -> HttpResponse:
     return render(request, "schedule_list.html", {"tasks": named})
 
 
-def _job(kind: str, pk: int) -> Any:
+def _job(kind: str, pk: int) -> Job:
     model: type[Job] | None = job_list.model_of(kind)
     if model is None:
         raise Http404

@@ -7,13 +7,14 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import datetime, timedelta
-from typing import Any, ClassVar, Self, TypeVar
+from typing import ClassVar, Self, TypeVar
 
 from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
 from django.db import models, transaction
 from django.db.models.functions import Coalesce, Now
 from django.utils import timezone
+from django.utils.functional import Promise
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
@@ -78,7 +79,7 @@ class Job(models.Model):
     queue: ClassVar[str] = "default"
     inputs: ClassVar[tuple[str, ...]] = ()
     #: What people call this kind of job, translated.
-    kind: ClassVar[Any]
+    kind: ClassVar[str | Promise]
     #: Whether it is resumed where its worker died: such a kind counts its `starts`.
     is_resumable: ClassVar[bool] = False
     _lease: Lease
@@ -237,7 +238,7 @@ class Job(models.Model):
         self.refresh_from_db()
         logger.info("%s started", self.task_id)
 
-    def _finish(self, state: State, *, error: str = "", **changes: Any) -> None:
+    def _finish(self, state: State, *, error: str = "", **changes: object) -> None:
         changes |= {"state": state, "error": error, "finished_at": Now(), "lease_expires_at": None}
         finished = self.claimed().update(**changes)
         self.refresh_from_db()

@@ -7,12 +7,16 @@ import re
 from base64 import b64encode
 from contextlib import AbstractContextManager, closing
 from time import monotonic
-from typing import IO, Any
+from typing import IO, TYPE_CHECKING, Any, cast
 
 from django.utils.translation import gettext as _
 
 from core import google, http_errors
 from ingestion.transports.transfer import BoundedWriter, RemoteObject, ReportProgress, SourceError, check_size
+
+if TYPE_CHECKING:
+    from google.api_core.retry import Retry
+    from google.cloud import storage
 
 #: Seconds without one byte received after which a call is given up.
 DEADLINE_SECONDS = 60.0
@@ -29,11 +33,19 @@ def check(uri: str, *, is_operator: bool) -> None:
 
 def stat(uri: str, *, is_operator: bool) -> list[RemoteObject]:
     """Find the object, or every object whose name begins with the prefix, by one call for metadata."""
+    from google.api_core.exceptions import NotFound
+
     check(uri, is_operator=is_operator)
     bucket, name = _parts(uri)
     with _explained(uri), closing(google.client()) as client:
         if name.endswith("*"):
-            blobs = _blobs(client, bucket, name[:-1])
+            listed = client.list_blobs(bucket, prefix=name[:-1], retry=_retry(), timeout=http_errors.TIMEOUT)
+            try:
+                # A name that ends with a slash is the console's idea of a folder.
+                blobs = [blob for blob in listed if not blob.name.endswith("/")]
+            except NotFound:
+                blobs = []
+            blobs.sort(key=lambda blob: (blob.updated, blob.name))
         else:
             blob = _blob(client, bucket, name)
             blobs = [] if blob is None else [blob]
@@ -97,39 +109,27 @@ def _parts(uri: str) -> tuple[str, str]:
     return address["bucket"], address["name"]
 
 
-def _blobs(client: Any, bucket: str, prefix: str) -> list[Any]:
-    """List the objects with the prefix, oldest change first."""
-    from google.api_core.exceptions import NotFound
-
-    blobs = client.list_blobs(bucket, prefix=prefix, retry=_retry(), timeout=http_errors.TIMEOUT)
-    try:
-        # A name that ends with a slash is the console's idea of a folder.
-        files = [blob for blob in blobs if not blob.name.endswith("/")]
-    except NotFound:
-        return []
-    return sorted(files, key=lambda blob: (blob.updated, blob.name))
-
-
-def _blob(client: Any, bucket: str, name: str, generation: int | None = None) -> Any:
+def _blob(client: "storage.Client", bucket: str, name: str, generation: int | None = None) -> "storage.Blob | None":
     return client.bucket(bucket).get_blob(name, generation=generation, retry=_retry(), timeout=http_errors.TIMEOUT)
 
 
-def _download(blob: Any, writer: BoundedWriter) -> None:
+def _download(blob: "storage.Blob", writer: BoundedWriter) -> None:
     # The client changes the metadata of the blob that it reads.
     copy = blob.bucket.blob(blob.name, generation=blob.generation)
     copy.download_to_file(writer, raw_download=True, checksum=None, retry=_retry(writer), timeout=http_errors.TIMEOUT)
 
 
-def _retry(writer: BoundedWriter | None = None) -> Any:
+def _retry(writer: BoundedWriter | None = None) -> "Retry":
     """Return the client's own retry; a download may take any time while bytes arrive."""
     from google.cloud.storage.retry import DEFAULT_RETRY
 
     if writer is None:
-        return DEFAULT_RETRY.with_timeout(DEADLINE_SECONDS)
+        return cast("Retry", DEFAULT_RETRY.with_timeout(DEADLINE_SECONDS))
     is_transient = DEFAULT_RETRY._predicate
-    return DEFAULT_RETRY.with_timeout(None).with_predicate(
+    retry: Retry = DEFAULT_RETRY.with_timeout(None).with_predicate(
         lambda error: is_transient(error) and monotonic() - writer.written_at < DEADLINE_SECONDS
     )
+    return retry
 
 
 def _explained(uri: str) -> AbstractContextManager[None]:

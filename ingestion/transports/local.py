@@ -58,17 +58,15 @@ def _path(uri: str, *, is_operator: bool) -> Path:
     if "://" in uri or "\0" in uri:
         raise SourceError(_("“%(uri)s” is not a file path.") % {"uri": uri.replace("\0", "␀")})
     try:
-        return Path(uri).expanduser().resolve() if is_operator else _allowed(uri)
+        if is_operator:
+            return Path(uri).expanduser().resolve()
+        folders = [inbox().resolve(), (settings.BASE_DIR / "ingestion" / "sample").resolve()]
+        path = (folders[0] / uri).resolve()
+        is_configured = path == Path(settings.ENV.source_uri).resolve()
     except (OSError, RuntimeError, ValueError) as error:
         # A circle of links, an unknown ~user, half a character.
         raise SourceError(_("“%(uri)s” is not a file path.") % {"uri": ascii(uri)[1:-1]}) from error
-
-
-def _allowed(uri: str) -> Path:
-    folders = [inbox().resolve(), (settings.BASE_DIR / "ingestion" / "sample").resolve()]
-    configured = Path(settings.ENV.source_uri).resolve()
-    path = (folders[0] / uri).resolve()
-    if path != configured and not any(path.is_relative_to(folder) for folder in folders):
+    if not is_configured and not any(path.is_relative_to(folder) for folder in folders):
         message = _("%(path)s is outside the allowed folder. Put the file into %(folder)s, or upload it.")
         raise SourceError(message % {"path": uri, "folder": folders[0]})
     return path

@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Iterator, Mapping, Sequence
+from typing import cast
 
 from django.db import DatabaseError, InterfaceError
 from django.utils.translation import gettext as _
@@ -16,6 +17,7 @@ from predictions.log.entries import LogEntry, StreamEntry, encode
 
 logger = logging.getLogger(__name__)
 
+_Messages = list[tuple[bytes, dict[bytes, bytes]]]
 STREAM = "predictions:log"
 #: The field of a stream entry that holds its predictions.
 FIELD = b"p"
@@ -79,7 +81,7 @@ def append_idempotent(entry: LogEntry, *, name: str, value: bytes, seconds: int)
 
 def batches(*, first: bytes | int = b"-", last: bytes | int = b"+") -> Iterator[list[StreamEntry]]:
     """Read the stream from one id to another, some thousand entries at a time."""
-    while messages := redis.client().xrange(STREAM, min=first, max=last, count=READ_ENTRIES):
+    while messages := cast("_Messages", redis.client().xrange(STREAM, min=first, max=last, count=READ_ENTRIES)):
         # A message of another program is stored as text, so that the dead letter shows it.
         yield [
             StreamEntry(entry_id, fields[FIELD] if FIELD in fields else repr(fields).encode())
@@ -100,13 +102,16 @@ def delete_entries(counts: Mapping[bytes, int]) -> None:
 
 def backlog() -> int:
     """Count the predictions that wait in the stream."""
-    entry_count, extra = redis.execute(("XLEN", STREAM), ("GET", _EXTRA))
+    with redis.client().pipeline(transaction=False) as pipeline:
+        pipeline.xlen(STREAM)
+        pipeline.get(_EXTRA)
+        entry_count, extra = pipeline.execute()
     return int(entry_count) + int(extra or 0)
 
 
 def longest_wait() -> float:
     """Return for how many seconds the oldest entry has waited, by Redis' clock."""
-    oldest = redis.client().xrange(STREAM, count=1)
+    oldest = cast("_Messages", redis.client().xrange(STREAM, count=1))
     if not oldest:
         return 0.0
     seconds, microseconds = redis.client().time()

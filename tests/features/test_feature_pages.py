@@ -81,7 +81,7 @@ def test_in_chunks_the_profile_is_the_same(batch: FeatureBatch) -> None:
     for name, feature in profile.result().items():
         assert batch.profile is not None
         assert feature["correlation"] == pytest.approx(batch.profile[name]["correlation"])
-        assert feature["top"] == batch.profile[name]["top"]
+        assert [list(pair) for pair in feature["top"]] == batch.profile[name]["top"]
 
 
 def test_without_a_label_there_is_no_correlation(load: Callable[..., Dataset], client: Client) -> None:

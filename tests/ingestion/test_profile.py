@@ -32,7 +32,7 @@ def test_counts_missing_and_quantiles() -> None:
 def test_the_most_frequent_values_come_first_and_ties_in_order() -> None:
     result = profile_of(NAME, ["b", "a", "b"], ["a", "c", None])
 
-    assert result["top"] == [["a", 2], ["b", 2], ["c", 1]]
+    assert result["top"] == [("a", 2), ("b", 2), ("c", 1)]
 
 
 def test_a_column_of_nothing_has_no_figures() -> None:

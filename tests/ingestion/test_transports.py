@@ -354,7 +354,7 @@ class TestBucket:
         message = refusal(lambda: fetched(RemoteObject("gs://ship/a.csv", "generation 17", None)))
 
         assert message == (
-            "gs://ship/a.csv arrived damaged twice: its checksum differs. Start again, or upload the object anew."
+            "gs://ship/a.csv arrived damaged twice: its checksum differs. Start again, or upload the object again."
         )
 
     def test_a_passing_fault_is_tried_again(self, google: Server) -> None:

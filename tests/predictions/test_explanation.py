@@ -210,7 +210,7 @@ def test_without_redis_it_is_made_anew(api: APIClient, champion: ModelVersion, m
     def away(*_: Any) -> Any:
         raise Away
 
-    monkeypatch.setattr(redis, "execute", away)
+    monkeypatch.setattr(redis, "client", away)
     assert api.get(f"{URL}{answer['id']}/explanation/").status_code == 200
 
 

@@ -383,7 +383,7 @@ class TestStream:
         clock = 100.0
         monkeypatch.setattr(circuit_breaker, "time", SimpleNamespace(monotonic=lambda: clock))
         with monkeypatch.context() as without:
-            without.setattr(redis, "execute", away)
+            without.setattr(redis, "client", away)
             for _ in range(5):
                 log.append([entry()])
 

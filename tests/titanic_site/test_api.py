@@ -258,7 +258,7 @@ class TestAway:
 
     def test_a_redelivered_entry_lands_once(self, api: APIClient, champion: ModelVersion) -> None:
         api.post(URL, ELISABETH, format="json")
-        ((_, fields),) = redis.client().xrange(stream.STREAM)
+        ((_, fields),) = redis.client().xrange(stream.STREAM)  # type: ignore[misc]
         redis.client().xadd(stream.STREAM, fields)
 
         log.drain()

@@ -49,7 +49,24 @@ class CannotRunError(RuntimeError):
 def run(*, say: Say) -> int:
     """Run until told to stop and return the exit code."""
     with _interrupt_on_sigterm(), _exclusive_home(), _free_port(), _services(say=say) as services:
-        _prepare(say=say)
+        for old_counters in settings.METRICS_DIR.glob("*.db"):
+            old_counters.unlink()
+        say("Bringing the database up to date")
+        for error in made_by_another_version(databases=["default"]):
+            raise CannotRunError(error.msg)
+        call_command("migrate", interactive=False, verbosity=0)
+        call_command("bootstrap")
+        connections.close_all()
+        say("Starting web, workers and scheduler")
+        # Every queue has a heartbeat as soon as its worker is there, not at the scheduler's next round.
+        with suppress(BrokerAway, *redis.RedisUnavailable):
+            if settings.ENV.is_embedded:
+                # All workers are this home's, and the last run's heartbeats prove nothing.
+                redis.client().delete(*(f"heartbeat:{queue}" for queue in settings.QUEUES))
+            for queue in settings.QUEUES:
+                tasks.heartbeat.apply_async(
+                    kwargs={"queue": queue}, queue=queue, expires=heartbeat.SILENCE_LIMIT, retry=False
+                )
         readiness = _Readiness(say=say)
         every_second = [readiness.check]
         if services is not None:
@@ -84,12 +101,8 @@ def stop() -> bool:
 def programs() -> list[list[Program]]:
     """Return every program in the order they are stopped: nothing new comes in while the workers finish."""
     scheduler = Program(name="scheduler", command=(*_celery(), "beat"), stop_signals=((signal.SIGTERM, 5.0),))
-    return [[scheduler], [_web()], [_worker(name) for name in WORKERS]]
-
-
-def _web() -> Program:
     env = settings.ENV
-    return Program(
+    web = Program(
         name="web",
         command=(
             sys.executable, "-m", "granian", "--interface", "wsgi", "titanic_site.wsgi:application",
@@ -100,6 +113,7 @@ def _web() -> Program:
         ),
         stop_signals=((signal.SIGTERM, 20.0),),
     )  # fmt: skip
+    return [[scheduler], [web], [_worker(name) for name in WORKERS]]
 
 
 def _worker(name: str) -> Program:
@@ -154,27 +168,6 @@ def _restart_stopped(services: embedded.Services, *, say: Say) -> None:
     if not services.are_answering():
         services.start()
         say("A database server had stopped and was started again")
-
-
-def _prepare(*, say: Say) -> None:
-    for old_counters in settings.METRICS_DIR.glob("*.db"):
-        old_counters.unlink()
-    say("Bringing the database up to date")
-    for error in made_by_another_version(databases=["default"]):
-        raise CannotRunError(error.msg)
-    call_command("migrate", interactive=False, verbosity=0)
-    call_command("bootstrap")
-    connections.close_all()
-    say("Starting web, workers and scheduler")
-    # Every queue has a heartbeat as soon as its worker is there, not at the scheduler's next round.
-    with suppress(BrokerAway, *redis.RedisUnavailable):
-        if settings.ENV.is_embedded:
-            # All workers are this home's, and the last run's heartbeats prove nothing.
-            redis.client().delete(*(f"heartbeat:{queue}" for queue in settings.QUEUES))
-        for queue in settings.QUEUES:
-            tasks.heartbeat.apply_async(
-                kwargs={"queue": queue}, queue=queue, expires=heartbeat.SILENCE_LIMIT, retry=False
-            )
 
 
 class _Readiness:

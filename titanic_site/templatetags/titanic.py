@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from django import template
 from django.template import Context
@@ -14,6 +14,7 @@ from django.utils.translation import gettext as _
 from core.jobs import Job
 from ingestion.passenger import LABEL_WORDS
 from titanic_site.job_list import kind_of
+from training.metrics import Estimate
 
 if TYPE_CHECKING:
     from django_stubs_ext import StrOrPromise
@@ -143,24 +144,26 @@ def duration(length: timedelta | None) -> str:
 
 
 @register.filter
-def value(figure: Any) -> str:
+def value(figure: Estimate | None) -> str:
     """Format a model's figure; a dash where there is none."""
     return "–" if figure is None else decimals(figure.value)
 
 
 @register.filter
-def spread(figure: Any) -> str:
+def spread(figure: Estimate | None) -> str:
     """Format the spread of a figure, where it is known."""
     return "" if figure is None or figure.spread is None else f"± {decimals(figure.spread)}"
 
 
 @register.filter
-def estimate(figure: Any) -> str:
+def estimate(figure: Estimate | None) -> str:
     """Format a figure with its spread."""
     return f"{value(figure)} {spread(figure)}".rstrip()
 
 
 @register.filter
-def interval(figure: Any) -> str:
+def interval(figure: Estimate | None) -> str:
     """Format the interval of a figure, where it has one."""
-    return "" if figure is None or figure.low is None else f"{decimals(figure.low)}–{decimals(figure.high)}"
+    if figure is None or figure.low is None or figure.high is None:
+        return ""
+    return f"{decimals(figure.low)}–{decimals(figure.high)}"
