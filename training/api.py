@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from django.contrib.auth.decorators import login_not_required
 from django.contrib.auth.models import User
 from django.db.models import QuerySet
 from django.http import FileResponse
@@ -170,7 +171,11 @@ urlpatterns = [
     path("models/", ModelList.as_view()),
     path("models/rollback/", Rollback.as_view()),
     path("models/history/", ChampionHistory.as_view()),
-    path("models/reigns/", RedirectView.as_view(url="/api/v1/models/history/", permanent=True, query_string=True)),
+    # A client with a token has no session.
+    path(
+        "models/reigns/",
+        login_not_required(RedirectView.as_view(url="/api/v1/models/history/", permanent=True, query_string=True)),
+    ),
     path("models/<int:version>/", ModelDetail.as_view()),
     path("models/<int:version>/promote/", Promotion.as_view()),
     path("models/<int:version>/challenge/", Challenge.as_view()),

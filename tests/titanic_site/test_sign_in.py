@@ -70,6 +70,13 @@ def test_every_page_that_is_not_on_the_list_leads_to_the_sign_in_page() -> None:
     }
 
 
+@pytest.mark.usefixtures("login_required")
+def test_an_old_address_of_the_api_asks_for_no_session(client: Client) -> None:
+    answer = client.get("/api/v1/models/reigns/?at=2026-01-01")
+
+    assert (answer.status_code, answer["Location"]) == (301, "/api/v1/models/history/?at=2026-01-01")
+
+
 class TestLink:
     def test_it_works(self, client: Client, admin: User, caplog: pytest.LogCaptureFixture) -> None:
         link = _link()
