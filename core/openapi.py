@@ -71,7 +71,7 @@ _ERROR_RESPONSES = {
 }
 
 
-def add_shared_parts(result: dict[str, Any], **_: Any) -> dict[str, Any]:
+def add_shared_parts(result: dict[str, Any], **_: object) -> dict[str, Any]:
     """Add to every operation the error responses, and to every request body that no other field is known."""
     schemas = result["components"]["schemas"]
     schemas["Error"] = _ERROR

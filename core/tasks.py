@@ -1,7 +1,7 @@
 """How every task is declared: limits, acknowledgement, and errors."""
 
 from collections.abc import Callable
-from typing import Any, ParamSpec
+from typing import ParamSpec
 
 from celery import Task, shared_task
 from django.conf import settings
@@ -15,7 +15,7 @@ P = ParamSpec("P")
 class ServiceTask(Task):  # type: ignore[type-arg]
     """A task whose log has one sentence when a service is unavailable; its schedule or a recovery sends it again."""
 
-    def __call__(self, *args: Any, **kwargs: Any) -> None:
+    def __call__(self, *args: object, **kwargs: object) -> None:
         try:
             self.run(*args, **kwargs)
         except Exception as error:

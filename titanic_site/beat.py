@@ -1,7 +1,6 @@
 """The scheduler (Celery beat): schedules are rows, and of all schedulers exactly one sends what is due."""
 
 import logging
-from typing import Any
 
 from django.db import DatabaseError, InterfaceError, connections
 from django.db.backends.base.base import BaseDatabaseWrapper
@@ -18,7 +17,7 @@ class SoleScheduler(DatabaseScheduler):
     The lock goes with the session, whatever ends it: there is nothing to expire and nothing to clean up.
     """
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
+    def __init__(self, *args: object, **kwargs: object) -> None:
         self._session: BaseDatabaseWrapper | None = None
         self._is_sole = False
         # A successor reads from the rows what has been sent: each is written at once.
@@ -27,7 +26,7 @@ class SoleScheduler(DatabaseScheduler):
     def setup_schedule(self) -> None:
         """Do nothing: bootstrap makes the schedules, and a scheduler may start before its database."""
 
-    def tick(self, *args: Any, **kwargs: Any) -> float:
+    def tick(self, *args: object, **kwargs: object) -> float:
         """Send what is due if this one holds the lock; return the seconds until the next tick."""
         if not self._holds_lock():
             return float(self.max_interval)

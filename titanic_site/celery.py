@@ -3,7 +3,6 @@
 import logging.config
 import os
 import warnings
-from typing import Any
 
 from celery import Celery
 from celery.exceptions import CPendingDeprecationWarning
@@ -23,6 +22,6 @@ app.autodiscover_tasks()
 
 
 @setup_logging.connect
-def configure_logging(**_: Any) -> None:
+def configure_logging(**_: object) -> None:
     """Workers log where the web does; with a receiver here Celery leaves logging alone."""
     logging.config.dictConfig(settings.LOGGING)

@@ -1,7 +1,6 @@
 """Refuse a database that this version cannot bring up to date; `migrate` and `up` say so before they change it."""
 
 from collections.abc import Iterable, Sequence
-from typing import Any
 
 from django.apps import AppConfig
 from django.core.checks import CheckMessage, Error, Tags, register
@@ -11,7 +10,7 @@ from django.db.migrations.loader import MigrationLoader
 
 @register(Tags.database)
 def made_by_another_version(
-    app_configs: Sequence[AppConfig] | None = None, databases: Iterable[str] | None = None, **_: Any
+    app_configs: Sequence[AppConfig] | None = None, databases: Iterable[str] | None = None, **_: object
 ) -> list[CheckMessage]:
     """Find migrations in the database that this version does not have."""
     errors: list[CheckMessage] = []

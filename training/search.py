@@ -77,7 +77,7 @@ class _ReportingSearch(HalvingRandomSearchCV):  # type: ignore[misc]  # scikit-l
 
     def _run_search(self, evaluate_candidates: Callable[..., dict[str, Any]], *, callback_ctx: Any) -> None:
         def evaluate_in_parts(
-            candidates: Sequence[dict[str, Any]], cv: Any, more_results: dict[str, list[Any]], **_: Any
+            candidates: Sequence[dict[str, Any]], cv: Any, more_results: dict[str, list[Any]], **_: object
         ) -> dict[str, Any]:
             results: dict[str, Any] = {}
             step = max(1, _FITS_BETWEEN_REPORTS * joblib.effective_n_jobs() // self.n_splits_)

@@ -4,8 +4,6 @@ Metadata and readiness of the server and of the model, open to everybody, and `i
 inference checks, scores and logs its passengers as the API does. Errors come in the protocol's shape, {"error": text}.
 """
 
-from typing import Any
-
 import msgspec
 from django.utils.translation import gettext as _
 from rest_framework.exceptions import NotFound
@@ -132,7 +130,7 @@ class Infer(ProtocolView):
 class Unknown(OpenView):
     """Answer 404 at every other address below /v2."""
 
-    def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
+    def initial(self, request: Request, *args: object, **kwargs: object) -> None:
         raise NotFound
 
 

@@ -1,7 +1,5 @@
 """python manage.py bootstrap"""
 
-from typing import Any
-
 from django.utils.translation import gettext as _
 
 from core.commands import StepCommand
@@ -11,6 +9,6 @@ from titanic_site import bootstrap
 class Command(StepCommand):
     help = "Make the admin, an API token, the schedules and, when there is no champion, a model of the sample."
 
-    def step(self, **options: Any) -> str:
+    def step(self, **options: object) -> str:
         champion = bootstrap.bootstrap(say=self.stdout.write)
         return _("Ready to serve: %(champion)s is the champion.") % {"champion": champion}

@@ -16,7 +16,7 @@ class Command(BaseCommand):
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("--stop", action="store_true", help="stop the one that runs in this TITANIC_HOME")
 
-    def handle(self, *args: Any, **options: Any) -> None:
+    def handle(self, *args: object, **options: Any) -> None:
         console = Console(soft_wrap=True, highlight=False, markup=False)
         try:
             if options["stop"]:

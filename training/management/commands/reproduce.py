@@ -1,7 +1,6 @@
 """python manage.py reproduce N"""
 
 import sys
-from typing import Any
 
 from django.utils.translation import gettext as _
 
@@ -15,7 +14,7 @@ from training.models import ModelVersion
 class Command(VersionCommand):
     help = "Reproduce a version from its record, and report whether the file is the same or what differs."
 
-    def step_for(self, version: ModelVersion, **options: Any) -> str:
+    def step_for(self, version: ModelVersion, **options: object) -> str:
         attempt = services.queue_reproduction(version=version)
         with progress_bar(attempt, is_shown=sys.stderr.isatty()):
             services.reproduce(attempt)

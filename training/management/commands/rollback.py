@@ -1,7 +1,5 @@
 """python manage.py rollback"""
 
-from typing import Any
-
 from django.utils.translation import gettext as _
 
 from core.commands import StepCommand
@@ -11,5 +9,5 @@ from training import registry
 class Command(StepCommand):
     help = "Promote the previous champion again."
 
-    def step(self, **options: Any) -> str:
+    def step(self, **options: object) -> str:
         return _("%(version)s is the champion again.") % {"version": registry.rollback(by=None)}
