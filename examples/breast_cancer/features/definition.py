@@ -33,7 +33,6 @@ CODES: Mapping[str, Mapping[str, float]] = {}
 #: Micrometres at which the slices begin, near the terciles of the sample.
 MEDIUM, LARGE = 12.3, 14.9
 
-
 Matrix = NDArray[np.float32]
 
 
