@@ -77,13 +77,7 @@ class Server(ABC):
         return lock is None
 
     def _take_lock(self) -> int | None:
-        lock = os.open(self.data.with_name(f"{self.data.name}.lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            os.close(lock)
-            return None
-        return lock
+        return take_lock(self.data.with_name(f"{self.data.name}.lock"))
 
     def _launch(self, *, lock: int, users: Path) -> None:
         try:
@@ -116,3 +110,14 @@ class Server(ABC):
         reasons = [line for line in lines[-50:] if "FATAL" in line or "rror" in line] or lines[-1:]
         reason = f' It says: "{reasons[-1].strip()}".' if reasons else ""
         return EmbeddedError(f"The embedded {self.title} {what}.{reason} The log is {self.log}. {_REMEDY}")
+
+
+def take_lock(path: Path) -> int | None:
+    """Lock a file exclusively, without waiting; returns its descriptor, or None while another process holds it."""
+    lock = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(lock)
+        return None
+    return lock

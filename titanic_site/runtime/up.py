@@ -1,7 +1,6 @@
 """The whole product on one machine: services, schema, champion, then web, workers and scheduler until told to stop."""
 
 import errno
-import fcntl
 import json
 import os
 import signal
@@ -24,6 +23,7 @@ from core import heartbeat, redis
 from titanic_site import tasks
 from titanic_site.checks import made_by_another_version
 from titanic_site.runtime import embedded, start_link
+from titanic_site.runtime.server import take_lock
 from titanic_site.runtime.supervisor import Program, Supervisor
 
 _LOOPBACK_OF = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - asked for by the person who sets HOST
@@ -254,13 +254,7 @@ def _exclusive_home() -> Iterator[None]:
 
 
 def _lock() -> int | None:
-    lock = os.open(settings.HOME / "up.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        os.close(lock)
-        return None
-    return lock
+    return take_lock(settings.HOME / "up.lock")
 
 
 def _pid_file() -> Path:
