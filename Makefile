@@ -45,7 +45,7 @@ check: install-test ## format, lint, types, import contracts, migrations, templa
 	$(PY) -m mypy .
 	$(VENV)/bin/lint-imports
 	$(PY) manage.py makemigrations --check --dry-run
-	$(VENV)/bin/djlint templates --quiet --check --lint
+	$(VENV)/bin/djlint templates --check --lint
 
 format: install-test ## fix what can be fixed automatically
 	$(PY) -m ruff format .
