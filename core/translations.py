@@ -33,7 +33,7 @@ def from_template(file: BinaryIO, keywords: Any, comment_tags: Any, options: Any
 def extracted() -> Catalog:
     """Collect every message of the code and the templates."""
     catalog = Catalog()
-    methods = [("**.py", "python"), ("**.html", f"{__name__}:from_template")]
+    methods = [("**.py", "python"), ("**.html", f"{__name__}:from_template"), ("**.md", f"{__name__}:from_template")]
     for package in PACKAGES:
         messages = extract_from_dir(ROOT / package, methods, keywords=_KEYWORDS, directory_filter=lambda _path: True)
         for _name, _line, message, _comments, context in messages:

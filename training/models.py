@@ -148,11 +148,6 @@ class ModelVersion(models.Model):
         return reverse("model", args=[self.version])
 
     @property
-    def spec(self) -> TrainingSpec:
-        """What its run was to train."""
-        return self.run.spec
-
-    @property
     def evaluation(self) -> Metrics:
         """The metrics, typed."""
         return msgspec.convert(self.metrics, Metrics)

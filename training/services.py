@@ -83,7 +83,7 @@ def reproduce(reproduction: Reproduction) -> None:
     with reproduction.running():
         version = reproduction.version
         trained = _fit(
-            reproduction, version.spec, examples_of(version.feature_batch), on_progress=lambda _progress: None
+            reproduction, version.run.spec, examples_of(version.feature_batch), on_progress=lambda _progress: None
         )
         reproduction.sha256 = content_store.sha256_of(trained.graph)
         reproduction.is_equal = reproduction.sha256 == version.sha256

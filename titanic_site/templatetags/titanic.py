@@ -14,6 +14,7 @@ from django.utils.translation import gettext as _
 from core.jobs import Job
 from ingestion.passenger import LABEL_WORDS
 from titanic_site.job_list import kind_of
+from training.card import plain
 from training.metrics import Estimate
 
 if TYPE_CHECKING:
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 register = template.Library()
 
 register.filter("kind", kind_of)
+register.filter(plain)
 
 _PLOT = 10
 #: Seconds of a unit, its name, and the seconds and name of the unit below.
@@ -167,3 +169,10 @@ def interval(figure: Estimate | None) -> str:
     if figure is None or figure.low is None or figure.high is None:
         return ""
     return f"{decimals(figure.low)}–{decimals(figure.high)}"
+
+
+@register.filter
+def with_interval(figure: Estimate | None) -> str:
+    """Format a figure with its interval in brackets, where it has one."""
+    bounds = interval(figure)
+    return f"{value(figure)} ({bounds})" if bounds else value(figure)
