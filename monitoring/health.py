@@ -1,6 +1,7 @@
 """Liveness and readiness, for load balancers and operators."""
 
-from collections.abc import Callable
+from collections.abc import Iterator
+from contextlib import contextmanager
 from http import HTTPStatus
 from typing import TypedDict
 
@@ -19,40 +20,6 @@ OK = "ok"
 MAX_LOG_DELAY = 60
 
 
-def _database() -> str:
-    with connection.cursor() as cursor:
-        cursor.execute("SELECT 1")
-    return OK
-
-
-def _redis() -> str:
-    redis.client().ping()
-    return OK
-
-
-def _champion() -> str:
-    scorer.champion()
-    return OK
-
-
-def _workers() -> str:
-    silent = heartbeat.silent_queues()
-    return f"No worker is available for: {', '.join(silent)}" if silent else OK
-
-
-def _log() -> str:
-    waited, count = log.longest_wait(), log.backlog()
-    if waited <= MAX_LOG_DELAY:
-        return OK
-    return f"The prediction log is stuck: {count} predictions wait for PostgreSQL, the oldest for {waited:.0f} seconds."
-
-
-CHECKS: dict[str, Callable[[], str]] = {
-    "database": _database, "redis": _redis, "champion": _champion, "workers": _workers,
-    "prediction log": _log,
-}  # fmt: skip
-
-
 class Report(TypedDict):
     """Whether all is ready, and for each part "ok" or the reason why not."""
 
@@ -63,14 +30,31 @@ class Report(TypedDict):
 def report() -> Report:
     """Check every part."""
     checks = {}
-    for name, check in CHECKS.items():
+
+    @contextmanager
+    def check(part: str) -> Iterator[None]:
+        checks[part] = OK
         try:
-            checks[name] = check()
+            yield
         except Unavailable as error:
-            checks[name] = error.message
+            checks[part] = error.message
         except (DatabaseError, InterfaceError, *RedisUnavailable) as error:
             service = "Redis" if isinstance(error, RedisUnavailable) else "PostgreSQL"
-            checks[name] = f"{service} does not answer: {(str(error).splitlines() or [type(error).__name__])[0]}"
+            checks[part] = f"{service} does not answer: {(str(error).splitlines() or [type(error).__name__])[0]}"
+
+    with check("database"), connection.cursor() as cursor:
+        cursor.execute("SELECT 1")
+    with check("redis"):
+        redis.client().ping()
+    with check("champion"):
+        scorer.champion()
+    with check("workers"):
+        if silent := heartbeat.silent_queues():
+            raise Unavailable(f"No worker is available for: {', '.join(silent)}")
+    with check("prediction log"):
+        if (waited := log.longest_wait()) > MAX_LOG_DELAY:
+            message = "The prediction log is stuck: {} predictions wait for PostgreSQL, the oldest for {:.0f} seconds."
+            raise Unavailable(message.format(log.backlog(), waited))
     return {"ready": all(answer == OK for answer in checks.values()), "checks": checks}
 
 

@@ -23,36 +23,38 @@ _CLAIM = timedelta(seconds=60)
 
 def notify() -> int:
     """Post every alert that has been raised or resolved since its last post; return how many succeeded."""
-    return sum(_notify_of(alert) for alert in Alert.objects.unnotified().order_by("pk"))
-
-
-def _notify_of(alert: Alert) -> bool:
     import requests
 
-    claim = timezone.now() + _CLAIM
-    # Two senders may see the same alert: the update lets only one through.
-    if not Alert.objects.filter(pk=alert.pk, notify_at=alert.notify_at).update(notify_at=claim, tries=F("tries") + 1):
-        return False
-    alert.refresh_from_db()
-    names = ("kind", "subject", "text", "raised_at", "resolved_at")
-    body = json.dumps({name: getattr(alert, name) for name in names}, cls=DjangoJSONEncoder)
-    headers = {"Content-Type": "application/json", "User-Agent": "titanic-mlops"}
-    try:
-        # A redirect would lose the body; the answer is not read, however long it is.
-        with requests.post(
-            settings.ALERT_WEBHOOK_URL, body, headers=headers, timeout=TIMEOUT, allow_redirects=False, stream=True
-        ) as response:
-            failure = "" if response.ok and not response.is_redirect else f"status {response.status_code}"
-    except requests.RequestException as error:
-        # Its text may have the address, which may hold a secret.
-        failure = type(error).__name__
-    # One that was resolved meanwhile has another time: that is to be posted too.
-    claimed = Alert.objects.filter(pk=alert.pk, notify_at=claim)
-    if not failure:
-        claimed.update(notify_at=None, tries=0)
-        return True
-    is_last = alert.tries > len(RETRY_DELAYS)
-    logger.error("the webhook did not accept %s (try %s%s): %s", alert, alert.tries, ", the last" * is_last, failure)
-    retry_at = None if is_last else timezone.now() + timedelta(seconds=RETRY_DELAYS[alert.tries - 1])
-    claimed.update(notify_at=retry_at)
-    return False
+    accepted = 0
+    for alert in Alert.objects.unnotified().order_by("pk"):
+        claim = timezone.now() + _CLAIM
+        # Two senders may see the same alert: the update lets only one through.
+        unclaimed = Alert.objects.filter(pk=alert.pk, notify_at=alert.notify_at)
+        if not unclaimed.update(notify_at=claim, tries=F("tries") + 1):
+            continue
+        alert.refresh_from_db()
+        names = ("kind", "subject", "text", "raised_at", "resolved_at")
+        body = json.dumps({name: getattr(alert, name) for name in names}, cls=DjangoJSONEncoder)
+        headers = {"Content-Type": "application/json", "User-Agent": "titanic-mlops"}
+        try:
+            # A redirect would lose the body; the answer is not read, however long it is.
+            with requests.post(
+                settings.ALERT_WEBHOOK_URL, body, headers=headers, timeout=TIMEOUT, allow_redirects=False, stream=True
+            ) as response:
+                failure = "" if response.ok and not response.is_redirect else f"status {response.status_code}"
+        except requests.RequestException as error:
+            # Its text may have the address, which may hold a secret.
+            failure = type(error).__name__
+        # One that was resolved meanwhile has another time: that is to be posted too.
+        claimed = Alert.objects.filter(pk=alert.pk, notify_at=claim)
+        if not failure:
+            claimed.update(notify_at=None, tries=0)
+            accepted += 1
+            continue
+        is_last = alert.tries > len(RETRY_DELAYS)
+        logger.error(
+            "the webhook did not accept %s (try %s%s): %s", alert, alert.tries, ", the last" * is_last, failure
+        )
+        retry_at = None if is_last else timezone.now() + timedelta(seconds=RETRY_DELAYS[alert.tries - 1])
+        claimed.update(notify_at=retry_at)
+    return accepted

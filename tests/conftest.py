@@ -11,6 +11,7 @@ from typing import Any
 import hypothesis
 import pytest
 from django.conf import settings
+from django.core.cache import cache
 from django.core.files.uploadedfile import SimpleUploadedFile
 from django.core.management import call_command
 from django.template import Engine
@@ -24,7 +25,6 @@ from core import redis, tokens
 from core.jobs import lease
 from ingestion import services as ingestion_services
 from ingestion.models import Dataset
-from monitoring import metrics
 from predictions import scorer
 from predictions.log import stream
 from tests import small_trainings
@@ -57,7 +57,7 @@ def _static_files_on_request() -> None:
 def _clean_memory(monkeypatch: pytest.MonkeyPatch) -> None:
     """No test sees another's keys, tokens, champion or language, or remembers its outages."""
     stream.breaker.reset()
-    monkeypatch.setattr(metrics, "_cache", metrics._Cache())
+    cache.clear()
     # A lease's thread has a connection of its own, which sees no job that is not committed: tests of leases shorten it.
     monkeypatch.setattr(lease, "RENEWAL_SECONDS", 3600)
     redis.client().flushall()

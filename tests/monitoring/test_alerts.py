@@ -17,7 +17,7 @@ from redis import ConnectionError as RedisConnectionError
 from rest_framework.test import APIClient
 
 from core import heartbeat, redis
-from monitoring import alerts, consistency, health, metrics, tasks, webhook
+from monitoring import alerts, consistency, health, tasks, webhook
 from monitoring.models import Alert
 from predictions import load_failures, log
 from predictions.log import drainer, stream
@@ -97,11 +97,14 @@ def test_a_version_that_nobody_uses_calls_nobody(champion: ModelVersion) -> None
 
 
 def test_a_part_that_does_not_answer_is_one(champion: ModelVersion, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(health.CHECKS, "prediction log", lambda: "The prediction log is stuck")
+    def away() -> float:
+        raise RedisConnectionError("away")
+
+    monkeypatch.setattr(health.log, "longest_wait", away)
 
     alerts.evaluate_alerts()
 
-    assert Alert.objects.get().text == "The prediction log is stuck"
+    assert Alert.objects.get().text == "Redis does not answer: away"
 
 
 @pytest.mark.django_db(transaction=True)
@@ -149,7 +152,7 @@ def test_a_kind_that_cannot_be_looked_for_stays_as_it_is_and_holds_up_no_other(
         yield
 
     monkeypatch.setitem(alerts.RULES, "artifact", away)
-    monkeypatch.setitem(health.CHECKS, "redis", lambda: "Redis does not answer: away")
+    redis.client().delete("heartbeat:scoring")
     alerts.evaluate_alerts()
 
     open_kinds = Alert.objects.open().order_by("kind").values_list("kind", flat=True)
@@ -237,9 +240,7 @@ def test_the_api_lists_them_newest_first_and_takes_no_others(api: APIClient) -> 
     assert api.post("/api/v1/alerts/", {}, format="json").status_code == 405
 
 
-def test_a_kind_that_is_well_is_a_zero_for_prometheus(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(metrics._cache, "seconds", 0)
-
+def test_a_kind_that_is_well_is_a_zero_for_prometheus(client: Client) -> None:
     assert 'titanic_alerts_open{kind="artifact"} 0.0' in client.get("/metrics").text
 
 

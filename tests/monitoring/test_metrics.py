@@ -13,7 +13,7 @@ from training.models import ModelVersion
 
 def scrape() -> dict[str, float]:
     """The value of each series, collected anew."""
-    lines = metrics._Cache().text().decode().splitlines()
+    lines = metrics.exposition().decode().splitlines()
     return {series: float(value) for series, value in (line.rsplit(" ", 1) for line in lines if line[0] != "#")}
 
 

@@ -3,6 +3,7 @@
 from typing import Any
 
 import pytest
+from django.core.cache import cache
 from django.test import Client
 
 from core import heartbeat
@@ -26,9 +27,7 @@ def _workers_answer() -> None:
 
 
 def _metrics(client: Client) -> str:
-    from monitoring.metrics import _cache
-
-    _cache._made_at = -10.0
+    cache.clear()
     return client.get("/metrics").content.decode()
 
 
