@@ -26,12 +26,17 @@ from monitoring.models import Alert, DriftCheck
 from predictions import log
 from training.models import ModelVersion
 
+Samples = float | Mapping[str, float] | Mapping[tuple[str, str], float]
 
-def _gauge(name: str, text: str, samples: float | Mapping[tuple[str, ...], float], *labels: str) -> Metric:
-    """Return a gauge with one number, or with one for each tuple of label values."""
+
+def _gauge(name: str, text: str, samples: Samples, *labels: str) -> Metric:
+    """Return a gauge with one number, or with one for each value of its label or pair of values of its labels."""
     family = GaugeMetricFamily(f"titanic_{name}", text, labels=labels)
-    for values, number in (samples if isinstance(samples, Mapping) else {(): samples}).items():
-        family.add_metric(values, number)
+    if not isinstance(samples, Mapping):
+        family.add_metric((), samples)
+        return family
+    for values, number in samples.items():
+        family.add_metric((values,) if isinstance(values, str) else values, number)
     return family
 
 
@@ -39,12 +44,12 @@ class Gauges:
     """Gauges read off the tables and queues; a service that is unavailable is a 0, not an error."""
 
     def collect(self) -> Iterator[Metric]:
-        up = {("database",): 0.0, ("redis",): 0.0}
+        up = {"database": 0.0, "redis": 0.0}
         for service, groups in (("database", (self.model, self.operation)), ("redis", (self.queues,))):
             with suppress(DatabaseError, InterfaceError, *RedisUnavailable):
                 for gauges in groups:
                     yield from gauges()
-                up[service,] = 1.0
+                up[service] = 1.0
         yield _gauge("up", "Whether a service is available", up, "service")
 
     def model(self) -> Iterator[Metric]:
@@ -76,15 +81,16 @@ class Gauges:
         # A kind without alerts is a 0: a Prometheus rule on a missing series neither fires nor ends.
         alerts = Counter(dict.fromkeys(RULES, 0))
         alerts.update(Alert.objects.open().values_list("kind", flat=True))
-        yield _gauge("alerts_open", "Open alerts", {(kind,): count for kind, count in alerts.items()}, "kind")
-        counts, durations = {}, {}
+        yield _gauge("alerts_open", "Open alerts", alerts, "kind")
+        counts: dict[tuple[str, str], float] = {}
+        durations: dict[str, float] = {}
         for model in kinds():
             kind, jobs = str(model._meta.model_name), model._default_manager
             for state, count in jobs.order_by().values_list("state").annotate(count=Count("pk")):
                 counts[kind, state] = count
             last = jobs.filter(state=State.SUCCEEDED).first()
             if last is not None and last.duration is not None:
-                durations[kind,] = last.duration.total_seconds()
+                durations[kind] = last.duration.total_seconds()
         yield _gauge("jobs", "Jobs by kind and state", counts, "kind", "state")
         yield _gauge("job_last_duration_seconds", "How long the last job of a kind took", durations, "kind")
 
@@ -93,17 +99,16 @@ class Gauges:
         with redis.client().pipeline(transaction=False) as pipeline:
             for queue in settings.QUEUES:
                 pipeline.llen(queue)
-            depths = {(queue,): depth for queue, depth in zip(settings.QUEUES, pipeline.execute(), strict=True)}
+            depths = dict(zip(settings.QUEUES, pipeline.execute(), strict=True))
         yield _gauge("queue_depth", "Messages that wait for a worker", depths, "queue")
-        ages = {(queue,): age for queue, age in heartbeat.ages().items() if age is not None}
+        ages = {queue: age for queue, age in heartbeat.ages().items() if age is not None}
         yield _gauge("canary_age_seconds", "Since the last heartbeat of the queue", ages, "queue")
         yield _gauge("prediction_log_backlog", "Predictions not yet in PostgreSQL", log.backlog())
         check = consistency.last()
         if check is not None:
             age = (timezone.now() - check.at).total_seconds()
             yield _gauge("parity_age_seconds", "Since the last consistency check", age)
-            channels = {(channel,): is_consistent for channel, is_consistent in check.channels.items()}
-            yield _gauge("parity", "Whether a channel's answers are the model's own", channels, "door")
+            yield _gauge("parity", "Whether a channel's answers are the model's own", check.channels, "door")
 
 
 def exposition() -> bytes:

@@ -52,9 +52,8 @@ def notify() -> int:
             accepted += 1
             continue
         is_last = alert.tries > len(RETRY_DELAYS)
-        logger.error(
-            "the webhook did not accept %s (try %s%s): %s", alert, alert.tries, ", the last" * is_last, failure
-        )
+        last = ", the last" if is_last else ""
+        logger.error("the webhook did not accept %s (try %s%s): %s", alert, alert.tries, last, failure)
         retry_at = None if is_last else timezone.now() + timedelta(seconds=RETRY_DELAYS[alert.tries - 1])
         claimed.update(notify_at=retry_at)
     return accepted

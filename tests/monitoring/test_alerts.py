@@ -17,7 +17,7 @@ from redis import ConnectionError as RedisConnectionError
 from rest_framework.test import APIClient
 
 from core import heartbeat, redis
-from monitoring import alerts, consistency, health, tasks, webhook
+from monitoring import alerts, consistency, tasks, webhook
 from monitoring.models import Alert
 from predictions import load_failures, log
 from predictions.log import drainer, stream
@@ -100,7 +100,7 @@ def test_a_part_that_does_not_answer_is_one(champion: ModelVersion, monkeypatch:
     def away() -> float:
         raise RedisConnectionError("away")
 
-    monkeypatch.setattr(health.log, "longest_wait", away)
+    monkeypatch.setattr(log, "longest_wait", away)
 
     alerts.evaluate_alerts()
 
