@@ -5,7 +5,6 @@ from typing import ClassVar, Self
 
 from django.db import models
 from django.db.models import Q
-from django.urls import reverse
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
@@ -38,6 +37,7 @@ class FeatureBatch(Job):
     task_name = "features.tasks.build"
     task_argument = "batch_id"
     inputs = ("dataset",)
+    page = "feature_batch"
     kind: ClassVar = gettext_lazy("Build features")
 
     dataset = models.ForeignKey(
@@ -66,9 +66,6 @@ class FeatureBatch(Job):
 
     def __str__(self) -> str:
         return _("Feature batch %(id)s") % {"id": self.pk}
-
-    def get_absolute_url(self) -> str:
-        return reverse("feature_batch", args=[self.pk])
 
     @property
     def passengers(self) -> PassengerQuerySet:

@@ -156,6 +156,7 @@ class Dataset(IngestOptions, Job):
     task_name = "ingestion.tasks.ingest"
     task_argument = "dataset_id"
     inputs = ("source", "name", "uri", "version", "upload", "by_operator", *INGEST_OPTIONS)
+    page = "dataset"
     kind: ClassVar = gettext_lazy("Ingest")
 
     source = models.ForeignKey(
@@ -208,9 +209,6 @@ class Dataset(IngestOptions, Job):
 
     def __str__(self) -> str:
         return _("Dataset %(id)s") % {"id": self.pk}
-
-    def get_absolute_url(self) -> str:
-        return reverse("dataset", args=[self.pk])
 
     @property
     def address(self) -> str:

@@ -4,7 +4,6 @@ from typing import ClassVar, Self
 
 from django.db import models
 from django.db.models import F
-from django.urls import reverse
 from django.utils import timezone
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
@@ -18,6 +17,7 @@ class DriftCheck(Job):
 
     task_name = "monitoring.tasks.check_drift"
     task_argument = "check_id"
+    page = "drift_check"
     kind: ClassVar = gettext_lazy("Check drift")
 
     version = models.ForeignKey(
@@ -40,9 +40,6 @@ class DriftCheck(Job):
 
     def __str__(self) -> str:
         return _("Drift check %(id)s") % {"id": self.pk}
-
-    def get_absolute_url(self) -> str:
-        return reverse("drift_check", args=[self.pk])
 
 
 class FeatureDrift(models.Model):

@@ -81,6 +81,7 @@ class ScoringJob(Job):
     task_argument = "job_id"
     queue = "scoring"
     inputs = ("upload", "name", "created_by", "is_explained")
+    page = "scoring_job"
     kind: ClassVar = gettext_lazy("Score a file")
     is_resumable = True
 
@@ -106,9 +107,6 @@ class ScoringJob(Job):
 
     def __str__(self) -> str:
         return _("Scoring job %(id)s") % {"id": self.pk}
-
-    def get_absolute_url(self) -> str:
-        return reverse("scoring_job", args=[self.pk])
 
     def rerun(self) -> Self:
         """Queue this very job again: it goes on with the parts that are not scored yet."""

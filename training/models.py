@@ -34,6 +34,7 @@ class TrainingRun(Job):
     task_argument = "run_id"
     queue = "training"
     inputs = ("feature_batch", "algorithm", "seed", "candidates")
+    page = "training_run"
     kind: ClassVar = gettext_lazy("Train")
 
     feature_batch = models.ForeignKey(
@@ -63,9 +64,6 @@ class TrainingRun(Job):
 
     def __str__(self) -> str:
         return _("Training run %(id)s") % {"id": self.pk}
-
-    def get_absolute_url(self) -> str:
-        return reverse("training_run", args=[self.pk])
 
     @property
     def spec(self) -> TrainingSpec:
@@ -209,6 +207,7 @@ class Reproduction(Job):
     task_argument = "reproduction_id"
     queue = "training"
     inputs = ("version",)
+    page = "reproduction"
     kind: ClassVar = gettext_lazy("Reproduce")
 
     version = models.ForeignKey(
@@ -226,6 +225,3 @@ class Reproduction(Job):
 
     def __str__(self) -> str:
         return _("Reproduction %(id)s of %(version)s") % {"id": self.pk, "version": self.version}
-
-    def get_absolute_url(self) -> str:
-        return reverse("reproduction", args=[self.pk])

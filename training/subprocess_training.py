@@ -1,14 +1,13 @@
 """A training in a process of its own: it may use every core, stays within its limits, and gives its memory back.
 
 In a prefork worker joblib's processes become one job or hang; here they do not. The process runs
-`python -m training.subprocess_training FOLDER`: it reads examples and request from the folder, reports its progress
-line by line, and writes the model there.
+`python -m training.subprocess_training SPEC DASK_SCHEDULER FOLDER`: it reads the examples from the folder, reports its
+progress line by line, and writes the model there.
 """
 
 import contextlib
 import logging
 import os
-import queue
 import signal
 import subprocess
 import sys
@@ -18,6 +17,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
+from multiprocessing.connection import wait
 from pathlib import Path
 from typing import IO
 
@@ -54,13 +54,6 @@ class Limits:
     memory_bytes: int
 
 
-class _Request(msgspec.Struct, frozen=True):
-    """What the process reads beside the examples."""
-
-    spec: TrainingSpec
-    dask_scheduler: str
-
-
 def fit(
     spec: TrainingSpec,
     examples: Examples,
@@ -73,8 +66,8 @@ def fit(
     with tempfile.TemporaryDirectory(prefix="training-") as name:
         folder = Path(name)
         examples.save(folder / "examples.npz")
-        (folder / "request").write_bytes(msgspec.msgpack.encode(_Request(spec, dask_scheduler)))
-        with (folder / "errors").open("w+b") as errors, _started(folder, errors) as process:
+        arguments = [msgspec.json.encode(spec).decode(), dask_scheduler, name]
+        with (folder / "errors").open("w+b") as errors, _started(arguments, errors) as process:
             _watch(process, limits=limits, report=report)
             code = process.wait()
             errors.seek(0)
@@ -90,37 +83,34 @@ def fit(
 
 
 @contextmanager
-def _started(folder: Path, errors: IO[bytes]) -> Iterator["subprocess.Popen[bytes]"]:
-    process = subprocess.Popen(
-        [sys.executable, "-m", "training.subprocess_training", str(folder)],
+def _started(arguments: list[str], errors: IO[bytes]) -> Iterator["subprocess.Popen[bytes]"]:
+    folder = arguments[-1]
+    with subprocess.Popen(
+        [sys.executable, "-m", "training.subprocess_training", *arguments],
+        bufsize=0,
         cwd=_ROOT,
-        env={**_DASK, **os.environ, **_ONE_THREAD, "JOBLIB_TEMP_FOLDER": str(folder)},
+        env={**_DASK, **os.environ, **_ONE_THREAD, "JOBLIB_TEMP_FOLDER": folder},
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=errors,
         start_new_session=True,
-    )
-    try:
-        yield process
-    finally:
-        # joblib's processes belong to its group.
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
-        for pipe in (process.stdin, process.stdout):
-            assert pipe is not None
-            pipe.close()
+    ) as process:
+        try:
+            yield process
+        finally:
+            # joblib's processes belong to its group.
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
 
 
 def _watch(process: "subprocess.Popen[bytes]", *, limits: Limits, report: Callable[[Progress], None]) -> None:
     """Report the process's progress until it ends; raises TrainingError when it exceeds a limit."""
-    lines: queue.Queue[bytes | None] = queue.Queue()
-    threading.Thread(target=_read, args=(process.stdout, lines), daemon=True).start()
+    assert process.stdout is not None
     last, ends_at = Progress(0), time.monotonic() + limits.seconds
     while True:
-        with contextlib.suppress(queue.Empty):
-            line = lines.get(timeout=_HEARTBEAT_SECONDS)
-            if line is None:
+        if wait([process.stdout.fileno()], _HEARTBEAT_SECONDS):
+            line = process.stdout.readline()
+            if not line:
                 return
             last = msgspec.json.decode(line, type=Progress)
         report(last)
@@ -130,13 +120,6 @@ def _watch(process: "subprocess.Popen[bytes]", *, limits: Limits, report: Callab
         if used > limits.memory_bytes:
             allowed = limits.memory_bytes / 2**20
             raise TrainingError(f"it took {used / 2**20:.0f} MB of memory, more than the {allowed:.0f} MB it may take")
-
-
-def _read(stream: IO[bytes], lines: "queue.Queue[bytes | None]") -> None:
-    with contextlib.suppress(ValueError):
-        for line in stream:
-            lines.put(line)
-    lines.put(None)
 
 
 def _memory(pid: int) -> int:
@@ -150,7 +133,7 @@ def _memory(pid: int) -> int:
     return used
 
 
-def main(folder: Path) -> None:
+def main(spec: TrainingSpec, dask_scheduler: str, folder: Path) -> None:
     """Run in the process of its own: train, report on stdout, write the model, or to stderr why there is none."""
     import joblib
 
@@ -161,15 +144,19 @@ def main(folder: Path) -> None:
     progress_stream = os.fdopen(os.dup(1), "wb", buffering=0)
     # What libraries print goes to stderr: stdout is for progress only.
     os.dup2(2, 1)
-    threading.Thread(target=_end_with_parent, daemon=True).start()
-    request = msgspec.msgpack.decode((folder / "request").read_bytes(), type=_Request)
+
+    def end_with_parent() -> None:
+        # The pipe ends when the worker dies, however it dies; nobody would take the model.
+        os.read(0, 1)
+        os.killpg(0, signal.SIGKILL)
 
     def report(progress: Progress) -> None:
         progress_stream.write(msgspec.json.encode(progress) + b"\n")
 
+    threading.Thread(target=end_with_parent, daemon=True).start()
     try:
-        with joblib.parallel_config("loky", n_jobs=-1), _cluster(request.dask_scheduler) as cluster:
-            model = fitting.fit(request.spec, Examples.load(folder / "examples.npz"), report=report, search_on=cluster)
+        with joblib.parallel_config("loky", n_jobs=-1), _cluster(dask_scheduler) as cluster:
+            model = fitting.fit(spec, Examples.load(folder / "examples.npz"), report=report, search_on=cluster)
     except (NotEnoughData, ExportError, _SchedulerUnavailable) as error:
         sys.stderr.write(f"\n{error}")
         sys.exit(_EXPECTED_FAILURE)
@@ -199,11 +186,5 @@ def _cluster(dask_scheduler: str) -> Iterator[AbstractContextManager[object] | N
         yield joblib.parallel_config("dask")
 
 
-def _end_with_parent() -> None:
-    # The pipe ends when the worker dies, however it dies; nobody would take the model.
-    os.read(0, 1)
-    os.killpg(0, signal.SIGKILL)
-
-
 if __name__ == "__main__":
-    main(Path(sys.argv[1]))
+    main(msgspec.json.decode(sys.argv[1], type=TrainingSpec), sys.argv[2], Path(sys.argv[3]))

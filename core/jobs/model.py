@@ -10,9 +10,9 @@ from datetime import datetime, timedelta
 from typing import ClassVar, Self, TypeVar
 
 from django.conf import settings
-from django.core.exceptions import ImproperlyConfigured
 from django.db import models, transaction
 from django.db.models.functions import Coalesce, Now
+from django.urls import reverse
 from django.utils import timezone
 from django.utils.functional import Promise
 from django.utils.translation import gettext as _
@@ -78,6 +78,8 @@ class Job(models.Model):
     task_argument: ClassVar[str]
     queue: ClassVar[str] = "default"
     inputs: ClassVar[tuple[str, ...]] = ()
+    #: The name of the address of the page that shows one.
+    page: ClassVar[str]
     #: What people call this kind of job, translated.
     kind: ClassVar[str | Promise]
     #: Whether it is resumed where its worker died: such a kind counts its `starts`.
@@ -105,8 +107,7 @@ class Job(models.Model):
         get_latest_by = "pk"
 
     def get_absolute_url(self) -> str:
-        """Return the address of the page that shows it."""
-        raise ImproperlyConfigured(f"{type(self).__name__} has no page.")
+        return reverse(self.page, args=[self.pk])
 
     @property
     def task_id(self) -> str:
