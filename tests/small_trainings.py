@@ -29,7 +29,11 @@ class InProcess:
 
         forest = estimators.ALGORITHMS["random_forest"]
         small = replace(
-            forest, defaults={**forest.defaults, "n_estimators": 15}, least=5, most=15, may_need_calibration=False
+            forest,
+            defaults={**forest.defaults, "n_estimators": 15},
+            min_resources=5,
+            max_resources=15,
+            may_need_calibration=False,
         )
         with pytest.MonkeyPatch.context() as patch, joblib.parallel_config("sequential"), warnings.catch_warnings():
             warnings.simplefilter("ignore")

@@ -1,9 +1,9 @@
 """Training and the registry in the API."""
 
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from django.contrib.auth.decorators import login_not_required
-from django.contrib.auth.models import User
 from django.db.models import QuerySet
 from django.http import FileResponse
 from django.urls import path
@@ -22,7 +22,7 @@ from features.models import FeatureBatch
 from features.services import current_batch
 from training import registry, services
 from training.downloads import artifact_response
-from training.models import ModelVersion, Reproduction, TrainingRun
+from training.models import ModelVersion, Reproduction, StageChange, TrainingRun
 from training.serializers import (
     ChampionPeriodSerializer,
     ModelVersionSerializer,
@@ -52,15 +52,14 @@ class ModelDetail(generics.RetrieveAPIView[ModelVersion]):
 class _StageChange(APIView):
     """Another stage for a version."""
 
+    change: Callable[..., None]
+
     @extend_schema(request=StageRequest, responses=ModelVersionSerializer)
     def post(self, request: Request, version: int) -> Response:
         body = validate_body(StageRequest, request)
         model_version = _version(version)
         self.change(model_version, by=current_user(request), reason=body["reason"])
         return Response(ModelVersionSerializer(model_version).data)
-
-    def change(self, version: ModelVersion, *, by: User | None, reason: str) -> None:
-        raise NotImplementedError
 
 
 class Promotion(_StageChange):
@@ -97,13 +96,11 @@ class ChampionHistory(APIView):
     def get(self, request: Request) -> Response:
         query = MomentRequest(data=request.query_params.dict())
         query.is_valid(raise_exception=True)
-        moment = query.validated_data.get("at")
-        if moment is None:
-            periods = registry.champion_history()
-        else:
-            period = registry.champion_at(moment)
-            periods = [period] if period else []
-        return Response(ChampionPeriodSerializer(periods, many=True).data)  # type: ignore[arg-type]  # of many
+        promotions: Iterable[StageChange] = StageChange.objects.promotions()
+        if moment := query.validated_data.get("at"):
+            promotion = registry.champion_at(moment)
+            promotions = [promotion] if promotion else []
+        return Response(ChampionPeriodSerializer(promotions, many=True).data)  # type: ignore[arg-type]  # of many
 
 
 class Reproductions(generics.ListAPIView[Reproduction]):
@@ -122,7 +119,7 @@ class Reproductions(generics.ListAPIView[Reproduction]):
 
 
 class ReproductionDetail(generics.RetrieveAPIView[Reproduction]):
-    """One attempt."""
+    """One reproduction."""
 
     queryset: Any = Reproduction.objects.select_related("version")
     serializer_class = ReproductionSerializer

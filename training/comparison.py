@@ -19,18 +19,12 @@ from training.report import FIGURES
 
 #: More lines than this in one picture cannot be told apart.
 MAX_COMPARED = 6
-#: What the list is sorted by -> where that lies. Figures come from the cross-validation.
-SORTS: Mapping[str, str] = {
-    "version": "version",
-    "stage": "stage",
-    **{name: f"metrics__cross_validation__{name}__mean" for name in FIGURES},
-    "created": "created_at",
-}
-_LABELS: Mapping[str, str | Promise] = {
-    "version": gettext_lazy("Version"),
-    "stage": gettext_lazy("Stage"),
-    **{name: label for name, (label, _is_more_better) in FIGURES.items()},
-    "created": gettext_lazy("Created (UTC)"),
+#: What the list is sorted by -> its heading, and where it lies. Figures come from the cross-validation.
+SORTS: Mapping[str, tuple[str | Promise, str]] = {
+    "version": (gettext_lazy("Version"), "version"),
+    "stage": (gettext_lazy("Stage"), "stage"),
+    **{name: (label, f"metrics__cross_validation__{name}__mean") for name, (label, _) in FIGURES.items()},
+    "created": (gettext_lazy("Created (UTC)"), "created_at"),
 }
 _DEFAULT_SORT = "-version"
 # So many digits fit into an integer of PostgreSQL.
@@ -39,10 +33,10 @@ _MAX_DIGITS = 9
 
 @dataclass(frozen=True)
 class Column:
-    """A column's heading: the query that sorts by it, and how the list is sorted by it now."""
+    """A column's heading: the `sort` that a click on it asks for, and how the list is sorted by it now."""
 
     label: str | Promise
-    query: str
+    sort: str
     aria_sort: str
     is_number: bool
 
@@ -89,11 +83,12 @@ class Comparison:
 def listing(query: QueryDict) -> Page[Row]:
     """List versions with their figures, in the order that the address asks for; unknown parameters are ignored."""
     sort, start, compared = _sort(query), _number(query.get("from", "")) or 0, chosen_numbers(query)
-    by = F(SORTS[sort.removeprefix("-")])
-    order = by.desc() if sort.startswith("-") else by.asc()
+    _label, place = SORTS[sort.removeprefix("-")]
     # Curves and golden rows weigh a hundred times what the list shows.
     models = ModelVersion.objects.only("version", "stage", "created_at")
-    models = models.annotate(validation=F("metrics__cross_validation")).order_by(order, "-version")
+    models = models.annotate(validation=F("metrics__cross_validation")).order_by(
+        f"-{place}" if sort.startswith("-") else place, "-version"
+    )
     rows = []
     for model in models[start : start + SIZE + 1]:
         # The annotation is unknown to the type.
@@ -104,15 +99,14 @@ def listing(query: QueryDict) -> Page[Row]:
 
 def columns(query: QueryDict) -> list[Column]:
     """List the headings; the one that the list is sorted by reverses the order."""
-    sort, headings, link = _sort(query), [], query.copy()
-    link.pop("from", None)
-    for name in SORTS:
+    sort, headings = _sort(query), []
+    for name, (label, _place) in SORTS.items():
         is_sorted, is_descending = sort.removeprefix("-") == name, sort.startswith("-")
         # The first click brings the best, or the newest, to the top.
         is_small_first = name == "stage" or not FIGURES.get(name, (None, True))[1]
-        link["sort"] = name if (is_sorted and is_descending) or (not is_sorted and is_small_first) else f"-{name}"
+        next_sort = name if (is_sorted and is_descending) or (not is_sorted and is_small_first) else f"-{name}"
         state = ("descending" if is_descending else "ascending") if is_sorted else "none"
-        headings.append(Column(_LABELS[name], link.urlencode(), state, name in FIGURES))
+        headings.append(Column(label, next_sort, state, name in FIGURES))
     return headings
 
 
@@ -123,12 +117,9 @@ def chosen_numbers(query: QueryDict) -> list[int]:
 
 
 def chosen(query: QueryDict) -> list[ModelVersion]:
-    """Load the versions to compare that exist, at most `MOST_CHOSEN`."""
+    """Load the versions to compare that exist, at most `MAX_COMPARED`."""
     numbers = chosen_numbers(query)[:MAX_COMPARED]
-    if not numbers:
-        return []
-    models = ModelVersion.objects.with_history().defer("golden_rows")
-    by_number = {model.version: model for model in models.filter(version__in=numbers)}
+    by_number = ModelVersion.objects.with_history().defer("golden_rows").in_bulk(numbers, field_name="version")
     return [by_number[number] for number in numbers if number in by_number]
 
 

@@ -18,16 +18,16 @@ from training.metrics import Parameters
 
 
 @dataclass(frozen=True)
-class Algorithm:
+class AlgorithmSpec:
     """How to build a pipeline, its parameters without a search, and the space to search."""
 
     make: Callable[..., Pipeline]
     defaults: Parameters
     space: Mapping[str, object]
-    #: What a halving search gives more of to the fewer candidates of a later round, from least to most.
+    #: What a halving search gives more of to the fewer candidates of a later round, from the least to the most.
     resource: str
-    least: int
-    most: int
+    min_resources: int
+    max_resources: int
     #: Models that fit a likelihood are calibrated by it; a forest's shares of votes may not be.
     may_need_calibration: bool = False
 
@@ -46,11 +46,6 @@ def _forest(**parameters: Any) -> Pipeline:
         _each(SimpleImputer(strategy="median", keep_empty_features=True), _most_frequent()),
         RandomForestClassifier(n_jobs=1, **parameters),
     )
-
-
-def _boosting(**parameters: Any) -> Pipeline:
-    # No imputer: its trees learn on which side missing values belong.
-    return Pipeline([("model", HistGradientBoostingClassifier(early_stopping=False, **parameters))])
 
 
 def _logistic(**parameters: Any) -> Pipeline:
@@ -75,18 +70,21 @@ def _most_frequent() -> SimpleImputer:
 
 
 #: Defaults and spaces were chosen by repeated cross-validation grouped by ticket (docs/decisions/0007-search.md).
-ALGORITHMS: Mapping[str, Algorithm] = {
-    "random_forest": Algorithm(
+ALGORITHMS: Mapping[str, AlgorithmSpec] = {
+    "random_forest": AlgorithmSpec(
         make=_forest,
         defaults={"n_estimators": 100, "max_depth": 5, "min_samples_leaf": 2, "max_features": 0.5},
         space={"max_depth": randint(3, 13), "min_samples_leaf": randint(1, 13), "max_features": uniform(0.2, 0.6)},
         resource="n_estimators",
-        least=11,
-        most=100,
+        min_resources=11,
+        max_resources=100,
         may_need_calibration=True,
     ),
-    "gradient_boosting": Algorithm(
-        make=_boosting,
+    "gradient_boosting": AlgorithmSpec(
+        # No imputer: its trees learn on which side missing values belong.
+        make=lambda **parameters: Pipeline(
+            [("model", HistGradientBoostingClassifier(early_stopping=False, **parameters))]
+        ),
         defaults={"max_iter": 150, "learning_rate": 0.03, "max_leaf_nodes": 6, "l2_regularization": 5.0},
         space={
             "learning_rate": loguniform(0.01, 0.1),
@@ -95,15 +93,15 @@ ALGORITHMS: Mapping[str, Algorithm] = {
             "l2_regularization": loguniform(0.1, 20),
         },
         resource="max_iter",
-        least=30,
-        most=270,
+        min_resources=30,
+        max_resources=270,
     ),
-    "logistic_regression": Algorithm(
+    "logistic_regression": AlgorithmSpec(
         make=_logistic,
         defaults={"C": 0.3, "max_iter": 1000},
         space={"C": loguniform(0.003, 30)},
         resource="max_iter",
-        least=111,
-        most=1000,
+        min_resources=111,
+        max_resources=1000,
     ),
 }

@@ -67,22 +67,31 @@ def calibration_error(labels: Labels, probabilities: Probabilities, *, weights: 
     return float(np.abs(gaps).sum() / counted.sum())
 
 
-def cross_validate(
-    make: EstimatorFactory, examples: Examples, splits: Sequence[Sequence[Split]], *, report: Callable[[float], None]
-) -> OutOfFold:
+def cross_validate(make: EstimatorFactory, examples: Examples, splits: Sequence[Sequence[Split]]) -> OutOfFold:
     """Predict each row by a model that has not seen it, once for each repeat: shape (repeats, n)."""
+
+    def predict_test(train: NDArray[np.intp], test: NDArray[np.intp]) -> Probabilities:
+        return np.asarray(_fit(make, examples, train).predict_proba(examples.matrix[test])[:, 1])
+
     out_of_fold = np.empty((len(splits), len(examples.labels)))
     for repeat, folds in enumerate(splits):
-        answers = Parallel()(delayed(_predict_test)(make, examples, split) for split in folds)
+        answers = Parallel()(delayed(predict_test)(*split) for split in folds)
         for (_, test), probabilities in zip(folds, answers, strict=True):
             out_of_fold[repeat, test] = probabilities
-        report((repeat + 1) / len(splits))
     return out_of_fold
 
 
 def importance(make: EstimatorFactory, examples: Examples, splits: Sequence[Split], *, seed: int) -> list[Importance]:
     """Measure how much log loss rises when a feature is permuted in the test folds (Breiman 2001), largest first."""
-    rises = np.hstack(Parallel()(delayed(_permute_test)(make, examples, split, seed) for split in splits))
+
+    def permute_test(train: NDArray[np.intp], test: NDArray[np.intp]) -> NDArray[np.float64]:
+        result = permutation_importance(
+            _fit(make, examples, train), examples.matrix[test], examples.labels[test],
+            scoring="neg_log_loss", n_repeats=_PERMUTATIONS, random_state=seed,
+        )  # fmt: skip
+        return np.asarray(result.importances)
+
+    rises = np.hstack(Parallel()(delayed(permute_test)(*split) for split in splits))
     table = zip(FEATURES, rises.mean(axis=1).tolist(), rises.std(axis=1, ddof=1).tolist(), strict=True)
     return sorted((Importance(*row) for row in table), key=lambda row: -row.mean)
 
@@ -183,20 +192,6 @@ def by_slice(examples: Examples, probabilities: Probabilities, *, threshold: flo
 def _fit(make: EstimatorFactory, examples: Examples, rows: NDArray[np.intp]) -> Pipeline:
     train = examples.take(rows)
     return make(train).fit(train.matrix, train.labels)
-
-
-def _predict_test(make: EstimatorFactory, examples: Examples, split: Split) -> Probabilities:
-    train, test = split
-    return np.asarray(_fit(make, examples, train).predict_proba(examples.matrix[test])[:, 1])
-
-
-def _permute_test(make: EstimatorFactory, examples: Examples, split: Split, seed: int) -> NDArray[np.float64]:
-    train, test = split
-    result = permutation_importance(
-        _fit(make, examples, train), examples.matrix[test], examples.labels[test],
-        scoring="neg_log_loss", n_repeats=_PERMUTATIONS, random_state=seed,
-    )  # fmt: skip
-    return np.asarray(result.importances)
 
 
 def _bins(probabilities: Probabilities) -> NDArray[np.intp]:

@@ -43,9 +43,9 @@ def to_graph(pipeline: BaseEstimator) -> bytes:
         options={id(pipeline): {"zipmap": False, "output_class_labels": False}},
         target_opset=_OPSETS,
     )
-    whole.graph.input[0].name, before = INPUT, whole.graph.input[0].name
+    whole.graph.input[0].name, old_name = INPUT, whole.graph.input[0].name
     for node in whole.graph.node:
-        node.input[:] = [INPUT if name == before else name for name in node.input]
+        node.input[:] = [INPUT if name == old_name else name for name in node.input]
         node.output[:] = [OUTPUT if name == _PROBABILITIES else name for name in node.output]
     whole.graph.output[1].name = OUTPUT
     # Without what only the labels need.

@@ -111,38 +111,35 @@ def _choose_calibration(
 ) -> tuple[EstimatorFactory, OutOfFold, Calibration]:
     """Choose the plain pipeline or the calibrated one by log loss, with its out-of-fold predictions (repeats, n)."""
     splits = [folds.stratified(train, seed=spec.seed + repeat) for repeat in range(evaluation.REPEATS)]
-    choices: dict[str, EstimatorFactory] = {"none": partial(_plain, spec, parameters)}
+    choices: dict[str, EstimatorFactory] = {"none": partial(uncalibrated, spec, parameters)}
     if estimators.ALGORITHMS[spec.algorithm].may_need_calibration:
-        choices["sigmoid"] = partial(_calibrated, spec, parameters)
+        choices["sigmoid"] = partial(calibrated, spec, parameters)
     predictions, losses = {}, {}
     for name, make in choices.items():
-        predictions[name] = evaluation.cross_validate(
-            make, train, splits[:_REPEATS_TO_CHOOSE], report=lambda _done: None
-        )
+        predictions[name] = evaluation.cross_validate(make, train, splits[:_REPEATS_TO_CHOOSE])
         losses[name] = evaluation.summary(train, predictions[name], threshold=USUAL_THRESHOLD).log_loss.value
         report(Progress(0.5 + 0.15 * len(predictions) / len(choices)))
     chosen = min(losses, key=lambda name: losses[name])
-    rest = evaluation.cross_validate(
-        choices[chosen], train, splits[_REPEATS_TO_CHOOSE:], report=lambda done: report(Progress(0.65 + 0.15 * done))
-    )
+    rest = evaluation.cross_validate(choices[chosen], train, splits[_REPEATS_TO_CHOOSE:])
+    report(Progress(0.8))
     return choices[chosen], np.vstack([predictions[chosen], rest]), Calibration(chosen, losses)
 
 
-def _plain(spec: TrainingSpec, parameters: Parameters, _train: Examples) -> Pipeline:
+def uncalibrated(spec: TrainingSpec, parameters: Parameters, _train: Examples) -> Pipeline:
+    """Build the pipeline as it is."""
     return estimators.build(spec.algorithm, seed=spec.seed, parameters=parameters)
 
 
-def _calibrated(spec: TrainingSpec, parameters: Parameters, train: Examples) -> CalibratedClassifierCV:
-    """Fit Platt's sigmoid (1999) over out-of-fold predictions.
+def calibrated(spec: TrainingSpec, parameters: Parameters, train: Examples) -> CalibratedClassifierCV:
+    """Build the pipeline with Platt's sigmoid (1999) over its out-of-fold predictions.
 
     One model, not five: with `ensemble` the ONNX graph was off by 0.005, isotonic by up to 0.05.
     """
     splits = folds.stratified(train, seed=spec.seed, count=_FOLDS_TO_CALIBRATE)
-    return CalibratedClassifierCV(_plain(spec, parameters, train), method="sigmoid", cv=splits, ensemble=False)
+    return CalibratedClassifierCV(uncalibrated(spec, parameters, train), method="sigmoid", cv=splits, ensemble=False)
 
 
 def _ungrouped(spec: TrainingSpec, train: Examples, make: EstimatorFactory, *, threshold: float) -> CrossValidation:
     """Measure by folds without regard to groups, for comparison with the grouped ones."""
     splits = [folds.ungrouped(train, seed=spec.seed + repeat) for repeat in range(_REPEATS_TO_CHOOSE)]
-    predictions = evaluation.cross_validate(make, train, splits, report=lambda _done: None)
-    return evaluation.summary(train, predictions, threshold=threshold)
+    return evaluation.summary(train, evaluation.cross_validate(make, train, splits), threshold=threshold)

@@ -1,7 +1,5 @@
 """Training's forms: what to train, and a moment of the past."""
 
-from typing import Any
-
 from django import forms
 from django.utils.translation import gettext_lazy
 
@@ -15,12 +13,6 @@ class TrainingForm(forms.ModelForm):  # type: ignore[type-arg]
     class Meta:
         model = TrainingRun
         fields = ("algorithm", "seed", "candidates")
-
-    @classmethod
-    def defaults(cls) -> dict[str, Any]:
-        """Return the default values."""
-        run = TrainingRun()
-        return {name: getattr(run, name) for name in cls.base_fields}
 
 
 class MomentForm(forms.Form):

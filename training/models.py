@@ -1,12 +1,14 @@
 """Training runs, model versions and their stages."""
 
+from datetime import datetime
 from typing import ClassVar, Self
 
 import msgspec
 from django.conf import settings
 from django.core.validators import MaxValueValidator
 from django.db import models
-from django.db.models import Q
+from django.db.models import Q, Window
+from django.db.models.functions import Lead
 from django.urls import reverse
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
@@ -93,15 +95,15 @@ class ModelVersionQuerySet(models.QuerySet["ModelVersion"]):
         return self.filter(stage=Stage.CHAMPION).first()
 
     def with_history(self) -> Self:
-        """With run, batch and dataset, for pages that show where a model comes from."""
+        """Load run, batch and dataset too, for pages that show where a model comes from."""
         return self.select_related("run__feature_batch__dataset")
 
     def judged_on(self, dataset: Dataset) -> Self:
-        """Those that the gate has judged on the hold-out of a table with this content."""
+        """Keep those that the gate has judged on the hold-out of a table with this content."""
         return self.filter(run__feature_batch__dataset__sha256=dataset.sha256, gate__isnull=False)
 
     def challengers(self) -> Self:
-        """Those that score in the shadow."""
+        """Keep those that score in the shadow."""
         return self.filter(stage=Stage.CHALLENGER)
 
 
@@ -169,8 +171,9 @@ class StageChangeQuerySet(models.QuerySet["StageChange"]):
     """Changes by what they lead to."""
 
     def promotions(self) -> Self:
-        """Changes to champion, with version and user."""
-        return self.filter(after=Stage.CHAMPION).select_related("version", "by")
+        """Keep changes to champion, with version and user; each knows `until` when, None for the last one."""
+        until = Window(Lead("at"), order_by=["at", "pk"])
+        return self.filter(after=Stage.CHAMPION).select_related("version", "by").annotate(until=until)
 
 
 class StageChange(models.Model):
@@ -188,6 +191,8 @@ class StageChange(models.Model):
     # A rollback starts no new period: the next rollback goes on from there.
     is_rollback = models.BooleanField(gettext_lazy("rolled back"), default=False)
     at = models.DateTimeField(gettext_lazy("at"), auto_now_add=True)
+    # Set by `promotions` alone.
+    until: datetime | None
 
     objects = StageChangeQuerySet.as_manager()
 

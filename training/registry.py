@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from datetime import datetime
 
 import msgspec
@@ -25,19 +24,8 @@ from training.training_data import Examples
 _LONGEST_REASON = 300
 
 
-@dataclass(frozen=True)
-class ChampionPeriod:
-    """A time in which one version was the champion; `until` is None for the present one."""
-
-    version: ModelVersion
-    since: datetime
-    until: datetime | None
-    by: User | None
-    reason: str
-
-
 def load(version: ModelVersion) -> Artifact:
-    """Load and check the version's graph; raises ArtifactError, or Unavailable where the storage is."""
+    """Load and check the version's graph; raises ArtifactError, or Unavailable while the storage is unavailable."""
     if version.definition_version != VERSION:
         raise ArtifactError(f"it reads features of definition {version.definition_version}, this is {VERSION}")
     try:
@@ -131,18 +119,9 @@ def retire(version: ModelVersion, *, by: User | None, reason: str = "") -> None:
         _move(version, Stage.RETIRED, by=by, reason=reason)
 
 
-def champion_history() -> list[ChampionPeriod]:
-    """List every champion and when it served, the present one first."""
-    periods: list[ChampionPeriod] = []
-    for change in StageChange.objects.promotions().order_by("-at", "-pk"):
-        until = periods[-1].since if periods else None
-        periods.append(ChampionPeriod(change.version, change.at, until, change.by, change.reason))
-    return periods
-
-
-def champion_at(moment: datetime) -> ChampionPeriod | None:
-    """Return the champion at a moment of the past, or None when there was none yet."""
-    return next((period for period in champion_history() if period.since <= moment), None)
+def champion_at(moment: datetime) -> StageChange | None:
+    """Return the promotion that made the champion of a moment of the past, or None when there was none yet."""
+    return next((promotion for promotion in StageChange.objects.promotions() if promotion.at <= moment), None)
 
 
 def _champions() -> list[ModelVersion]:

@@ -13,7 +13,7 @@ from sklearn.experimental import enable_halving_search_cv  # noqa: F401  the nex
 from sklearn.model_selection import HalvingRandomSearchCV
 
 from training import estimators, folds
-from training.estimators import Algorithm
+from training.estimators import AlgorithmSpec
 from training.metrics import Candidate, Trial
 from training.training_data import Examples
 from training.training_spec import SearchProgress, TrainingSpec
@@ -31,32 +31,32 @@ def search(spec: TrainingSpec, examples: Examples, *, report: Callable[[SearchPr
     """List candidates, the best first, by log loss over repeated folds; the same seed gives the same list."""
     if not spec.candidates:
         return []
-    about = estimators.ALGORITHMS[spec.algorithm]
-    planned = _planned(about, spec.candidates)
+    algorithm = estimators.ALGORITHMS[spec.algorithm]
+    planned = _planned(algorithm, spec.candidates)
 
     def report_results(results: dict[str, Any]) -> None:
-        best = _trials(results, resource=about.resource)[0]
+        best = _trials(results, resource=algorithm.resource)[0]
         report(SearchProgress(len(results["params"]), planned, Candidate(best.parameters, best.log_loss)))
 
     halving_search = halving(spec, examples, kind=_ReportingSearch)
     halving_search.report = report_results
     halving_search.fit(examples.matrix, examples.labels)
-    return _trials(halving_search.cv_results_, resource=about.resource)
+    return _trials(halving_search.cv_results_, resource=algorithm.resource)
 
 
 def halving(
     spec: TrainingSpec, examples: Examples, *, kind: type[HalvingRandomSearchCV] = HalvingRandomSearchCV
 ) -> HalvingRandomSearchCV:
     """Set up scikit-learn's search, not yet fitted."""
-    about = estimators.ALGORITHMS[spec.algorithm]
+    algorithm = estimators.ALGORITHMS[spec.algorithm]
     return kind(
         estimators.build(spec.algorithm, seed=spec.seed, parameters={}),
-        {_STEP + name: values for name, values in about.space.items()},
+        {_STEP + name: values for name, values in algorithm.space.items()},
         n_candidates=spec.candidates,
         factor=FACTOR,
-        resource=_STEP + about.resource,
-        min_resources=about.least,
-        max_resources=about.most,
+        resource=_STEP + algorithm.resource,
+        min_resources=algorithm.min_resources,
+        max_resources=algorithm.max_resources,
         scoring="neg_log_loss",
         cv=[split for repeat in range(REPEATS) for split in folds.stratified(examples, seed=spec.seed + repeat)],
         refit=False,
@@ -91,13 +91,16 @@ class _ReportingSearch(HalvingRandomSearchCV):  # type: ignore[misc]  # scikit-l
         super()._run_search(evaluate_in_parts, callback_ctx=callback_ctx)
 
 
-def _planned(about: Algorithm, candidates: int) -> int:
+def _planned(algorithm: AlgorithmSpec, candidates: int) -> int:
     """Count the candidates of all rounds together.
 
     >>> _planned(estimators.ALGORITHMS["random_forest"], 27)
     39
     """
-    rounds = 1 + min(int(math.log(candidates, FACTOR) + 1e-9), int(math.log(about.most // about.least, FACTOR) + 1e-9))
+    rounds = 1 + min(
+        int(math.log(candidates, FACTOR) + 1e-9),
+        int(math.log(algorithm.max_resources // algorithm.min_resources, FACTOR) + 1e-9),
+    )
     planned = 0
     for _ in range(rounds):
         planned += candidates

@@ -4,8 +4,7 @@ from rest_framework import serializers
 
 from core.api import JOB_FIELDS
 from core.moments import MomentField
-from training.models import Algorithm, ModelVersion, Reproduction, TrainingRun
-from training.registry import ChampionPeriod
+from training.models import Algorithm, ModelVersion, Reproduction, StageChange, TrainingRun
 from training.training_spec import CANDIDATES, LARGEST_SEED, MOST_CANDIDATES
 
 
@@ -59,11 +58,11 @@ class MomentRequest(serializers.Serializer[None]):
     at = MomentField(required=False)
 
 
-class ChampionPeriodSerializer(serializers.Serializer[ChampionPeriod]):
+class ChampionPeriodSerializer(serializers.Serializer[StageChange]):
     """Which version was the champion from when to when, who promoted it and why."""
 
     version = serializers.IntegerField(source="version.version")
-    since = serializers.DateTimeField()
+    since = serializers.DateTimeField(source="at")
     until = serializers.DateTimeField(allow_null=True)
     by = serializers.CharField(allow_null=True)
     reason = serializers.CharField()

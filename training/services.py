@@ -57,9 +57,8 @@ def train(run: TrainingRun) -> None:
     """Fit, measure, export, judge and register a version; it is promoted when it passes the gate."""
 
     def save_search(progress: Progress) -> None:
-        search = progress.search
-        if search is not None and (run.search_progress is None or run.search_progress.tried != search.tried):
-            run.search = msgspec.to_builtins(search)
+        if progress.search not in (None, run.search_progress):
+            run.search = msgspec.to_builtins(progress.search)
             run.save(update_fields=["search"])
 
     with run.running():
@@ -74,7 +73,7 @@ def train(run: TrainingRun) -> None:
 
 
 def queue_reproduction(*, version: ModelVersion) -> Reproduction:
-    """Queue an attempt to reproduce a version."""
+    """Queue a reproduction of a version."""
     return Reproduction.objects.create(version=version)
 
 

@@ -6,7 +6,6 @@ from http import HTTPStatus
 from django.contrib import messages
 from django.http import FileResponse, HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
-from django.utils.http import content_disposition_header
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
@@ -68,10 +67,12 @@ def model_card(request: HttpRequest, version: int) -> HttpResponse:
 def model_card_file(request: HttpRequest, version: int) -> HttpResponse:
     """Download the version's card as Markdown."""
     model_version = get_object_or_404(ModelVersion.objects.with_history(), version=version)
-    response = HttpResponse(card.markdown(model_version), content_type="text/markdown; charset=utf-8")
-    name = f"model-{model_version.version}.md"
-    response["Content-Disposition"] = content_disposition_header(as_attachment=True, filename=name)
-    return response
+    disposition = f'attachment; filename="model-{version}.md"'
+    return HttpResponse(
+        card.markdown(model_version),
+        content_type="text/markdown; charset=utf-8",
+        headers={"Content-Disposition": disposition},
+    )
 
 
 @require_safe
@@ -99,9 +100,10 @@ def batch_runs(request: HttpRequest, pk: int) -> HttpResponse:
 def train(request: HttpRequest) -> HttpResponse:
     """Start a training from the current batch; fields left out take their defaults."""
     batch = current_batch()
+    form = TrainingForm(instance=TrainingRun())
     if request.method != "POST":
-        return render(request, "train.html", {"form": TrainingForm(), "batch": batch})
-    form = TrainingForm({**TrainingForm.defaults(), **request.POST.dict()})
+        return render(request, "train.html", {"form": form, "batch": batch})
+    form = TrainingForm({**form.initial, **request.POST.dict()})
     if not form.is_valid():
         return render(request, "train.html", {"form": form, "batch": batch}, status=HTTPStatus.BAD_REQUEST)
     return start_job(request, services.queue_run(batch=batch, **form.cleaned_data), _("The training has begun."))
@@ -138,9 +140,9 @@ def champion_history(request: HttpRequest) -> HttpResponse:
     """Show the champion history, and the champion of a given moment."""
     form = MomentForm(request.GET or None)
     moment = form.cleaned_data["at"] if form.is_valid() else None
-    context = {"periods": registry.champion_history(), "form": form, "moment": moment}
+    context = {"promotions": StageChange.objects.promotions(), "form": form, "moment": moment}
     if moment:
-        context["then"] = registry.champion_at(moment)
+        context["champion_then"] = registry.champion_at(moment)
     return render(request, "champion_history.html", context)
 
 

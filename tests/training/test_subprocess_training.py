@@ -97,7 +97,7 @@ from training.training_spec import TrainingSpec
 train = Examples.load(Path(sys.argv[1])).train
 for algorithm in sys.argv[2:]:
     spec, parameters = TrainingSpec(algorithm, 1, 0), fitting.estimators.ALGORITHMS[algorithm].defaults
-    for make in (fitting._plain, fitting._calibrated):
+    for make in (fitting.uncalibrated, fitting.calibrated):
         pipeline = make(spec, parameters, train).fit(train.matrix, train.labels)
         print(algorithm, make.__name__, sha256_of(export.to_graph(pipeline)))
 """

@@ -316,8 +316,8 @@ class TestRegistry:
 
         assert registry.champion_at(before) is None
         assert [registry.champion_at(moment).version for moment in (between, timezone.now())] == [champion, second]
-        present, past = registry.champion_history()
-        assert (present.until, past.until) == (None, present.since)
+        present, past = StageChange.objects.promotions()
+        assert (present.until, past.until) == (None, present.at)
         assert present.reason == "newer"
 
     @pytest.mark.django_db(transaction=True)
@@ -337,7 +337,7 @@ class TestRegistry:
 
         stages = list(ModelVersion.objects.order_by("version").values_list("stage", flat=True))
         assert sorted(stages) == [Stage.CHAMPION, Stage.RETIRED]
-        assert registry.champion_history()[0].version == ModelVersion.objects.champion()
+        assert StageChange.objects.promotions()[0].version == ModelVersion.objects.champion()
 
     def test_there_is_nothing_before_the_first(self, champion: ModelVersion) -> None:
         with pytest.raises(Conflict, match="no earlier champion"):
