@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+from contextlib import suppress
 from pathlib import Path
 
 from django.core.files.base import ContentFile
@@ -20,22 +21,9 @@ def store(data: bytes, *, suffix: str) -> str:
     """Store bytes under their sha256 and return the name; equal bytes are stored once, a damaged file is replaced."""
     digest = sha256_of(data)
     name = f"{FOLDER}{digest}{suffix}"
-    return name if _digest_of(name) == digest else _write(name, data)
-
-
-def _digest_of(name: str) -> str | None:
-    """Return the sha256 of a stored file, read in pieces; None where there is none."""
-    digest = hashlib.sha256()
-    try:
-        with default_storage.open(name) as file:
-            for piece in file.chunks():
-                digest.update(piece)
-    except FileNotFoundError:
-        return None
-    return digest.hexdigest()
-
-
-def _write(name: str, data: bytes) -> str:
+    with suppress(FileNotFoundError), default_storage.open(name) as file:
+        if hashlib.file_digest(file, "sha256").hexdigest() == digest:
+            return name
     if not isinstance(default_storage, FileSystemStorage):
         # A bucket shows an object when it is whole; some storages do not overwrite, but choose another name.
         default_storage.delete(name)

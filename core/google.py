@@ -31,41 +31,28 @@ def explain_errors(uri: str, *, role: str, kind: type[TitanicError], gone: Titan
     """Turn the client's errors into one sentence in an error of this kind; raise `gone` where there is nothing."""
     import requests
     import urllib3
-    from google.api_core.exceptions import GoogleAPIError
+    from google.api_core import exceptions as api
     from google.auth.exceptions import GoogleAuthError, TransportError
     from google.cloud.storage.exceptions import DataCorruption
 
     try:
         yield
-    except GoogleAPIError as error:
-        text = _answer_in_words(uri, error, role=role)
-        raise gone if text is None else kind(text) from error
-    except GoogleAuthError as error:
-        if isinstance(error, TransportError):
-            raise kind(_unreachable(uri, error)) from error
-        message = _("There are no usable Google Cloud credentials: %(reason)s. Set GOOGLE_APPLICATION_CREDENTIALS.")
-        first_line = str(error.args[0] if error.args else error).partition("\n")[0]
-        raise kind(message % {"reason": first_line.partition(". ")[0][:200].rstrip(".")}) from error
-    except (requests.RequestException, urllib3.exceptions.HTTPError, ConnectionError, DataCorruption) as error:
-        raise kind(_unreachable(uri, error)) from error
-
-
-def _answer_in_words(uri: str, error: Exception, *, role: str) -> str | None:
-    """Put Google's answer in words; None for 404."""
-    from google.api_core import exceptions as api
-
-    answer = error.cause if isinstance(error, api.RetryError) else error
-    if not isinstance(answer, api.GoogleAPICallError):
-        return _unreachable(uri, error)
-    if isinstance(answer, api.NotFound):
-        return None
-    if isinstance(answer, (api.Forbidden, api.Unauthorized)):
-        message = _("Google Cloud does not show %(uri)s to these credentials. Grant them “%(role)s”.")
-        return message % {"uri": uri, "role": role}
-    message = _("Google Cloud Storage answers %(status)s for %(uri)s. Try again later.")
-    return message % {"uri": uri, "status": int(answer.code or 0)}
-
-
-def _unreachable(uri: str, error: BaseException) -> str:
-    message = _("%(uri)s cannot be reached: %(reason)s. Check the network and try again.")
-    return message % {"uri": uri, "reason": http_errors.reason_of(error)}
+    except (
+        api.GoogleAPIError, GoogleAuthError, DataCorruption, requests.RequestException, urllib3.exceptions.HTTPError,
+        ConnectionError,
+    ) as error:  # fmt: skip
+        answer = error.cause if isinstance(error, api.RetryError) else error
+        if isinstance(answer, api.NotFound):
+            raise gone from error
+        if isinstance(answer, (api.Forbidden, api.Unauthorized)):
+            message = _("Google Cloud does not show %(uri)s to these credentials. Grant them “%(role)s”.")
+            raise kind(message % {"uri": uri, "role": role}) from error
+        if isinstance(answer, api.GoogleAPICallError):
+            message = _("Google Cloud Storage answers %(status)s for %(uri)s. Try again later.")
+            raise kind(message % {"uri": uri, "status": int(answer.code or 0)}) from error
+        if isinstance(answer, GoogleAuthError) and not isinstance(answer, TransportError):
+            message = _("There are no usable Google Cloud credentials: %(reason)s. Set GOOGLE_APPLICATION_CREDENTIALS.")
+            first_line = str(answer.args[0] if answer.args else answer).partition("\n")[0]
+            raise kind(message % {"reason": first_line.partition(". ")[0][:200].rstrip(".")}) from error
+        message = _("%(uri)s cannot be reached: %(reason)s. Check the network and try again.")
+        raise kind(message % {"uri": uri, "reason": http_errors.reason_of(error)}) from error

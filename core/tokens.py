@@ -90,7 +90,13 @@ class CachedTokenAuthentication(TokenAuthentication):  # type: ignore[misc]
 
     def authenticate(self, request: Request) -> tuple[User, Token] | None:
         """Return user and token; None without a token. Requests without a valid one are throttled by address."""
-        key, now = _cache_key(request.META.get("HTTP_AUTHORIZATION", "")), time.monotonic()
+        now = time.monotonic()
+        match request.META.get("HTTP_AUTHORIZATION", "").split():
+            case [prefix, token] if prefix.lower() == "token":
+                # One for a token, however the header writes it.
+                key = hashlib.sha256(token.encode()).digest()
+            case _:
+                key = b""
         cached = _cache.get(key)
         if cached is not None and cached.token.expiry is not None and cached.token.expiry < timezone.now():
             cached = None
@@ -128,14 +134,6 @@ class CachedTokenAuthentication(TokenAuthentication):  # type: ignore[misc]
         user, token = user_and_token
         _cache[key] = cached = _CachedToken(user, token, now)
         return cached
-
-
-def _cache_key(header: str) -> bytes:
-    """Return one key for a token, however the Authorization header writes it."""
-    match header.split():
-        case [prefix, token] if prefix.lower() == "token":
-            return hashlib.sha256(token.encode()).digest()
-    return b""
 
 
 _cache: dict[bytes, _CachedToken] = {}

@@ -108,7 +108,10 @@ class TestOnDisk:
         reader = threading.Thread(target=read)
         reader.start()
         for _ in range(50):
-            content_store._write(NAME, DATA)
+            with path.open("r+b") as file:
+                # Damaged, and as long as before.
+                file.write(b"A")
+            content_store.store(DATA, suffix=".onnx")
         is_over.set()
         reader.join()
 
