@@ -9,7 +9,9 @@ from django.conf import settings
 from django.core.exceptions import RequestDataTooBig, TooManyFieldsSent, TooManyFilesSent
 from django.db import InterfaceError, OperationalError
 from django.http import UnreadablePostError
+from django.utils.functional import Promise
 from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
 from psycopg2 import errorcodes
 
 from core.redis import RedisUnavailable
@@ -25,13 +27,15 @@ class TitanicError(Exception):
 
     code = "error"
     status: int = HTTPStatus.BAD_REQUEST
+    #: What it says unless it is given a text.
+    default_message: str | Promise = ""
     #: Seconds after which to try again, where that may help.
     retry_after: int | None = None
 
-    def __init__(self, message: str, *, field: str | None = None) -> None:
-        super().__init__(message)
-        self.message = message
+    def __init__(self, message: str = "", *, field: str | None = None) -> None:
+        self.message = message or str(self.default_message)
         self.field = field
+        super().__init__(self.message)
 
 
 class Conflict(TitanicError):
@@ -54,8 +58,7 @@ class IncompleteBody(TitanicError):
     code = "incomplete_body"
     status = HTTPStatus.REQUEST_TIMEOUT
 
-    def __init__(self) -> None:
-        super().__init__(_("The body did not arrive whole and in time. Send it again."))
+    default_message = gettext_lazy("The body did not arrive whole and in time. Send it again.")
 
 
 class LengthRequired(TitanicError):
@@ -64,8 +67,7 @@ class LengthRequired(TitanicError):
     code = "length_required"
     status = HTTPStatus.LENGTH_REQUIRED
 
-    def __init__(self) -> None:
-        super().__init__(_("Send the body with a Content-Length, not in chunks."))
+    default_message = gettext_lazy("Send the body with a Content-Length, not in chunks.")
 
 
 class Unavailable(TitanicError):
@@ -73,6 +75,7 @@ class Unavailable(TitanicError):
 
     code = "unavailable"
     status = HTTPStatus.SERVICE_UNAVAILABLE
+    default_message = gettext_lazy("A service is unavailable for the moment. Try again in a few seconds.")
     retry_after = 5
 
 
@@ -81,8 +84,7 @@ class DeadlineExceeded(Unavailable):
 
     code = "too_long"
 
-    def __init__(self) -> None:
-        super().__init__(_("This takes too long at the moment. Try again later, or ask for less."))
+    default_message = gettext_lazy("This takes too long at the moment. Try again later, or ask for less.")
 
 
 class InternalError(TitanicError):
@@ -90,8 +92,7 @@ class InternalError(TitanicError):
 
     status = HTTPStatus.INTERNAL_SERVER_ERROR
 
-    def __init__(self) -> None:
-        super().__init__(_("A server error occurred."))
+    default_message = gettext_lazy("A server error occurred.")
 
 
 class Throttled(TitanicError):
@@ -126,11 +127,6 @@ def body_too_large() -> TooLarge:
     )
 
 
-def unavailable() -> Unavailable:
-    """Return the error for a service that does not answer."""
-    return Unavailable(_("A service is unavailable for the moment. Try again in a few seconds."))
-
-
 def to_api_error(error: Exception) -> TitanicError | None:
     """Translate an exception of Django, PostgreSQL, Redis or the disk; return None for a fault of the program."""
     if isinstance(error, TitanicError):
@@ -143,7 +139,7 @@ def to_api_error(error: Exception) -> TitanicError | None:
         return DeadlineExceeded()
     if isinstance(error, (OperationalError, InterfaceError, *RedisUnavailable)):
         logger.warning("a service is unavailable: %s", error)
-        return unavailable()
+        return Unavailable()
     return _from_django(error)
 
 

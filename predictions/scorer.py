@@ -15,7 +15,7 @@ from django.db import DatabaseError, InterfaceError
 from django.utils.translation import gettext as _
 from numpy.typing import NDArray
 
-from core.errors import Unavailable, unavailable
+from core.errors import Unavailable
 from features.definition import FEATURES, Matrix, derive
 from ingestion.contract import Columns, Value
 from ingestion.schema import to_columns
@@ -110,7 +110,7 @@ class ChampionCache:
 
     def _obstacle(self) -> str:
         if self._is_registry_unavailable:
-            return unavailable().message
+            return Unavailable().message
         if self._failure is None:
             return _("No model is serving yet. Train one: python manage.py train.")
         details = {"version": self._failure.version, "reason": self._failure.reason}
