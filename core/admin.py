@@ -1,5 +1,7 @@
 """Jobs in the admin: read-only, with actions to cancel them and run them again."""
 
+from collections.abc import Callable
+
 from django.contrib import admin, messages
 from django.contrib.auth import get_permission_codename
 from django.db.models import QuerySet
@@ -39,21 +41,18 @@ class JobAdmin(ReadOnlyAdmin):
     @admin.action(permissions=["operate"], description=gettext_lazy("Start again"))
     def rerun(self, request: HttpRequest, queryset: QuerySet[Job]) -> None:
         """Queue new jobs with the same inputs."""
-        for job in queryset:
-            try:
-                enqueue(job.rerun())
-            except TitanicError as error:
-                self.message_user(request, f"{job}: {error.message}", messages.ERROR)
-            else:
-                self.message_user(request, _("%(job)s started again.") % {"job": job})
+        self._apply(request, queryset, lambda job: enqueue(job.rerun()), _("%(job)s started again."))
 
     @admin.action(permissions=["operate"], description=gettext_lazy("Cancel"))
     def cancel(self, request: HttpRequest, queryset: QuerySet[Job]) -> None:
         """Cancel those that are queued or running."""
-        for job in queryset:
+        self._apply(request, queryset, lambda job: job.cancel(), _("%(job)s cancelled."))
+
+    def _apply(self, request: HttpRequest, jobs: QuerySet[Job], act: Callable[[Job], None], text: str) -> None:
+        for job in jobs:
             try:
-                job.cancel()
+                act(job)
             except TitanicError as error:
                 self.message_user(request, f"{job}: {error.message}", messages.ERROR)
             else:
-                self.message_user(request, _("%(job)s cancelled.") % {"job": job})
+                self.message_user(request, text % {"job": job})

@@ -58,19 +58,14 @@ class ThemedPeriodicTaskAdmin(beat.PeriodicTaskAdmin, ModelAdmin):
     form = PeriodicTaskForm
 
 
-@admin.register(IntervalSchedule)
-class ThemedIntervalAdmin(ModelAdmin):
-    """Intervals."""
+@admin.register(IntervalSchedule, SolarSchedule)
+class ThemedScheduleAdmin(ModelAdmin):
+    """Intervals, sunrise, sunset and the like."""
 
 
 @admin.register(CrontabSchedule)
 class ThemedCrontabAdmin(beat.CrontabScheduleAdmin, ModelAdmin):
     """Crontabs."""
-
-
-@admin.register(SolarSchedule)
-class ThemedSolarAdmin(ModelAdmin):
-    """Sunrise, sunset and the like."""
 
 
 @admin.register(ClockedSchedule)
