@@ -7,7 +7,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from ipaddress import ip_network
 from pathlib import Path
-from typing import Literal, TypeVar
+from typing import Literal
 from urllib.parse import urlsplit
 
 import dj_database_url
@@ -21,10 +21,9 @@ _ANYWHERE = {"0.0.0.0", "::"}  # noqa: S104
 _LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1", "[::1]"})
 _LARGEST_PORT = 65535
 # https://cloud.google.com/storage/docs/buckets#naming
-_BUCKET, _BUCKET_HINT = r"[a-z0-9][a-z0-9._-]{1,220}[a-z0-9]", "write the name alone, without gs:// and folders."
-_RATE, _RATE_HINT = r"0*[1-9][0-9]*/[smhd]", "write a number, a slash and s, m, h or d, such as 100/s."
-
-T = TypeVar("T")
+_BUCKET = r"[a-z0-9][a-z0-9._-]{1,220}[a-z0-9]", "write the name alone, without gs:// and folders."
+_HTTP, _REDIS = ("http", "https"), ("redis", "rediss", "unix")
+_RATE = r"0*[1-9][0-9]*/[smhd]", "write a number, a slash and s, m, h or d, such as 100/s."
 
 
 class SettingError(ValueError):
@@ -96,31 +95,37 @@ def _environment(env: Env) -> Environment:
         raise SettingError(f"Setting {present} is set and {missing} is not: set both to use your servers, or neither.")
     is_embedded = not database_url
     services = Layout(home)
-    host = _text(env, "HOST", "127.0.0.1")
+    host, webhook = _text(env, "HOST", "127.0.0.1"), _text(env, "ALERT_WEBHOOK_URL")
+    email = dict(dj_email_url.parse(_text(env, "EMAIL_URL", "console:")))
+    if not email.get("EMAIL_BACKEND"):
+        raise SettingError("Setting EMAIL_URL cannot be read: write it as submission://user:password@host:587.")
     return Environment(
         home=home,
         is_embedded=is_embedded,
         database=_database(database_url or services.database_url),
-        redis_url=_redis(redis_url or services.redis_url),
+        redis_url=_url("REDIS_URL", redis_url or services.redis_url, _REDIS, "redis://:password@host:6379/0"),
         secret_key=_secret_key(_text(env, "SECRET_KEY"), home, is_embedded=is_embedded),
         debug=_flag(env, "DEBUG", default=False),
         host=host,
         port=_number(env, "PORT", default=8000, most=_LARGEST_PORT),
         web_workers=_number(env, "WEB_WORKERS", default=2, most=64),
         allowed_hosts=_list(env, "ALLOWED_HOSTS") or sorted(_LOOPBACK | ({host} - _ANYWHERE)),
-        csrf_trusted_origins=[_origin(word) for word in _list(env, "CSRF_TRUSTED_ORIGINS")],
+        csrf_trusted_origins=[
+            _matching("CSRF_TRUSTED_ORIGINS", word, "https?:.*", "write it with its scheme, https://example.org.")
+            for word in _list(env, "CSRF_TRUSTED_ORIGINS")
+        ],
         trusted_proxies=[_network(word) for word in _list(env, "TRUSTED_PROXIES")],
         login_required=_flag(env, "LOGIN_REQUIRED", default=True),
         api_allow_anonymous=_flag(env, "API_ALLOW_ANONYMOUS", default=False),
-        throttle_predict=_matching(env, "THROTTLE_PREDICT", _RATE, _RATE_HINT) or None,
-        throttle_anon=_matching(env, "THROTTLE_ANON", _RATE, _RATE_HINT) or None,
+        throttle_predict=_matching("THROTTLE_PREDICT", _text(env, "THROTTLE_PREDICT"), *_RATE) or None,
+        throttle_anon=_matching("THROTTLE_ANON", _text(env, "THROTTLE_ANON"), *_RATE) or None,
         source_uri=_text(env, "SOURCE_URI", str(BASE_DIR / "ingestion/sample/sample.csv")),
-        artifact_bucket=_matching(env, "ARTIFACT_BUCKET", _BUCKET, _BUCKET_HINT),
+        artifact_bucket=_matching("ARTIFACT_BUCKET", _text(env, "ARTIFACT_BUCKET"), *_BUCKET),
         dask_scheduler=_text(env, "DASK_SCHEDULER"),
         auto_promote=_flag(env, "AUTO_PROMOTE", default=True),
         drift_backend=_one_of(env, "DRIFT_BACKEND", ("alibi", "scipy")),
-        alert_webhook_url=_webhook(_text(env, "ALERT_WEBHOOK_URL")),
-        email=_email(_text(env, "EMAIL_URL", "console:")),
+        alert_webhook_url=webhook and _url("ALERT_WEBHOOK_URL", webhook, _HTTP, "https://example.org/hook"),
+        email=email,
         admin_password=_text(env, "ADMIN_PASSWORD"),
         log_format=_one_of(env, "LOG_FORMAT", ("text", "json")),  # type: ignore[arg-type]
         job_lease_seconds=_number(env, "JOB_LEASE_SECONDS", default=60, least=5, most=3600),
@@ -150,18 +155,25 @@ def _one_of(env: Env, name: str, options: tuple[str, ...]) -> str:
     return str(env.str(name, validate=validate.OneOf(options))) if _text(env, name) else options[0]
 
 
-def _matching(env: Env, name: str, pattern: str, hint: str) -> str:
-    """Return the text of a setting; raises SettingError where it is neither empty nor of the pattern."""
-    text = _text(env, name)
+def _matching(name: str, text: str, pattern: str, hint: str) -> str:
+    """Return the text; raises SettingError where it is neither empty nor of the pattern."""
     if text and not re.fullmatch(pattern, text):
-        raise SettingError(f'Setting {name} is "{text}": {hint}')
+        raise SettingError(f'Setting {name} has "{text}": {hint}')
     return text
 
 
-def _origin(text: str) -> str:
-    if urlsplit(text).scheme not in ("http", "https"):
-        raise SettingError(f'Setting CSRF_TRUSTED_ORIGINS has "{text}": write it with its scheme, https://example.org.')
-    return text
+def _url(name: str, url: str, schemes: tuple[str, ...], example: str) -> str:
+    """Return the URL; raises SettingError where it cannot be used. It may hold a secret: it is not repeated."""
+    try:
+        parts = urlsplit(url)
+        # The address of a Unix socket is a path.
+        is_usable = parts.scheme in schemes and bool(parts.hostname or ("unix" in schemes and parts.path))
+        is_usable &= parts.port != 0
+    except ValueError:
+        is_usable = False
+    if not is_usable:
+        raise SettingError(f"Setting {name} cannot be read: write it as {example}.")
+    return url
 
 
 def _network(text: str) -> str:
@@ -170,19 +182,6 @@ def _network(text: str) -> str:
     except ValueError as error:
         hint = "write addresses or networks with commas, such as 10.0.0.7,172.16.0.0/12."
         raise SettingError(f'Setting TRUSTED_PROXIES has "{text}": {hint}') from error
-
-
-def _webhook(url: str) -> str:
-    hint = "write it with its scheme and host, https://example.org/hook."
-    try:
-        parts = urlsplit(url)
-        is_address = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
-    except ValueError:
-        is_address = False
-    if url and not is_address:
-        # The address may hold a secret: it is not repeated.
-        raise SettingError(f"Setting ALERT_WEBHOOK_URL cannot be read: {hint}")
-    return url
 
 
 def _database(url: str) -> dict[str, object]:
@@ -202,20 +201,6 @@ def _database(url: str) -> dict[str, object]:
     # Django's own backend, with queries and connections counted for /metrics.
     config["ENGINE"] = "django_prometheus.db.backends.postgresql"
     return dict(config)
-
-
-def _redis(url: str) -> str:
-    parts = urlsplit(url)
-    if parts.scheme not in ("redis", "rediss", "unix") or not (parts.hostname or parts.path):
-        raise SettingError("Setting REDIS_URL cannot be read: write it as redis://:password@host:6379/0.")
-    return url
-
-
-def _email(url: str) -> dict[str, object]:
-    config = dict(dj_email_url.parse(url))
-    if not config.get("EMAIL_BACKEND"):
-        raise SettingError("Setting EMAIL_URL cannot be read: write it as submission://user:password@host:587.")
-    return config
 
 
 def _secret_key(configured: str, home: Path, *, is_embedded: bool) -> str:
