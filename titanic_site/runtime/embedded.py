@@ -5,6 +5,7 @@ Every process that uses them shares a lock; when the last user is gone, however 
 
 import fcntl
 import os
+import stat
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,7 +13,7 @@ from pathlib import Path
 
 from titanic_site.layout import Layout
 from titanic_site.runtime.postgres import Postgres
-from titanic_site.runtime.server import EmbeddedError, Server
+from titanic_site.runtime.server import EmbeddedError, Server, take_lock
 from titanic_site.runtime.valkey import Valkey
 
 __all__ = ["EmbeddedError", "Layout", "Services", "in_use"]
@@ -43,11 +44,15 @@ class Services:
 
     def start(self) -> None:
         """Return when both answer; each that does not is started."""
-        self._make_directories()
-        if self._share is None:
-            self._share = self._wait_for_lock(self._users_lock, fcntl.LOCK_SH)
-        # Of two processes that miss a server at once, one starts it and the other waits.
-        turn = self._wait_for_lock(self.layout.root / "services.lock", fcntl.LOCK_EX)
+        try:
+            self._make_directories()
+            if self._share is None:
+                self._share = self._wait_for_lock(self._users_lock, fcntl.LOCK_SH)
+            # Of two processes that miss a server at once, one starts it and the other waits.
+            turn = self._wait_for_lock(self.layout.root / "services.lock", fcntl.LOCK_EX)
+        except OSError as error:
+            message = f"Cannot write {error.filename} ({error.strerror}). Set TITANIC_HOME to a directory of yours."
+            raise EmbeddedError(message) from error
         try:
             for server in self.servers:
                 server.start(users=self._users_lock)
@@ -72,47 +77,35 @@ class Services:
 
     def _has_users(self) -> bool:
         """Tell whether others share the lock: then it can be taken shared, but not exclusively."""
-        file = os.open(self._users_lock, os.O_RDWR)
-        try:
-            return not _try_lock(file, fcntl.LOCK_EX) and _try_lock(file, fcntl.LOCK_SH)
-        finally:
-            os.close(file)
+        for kind in (fcntl.LOCK_EX, fcntl.LOCK_SH):
+            lock = take_lock(self._users_lock, kind)
+            if lock is not None:
+                os.close(lock)
+                return kind == fcntl.LOCK_SH
+        return False
 
     def _make_directories(self) -> None:
         root, sockets = self.layout.root, self.layout.sockets
-        try:
-            (root / "logs").mkdir(parents=True, exist_ok=True)
-            if sockets != root:
-                self._make_private(sockets)
-            for directory in (root, sockets):
-                for name in ("postgres", "valkey"):
-                    (directory / name).mkdir(mode=0o700, exist_ok=True)
-        except OSError as error:
-            message = f"Cannot write {error.filename} ({error.strerror}). Set TITANIC_HOME to a directory of yours."
-            raise EmbeddedError(message) from error
-
-    def _make_private(self, path: Path) -> None:
-        path.mkdir(mode=0o700, exist_ok=True)
-        status = path.lstat()
-        # Every user may write to /tmp: another user's directory there would hand our clients to their server.
-        if not path.is_dir() or path.is_symlink() or status.st_uid != os.geteuid() or status.st_mode & 0o066:
-            message = f"{path} is not a private directory of this user. Remove it, or set TITANIC_HOME to a short path."
-            raise EmbeddedError(message)
+        (root / "logs").mkdir(parents=True, exist_ok=True)
+        if sockets != root:
+            sockets.mkdir(mode=0o700, exist_ok=True)
+            status = sockets.lstat()
+            # Every user may write to /tmp: another user's directory there would hand our clients to their server.
+            if not stat.S_ISDIR(status.st_mode) or status.st_uid != os.geteuid() or status.st_mode & 0o066:
+                message = f"{sockets} is not a private directory of this user."
+                raise EmbeddedError(f"{message} Remove it, or set TITANIC_HOME to a short path.")
+        for directory in (root, sockets):
+            for name in ("postgres", "valkey"):
+                (directory / name).mkdir(mode=0o700, exist_ok=True)
 
     def _wait_for_lock(self, path: Path, kind: int) -> int:
-        try:
-            file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        except OSError as error:
-            message = f"Cannot write {path} ({error.strerror}). Set TITANIC_HOME to a directory of yours."
-            raise EmbeddedError(message) from error
         end = time.monotonic() + _WAIT_SECONDS
-        while not _try_lock(file, kind):
+        while (lock := take_lock(path, kind)) is None:
             if time.monotonic() > end:
-                os.close(file)
                 message = f"Another process has been starting or stopping the services for {_WAIT_SECONDS} s: {path}."
                 raise EmbeddedError(f"{message} The logs are in {self.layout.root / 'logs'}. End it and start again.")
             time.sleep(_STEP_SECONDS)
-        return file
+        return lock
 
 
 @contextmanager
@@ -124,11 +117,3 @@ def in_use(layout: Layout) -> Iterator[Services]:
         yield services
     finally:
         services.leave()
-
-
-def _try_lock(file: int, kind: int) -> bool:
-    try:
-        fcntl.flock(file, kind | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True

@@ -21,34 +21,42 @@ _STOP_SECONDS = 60
 _SYNC_SECONDS = 1.0
 
 
-def main(  # noqa: PLR0913 - each by its name
-    *, lock: int, users: str, stop_signal: int, account: str, fsync_directory: str, command: list[str]
-) -> int:
-    """Run `command`, which holds the descriptor `lock`, until it ends or nobody holds the file `users`.
-
-    The files in `fsync_directory`, if one is named, are synced to the disk each second.
-    """
-    owner = int(account) if account else None
-    server = subprocess.Popen(
-        command,
-        pass_fds=(lock,),
-        user=owner,
-        group=owner,
-        extra_groups=None if owner is None else [],
-        preexec_fn=partial(end_with_parent, stop_signal),  # noqa: PLW1509 - there is no thread yet
-    )
-    threading.Thread(
-        target=_stop_when_unused, kwargs={"users": users, "server": server, "stop_signal": stop_signal}, daemon=True
-    ).start()
-    if fsync_directory:
-        threading.Thread(target=_fsync_each_second, args=(fsync_directory,), daemon=True).start()
-    return server.wait()
-
-
 def end_with_parent(stop_signal: int) -> None:
     """Have the kernel send the calling process `stop_signal` when its parent dies."""
     if _prctl is not None:
         _prctl(_PR_SET_PDEATHSIG, stop_signal)
+
+
+def main(lock: str, users: str, stop_signal: str, account: str, fsync_directory: str, *command: str) -> int:
+    """Run `command`, which holds the descriptor `lock`, until it ends or nobody holds the file `users`.
+
+    It runs as the user with the id `account`, if one is named. The files in `fsync_directory`, if one is named, are
+    synced to the disk each second.
+    """
+    owner = int(account) if account else None
+    server = subprocess.Popen(
+        command,
+        pass_fds=(int(lock),),
+        user=owner,
+        group=owner,
+        extra_groups=None if owner is None else [],
+        preexec_fn=partial(end_with_parent, int(stop_signal)),  # noqa: PLW1509 - there is no thread yet
+    )
+
+    def stop_when_unused() -> None:
+        # Every user shares this lock; it can be had exclusively once the last is gone. It is kept until this process
+        # ends, so that a new user waits until the server is down.
+        fcntl.flock(os.open(users, os.O_RDWR), fcntl.LOCK_EX)
+        server.send_signal(int(stop_signal))
+        try:
+            server.wait(_STOP_SECONDS)
+        except subprocess.TimeoutExpired:
+            server.kill()
+
+    threading.Thread(target=stop_when_unused, daemon=True).start()
+    if fsync_directory:
+        threading.Thread(target=_fsync_each_second, args=(fsync_directory,), daemon=True).start()
+    return server.wait()
 
 
 def _fsync_each_second(directory: str) -> None:
@@ -70,30 +78,9 @@ def _fsync_each_second(directory: str) -> None:
                 sys.stderr.write(f"cannot sync {directory}: {error}\n")
 
 
-def _stop_when_unused(*, users: str, server: subprocess.Popen[bytes], stop_signal: int) -> None:
-    # Every user shares this lock; it can be had exclusively once the last is gone. It is kept until this process ends,
-    # so that a new user waits until the server is down.
-    fcntl.flock(os.open(users, os.O_RDWR), fcntl.LOCK_EX)
-    server.send_signal(stop_signal)
-    try:
-        server.wait(_STOP_SECONDS)
-    except subprocess.TimeoutExpired:
-        server.kill()
-
-
 if __name__ == "__main__":
     # The caller goes on at once and never has to reap a server that outlives it.
     if os.fork():
         os._exit(0)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    _, lock_fd, users_path, signal_number, account_id, fsync_path, *server_command = sys.argv
-    sys.exit(
-        main(
-            lock=int(lock_fd),
-            users=users_path,
-            stop_signal=int(signal_number),
-            account=account_id,
-            fsync_directory=fsync_path,
-            command=server_command,
-        )
-    )
+    sys.exit(main(*sys.argv[1:]))

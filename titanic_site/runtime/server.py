@@ -112,11 +112,11 @@ class Server(ABC):
         return EmbeddedError(f"The embedded {self.title} {what}.{reason} The log is {self.log}. {_REMEDY}")
 
 
-def take_lock(path: Path) -> int | None:
-    """Lock a file exclusively, without waiting; returns its descriptor, or None while another process holds it."""
+def take_lock(path: Path, kind: int = fcntl.LOCK_EX) -> int | None:
+    """Lock a file, without waiting; returns its descriptor, or None while another process has it locked."""
     lock = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(lock, kind | fcntl.LOCK_NB)
     except BlockingIOError:
         os.close(lock)
         return None

@@ -100,8 +100,9 @@ def stop() -> bool:
 
 def programs() -> list[list[Program]]:
     """Return every program in the order they are stopped: nothing new comes in while the workers finish."""
-    scheduler = Program(name="scheduler", command=(*_celery(), "beat"), stop_signals=((signal.SIGTERM, 5.0),))
     env = settings.ENV
+    celery = (sys.executable, "-m", "celery", "-q", "-A", "titanic_site")
+    scheduler = Program(name="scheduler", command=(*celery, "beat"), stop_signals=((signal.SIGTERM, 5.0),))
     web = Program(
         name="web",
         command=(
@@ -113,25 +114,22 @@ def programs() -> list[list[Program]]:
         ),
         stop_signals=((signal.SIGTERM, 20.0),),
     )  # fmt: skip
-    return [[scheduler], [web], [_worker(name) for name in WORKERS]]
-
-
-def _worker(name: str) -> Program:
-    queues, options = WORKERS[name]
-    quiet = ("--without-gossip", "--without-mingle", "--without-heartbeat")
-    return Program(
-        name=f"worker {name}",
-        command=(*_celery(), "worker", "-Q", ",".join(queues), "-n", f"{name}@%h", *options, *quiet),
-        # Runs in progress may end; then they are interrupted, and their rows say so.
-        stop_signals=((signal.SIGTERM, 20.0), (signal.SIGQUIT, 5.0)),
-        # Without the supervisor the services stop too: no run can finish.
-        orphan_signal=signal.SIGQUIT,
-        is_hung=partial(_is_hung, queues),
-    )
-
-
-def _celery() -> tuple[str, ...]:
-    return sys.executable, "-m", "celery", "-q", "-A", "titanic_site"
+    workers = [
+        Program(
+            name=f"worker {name}",
+            command=(
+                *celery, "worker", "-Q", ",".join(queues), "-n", f"{name}@%h", *options,
+                "--without-gossip", "--without-mingle", "--without-heartbeat",
+            ),
+            # Runs in progress may end; then they are interrupted, and their rows say so.
+            stop_signals=((signal.SIGTERM, 20.0), (signal.SIGQUIT, 5.0)),
+            # Without the supervisor the services stop too: no run can finish.
+            orphan_signal=signal.SIGQUIT,
+            is_hung=partial(_is_hung, queues),
+        )
+        for name, (queues, options) in WORKERS.items()
+    ]  # fmt: skip
+    return [[scheduler], [web], workers]
 
 
 def _is_hung(queues: tuple[str, ...], started_at: float) -> bool:
