@@ -27,18 +27,6 @@ def new_id() -> UUID:
     return UUID(str(uuid_utils.uuid7()))
 
 
-def new_ids(count: int) -> list[str]:
-    """Make so many time-ordered UUIDs as text, in order: their random part counts up.
-
-    >>> first, second = new_ids(2)
-    >>> UUID(second).int - UUID(first).int, UUID(first).version
-    (1, 7)
-    """
-    text = str(uuid_utils.uuid7())
-    head, tail = text[:24], int(text[24:], 16) % 2**47
-    return [f"{head}{tail + number:012x}" for number in range(count)]
-
-
 def lowest_id(moment: datetime) -> UUID:
     """Return the lowest id that a prediction of this moment, or of a later one, can have.
 

@@ -28,7 +28,7 @@ logger = logging.getLogger(__name__)
 
 
 class FeatureValues(msgspec.Struct, frozen=True, gc=False):
-    """A passenger's features by name; unknown is NaN, and null in JSON. `_Features` adds the names."""
+    """A passenger's features by name; unknown is NaN, and null in JSON. `Features` adds the names."""
 
     def items(self) -> list[tuple[str, float | None]]:
         """List names and values; unknown is None."""
@@ -36,7 +36,7 @@ class FeatureValues(msgspec.Struct, frozen=True, gc=False):
         return [(name, None if math.isnan(value) else value) for name, value in zip(FEATURES, values, strict=True)]
 
 
-_Features = cast(
+Features = cast(
     "Callable[..., FeatureValues]",
     msgspec.defstruct("Features", [(name, float) for name in FEATURES], bases=(FeatureValues,), frozen=True, gc=False),
 )
@@ -172,11 +172,6 @@ champion = _cache.champion
 reset = _cache.reset
 
 
-def features_of(matrix: Matrix) -> list[FeatureValues]:
-    """Name the features of each row of a matrix."""
-    return [_Features(*row) for row in matrix.tolist()]
-
-
-def features_of_passenger(passenger: Mapping[str, Value]) -> dict[str, float | None]:
-    """Derive a checked passenger's features by name; unknown is None."""
-    return dict(features_of(derive(to_columns([passenger])))[0].items())
+def features_of_passenger(passenger: Mapping[str, Value]) -> FeatureValues:
+    """Derive a checked passenger's features."""
+    return Features(*derive(to_columns([passenger]))[0].tolist())

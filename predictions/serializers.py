@@ -53,7 +53,7 @@ class PredictionSerializer(serializers.ModelSerializer[Prediction]):
         return as_row(prediction)
 
     @extend_schema_field(FeatureVector)
-    def get_features(self, prediction: Prediction) -> dict[str, float | None]:
+    def get_features(self, prediction: Prediction) -> scorer.FeatureValues:
         return scorer.features_of_passenger(self.get_passenger(prediction))
 
 

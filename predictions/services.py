@@ -1,6 +1,5 @@
 """Predict: for one passenger, for many, from the form; and queue the scoring of a file."""
 
-import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -8,6 +7,7 @@ from datetime import datetime
 from typing import NamedTuple
 
 import msgspec
+import uuid_utils
 from django.conf import settings
 from django.contrib.auth.models import User
 from django.core.files.uploadedfile import UploadedFile
@@ -25,7 +25,7 @@ from ingestion.schema import FIELD_NAMES, FIELDS
 from ingestion.validation_messages import by_field
 from predictions import log, metrics, optional_legacy, scorer
 from predictions.idempotency import LIFETIME_SECONDS, Key
-from predictions.models import Channel, ScoringJob, new_ids
+from predictions.models import Channel, ScoringJob
 from predictions.scorer import FeatureValues
 
 MAX_BATCH = 10_000
@@ -145,25 +145,21 @@ def score(request: ScoringRequest) -> tuple[list[Answer], list[log.LogEntry]]:
 
     Raises Unavailable.
     """
-    rows = request.rows
-    if not rows:
-        return [], []
+    answers: list[Answer] = []
+    entries: list[log.LogEntry] = []
+    if not request.rows:
+        return answers, entries
     champion = scorer.champion()
-    started = time.perf_counter()
-    scored = champion.score(schema.columns_from_rows(rows))
-    metrics.SCORING_SECONDS.observe(time.perf_counter() - started)
-    now, ids = timezone.now(), new_ids(len(rows))
-    version, threshold = champion.version, champion.threshold
-    verdicts, probabilities = scored.predicted.tolist(), scored.probabilities.tolist()
-    features = scorer.features_of(scored.matrix)
-    answers = [
-        Answer(id_, predicted, probability, threshold, version, named, now)
-        for id_, predicted, probability, named in zip(ids, verdicts, probabilities, features, strict=True)
-    ]
-    entries = [
-        log.Entry(id_, version, probability, threshold, predicted, request.channel.value, None, now, *row)
-        for id_, predicted, probability, row in zip(ids, verdicts, probabilities, rows, strict=True)
-    ]
+    version, threshold, channel = champion.version, champion.threshold, request.channel.value
+    with metrics.SCORING_SECONDS.time():
+        scored = champion.score(schema.columns_from_rows(request.rows))
+    now = timezone.now()
+    columns = (request.rows, scored.matrix.tolist(), scored.probabilities.tolist(), scored.predicted.tolist())
+    for row, features, probability, predicted in zip(*columns, strict=True):
+        # Time-ordered, and in the order of the rows.
+        id_ = str(uuid_utils.uuid7())
+        answers.append(Answer(id_, predicted, probability, threshold, version, scorer.Features(*features), now))
+        entries.append(log.Entry(id_, version, probability, threshold, predicted, channel, None, now, *row))
     return answers, entries
 
 

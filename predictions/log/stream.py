@@ -1,18 +1,22 @@
 """The stream in Redis: append predictions, read and delete its entries, measure how many wait."""
 
 import logging
+import threading
+import time
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import cast
 
 from django.db import DatabaseError, InterfaceError
 from django.utils.translation import gettext as _
+from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import ResponseError
+from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from core import redis
 from core.errors import Unavailable
 from core.redis import RedisUnavailable
 from predictions.log import postgres
-from predictions.log.circuit_breaker import CircuitOpen, StreamCircuitBreaker
 from predictions.log.entries import LogEntry, StreamEntry, encode
 
 logger = logging.getLogger(__name__)
@@ -27,6 +31,8 @@ READ_ENTRIES = 2_000
 PACK_ROWS = 25
 #: How many predictions may wait; beyond that they go straight to Postgres, or are rejected when it is unavailable too.
 MAX_BACKLOG = 1_000_000
+#: How long (seconds) a check of the stream is good for.
+CHECK_SECONDS = 1.0
 # How many more predictions than entries the stream holds.
 _EXTRA = "predictions:log:shared"
 # Deletes packs, given as id and number of predictions in turn, and lowers the count of extra predictions. A pack that
@@ -46,6 +52,45 @@ redis.call('SET', KEYS[2], ARGV[3], 'EX', ARGV[4])
 redis.call('XADD', KEYS[1], '*', ARGV[1], ARGV[2])
 return false
 """
+
+
+class CircuitOpen(Exception):
+    """The stream takes no entries at the moment."""
+
+
+class StreamCircuitBreaker:
+    """Opens for a second when the stream is full or a write failed: a Redis that is unavailable does not delay all."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self.reset()
+
+    def reset(self) -> None:
+        """Start closed and unchecked."""
+        self._obstacle = ""
+        self._checked_at = float("-inf")
+
+    @contextmanager
+    def guard(self) -> Iterator[None]:
+        """Write to the stream in the body; raises CircuitOpen instead of running it when the circuit is open."""
+        try:
+            # One thread checks; the others go by the last check meanwhile.
+            if time.monotonic() - self._checked_at > CHECK_SECONDS and self._lock.acquire(blocking=False):
+                try:
+                    self._obstacle = f"{MAX_BACKLOG} predictions wait" if backlog() >= MAX_BACKLOG else ""
+                finally:
+                    self._checked_at = time.monotonic()
+                    self._lock.release()
+            if self._obstacle:
+                raise CircuitOpen(self._obstacle)
+            yield
+        except (RedisConnectionError, RedisTimeoutError) as error:
+            self._obstacle = f"Redis was unavailable a moment ago: {error}"
+            self._checked_at = time.monotonic()
+            raise
+
+
+breaker = StreamCircuitBreaker()
 # A Redis that rejects writes, because its disk is full for example, is treated as unavailable.
 _NOT_WRITABLE = (*RedisUnavailable, ResponseError, CircuitOpen)
 
@@ -54,7 +99,16 @@ def append(entries: Sequence[LogEntry]) -> None:
     """Log predictions durably, in the stream or else in Postgres; raises Unavailable when neither takes them."""
     try:
         with breaker.guard():
-            _append_to_stream(entries)
+            if len(entries) == 1:
+                redis.client().xadd(STREAM, {FIELD: encode(entries)})
+                return
+            packs = [entries[start : start + PACK_ROWS] for start in range(0, len(entries), PACK_ROWS)]
+            # All or none: half a batch in the log would be half an answer.
+            with redis.client().pipeline(transaction=True) as pipeline:
+                for pack in packs:
+                    pipeline.xadd(STREAM, {FIELD: encode(pack)})
+                pipeline.incrby(_EXTRA, len(entries) - len(packs))
+                pipeline.execute()
     except _NOT_WRITABLE as error:
         logger.warning("the stream is not writable, writing %s straight to PostgreSQL: %s", len(entries), error)
         try:
@@ -119,21 +173,5 @@ def longest_wait() -> float:
     return max(float(seconds + microseconds / 1e6) - appended_at, 0.0)
 
 
-def _append_to_stream(entries: Sequence[LogEntry]) -> None:
-    if len(entries) == 1:
-        redis.client().xadd(STREAM, {FIELD: encode(entries)})
-        return
-    packs = [entries[start : start + PACK_ROWS] for start in range(0, len(entries), PACK_ROWS)]
-    # All or none: half a batch in the log would be half an answer.
-    with redis.client().pipeline(transaction=True) as pipeline:
-        for pack in packs:
-            pipeline.xadd(STREAM, {FIELD: encode(pack)})
-        pipeline.incrby(_EXTRA, len(entries) - len(packs))
-        pipeline.execute()
-
-
 def _unavailable() -> Unavailable:
     return Unavailable(_("The prediction cannot be recorded at the moment. Try again in a few seconds."))
-
-
-breaker = StreamCircuitBreaker(lambda: f"{MAX_BACKLOG} predictions wait" if backlog() >= MAX_BACKLOG else "")

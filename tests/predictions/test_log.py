@@ -21,7 +21,7 @@ from core import postgres_copy, redis
 from ingestion.schema import FIELD_NAMES
 from monitoring import health
 from predictions import log, partitions
-from predictions.log import circuit_breaker, drainer, stream
+from predictions.log import drainer, stream
 from predictions.log.entries import StreamEntry, encode
 from predictions.models import DeadLetter, Prediction, lowest_id, new_id
 from tests.people import NOBODY, OWEN
@@ -381,7 +381,7 @@ class TestStream:
             raise RedisConnectionError
 
         clock = 100.0
-        monkeypatch.setattr(circuit_breaker, "time", SimpleNamespace(monotonic=lambda: clock))
+        monkeypatch.setattr(stream, "time", SimpleNamespace(monotonic=lambda: clock))
         with monkeypatch.context() as without:
             without.setattr(redis, "client", away)
             for _ in range(5):
