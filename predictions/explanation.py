@@ -1,12 +1,11 @@
 """Explain an answer: each input's contribution to it, and what another value would have changed.
 
 The contributions are Shapley values over the fields of a request, not over the features: a feature is derived from
-fields, and to change one feature alone describes a passenger who cannot be.
+fields, and to change one feature alone describes an impossible passenger.
 """
 
 from collections.abc import Sequence
 from contextlib import suppress
-from functools import lru_cache
 from typing import Annotated, Literal, NamedTuple
 
 import msgspec
@@ -22,9 +21,8 @@ from ingestion.contract import Value, rule_violations
 from ingestion.json_validation import Row
 from ingestion.passenger import IMMUTABLE, RULES
 from ingestion.schema import FIELD_NAMES, FIELDS
-from predictions import shapley
+from predictions import scorer, shapley
 from predictions.models import Prediction
-from training import registry
 from training.artifact import Artifact, ArtifactError
 from training.models import ModelVersion
 
@@ -157,13 +155,7 @@ def explainer(version: int) -> Explainer:
     if not model.background:
         raise Conflict(_("%(version)s has no background rows to compare with: retrain.") % {"version": model})
     try:
-        return _load(version, model.sha256)
+        return Explainer(scorer.get_version(version).artifact, [tuple(row) for row in model.background])
     except ArtifactError as error:
         message = _("The file of model %(version)s must not be used: %(reason)s.")
         raise Conflict(message % {"version": version, "reason": error}) from error
-
-
-@lru_cache(maxsize=4)
-def _load(version: int, sha256: str) -> Explainer:
-    model = ModelVersion.objects.get(version=version, sha256=sha256)
-    return Explainer(registry.load(model), [tuple(row) for row in model.background])

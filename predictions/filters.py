@@ -76,7 +76,10 @@ class PredictionFilter(forms.Form):
     def predictions(self) -> PredictionQuerySet:
         """Select the predictions; raises Invalid with every parameter that cannot be read."""
         if not self.is_valid():
-            raise Invalid(self.violations())
+            raise Invalid({
+                name: [(error.code or "invalid", message) for error in errors for message in error.messages]
+                for name, errors in self.errors.as_data().items()
+            })  # fmt: skip
         filters: Mapping[str, object] = {
             "predicted": self.cleaned_data[LABEL],
             "source": self.cleaned_data["source"],
@@ -87,11 +90,6 @@ class PredictionFilter(forms.Form):
         since, until = self.cleaned_data["since"], self.cleaned_data["until"]
         chosen = chosen if since is None else chosen.since(since)
         return chosen if until is None else chosen.until(until)
-
-    def violations(self) -> dict[str, list[tuple[str, str]]]:
-        """Name what is wrong, by parameter."""
-        return {name: [(error.code or "invalid", message) for error in errors for message in error.messages]
-                for name, errors in self.errors.as_data().items()}  # fmt: skip
 
     def shown_fields(self) -> list[BoundField]:
         """Choose the fields that the page shows: the usual ones, and every other one that is in use."""

@@ -14,27 +14,28 @@ from ingestion.schema import FIELDS
 from predictions import explanation
 
 
-def _form_field(field: Field) -> forms.CharField:
-    """Make a form field of a contract's field; it keeps the text as typed, and tells the browser the limits."""
-    column = cast("models.Field[object, object]", PassengerFields._meta.get_field(field.name))
-    attributes: dict[str, object] = {"required": field.is_required, "maxlength": field.max_length}
-    if field.is_numeric and not field.choices:
-        step, keyboard = (1, "numeric") if field.is_integer else ("any", "decimal")
-        attributes |= {"min": field.minimum, "max": field.maximum, "step": step, "inputmode": keyboard}
-    attributes = {name: value for name, value in attributes.items() if value is not None}
-    if field.choices:
-        empty = _("Choose…") if field.is_required else _("From the name") if field.name in DERIVABLE else _("Unknown")
-        widget: forms.Widget = forms.Select(choices=[("", empty), *(column.choices or ())], attrs=attributes)
-    else:
-        widget = (forms.NumberInput if field.is_numeric else forms.TextInput)(attrs=attributes)
-    return forms.CharField(
-        label=column.verbose_name,
-        help_text=column.help_text,
-        required=False,
-        strip=False,
-        widget=widget,
-        initial="" if field.default is None else field.default,
-    )
+class PassengerField(forms.CharField):
+    """A field of the contract: keeps the text as typed, and tells the browser the limits."""
+
+    def __init__(self, field: Field) -> None:
+        column = cast("models.Field[object, object]", PassengerFields._meta.get_field(field.name))
+        super().__init__(
+            label=column.verbose_name,
+            help_text=column.help_text,
+            required=False,
+            strip=False,
+            widget=forms.NumberInput if field.is_numeric else forms.TextInput,
+            initial="" if field.default is None else field.default,
+        )
+        attributes: dict[str, object] = {"required": field.is_required, "maxlength": field.max_length}
+        if field.choices:
+            empty = _("From the name") if field.name in DERIVABLE else _("Unknown")
+            choices = [("", _("Choose…") if field.is_required else empty), *(column.choices or ())]
+            self.widget = forms.Select(choices=choices)
+        elif field.is_numeric:
+            step, keyboard = (1, "numeric") if field.is_integer else ("any", "decimal")
+            attributes |= {"min": field.minimum, "max": field.maximum, "step": step, "inputmode": keyboard}
+        self.widget.attrs.update({name: value for name, value in attributes.items() if value is not None})
 
 
 class PassengerForm(forms.Form):
@@ -42,7 +43,7 @@ class PassengerForm(forms.Form):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self.fields = {field.name: _form_field(field) for field in FIELDS}
+        self.fields = {field.name: PassengerField(field) for field in FIELDS}
 
     def add_errors(self, errors: Mapping[str, list[tuple[str, str]]]) -> None:
         """Show each error beside its field, or above the form when the form has no such field."""

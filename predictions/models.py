@@ -1,6 +1,6 @@
 """Predictions and what belongs to them: scoring jobs, outcomes, shadow scores, dead letters."""
 
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import ClassVar, Self
 from uuid import UUID
 
@@ -20,6 +20,8 @@ from ingestion.passenger import LABEL_WORDS, PassengerFields, describe
 
 # A version 7 UUID begins with 48 bits of milliseconds.
 _TIME_SHIFT = 80
+# How far an id's time and the prediction's may be apart.
+_CLOCK_SLACK_MS = 60_000
 
 
 def new_id() -> UUID:
@@ -27,15 +29,15 @@ def new_id() -> UUID:
     return UUID(str(uuid_utils.uuid7()))
 
 
-def lowest_id(moment: datetime) -> UUID:
-    """Return the lowest id that a prediction of this moment, or of a later one, can have.
+def lowest_id(moment: datetime, *, slack_ms: int = 0) -> UUID:
+    """Return the lowest id that a prediction of this moment (and some milliseconds), or of a later one, can have.
 
     >>> from datetime import UTC
     >>> str(lowest_id(datetime(2026, 11, 1, tzinfo=UTC)))
     '01a19467-e800-0000-0000-000000000000'
     """
     # Ids begin in 1970: there is none of a time before.
-    return UUID(int=max(int(moment.timestamp() * 1000), 0) << _TIME_SHIFT)
+    return UUID(int=max(int(moment.timestamp() * 1000) + slack_ms, 0) << _TIME_SHIFT)
 
 
 def milliseconds(prediction_id: UUID) -> int:
@@ -137,28 +139,17 @@ class ScoringPart(models.Model):
         return f"{self.job_id}/{self.number}"
 
 
-_CLOCK_SLACK = timedelta(minutes=1)
-
-
-def _shifted(moment: datetime, by: timedelta) -> datetime:
-    """Shift a moment; at the calendar's ends return the moment itself."""
-    try:
-        return moment + by
-    except OverflowError:
-        return moment
-
-
 class PredictionQuerySet(models.QuerySet["Prediction"]):
     """Reads of the prediction log."""
 
     def since(self, moment: datetime) -> Self:
         """Select predictions made at this moment or later."""
-        # Partitions and indexes know the id alone; it is made a moment before `created_at`, at worst by another clock.
-        return self.filter(id__gte=lowest_id(_shifted(moment, -_CLOCK_SLACK)), created_at__gte=moment)
+        # Partitions and indexes know the id alone; it is made at about `created_at`, at worst by another clock.
+        return self.filter(id__gte=lowest_id(moment, slack_ms=-_CLOCK_SLACK_MS), created_at__gte=moment)
 
     def until(self, moment: datetime) -> Self:
         """Select predictions made before this moment."""
-        return self.filter(id__lt=lowest_id(_shifted(moment, _CLOCK_SLACK)), created_at__lt=moment)
+        return self.filter(id__lt=lowest_id(moment, slack_ms=_CLOCK_SLACK_MS), created_at__lt=moment)
 
     def newest(self, count: int) -> Self:
         """Select the last `count`, newest first."""

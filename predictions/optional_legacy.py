@@ -19,11 +19,20 @@ def is_legacy(names: Iterable[str]) -> bool:
     return legacy_form is not None and not (set(FEATURES) - set(FIELD_NAMES)).isdisjoint(names)
 
 
-def check_row(texts: Mapping[str, str]) -> tuple[dict[str, contract.Value], list[contract.Violation]]:
-    """Translate and check what came under the old form's names: typed values, or violations under those names."""
+def check_row(raw: Mapping[str, object]) -> tuple[dict[str, contract.Value], list[contract.Violation]]:
+    """Translate and check a row under the old form's names: typed values, or violations under those names."""
     assert legacy_form is not None, "only rows for which is_legacy is true have old names"
+    # The form sends flags and numbers as text, tensors as they are.
+    texts = {
+        name: "" if value is None else str(int(value) if isinstance(value, bool) else value)
+        for name, value in raw.items()
+    }
+    message = contract.gettext_noop("There is no such field.")
+    unknown = contract.joint_violation(sorted(texts.keys() - set(FEATURES)), "unknown_field", message)
     row, violations = legacy_form.translate(texts)
-    if violations:
-        return {}, violations
-    values, violations = contract.check_row(FIELDS, row, rules=RULES)
-    return values, legacy_form.rename(violations)
+    if not violations:
+        values, violations = contract.check_row(FIELDS, row, rules=RULES)
+        if not (unknown or violations):
+            return values, []
+        violations = legacy_form.rename(violations)
+    return {}, [*unknown, *violations]

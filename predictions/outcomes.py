@@ -2,7 +2,6 @@
 
 import re
 from bisect import insort
-from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import IO, NamedTuple
@@ -28,10 +27,10 @@ ID = "id"
 MAX_LINES = 1_000_000
 #: How many rejected lines of a file are named; the others are counted.
 PROBLEMS_SHOWN = 100
-_WORDS = {"true": True, "1": True, "false": False, "0": False}
+_BOOLEANS = {"true": True, "1": True, "false": False, "0": False}
 # As the API and the pages write it: Python's own parser takes braces and much else.
 _UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.ASCII | re.IGNORECASE)
-_ANOTHER = gettext_noop("Another outcome is recorded for this prediction; it cannot be changed.")
+_DIFFERENT_OUTCOME = gettext_noop("Another outcome is recorded for this prediction; it cannot be changed.")
 
 
 class Reported(NamedTuple):
@@ -71,7 +70,7 @@ def record(prediction_id: UUID, *, actual: bool, by: User | None) -> tuple[Outco
     # Of two requests at once the database lets the first one in.
     outcome, is_new = Outcome.objects.get_or_create(prediction_id=prediction_id, defaults={"actual": actual, "by": by})
     if outcome.actual != actual:
-        raise Conflict(_(_ANOTHER), field=LABEL)
+        raise Conflict(_(_DIFFERENT_OUTCOME), field=LABEL)
     return outcome, is_new
 
 
@@ -85,35 +84,23 @@ def record_file(file: IO[bytes], *, by: User | None) -> Summary:
         log.drain()
     summary = Summary()
     with table_errors(field="file"):
-        for reported in _blocks(file, summary):
+        for chunk in read(file, known=(ID, LABEL), required=(ID, LABEL), known_only=True):
+            for line in chunk.ragged:
+                summary.reject(line, _(RAGGED))
+            reported: list[Reported] = []
+            for line, id_text, text in zip(chunk.lines.tolist(), chunk.cells[ID], chunk.cells[LABEL], strict=True):
+                prediction_id, actual = id_text.strip(), _BOOLEANS.get(text.strip().lower())
+                if not _UUID.fullmatch(prediction_id):
+                    summary.reject(line, _("This is not the id of a prediction."))
+                elif actual is None:
+                    summary.reject(line, _("What happened must be true or false, 1 or 0."))
+                else:
+                    reported.append(Reported(line, prediction_id, actual))
             _record_block(reported, summary, by=by)
             if summary.line_count > MAX_LINES:
                 message = _("The file has more than %(most)s lines: these are recorded. Send the rest by itself.")
                 raise TooLarge(message % {"most": MAX_LINES}, field="file")
     return summary
-
-
-def get(prediction_id: UUID) -> Outcome | None:
-    """Return the recorded outcome, or None."""
-    return Outcome.objects.filter(pk=prediction_id).first()
-
-
-def _blocks(file: IO[bytes], summary: Summary) -> Iterator[list[Reported]]:
-    """Read the lines block by block, and reject those that cannot be read."""
-    for chunk in read(file, known=(ID, LABEL), required=(ID, LABEL), known_only=True):
-        reported: list[Reported] = []
-        for line in chunk.ragged:
-            summary.reject(line, _(RAGGED))
-        cells = chunk.cells
-        for line, id_text, text in zip(chunk.lines.tolist(), cells[ID], cells[LABEL], strict=True):
-            prediction_id, actual = id_text.strip(), _WORDS.get(text.strip().lower())
-            if not _UUID.fullmatch(prediction_id):
-                summary.reject(line, _("This is not the id of a prediction."))
-            elif actual is None:
-                summary.reject(line, _("What happened must be true or false, 1 or 0."))
-            else:
-                reported.append(Reported(line, prediction_id, actual))
-        yield reported
 
 
 def _record_block(reported: list[Reported], summary: Summary, *, by: User | None) -> None:
@@ -142,4 +129,4 @@ def _record_block(reported: list[Reported], summary: Summary, *, by: User | None
     summary.recorded_count += recorded_count
     summary.known_count += len(reported) - recorded_count - len(rejected)
     for line, is_unknown in rejected:
-        summary.reject(line, _("There is no such prediction.") if is_unknown else _(_ANOTHER))
+        summary.reject(line, _("There is no such prediction.") if is_unknown else _(_DIFFERENT_OUTCOME))

@@ -83,11 +83,15 @@ class ChampionCache:
     """Hold the champion in memory, and ask the registry once a second whether it still is the champion."""
 
     def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self.reset()
+
+    def reset(self) -> None:
+        """Forget the champion: it is loaded again with the next request."""
         self._champion: Champion | None = None
         self._failure: _LoadFailure | None = None
         self._is_registry_unavailable = False
         self._checked_at = -RECHECK_SECONDS
-        self._lock = threading.Lock()
 
     def champion(self) -> Champion:
         """Return the champion; raises Unavailable when there is none that can be used."""
@@ -102,11 +106,6 @@ class ChampionCache:
         if self._champion is None:
             raise Unavailable(self._obstacle())
         return self._champion
-
-    def reset(self) -> None:
-        """Forget the champion: it is loaded again with the next request, as in a new process."""
-        self._champion = self._failure = None
-        self._checked_at = -RECHECK_SECONDS
 
     def _obstacle(self) -> str:
         if self._is_registry_unavailable:
@@ -127,30 +126,24 @@ class ChampionCache:
             self._is_registry_unavailable = True
         else:
             self._is_registry_unavailable = False
-            self._update(version)
+            if version is None:
+                self._champion = self._failure = None
+            elif self._champion is not None and self._champion.version == version.version:
+                self._failure = None
+            else:
+                self._load(version)
         self._checked_at = time.monotonic()
 
-    def _update(self, version: ModelVersion | None) -> None:
-        if version is None:
-            self._champion = self._failure = None
-        elif self._champion is not None and self._champion.version == version.version:
-            self._failure = None
-        elif (
-            self._failure is None
-            or self._failure.version != version.version
-            or time.monotonic() >= self._failure.retry_at
-        ):
-            self._load(version)
-
     def _load(self, version: ModelVersion) -> None:
+        last = self._failure if self._failure is not None and self._failure.version == version.version else None
+        if last is not None and time.monotonic() < last.retry_at:
+            return
         try:
             self._champion = Champion(version.version, version.threshold, registry.load(version))
         except (ArtifactError, Unavailable) as error:
             # The old champion goes on rather than a file that is not what the registry says.
             logger.error("model %s cannot be loaded: %s", version.version, error)  # noqa: TRY400
-            pause = FIRST_RETRY_SECONDS
-            if self._failure is not None and self._failure.version == version.version:
-                pause = min(2 * self._failure.pause, MAX_RETRY_SECONDS)
+            pause = FIRST_RETRY_SECONDS if last is None else min(2 * last.pause, MAX_RETRY_SECONDS)
             self._failure = _LoadFailure(version.version, str(error), pause, time.monotonic() + pause)
             load_failures.record(version.version, str(error))
         else:
@@ -169,7 +162,12 @@ def get_version(version: int) -> Champion:
 
 _cache = ChampionCache()
 champion = _cache.champion
-reset = _cache.reset
+
+
+def reset() -> None:
+    """Forget every version that is loaded, as in a new process."""
+    _cache.reset()
+    get_version.cache_clear()
 
 
 def features_of_passenger(passenger: Mapping[str, Value]) -> FeatureValues:

@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from datetime import datetime
+from functools import partial
 from typing import NamedTuple
 
 import msgspec
@@ -18,6 +19,7 @@ from django.utils.translation import gettext as _
 from core.advisory_locks import AdvisoryLock, lock
 from core.errors import Conflict, Invalid, TooLarge
 from core.file_names import upload_label
+from features.definition import FEATURES
 from ingestion import contract, passenger, schema
 from ingestion.json_validation import Row
 from ingestion.passenger import LABEL
@@ -55,9 +57,13 @@ class ScoringRequest(NamedTuple):
     channel: Channel
 
 
+#: Check one row by the contract.
+check_row: Callable[..., CheckedRow] = partial(contract.check_row, FIELDS, rules=passenger.RULES)
+
+
 def parse_one(raw: Mapping[str, object]) -> ScoringRequest:
     """Check one passenger as the API sends it; raises Invalid with every rejected field."""
-    return ScoringRequest([_checked(*contract.check_row(FIELDS, raw, rules=passenger.RULES))], Channel.API)
+    return ScoringRequest(_check_rows([raw]), Channel.API)
 
 
 def parse_batch(instances: Sequence[Mapping[str, object]]) -> ScoringRequest:
@@ -68,11 +74,11 @@ def parse_batch(instances: Sequence[Mapping[str, object]]) -> ScoringRequest:
 
 def parse_form(form: Mapping[str, str]) -> ScoringRequest:
     """Check the page's form, with its own field names or the old form's; raises Invalid with every rejected field."""
-    if optional_legacy.is_legacy(form):
-        return ScoringRequest([_checked(*optional_legacy.check_row(form))], Channel.FORM)
-    raw = {name: text for name, text in form.items() if name in FIELD_NAMES}
-    checked = contract.check_row(FIELDS, raw, rules=passenger.RULES, is_text=True)
-    return ScoringRequest([_checked(*checked)], Channel.FORM)
+    is_legacy = optional_legacy.is_legacy(form)
+    # A browser posts other fields too, such as the CSRF token.
+    raw = {name: text for name, text in form.items() if name in (FEATURES if is_legacy else FIELD_NAMES)}
+    check = optional_legacy.check_row if is_legacy else partial(check_row, is_text=True)
+    return ScoringRequest(_check_rows([raw], check=check), Channel.FORM)
 
 
 def check_batch(
@@ -80,24 +86,33 @@ def check_batch(
     *,
     field: str,
     name_error: Callable[..., str],
-    check: Callable[[Mapping[str, object]], CheckedRow] | None = None,
+    check: Callable[[Mapping[str, object]], CheckedRow] = check_row,
 ) -> list[Row]:
-    """Check passengers by the contract, or by `check`; one that is rejected rejects all.
+    """Check passengers; one that is rejected rejects all.
 
     Raises TooLarge at `field`, and Invalid with every rejected field under `name_error(name=, index=)`.
     """
     if len(passengers) > MAX_BATCH:
         message = _("At most %(most)s rows at a time; for more, send a CSV file to scoring-jobs/.")
         raise TooLarge(message % {"most": MAX_BATCH}, field=field)
-    if check is None:
-        rows = schema.READER.read(passengers)
-        if rows is not None:
-            return rows
-    rows, errors = [], {}
-    for index, raw in enumerate(passengers):
-        values, violations = check(raw) if check else contract.check_row(FIELDS, raw, rules=passenger.RULES)
+    if check is check_row and (rows := schema.READER.read(passengers)) is not None:
+        return rows
+    return _check_rows(passengers, check=check, name_error=name_error)
+
+
+def _check_rows(
+    raws: Sequence[Mapping[str, object]],
+    *,
+    check: Callable[[Mapping[str, object]], CheckedRow] = check_row,
+    name_error: Callable[..., str] = "{name}".format,
+) -> list[Row]:
+    rows: list[Row] = []
+    errors: dict[str, list[tuple[str, str]]] = {}
+    for index, raw in enumerate(raws):
+        values, violations = check(raw)
         rows.append(tuple(values.values()))
-        errors.update({name_error(name=name, index=index): texts for name, texts in by_field(violations).items()})
+        if violations:
+            errors |= {name_error(name=name, index=index): texts for name, texts in by_field(violations).items()}
     if errors:
         raise Invalid(errors)
     return rows
@@ -166,30 +181,10 @@ def score(request: ScoringRequest) -> tuple[list[Answer], list[log.LogEntry]]:
 def queue_scoring(*, file: "UploadedFile[bytes]", by: User | None, is_explained: bool = False) -> ScoringJob:
     """Store an uploaded CSV file and queue its scoring; raises TooLarge, Conflict."""
     name = upload_label(file)
-    _limit_open_jobs(by)
-    job = ScoringJob(name=name, created_by=by, is_explained=is_explained)
-    job.upload.save(name, file, save=False)
-    try:
-        with transaction.atomic():
-            # Of two uploads at once the second counts the first.
-            lock(AdvisoryLock.USERS_SCORING_JOBS, key=by.pk if by else 0)
-            _limit_open_jobs(by)
-            job.save()
-    except BaseException:
-        # A job that is refused leaves no file behind.
-        job.upload.delete(save=False)
-        raise
-    return job
-
-
-def _limit_open_jobs(by: User | None) -> None:
-    if ScoringJob.objects.open().filter(created_by=by).count() >= settings.MOST_OPEN_JOBS:
-        message = _("%(most)s of your files are being scored already: wait for one of them, or cancel it.")
-        raise Conflict(message % {"most": settings.MOST_OPEN_JOBS})
-
-
-def _checked(values: Mapping[str, contract.Value], violations: Sequence[contract.Violation]) -> Row:
-    """Return a passenger's values in the order of the fields; raises Invalid when there are violations."""
-    if violations:
-        raise Invalid(by_field(violations))
-    return tuple(values.values())
+    with transaction.atomic():
+        # Of two uploads at once the second counts the first.
+        lock(AdvisoryLock.USERS_SCORING_JOBS, key=by.pk if by else 0)
+        if ScoringJob.objects.open().filter(created_by=by).count() >= settings.MOST_OPEN_JOBS:
+            message = _("%(most)s of your files are being scored already: wait for one of them, or cancel it.")
+            raise Conflict(message % {"most": settings.MOST_OPEN_JOBS})
+        return ScoringJob.objects.create(name=name, upload=file, created_by=by, is_explained=is_explained)

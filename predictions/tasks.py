@@ -31,5 +31,5 @@ def maintain_log() -> None:
 
 @job_task(queue="scoring")
 def shadow_scoring() -> None:
-    """Score with each challenger what the champion was asked since the last run."""
+    """Score with each challenger the predictions logged since the last run."""
     shadow.score_all()

@@ -24,14 +24,14 @@ from predictions import explanation, log, outcomes, scorer, services, shadow
 from predictions.downloads import results_response
 from predictions.filters import PredictionFilter
 from predictions.forms import OutcomesForm, PassengerForm, ScoringForm
-from predictions.models import Prediction, ScoringJob
+from predictions.models import Outcome, Prediction, ScoringJob
 from training.models import ModelVersion
 
 
 @login_not_required
 @require_http_methods(["GET", "HEAD", "POST"])
 def predict(request: HttpRequest) -> HttpResponse:
-    """Answer the form, or show what to correct; who opens the address by itself is led to the form."""
+    """Predict for what the form posts, or show what to correct; a GET redirects to the form."""
     if request.method != "POST":
         return redirect(settings.LOGIN_REDIRECT_URL)
     throttles.throttle_anonymous(request)
@@ -72,7 +72,7 @@ def prediction(request: HttpRequest, pk: UUID) -> HttpResponse:
         "label": LABEL,
         "passenger": [(VERBOSE_NAMES[name], value) for name, value in passenger.items()],
         "features": scorer.features_of_passenger(passenger),
-        "outcome": outcomes.get(pk),
+        "outcome": Outcome.objects.filter(pk=pk).first(),
     }
     return render(request, "prediction_detail.html", context)
 

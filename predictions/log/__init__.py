@@ -2,11 +2,11 @@
 
 from predictions.log.drainer import drain, retry
 from predictions.log.entries import COLUMNS, Entry, LogEntry
-from predictions.log.lookup import find, get
+from predictions.log.lookup import get
 from predictions.log.postgres import insert
 from predictions.log.stream import append, append_idempotent, backlog, longest_wait
 
 __all__ = [
-    "COLUMNS", "Entry", "LogEntry", "append", "append_idempotent", "backlog", "drain", "find", "get", "insert",
+    "COLUMNS", "Entry", "LogEntry", "append", "append_idempotent", "backlog", "drain", "get", "insert",
     "longest_wait", "retry",
 ]  # fmt: skip

@@ -1,10 +1,10 @@
-"""Look a prediction up by its id, wherever it is."""
+"""Look a prediction up by its id: in Postgres or, in the seconds before the drain, in the stream."""
 
 from contextlib import suppress
 from uuid import UUID
 
 import msgspec
-from django.http import Http404
+from django.shortcuts import get_object_or_404
 
 from core.redis import RedisUnavailable
 from predictions.log import stream
@@ -15,8 +15,8 @@ from predictions.models import Prediction, milliseconds
 _BEFORE, _AFTER = 5_000, 60_000
 
 
-def find(prediction_id: UUID) -> Prediction | None:
-    """Find a logged prediction in Postgres or, in the seconds before the drain, in the stream."""
+def get(prediction_id: UUID) -> Prediction:
+    """Return a logged prediction; raises Http404."""
     stored = Prediction.objects.filter(pk=prediction_id)
     if prediction := stored.first():
         return prediction
@@ -35,12 +35,4 @@ def find(prediction_id: UUID) -> Prediction | None:
                 values = dict(zip(COLUMNS, msgspec.structs.astuple(entry), strict=True))
                 return Prediction(**values | {"id": prediction_id})
     # It may have been drained while the stream was searched.
-    return stored.first()
-
-
-def get(prediction_id: UUID) -> Prediction:
-    """Find a logged prediction; raises Http404."""
-    prediction = find(prediction_id)
-    if prediction is None:
-        raise Http404
-    return prediction
+    return get_object_or_404(stored)

@@ -1,13 +1,10 @@
 """Requests of the Open Inference Protocol: passengers as tensors, one for each field, or each name of the old form."""
 
-from collections.abc import Mapping
-
 import msgspec
 from django.utils.translation import gettext as _
 
 from core.errors import Invalid
 from features.definition import FEATURES
-from ingestion.contract import Value, Violation, gettext_noop, joint_violation
 from ingestion.json_validation import Row
 from ingestion.schema import FIELDS
 from predictions import optional_legacy, services
@@ -82,7 +79,7 @@ class InferenceRequest(msgspec.Struct, forbid_unknown_fields=True):
         """Check the passengers by the contract; raises Invalid with the tensor and index of each error, TooLarge."""
         columns = self._columns()
         passengers = [dict(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=True)]
-        check = _check_old_names if optional_legacy.is_legacy(columns) else None
+        check = optional_legacy.check_row if optional_legacy.is_legacy(columns) else services.check_row
         return services.check_batch(passengers, check=check, field="inputs", name_error="{name}[{index}]".format)
 
     def _columns(self) -> dict[str, list[object]]:
@@ -120,14 +117,3 @@ def input_metadata() -> list[TensorMetadata]:
         TensorMetadata(field.name, "INT64" if field.is_integer else "FP64" if field.is_numeric else "BYTES")
         for field in FIELDS
     ]
-
-
-def _check_old_names(raw: Mapping[str, object]) -> tuple[dict[str, Value], list[Violation]]:
-    """Check a passenger under the old form's names."""
-    texts = {name: "" if value is None else str(int(value) if isinstance(value, bool) else value)
-             for name, value in raw.items()}  # fmt: skip
-    unknown = joint_violation(
-        sorted(texts.keys() - set(FEATURES)), "unknown_field", gettext_noop("There is no such field.")
-    )
-    values, violations = optional_legacy.check_row(texts)
-    return values, [*unknown, *violations]

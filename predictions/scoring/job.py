@@ -42,16 +42,22 @@ def score(job: ScoringJob) -> None:
             splitting.split_file(job)
         for _number in range(min(MAX_HELPERS, job.parts.filter(is_done=False).count() - 1)):
             _send_helper(job)
+        rows, problems = Sum("row_count", default=0), Sum("problem_count", default=0)
+        size = Sum(F("end") - F("start"), default=0)
+        file_size = job.parts.aggregate(size=size)["size"]
         with job.upload.open("rb") as file:
-            while not _is_done(job):
+            while True:
+                done = job.parts.filter(is_done=True).aggregate(rows=rows, problems=problems, size=size)
+                job.report(done["size"] / file_size, count=done["rows"])
+                if done["size"] == file_size:
+                    break
                 if not score_next(job, file):
                     # Other workers have the rest; a part of one that dies is free again.
                     time.sleep(_POLL_SECONDS)
-        total = job.parts.aggregate(rows=Sum("row_count"), problems=Sum("problem_count"))
-        if not total["rows"]:
+        if not done["rows"]:
             raise TitanicError(_("The table has a header and no rows."))
         with transaction.atomic():
-            job.row_count, job.problem_count = total["rows"], total["problems"]
+            job.row_count, job.problem_count = done["rows"], done["problems"]
             job.save(update_fields=["row_count", "problem_count"])
             job.complete()
         result_files.delete_leftovers(job)
@@ -134,12 +140,3 @@ def _send_helper(job: ScoringJob) -> None:
         )
     except (BrokerUnavailable, *RedisUnavailable):
         logger.warning("%s runs without further workers: the broker is unavailable", job.task_id)
-
-
-def _is_done(job: ScoringJob) -> bool:
-    """Report how far the job is, and tell whether every part is done; raises Cancelled."""
-    size = Sum(F("end") - F("start"))
-    done = job.parts.filter(is_done=True).aggregate(rows=Sum("row_count"), size=size)
-    total = job.parts.aggregate(size=size)["size"]
-    job.report((done["size"] or 0) / total, count=done["rows"] or 0)
-    return bool(done["size"] == total)

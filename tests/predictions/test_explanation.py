@@ -33,11 +33,6 @@ def _rows(people: Any = CAST) -> list[Any]:
     return rows
 
 
-@pytest.fixture(autouse=True)
-def _nothing_loaded() -> None:
-    explanation._load.cache_clear()
-
-
 @given(st.integers(1, 4).flatmap(lambda n: arrays.arrays(float, (2**n, 2), elements=st.floats(-1, 1))))
 def test_shares_are_those_of_the_definition_by_orders(worth: Any) -> None:
     count = len(worth).bit_length() - 1
@@ -183,9 +178,7 @@ def test_the_api_tells_why(api: APIClient, champion: ModelVersion) -> None:
 
 def test_what_if_is_what_the_model_really_answers(champion: ModelVersion) -> None:
     given = services.predict(services.parse_one(OWEN))[0]
-    found = log.find(UUID(given.id))
-    assert found is not None
-    told = explanation.explain(found)
+    told = explanation.explain(log.get(UUID(given.id)))
 
     classes = {other.value: other.probability for other in told.what_if if other.field == "pclass"}
     assert set(classes) == {1, 2}

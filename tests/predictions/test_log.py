@@ -12,6 +12,7 @@ from uuid import UUID
 import pytest
 from django.conf import settings
 from django.db import InterfaceError, OperationalError, connection, transaction
+from django.http import Http404
 from django.test import Client
 from django.utils import timezone
 from redis.exceptions import ConnectionError as RedisConnectionError
@@ -351,11 +352,11 @@ class TestStream:
         _wait(*[entry() for _ in range(stream.READ_ENTRIES)], wanted, b"\xc1" + str(wanted.id).encode())
         _wait(entry(early.created_at, name=str(wanted.id), cabin=str(wanted.id)))
 
-        found = log.find(wanted.id)
+        found = log.get(wanted.id)
 
-        assert found is not None
         assert (found.pk, found.probability) == (wanted.id, wanted.probability)
-        assert log.find(entry().id) is None
+        with pytest.raises(Http404):
+            log.get(entry().id)
 
     def test_a_prediction_is_found_while_it_is_being_moved(self, monkeypatch: pytest.MonkeyPatch) -> None:
         wanted = entry()
@@ -368,10 +369,7 @@ class TestStream:
 
         monkeypatch.setattr(stream, "batches", read_too_late)
 
-        found = log.find(wanted.id)
-
-        assert found is not None
-        assert found.pk == wanted.id
+        assert log.get(wanted.id).pk == wanted.id
 
     def test_a_stream_that_is_away_is_not_asked_by_everybody(self, monkeypatch: pytest.MonkeyPatch) -> None:
         asked: list[Any] = []

@@ -25,7 +25,7 @@ class Command(StepCommand):
     def step(self, **options: Any) -> str:
         try:
             with options["input"].open("rb") as file:
-                # Told before the work, not after it.
+                # An output that cannot be written fails before the work, not after it.
                 options["output"].open("ab").close()
                 job = ScoringJob.objects.create(
                     upload=File(file, options["input"].name),
