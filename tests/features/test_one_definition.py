@@ -111,7 +111,7 @@ def by_file(passengers: Sequence[Row]) -> Answers:
     with io.StringIO(b"".join(scoring.results(job)).decode(), newline="") as results:
         probabilities = [row["probability"] for row in csv.DictReader(io.StringIO(results.read()))]
     logged = Prediction.objects.filter(scoring_job_id=job.pk).order_by("pk")
-    derived = [exact(list(scorer.features_of_passenger(as_row(row)).values())) for row in logged]
+    derived = [exact([value for _name, value in scorer.features_of_passenger(as_row(row)).items()]) for row in logged]
     return list(zip(derived, probabilities, strict=True))
 
 
