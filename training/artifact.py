@@ -64,22 +64,22 @@ class Artifact:
         except _LOADING_ERRORS as error:
             raise ArtifactError(f"onnxruntime refuses the file: {error}") from error
         artifact = cls(session, actual_sha256)
-        artifact._check_answers(golden)
+        artifact._check_golden_rows(golden)
         return artifact
 
     def score(self, matrix: Matrix) -> NDArray[np.float64]:
         """Score features of shape (n, features): the label's probability, shape (n,)."""
-        answers: Any = self.session.run([OUTPUT], {INPUT: matrix})[0]
-        return np.asarray(answers[:, 1], dtype=np.float64)
+        both_classes: Any = self.session.run([OUTPUT], {INPUT: matrix})[0]
+        return np.asarray(both_classes[:, 1], dtype=np.float64)
 
-    def _check_answers(self, golden: Sequence[GoldenRow]) -> None:
+    def _check_golden_rows(self, golden: Sequence[GoldenRow]) -> None:
         rows = np.array([row.features for row in golden], dtype=np.float32).reshape(-1, len(FEATURES))
         for rows_at_once in (rows, rows[:1]):
-            answers = self.score(rows_at_once)
+            probabilities = self.score(rows_at_once)
             expected = np.array([row.probability for row in golden[: len(rows_at_once)]])
-            # Written so that a NaN among the answers fails too.
-            if not (np.abs(answers - expected) <= _TOLERANCE).all():
-                raise ArtifactError("the file answers the golden rows otherwise than the model did")
+            # Written so that a NaN among the probabilities fails too.
+            if not (np.abs(probabilities - expected) <= _TOLERANCE).all():
+                raise ArtifactError("the file scores the golden rows otherwise than the model did")
 
 
 def _check_graph(data: bytes) -> None:

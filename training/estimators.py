@@ -33,40 +33,33 @@ class AlgorithmSpec:
 
 
 def build(algorithm: str, *, seed: int, parameters: Parameters | None = None) -> Pipeline:
-    """Build an unfitted pipeline for features of shape (n, features), NaN for unknown; raises ValueError by name."""
-    if algorithm not in ALGORITHMS:
-        raise ValueError(f"no algorithm called {algorithm!r}: choose one of {', '.join(ALGORITHMS)}")
-    kind = ALGORITHMS[algorithm]
-    return kind.make(random_state=seed, **(kind.defaults if parameters is None else parameters))
+    """Build an unfitted pipeline for features of shape (n, features), NaN for unknown."""
+    spec = ALGORITHMS[algorithm]
+    return spec.make(random_state=seed, **(spec.defaults if parameters is None else parameters))
 
 
 def _forest(**parameters: Any) -> Pipeline:
     # No scaler: a forest does not see it, and its rounding puts values beside ONNX thresholds (measured: off by 0.008).
-    return _pipeline(
-        _each(SimpleImputer(strategy="median", keep_empty_features=True), _most_frequent()),
-        RandomForestClassifier(n_jobs=1, **parameters),
-    )
+    forest = RandomForestClassifier(n_jobs=1, **parameters)
+    return _pipeline(forest, numbers=_imputer("median"), codes=_imputer("most_frequent"))
 
 
 def _logistic(**parameters: Any) -> Pipeline:
-    numbers = make_pipeline(SimpleImputer(strategy="median", keep_empty_features=True), StandardScaler())
-    codes = make_pipeline(_most_frequent(), OneHotEncoder(handle_unknown="ignore"))
-    return _pipeline(_each(numbers, codes), LogisticRegression(**parameters))
+    numbers = make_pipeline(_imputer("median"), StandardScaler())
+    codes = make_pipeline(_imputer("most_frequent"), OneHotEncoder(handle_unknown="ignore"))
+    return _pipeline(LogisticRegression(**parameters), numbers=numbers, codes=codes)
 
 
-def _pipeline(prepare: BaseEstimator, model: BaseEstimator) -> Pipeline:
+def _pipeline(model: BaseEstimator, *, numbers: BaseEstimator, codes: BaseEstimator) -> Pipeline:
+    code_columns = [FEATURES.index(name) for name in CODES]
+    number_columns = [column for column in range(len(FEATURES)) if column not in code_columns]
+    prepare = ColumnTransformer([("ordered", numbers, number_columns), ("nominal", codes, code_columns)])
     return Pipeline([("prepare", prepare), ("model", model)])
 
 
-def _each(ordered: BaseEstimator, nominal: BaseEstimator) -> ColumnTransformer:
-    codes = [FEATURES.index(name) for name in CODES]
-    numbers = [place for place in range(len(FEATURES)) if place not in codes]
-    return ColumnTransformer([("ordered", ordered, numbers), ("nominal", nominal, codes)])
-
-
-def _most_frequent() -> SimpleImputer:
+def _imputer(strategy: str) -> SimpleImputer:
     # A column without a single known value stays, as zeros: the matrix keeps its shape.
-    return SimpleImputer(strategy="most_frequent", keep_empty_features=True)
+    return SimpleImputer(strategy=strategy, keep_empty_features=True)
 
 
 #: Defaults and spaces were chosen by repeated cross-validation grouped by ticket (docs/decisions/0007-search.md).

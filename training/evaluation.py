@@ -75,8 +75,8 @@ def cross_validate(make: EstimatorFactory, examples: Examples, splits: Sequence[
 
     out_of_fold = np.empty((len(splits), len(examples.labels)))
     for repeat, folds in enumerate(splits):
-        answers = Parallel()(delayed(predict_test)(*split) for split in folds)
-        for (_, test), probabilities in zip(folds, answers, strict=True):
+        predictions = Parallel()(delayed(predict_test)(*split) for split in folds)
+        for (_, test), probabilities in zip(folds, predictions, strict=True):
             out_of_fold[repeat, test] = probabilities
     return out_of_fold
 
@@ -171,19 +171,19 @@ def by_slice(examples: Examples, probabilities: Probabilities, *, threshold: flo
         rows = int(members.sum())
         if not rows:
             continue
-        labels, answers = examples.labels[members], probabilities[members]
-        right = int(((answers >= threshold) == labels).sum())
-        interval = binomtest(right, rows).proportion_ci(CONFIDENCE, method="wilson")
+        labels, predicted = examples.labels[members], probabilities[members]
+        correct = int(((predicted >= threshold) == labels).sum())
+        interval = binomtest(correct, rows).proportion_ci(CONFIDENCE, method="wilson")
         measured.append(
             Slice(
                 slice=name,
                 rows=rows,
                 share=float(labels.mean()),
-                predicted=float(answers.mean()),
-                accuracy=right / rows,
+                predicted=float(predicted.mean()),
+                accuracy=correct / rows,
                 low=float(interval.low),
                 high=float(interval.high),
-                log_loss=float(log_losses(labels, answers).mean()),
+                log_loss=float(log_losses(labels, predicted).mean()),
             )
         )
     return measured

@@ -65,7 +65,7 @@ def to_pickle(pipeline: BaseEstimator) -> bytes:
 
 
 def golden_rows(pipeline: BaseEstimator, matrix: Matrix) -> list[GoldenRow]:
-    """Take rows of `matrix`, shape (n, features), with the pipeline's own answers.
+    """Take rows of `matrix`, shape (n, features), with the pipeline's own probabilities.
 
     Four rows as they are, one with each feature missing in turn, and one with all missing.
     """
@@ -75,14 +75,14 @@ def golden_rows(pipeline: BaseEstimator, matrix: Matrix) -> list[GoldenRow]:
     for column in range(width):
         rows[_REAL_GOLDEN_ROWS + column, column] = np.nan
     rows[-1] = np.nan
-    answers = pipeline.predict_proba(rows)[:, 1]
+    probabilities = pipeline.predict_proba(rows)[:, 1]
     return [
-        GoldenRow([None if np.isnan(value) else float(value) for value in row], float(answer))
-        for row, answer in zip(rows, answers, strict=True)
+        GoldenRow([None if np.isnan(value) else float(value) for value in row], float(probability))
+        for row, probability in zip(rows, probabilities, strict=True)
     ]
 
 
-def verify(graph: bytes, pipeline: BaseEstimator, matrix: Matrix, *, golden: list[GoldenRow]) -> Artifact:
+def verify(graph: bytes, pipeline: BaseEstimator, matrix: Matrix, *, golden: list[GoldenRow]) -> None:
     """Load the graph as a server would and compare it with the pipeline; raises ExportError.
 
     On rows of `matrix`, shape (n, features), and on some of them with every feature missing in turn.
@@ -95,7 +95,6 @@ def verify(graph: bytes, pipeline: BaseEstimator, matrix: Matrix, *, golden: lis
     gap = float(np.abs(artifact.score(matrix) - pipeline.predict_proba(matrix)[:, 1]).max())
     if gap > _TOLERANCE:
         raise ExportError(f"the ONNX graph is off by {gap:.2g} on {len(matrix)} rows, more than {_TOLERANCE:g}")
-    return artifact
 
 
 class _PlainNumbers:

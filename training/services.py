@@ -16,7 +16,7 @@ from msgspec import structs
 import features.services
 from core import content_store
 from core.errors import Conflict, TitanicError
-from core.jobs import Job, State
+from core.jobs import State
 from features.definition import VERSION
 from features.models import FeatureBatch
 from ingestion.passenger import BASELINE, GROUP, LABEL
@@ -56,7 +56,8 @@ def queue_run(
 def train(run: TrainingRun) -> None:
     """Fit, measure, export, judge and register a version; it is promoted when it passes the gate."""
 
-    def save_search(progress: Progress) -> None:
+    def report(progress: Progress) -> None:
+        run.report(progress.done)
         if progress.search not in (None, run.search_progress):
             run.search = msgspec.to_builtins(progress.search)
             run.save(update_fields=["search"])
@@ -64,7 +65,7 @@ def train(run: TrainingRun) -> None:
     with run.running():
         started = time.monotonic()
         examples = examples_of(run.feature_batch)
-        trained = _fit(run, run.spec, examples, on_progress=save_search)
+        trained = _fit(run.spec, examples, report=report)
         version = _build_version(run, trained, seconds=time.monotonic() - started)
         try:
             registry.register(version, holdout=examples.holdout)
@@ -81,9 +82,8 @@ def reproduce(reproduction: Reproduction) -> None:
     """Train the version again from its batch and spec, and record whether the file is equal, or what differs."""
     with reproduction.running():
         version = reproduction.version
-        trained = _fit(
-            reproduction, version.run.spec, examples_of(version.feature_batch), on_progress=lambda _progress: None
-        )
+        examples = examples_of(version.feature_batch)
+        trained = _fit(version.run.spec, examples, report=lambda progress: reproduction.report(progress.done))
         reproduction.sha256 = content_store.sha256_of(trained.graph)
         reproduction.is_equal = reproduction.sha256 == version.sha256
         reproduction.differences = differences(version, trained)
@@ -122,18 +122,12 @@ def examples_of(batch: FeatureBatch) -> Examples:
     return examples
 
 
-def _fit(job: Job, spec: TrainingSpec, examples: Examples, *, on_progress: Callable[[Progress], None]) -> TrainedModel:
-    """Train in a process of its own, within the installation's limits, while the job reports."""
-
-    def report(progress: Progress) -> None:
-        job.report(0.98 * progress.done)
-        on_progress(progress)
-
+def _fit(spec: TrainingSpec, examples: Examples, *, report: Callable[[Progress], None]) -> TrainedModel:
+    """Train in a process of its own, within the installation's limits."""
     limits = subprocess_training.Limits(settings.LONGEST_TRAINING_SECONDS, settings.LARGEST_TRAINING_BYTES)
+    scheduler = settings.ENV.dask_scheduler
     try:
-        return subprocess_training.fit(
-            spec, examples, limits=limits, report=report, dask_scheduler=settings.ENV.dask_scheduler
-        )
+        return subprocess_training.fit(spec, examples, limits=limits, report=report, dask_scheduler=scheduler)
     except subprocess_training.TrainingError as error:
         raise TitanicError(_("The training failed: %(reason)s.") % {"reason": error}) from error
 

@@ -180,7 +180,7 @@ class TestGate:
         """Fit a candidate on spoilt examples, let it before the gate, and return what failed."""
         run = services.queue_run(batch=champion.feature_batch, algorithm="logistic_regression", candidates=0)
         with run.running():
-            made = services._fit(run, run.spec, examples, on_progress=lambda _: None)
+            made = services._fit(run.spec, examples, report=lambda _: None)
             registry.register(services._build_version(run, made, seconds=0), holdout=holdout)
         assert ModelVersion.objects.champion() == champion
         verdict = ModelVersion.objects.get(run=run).verdict
