@@ -11,6 +11,7 @@ from django.utils.translation import gettext_lazy
 from core.jobs import OPEN_STATES, Job, JobQuerySet
 from features.store import StoredBatch
 from ingestion.models import Dataset, Passenger, PassengerQuerySet
+from ingestion.profiled import Profiled
 
 
 class FeatureBatchQuerySet(JobQuerySet["FeatureBatch"]):
@@ -31,7 +32,7 @@ class FeatureBatchQuerySet(JobQuerySet["FeatureBatch"]):
         return in_redis.exclude(pk__in={*in_use, *newest})
 
 
-class FeatureBatch(Job):
+class FeatureBatch(Profiled, Job):
     """The features of one dataset by one version of the definition, kept in Redis and checked by their checksum."""
 
     task_name = "features.tasks.build"
@@ -49,7 +50,6 @@ class FeatureBatch(Job):
     row_count = models.PositiveIntegerField(gettext_lazy("rows"), null=True, editable=False)
     checksum = models.CharField(gettext_lazy("checksum"), max_length=64, blank=True, editable=False)
     is_current = models.BooleanField(gettext_lazy("current"), default=False, editable=False)
-    profile = models.JSONField(gettext_lazy("profile"), null=True, editable=False)
     # Expired from Redis; whoever reads it has it rebuilt.
     expired_at = models.DateTimeField(gettext_lazy("expired"), null=True, editable=False)
 

@@ -1,7 +1,4 @@
-"""Profile a batch's features, and how each correlates with the label; chunk by chunk, in bounded memory."""
-
-from collections import defaultdict
-from math import sqrt
+"""Profile a batch's features, and how each correlates with the label."""
 
 import numpy as np
 import polars as pl
@@ -9,9 +6,10 @@ from numpy.typing import NDArray
 
 from features.definition import CODES, FEATURES, Matrix
 from ingestion.contract import Field
-from ingestion.profile import TOP_COUNT, ColumnProfile, Profile
+from ingestion.profile import TOP_COUNT, ColumnProfile, ColumnProfiler
 
 Labels = NDArray[np.float64]
+_SLICE_ROWS = 20_000
 
 
 class FeatureColumnProfile(ColumnProfile):
@@ -20,72 +18,39 @@ class FeatureColumnProfile(ColumnProfile):
     correlation: float | None
 
 
-class FeatureProfile:
-    """Collects the profile of a batch's rows, chunk by chunk."""
+def profile_of(matrix: Matrix, labels: Labels | None) -> dict[str, FeatureColumnProfile]:
+    """Profile features, shape (n, number of FEATURES), with the labels of their rows, shape (n,) or None, by feature.
 
-    def __init__(self) -> None:
-        fields = [Field(name, "number", is_required=False, is_nullable=True) for name in FEATURES]
-        # The histogram of a nominal feature needs the count of each of its codes.
-        top_count = max([TOP_COUNT, *(len(codes) for codes in CODES.values())])
-        self._profile = Profile(fields, top_count=top_count)
-        self._correlations = {name: CorrelationRatio() if name in CODES else PearsonCorrelation() for name in FEATURES}
-
-    def add(self, matrix: Matrix, labels: Labels | None) -> None:
-        """Count rows in, shape (n, number of FEATURES), with their labels, shape (n,); None for a table without."""
-        self._profile.add(pl.DataFrame(matrix, schema=list(FEATURES)).fill_nan(None))
-        if labels is None:
-            return
-        for index, correlation in enumerate(self._correlations.values()):
-            is_known = ~np.isnan(matrix[:, index])
-            correlation.add(matrix[is_known, index].astype(np.float64), labels[is_known])
-
-    def result(self) -> dict[str, FeatureColumnProfile]:
-        """Return the profile by feature."""
-        columns = self._profile.result()
-        return {
-            name: {**columns[name], "correlation": correlation.value}
-            for name, correlation in self._correlations.items()
-        }
-
-
-class PearsonCorrelation:
-    """Collects Pearson's r; values are taken relative to the first so that large numbers lose no digits."""
-
-    def __init__(self) -> None:
-        self._origin: float | None = None
-        self._sums: NDArray[np.float64] = np.zeros(6)
-
-    def add(self, values: NDArray[np.float64], labels: Labels) -> None:
-        if self._origin is None:
-            self._origin = float(values[0]) if len(values) else None
-        x = values - (self._origin or 0.0)
-        self._sums += [len(x), x.sum(), labels.sum(), x @ x, labels @ labels, x @ labels]
-
-    @property
-    def value(self) -> float | None:
-        count, x, y, xx, yy, xy = self._sums.tolist()
-        spread = (count * xx - x * x) * (count * yy - y * y)
-        return (count * xy - x * y) / sqrt(spread) if spread > 0 else None
+    The codes of a nominal feature are profiled by their names; it has no median and no mean, and its histogram has one
+    bar for each name.
+    """
+    profiles: dict[str, FeatureColumnProfile] = {}
+    for name, values in pl.DataFrame(matrix, schema=list(FEATURES)).fill_nan(None).to_dict().items():
+        codes = CODES.get(name, {})
+        field = Field(name, "text" if codes else "number", is_required=False, is_nullable=True)
+        profiler = ColumnProfiler(field, top_count=max(TOP_COUNT, len(codes)))
+        named = values
+        if codes:
+            names = {code: category for category, code in codes.items()}
+            named = values.replace_strict(names, default=values.cast(pl.String), return_dtype=pl.String)
+        # At once, a million different values would take three times as long.
+        for start in range(0, len(named), _SLICE_ROWS):
+            profiler.add(named[start : start + _SLICE_ROWS])
+        profile = profiler.result()
+        if codes:
+            counts = dict(profile["top"])
+            profile["histogram"] = [counts.get(category, 0) for category in codes]
+        correlation = None if labels is None else _correlation(values, labels, is_nominal=bool(codes))
+        profiles[name] = {**profile, "correlation": correlation}
+    return profiles
 
 
-class CorrelationRatio:
-    """Collects the correlation ratio of unordered codes: 0 where all have the same share of the label, at most 1."""
-
-    def __init__(self) -> None:
-        self._counts: dict[float, float] = defaultdict(float)
-        self._labels: dict[float, float] = defaultdict(float)
-
-    def add(self, values: NDArray[np.float64], labels: Labels) -> None:
-        for code in np.unique(values).tolist():
-            is_code = values == code
-            self._counts[code] += float(is_code.sum())
-            self._labels[code] += float(labels[is_code].sum())
-
-    @property
-    def value(self) -> float | None:
-        count, positives = sum(self._counts.values()), sum(self._labels.values())
-        total = positives * (count - positives)
-        if total <= 0 or len(self._counts) <= 1:
-            return None
-        between = sum(self._labels[code] ** 2 / n for code, n in self._counts.items()) * count - positives**2
-        return sqrt(max(between / total, 0.0))
+def _correlation(values: pl.Series, labels: Labels, *, is_nominal: bool) -> float | None:
+    """Compute Pearson's r, or the correlation ratio of codes without an order; None where either side is constant."""
+    known = pl.DataFrame({"value": values.cast(pl.Float64), "label": labels}).drop_nulls()
+    if any(column.min() == column.max() for column in known):
+        return None
+    if is_nominal:
+        mean_by_code = pl.col("label").mean().over("value")
+        return float(known.select(mean_by_code.std() / pl.col("label").std()).item())
+    return float(known.select(pl.corr("value", "label")).item())

@@ -1,10 +1,8 @@
 """Build the features of a dataset, read them, and rebuild what Redis has lost."""
 
-import itertools
 import logging
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 from django.conf import settings
@@ -20,10 +18,7 @@ from features.models import FeatureBatch
 from features.store import CorruptBatch, MissingBatch, StoredBatch, Writer
 from ingestion.models import Dataset
 from ingestion.passenger import LABEL
-from ingestion.passenger_arrays import CHUNK_ROWS, chunks
-
-if TYPE_CHECKING:
-    from features.profile import Labels
+from ingestion.passenger_arrays import chunks
 
 logger = logging.getLogger(__name__)
 
@@ -51,20 +46,19 @@ def queue_build(*, dataset: Dataset) -> FeatureBatch:
 def build(batch: FeatureBatch) -> None:
     """Derive the dataset's features, write and verify them, and make the batch the current one."""
     # The profile's column library stays out of the web process.
-    from features.profile import FeatureProfile
+    from features.profile import profile_of
 
     with batch.running():
         batch.dataset_revision = batch.dataset.revision
         row_count = batch.passengers.count()
-        profile = FeatureProfile()
-        labels = _labels(batch) if batch.dataset.has_label else itertools.repeat(None)
         writer, done = Writer(), 0
-        for (ids, matrix), chunk_labels in zip(_derived(batch), labels, strict=False):
-            writer.add(ids, matrix)
-            profile.add(matrix, chunk_labels)
+        for ids, derived in _derived(batch):
+            writer.add(ids, derived)
             done += len(ids)
             batch.report(done / max(row_count, 1), count=done)
         writer.draft.verify()
+        labels = batch.passengers.values_list(LABEL, flat=True).iterator() if batch.dataset.has_label else None
+        profile = profile_of(writer.draft.matrix(), None if labels is None else np.fromiter(labels, np.float64))
         batch.definition_version, batch.row_count, batch.checksum = VERSION, done, writer.draft.checksum
         # Saved before it is published: if the build ends in between, retention knows the keys.
         batch.save(update_fields=["dataset_revision", "definition_version", "row_count", "checksum"])
@@ -73,7 +67,7 @@ def build(batch: FeatureBatch) -> None:
             lock(AdvisoryLock.FEATURE_BATCH, key=_CURRENT)
             batch.lock_row()
             FeatureBatch.objects.current().update(is_current=False)
-            batch.is_current, batch.profile = True, profile.result()
+            batch.is_current, batch.profile = True, profile
             batch.save(update_fields=["is_current", "profile"])
             batch.complete()
 
@@ -157,10 +151,3 @@ def _read(batch: FeatureBatch, read: Callable[[StoredBatch], Matrix]) -> Matrix:
 
 def _derived(batch: FeatureBatch) -> Iterator[tuple[list[str], Matrix]]:
     return ((ids, derive(columns)) for ids, columns in chunks(batch.passengers))
-
-
-def _labels(batch: FeatureBatch) -> Iterator["Labels"]:
-    """Read the labels of the same passengers, in the same chunks."""
-    labels = batch.passengers.values_list(LABEL, flat=True).iterator(chunk_size=CHUNK_ROWS)
-    while chunk := list(itertools.islice(labels, CHUNK_ROWS)):
-        yield np.array(chunk, dtype=np.float64)

@@ -11,7 +11,7 @@ from ingestion import contract, partitions, table_validation, validation_report
 from ingestion.duplicate_ids import SeenIds
 from ingestion.models import Dataset
 from ingestion.passenger import GROUP, KEY, LABEL, RULES
-from ingestion.profile import Profile
+from ingestion.profile import ColumnProfile, ColumnProfiler
 from ingestion.schema import FIELD_NAMES
 from ingestion.split import SEED, Holdout, Split, buckets_of
 from ingestion.table import Chunk
@@ -57,7 +57,7 @@ class Loader:
         self.dataset = dataset
         self.fields = dataset.table_fields
         self.row_count = self.problem_count = self.warning_count = self.holdout_count = 0
-        self.profile = Profile(self.fields)
+        self._profilers = [ColumnProfiler(field) for field in self.fields]
         self._copier = copier
         self._table = partitions.create(dataset)
         self._seen = SeenIds()
@@ -81,6 +81,10 @@ class Loader:
         counts = validation_report.record(self.dataset, chunk, [*checked.problems, *duplicates], copier=self._copier)
         self.problem_count += counts.rejected
         self.warning_count += counts.warned
+
+    def profile(self) -> dict[str, ColumnProfile]:
+        """Profile the rows that were loaded, by column."""
+        return {profiler.field.name: profiler.result() for profiler in self._profilers}
 
     def split(self) -> Split:
         """Describe the split of the rows that were loaded."""
@@ -107,7 +111,8 @@ class Loader:
         self._offset += len(chunk.lines)
         self.row_count += rows.height
         self.holdout_count += int(is_holdout.sum())
-        self.profile.add(rows)
+        for profiler in self._profilers:
+            profiler.add(rows[profiler.field.name])
         rows = rows.with_columns(
             pl.lit(self.dataset.pk).alias("dataset_id"),
             # The sequence of ids would cost a third of the time.

@@ -17,6 +17,7 @@ from core.jobs import OPEN_STATES, Job, JobQuerySet, State
 from ingestion import transports
 from ingestion.contract import Field
 from ingestion.passenger import DERIVABLE, KEY, LABEL, LabelledPassenger, describe
+from ingestion.profiled import Profiled
 from ingestion.schema import FIELD_NAMES, FIELDS, KEY_FIELD, LABEL_FIELD
 
 SHARE_VALIDATORS = [MinValueValidator(0), MaxValueValidator(1)]
@@ -150,7 +151,7 @@ class DatasetQuerySet(JobQuerySet["Dataset"]):
 UNIQUE_CONTENT = "each_content_once_per_object"
 
 
-class Dataset(IngestOptions, Job):
+class Dataset(IngestOptions, Profiled, Job):
     """One version of a table: fetched, validated, loaded."""
 
     task_name = "ingestion.tasks.ingest"
@@ -182,7 +183,6 @@ class Dataset(IngestOptions, Job):
     problem_count = models.PositiveIntegerField(gettext_lazy("rejected rows"), null=True, editable=False)
     warning_count = models.PositiveIntegerField(gettext_lazy("rows with warnings"), null=True, editable=False)
     split = models.JSONField(gettext_lazy("split"), null=True, editable=False)
-    profile = models.JSONField(gettext_lazy("profile"), null=True, editable=False)
     # Corrected rows are added later; features and models made before keep to the rows of their revision.
     revision = models.PositiveIntegerField(gettext_lazy("revision"), default=0, editable=False)
     # The whole table was rejected: the same bytes would be rejected again.

@@ -2,7 +2,7 @@
 
 import hashlib
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import PurePath
 from typing import IO, TYPE_CHECKING
@@ -30,6 +30,7 @@ from ingestion.validation_messages import table_errors
 
 if TYPE_CHECKING:
     from ingestion.loading import Loader
+    from ingestion.profile import ColumnProfile
 
 #: Below this number of rows the share of missing values says nothing.
 MIN_ROWS_FOR_MISSING_SHARE = 100
@@ -198,7 +199,8 @@ def _load(dataset: Dataset, file: IO[bytes]) -> None:
             handled_count += chunk.row_count
             done = file.tell() / max(dataset.byte_count or 0, 1)
             dataset.report(_DRAWN + (1 - _DRAWN) * done, count=handled_count)
-        reason = _reason_to_reject(dataset, loader)
+        dataset.profile = profile = loader.profile()
+        reason = _reason_to_reject(dataset, loader, profile)
         if reason:
             loader.discard()
         else:
@@ -206,7 +208,6 @@ def _load(dataset: Dataset, file: IO[bytes]) -> None:
             dataset.split = loader.split() if dataset.has_label else None
         dataset.row_count = 0 if reason else loader.row_count
         dataset.problem_count, dataset.warning_count = loader.problem_count, loader.warning_count
-        dataset.profile = loader.profile.result()
         dataset.save(update_fields=["row_count", "problem_count", "warning_count", "split", "profile"])
         if not reason:
             dataset.complete()
@@ -214,7 +215,7 @@ def _load(dataset: Dataset, file: IO[bytes]) -> None:
         raise DatasetRejected(reason)
 
 
-def _reason_to_reject(dataset: Dataset, loader: "Loader") -> str:
+def _reason_to_reject(dataset: Dataset, loader: "Loader", profile: "Mapping[str, ColumnProfile]") -> str:
     """Say why the whole table is rejected; empty where it is not."""
     row_count = loader.row_count + loader.problem_count
     if not row_count:
@@ -227,7 +228,8 @@ def _reason_to_reject(dataset: Dataset, loader: "Loader") -> str:
         return message % {"bad": loader.problem_count, "all": row_count, "share": share}
     if row_count < MIN_ROWS_FOR_MISSING_SHARE:
         return ""
-    for name, missing in loader.profile.missing_shares().items():
+    for name, column in profile.items():
+        missing = column["missing"] / max(column["count"], 1)
         # A derivable column may be missing altogether.
         if missing > dataset.largest_missing_share and name in dataset.required_columns:
             message = _("%(share)s of the column %(name)s is missing, more than the allowed share of %(most)s.")

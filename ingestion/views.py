@@ -1,7 +1,7 @@
 """The pages of ingestion."""
 
 import csv
-from typing import TYPE_CHECKING, NamedTuple
+from collections.abc import Iterable, Sequence
 
 from django.contrib import messages
 from django.http import HttpRequest, HttpResponse
@@ -20,21 +20,8 @@ from ingestion.models import Dataset, RejectedRow, Source
 from ingestion.schema import VERBOSE_NAMES
 from ingestion.transports import local
 
-if TYPE_CHECKING:
-    from ingestion.profile import ColumnProfile
-
 _PROBLEMS_PER_PAGE = 100
 _REASONS_SHOWN = 5
-
-
-class _ProfileRow(NamedTuple):
-    """One column's profile beside that of the dataset before."""
-
-    name: str
-    label: str
-    now: "ColumnProfile"
-    before: "ColumnProfile | None"
-    of: Dataset | None
 
 
 @require_safe
@@ -97,24 +84,19 @@ def dataset(request: HttpRequest, pk: int) -> HttpResponse:
 def problems_csv(request: HttpRequest, pk: int) -> HttpResponse:
     """Download every reason why a row was rejected or has a warning."""
     dataset = get_object_or_404(Dataset, pk=pk)
-    response = _csv(f"dataset-{dataset.pk}-problems.csv")
-    writer = csv.writer(response)
-    writer.writerow([_("line"), _("column"), _("value"), _("severity"), _("reason")])
-    for problem in dataset.problems.iterator():
-        cells = [problem.line_number, problem.column, problem.value, problem.severity, problem.reason]
-        writer.writerow(escape_row(cells))
-    return response
+    header = [_("line"), _("column"), _("value"), _("severity"), _("reason")]
+    rows = (
+        (problem.line_number, problem.column, problem.value, problem.severity, problem.reason)
+        for problem in dataset.problems.iterator()
+    )
+    return _csv(f"dataset-{dataset.pk}-problems.csv", [header, *rows])
 
 
 @require_safe
 def rejected_csv(request: HttpRequest, pk: int) -> HttpResponse:
     """Download the rows that are still rejected, to be corrected and uploaded."""
     dataset = get_object_or_404(Dataset, pk=pk)
-    response = _csv(f"dataset-{dataset.pk}-rejected.csv")
-    writer = csv.writer(response)
-    for row in corrections.rejected_rows(dataset):
-        writer.writerow(escape_row(row))
-    return response
+    return _csv(f"dataset-{dataset.pk}-rejected.csv", corrections.rejected_rows(dataset))
 
 
 @require_POST
@@ -164,18 +146,11 @@ def archive(request: HttpRequest, pk: int) -> HttpResponse:
 
 
 def _detail(request: HttpRequest, dataset: Dataset, corrected: CorrectedForm, *, status: int = 200) -> HttpResponse:
-    previous = dataset.previous if dataset.profile else None
-    now, before = dataset.profile or {}, (previous and previous.profile) or {}
     context = {
         "job": dataset,
         "page": page(dataset.problems.all(), request, parameter="after", is_ascending=True, size=_PROBLEMS_PER_PAGE),
         "corrected": corrected,
-        # In the order of the fields: JSON keeps none.
-        "profile": [
-            _ProfileRow(name, str(label), now[name], before.get(name), previous)
-            for name, label in VERBOSE_NAMES.items()
-            if name in now
-        ],
+        "profile": dataset.compare_profiles(VERBOSE_NAMES),
         "is_archivable": retention.is_archivable(dataset),
     }
     return render(request, "dataset_detail.html", context, status=status)
@@ -192,7 +167,8 @@ def _list(request: HttpRequest, address: AddressForm, upload: UploadForm, *, sta
     return render(request, "dataset_list.html", context, status=status)
 
 
-def _csv(name: str) -> HttpResponse:
-    response = HttpResponse(content_type="text/csv; charset=utf-8")
-    response["Content-Disposition"] = content_disposition_header(as_attachment=True, filename=name)
+def _csv(name: str, rows: Iterable[Sequence[object]]) -> HttpResponse:
+    disposition = content_disposition_header(as_attachment=True, filename=name)
+    response = HttpResponse(content_type="text/csv; charset=utf-8", headers={"Content-Disposition": disposition})
+    csv.writer(response).writerows(map(escape_row, rows))
     return response

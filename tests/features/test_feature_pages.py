@@ -7,10 +7,9 @@ import pytest
 from django.test import Client
 
 from features import services
-from features.category_labels import with_category_names
 from features.definition import FEATURES
 from features.models import FeatureBatch
-from features.profile import FeatureProfile
+from features.profile import profile_of
 from ingestion.models import Dataset, Passenger
 from ingestion.passenger import LABEL
 from tests.people import CAST, table
@@ -71,19 +70,6 @@ def test_the_profile_says_what_numpy_says(batch: FeatureBatch) -> None:
     assert batch.profile["Sex"]["correlation"] == pytest.approx(np.corrcoef(sex, labels)[0, 1])
 
 
-def test_in_chunks_the_profile_is_the_same(batch: FeatureBatch) -> None:
-    matrix = services.matrix(batch)
-    labels = np.array(batch.passengers.values_list(LABEL, flat=True), dtype=np.float64)
-    profile = FeatureProfile()
-    for rows, chunk_labels in zip(np.array_split(matrix, 13), np.array_split(labels, 13), strict=True):
-        profile.add(rows, chunk_labels)
-
-    for name, feature in profile.result().items():
-        assert batch.profile is not None
-        assert feature["correlation"] == pytest.approx(batch.profile[name]["correlation"])
-        assert [list(pair) for pair in feature["top"]] == batch.profile[name]["top"]
-
-
 def test_without_a_label_there_is_no_correlation(load: Callable[..., Dataset], client: Client) -> None:
     dataset = load(table(*CAST), has_label=False)
     batch = services.queue_build(dataset=dataset)
@@ -104,29 +90,56 @@ def test_where_everybody_had_one_fate_nothing_correlates(load: Callable[..., Dat
     assert {feature["correlation"] for feature in batch.profile.values()} == {None}
 
 
+def test_the_codes_of_a_nominal_feature_have_names() -> None:
+    matrix = np.full((9, len(FEATURES)), np.nan, dtype=np.float32)
+    matrix[:8, FEATURES.index("Sex")] = [0, 0, 0, 0, 1, 1, 1, 7]
+
+    sex = profile_of(matrix, None)["Sex"]
+
+    assert (sex["count"], sex["missing"], sex["distinct"]) == (9, 1, 3)
+    assert sex["top"] == [("male", 4), ("female", 3), ("7.0", 1)]
+    assert sex["histogram"] == [4, 3]
+    assert not {"mean", "quantiles"} & sex.keys()
+
+
 def test_a_nominal_feature_may_have_many_codes(monkeypatch: pytest.MonkeyPatch) -> None:
-    codes = {"Sex": {f"code {code}": float(code) for code in range(8)}}
-    monkeypatch.setattr("features.profile.CODES", codes)
-    monkeypatch.setattr("features.category_labels.CODES", codes)
+    monkeypatch.setattr("features.profile.CODES", {"Sex": {f"code {code}": float(code) for code in range(8)}})
     matrix = np.zeros((36, len(FEATURES)), dtype=np.float32)
     matrix[:, FEATURES.index("Sex")] = np.repeat(np.arange(8), np.arange(1, 9))
-    profile = FeatureProfile()
 
-    profile.add(matrix, None)
+    sex = profile_of(matrix, None)["Sex"]
 
-    sex = with_category_names("Sex", profile.result()["Sex"])
     assert sex["histogram"] == [1, 2, 3, 4, 5, 6, 7, 8]
     assert frequent(sex).count("code") == 5
 
 
 def test_a_definition_may_have_no_nominal_feature(batch: FeatureBatch, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("features.profile.CODES", {})
-    monkeypatch.setattr("features.category_labels.CODES", {})
     labels = np.array(batch.passengers.values_list(LABEL, flat=True), dtype=np.float64)
-    matrix, profile = services.matrix(batch), FeatureProfile()
+    matrix = services.matrix(batch)
 
-    profile.add(matrix, labels)
+    sex = profile_of(matrix, labels)["Sex"]
 
-    sex = profile.result()["Sex"]
-    assert with_category_names("Sex", sex) == sex
+    assert sex["quantiles"] == [0, 0, 0, 1, 1]
     assert sex["correlation"] == pytest.approx(np.corrcoef(matrix[:, FEATURES.index("Sex")], labels)[0, 1])
+
+
+@pytest.mark.parametrize("codes", [{}, {"Age": {"one": 1.0, "two": 2.0}}])
+def test_what_is_constant_or_unknown_has_no_correlation(
+    codes: dict[str, dict[str, float]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("features.profile.CODES", codes)
+    labels = np.array([0.0, 0, 1] * 100)
+    for age in (0.1, np.nan):
+        matrix = np.full((300, len(FEATURES)), age, dtype=np.float32)
+
+        assert profile_of(matrix, labels)["Age"]["correlation"] is None
+
+
+def test_codes_with_the_same_share_of_the_label_do_not_correlate() -> None:
+    matrix = np.zeros((9, len(FEATURES)), dtype=np.float32)
+    matrix[:3, FEATURES.index("Sex")] = 1
+
+    sex = profile_of(matrix, np.array([0.0, 0, 1, 0, 0, 1, 0, 0, 1]))["Sex"]
+
+    assert sex["correlation"] == pytest.approx(0)

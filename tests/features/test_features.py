@@ -75,7 +75,7 @@ def test_many_rows_and_one_give_the_same_bits() -> None:
     "module",
     [
         "ingestion.contract", "ingestion.split", "ingestion.table", "features.definition",
-        "predictions.legacy_form", "features.category_labels",
+        "predictions.legacy_form",
         "training.fitting", "training.gate", "training.subprocess_training",
         "monitoring.drift",
     ],

@@ -6,19 +6,17 @@ import pytest
 
 from ingestion import profile
 from ingestion.contract import Field
-from ingestion.profile import ColumnProfile, Profile
+from ingestion.profile import ColumnProfile, ColumnProfiler
 
 AGE = Field("age", "number", is_required=False, is_nullable=True, minimum=0, maximum=120)
 NAME = Field("name", "text", is_required=False, is_nullable=True)
 
 
 def profile_of(field: Field, *parts: list[object]) -> ColumnProfile:
-    collector = Profile([field])
+    profiler = ColumnProfiler(field)
     for part in parts:
-        collector.add(
-            pl.DataFrame({field.name: part}, schema={field.name: pl.Float64 if field.is_numeric else pl.String})
-        )
-    return collector.result()[field.name]
+        profiler.add(pl.Series(part, dtype=pl.Float64 if field.is_numeric else pl.String))
+    return profiler.result()
 
 
 def test_counts_missing_and_quantiles() -> None:
