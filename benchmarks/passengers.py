@@ -49,21 +49,19 @@ def examples() -> Any:
     """The sample's passengers, as a training has them."""
     from features.definition import derive
     from ingestion.passenger import BASELINE, GROUP, LABEL
-    from ingestion.split import Holdout, buckets_of
+    from ingestion.split import buckets_of, draw
     from training.training_data import Examples
 
     header, *rows = _sample()
     names = [name.lower() for name in header]
     labels = np.array([row[names.index(LABEL)] == "1" for row in rows])
     groups = [row[names.index(GROUP)] or str(number) for number, row in enumerate(rows)]
-    holdout, buckets = Holdout(), buckets_of(group.encode() for group in groups)
-    holdout.count(labels, buckets)
     (people,) = columns()
     return Examples(
         derive(people),
         labels,
         np.unique(groups, return_inverse=True)[1].astype(np.int64),
-        holdout.draw()[buckets],
+        draw(labels, buckets_of(group.encode() for group in groups)),
         people[BASELINE[0]] == BASELINE[1],
     )
 

@@ -21,10 +21,6 @@ class FeatureBatchQuerySet(JobQuerySet["FeatureBatch"]):
         """Select the batch that look-ups read."""
         return self.filter(is_current=True)
 
-    def with_profile(self) -> Self:
-        """Select the batches that can be compared."""
-        return self.succeeded().filter(profile__isnull=False)
-
     def expirable(self, *, in_use: Collection[int], keep_count: int) -> Self:
         """Select the batches in Redis that are not current, not in use and not among the newest."""
         newest = self.succeeded().order_by("-pk").values_list("pk", flat=True)[:keep_count]
@@ -50,7 +46,7 @@ class FeatureBatch(Profiled, Job):
     row_count = models.PositiveIntegerField(gettext_lazy("rows"), null=True, editable=False)
     checksum = models.CharField(gettext_lazy("checksum"), max_length=64, blank=True, editable=False)
     is_current = models.BooleanField(gettext_lazy("current"), default=False, editable=False)
-    # Expired from Redis; whoever reads it has it rebuilt.
+    # Expired from Redis: it is rebuilt when it is read.
     expired_at = models.DateTimeField(gettext_lazy("expired"), null=True, editable=False)
 
     objects = FeatureBatchQuerySet.as_manager()
@@ -80,4 +76,4 @@ class FeatureBatch(Profiled, Job):
     @property
     def previous(self) -> "FeatureBatch | None":
         """The newest earlier batch that has a profile."""
-        return FeatureBatch.objects.with_profile().filter(pk__lt=self.pk).first()
+        return FeatureBatch.objects.succeeded().filter(profile__isnull=False, pk__lt=self.pk).first()

@@ -27,7 +27,7 @@ def profile_of(matrix: Matrix, labels: Labels | None) -> dict[str, FeatureColumn
     profiles: dict[str, FeatureColumnProfile] = {}
     for name, values in pl.DataFrame(matrix, schema=list(FEATURES)).fill_nan(None).to_dict().items():
         codes = CODES.get(name, {})
-        field = Field(name, "text" if codes else "number", is_required=False, is_nullable=True)
+        field = Field(name, "text" if codes else "number", is_required=False)
         profiler = ColumnProfiler(field, top_count=max(TOP_COUNT, len(codes)))
         named = values
         if codes:

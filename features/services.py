@@ -18,7 +18,6 @@ from features.models import FeatureBatch
 from features.store import CorruptBatch, MissingBatch, StoredBatch, Writer
 from ingestion.models import Dataset
 from ingestion.passenger import LABEL
-from ingestion.passenger_arrays import chunks
 
 logger = logging.getLogger(__name__)
 
@@ -150,4 +149,4 @@ def _read(batch: FeatureBatch, read: Callable[[StoredBatch], Matrix]) -> Matrix:
 
 
 def _derived(batch: FeatureBatch) -> Iterator[tuple[list[str], Matrix]]:
-    return ((ids, derive(columns)) for ids, columns in chunks(batch.passengers))
+    return ((ids, derive(columns)) for ids, columns in batch.passengers.chunks())

@@ -149,6 +149,6 @@ def _new_digest() -> "hashlib._Hash":
 
 
 def _split(rows: bytes) -> list[bytes]:
-    """The bytes of each row."""
+    """Split the rows of a chunk into the bytes of each."""
     row_bytes: list[bytes] = np.frombuffer(rows, dtype=_ROW).tolist()
     return row_bytes

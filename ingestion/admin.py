@@ -111,7 +111,7 @@ class RowProblemAdmin(ReadOnlyAdmin):
 
 
 @admin.register(RejectedRow)
-class RefusedRowAdmin(ReadOnlyAdmin):
+class RejectedRowAdmin(ReadOnlyAdmin):
     """Rejected rows as they stood in the table; the dataset's page corrects them."""
 
     list_display = ("__str__", "dataset", "corrected_at")

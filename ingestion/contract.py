@@ -24,16 +24,6 @@ _NUMBER = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?", re.ASCII)
 CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\ud800-\udfff]")
 # A longer text is no number that a person wrote, and slow to convert.
 _MAX_NUMBER_LENGTH = 64
-# The kinds of Django's field classes, by their internal type.
-_KINDS: Mapping[str, Kind] = {
-    **dict.fromkeys(
-        ("IntegerField", "SmallIntegerField", "BigIntegerField", "PositiveIntegerField", "PositiveSmallIntegerField",
-         "PositiveBigIntegerField"),
-        "integer",
-    ),
-    "FloatField": "number",
-    "CharField": "text",
-}  # fmt: skip
 
 
 def gettext_noop(message: str) -> str:
@@ -48,7 +38,6 @@ class Field:
     name: str
     kind: Kind
     is_required: bool
-    is_nullable: bool
     default: Value = None
     minimum: float | None = None
     maximum: float | None = None
@@ -79,17 +68,17 @@ class Violation:
 class ContractViolation(ValueError):
     """A value that violates the contract."""
 
-    def __init__(self, violation: Violation) -> None:
-        super().__init__(violation.message % dict(violation.params))
-        self.violation = violation
+    def __init__(self, field: Field, code: str, message: str, **params: Value) -> None:
+        super().__init__(message % params)
+        self.violation = Violation(field.name, code, message, params)
 
 
 @dataclass(frozen=True)
 class Rule:
     """A check over several typed fields of one row.
 
-    `reads` names the fields; where only a part of a text matters, with a pattern that extracts it: rows that agree in
-    what a rule reads are checked once. An "error" rejects the row, a "warning" is recorded.
+    `reads` maps each field that it reads to None, or to a pattern for the part of a text that matters: of rows with
+    equal parts one is checked. An "error" rejects the row, a "warning" is recorded.
     """
 
     check: Callable[[Mapping[str, Any]], list[Violation]]
@@ -99,31 +88,32 @@ class Rule:
 
 def fields_of(declaration: Any) -> tuple[Field, ...]:
     """Derive the contract's fields from an abstract Django model; raises TypeError for a field it does not support."""
-    return tuple(_field_of(column) for column in declaration._meta.local_fields)
-
-
-def _field_of(column: Any) -> Field:
-    kind = _KINDS.get(column.get_internal_type())
-    choices = tuple(value for value, _ in column.choices or ())
-    if kind is None or (choices and kind == "number"):
-        message = (
-            f"The field {column.name!r} of {column.model.__name__} is a {type(column).__name__}"
-            f"{' with choices' if choices else ''}; supported are the integer fields and CharField, each with choices "
-            f"or without, and FloatField."
+    kinds: dict[str, Kind] = {"FloatField": "number", "CharField": "text"}
+    fields = []
+    for column in declaration._meta.local_fields:
+        django_kind = column.get_internal_type()
+        kind: Kind | None = "integer" if django_kind.endswith("IntegerField") else kinds.get(django_kind)
+        choices = tuple(value for value, _ in column.choices or ())
+        if kind is None or (choices and kind == "number"):
+            message = (
+                f"The field {column.name!r} of {column.model.__name__} is a {type(column).__name__}"
+                f"{' with choices' if choices else ''}; supported are the integer fields and CharField, each with "
+                f"choices or without, and FloatField."
+            )
+            raise TypeError(message)
+        limits = {each.code: each.limit_value for each in column.validators if hasattr(each, "limit_value")}
+        field = Field(
+            name=column.name,
+            kind="choice" if choices else kind,
+            is_required=not column.null and not column.has_default(),
+            default=column.get_default() if column.has_default() else None,
+            minimum=limits.get("min_value"),
+            maximum=limits.get("max_value"),
+            max_length=column.max_length if kind == "text" and not choices else None,
+            choices=choices,
         )
-        raise TypeError(message)
-    limits = {v.code: v.limit_value for v in column.validators if getattr(v, "code", "") in ("min_value", "max_value")}
-    return Field(
-        name=column.name,
-        kind="choice" if choices else kind,
-        is_required=not column.null and not column.has_default(),
-        is_nullable=column.null,
-        default=column.get_default() if column.has_default() else None,
-        minimum=limits.get("min_value"),
-        maximum=limits.get("max_value"),
-        max_length=column.max_length if kind == "text" and not choices else None,
-        choices=choices,
-    )
+        fields.append(field)
+    return tuple(fields)
 
 
 def joint_violation(fields: Iterable[str], code: str, message: str, **params: Value) -> list[Violation]:
@@ -131,14 +121,10 @@ def joint_violation(fields: Iterable[str], code: str, message: str, **params: Va
     return [Violation(name, code, message, params) for name in fields]
 
 
-def _violation(field: Field, code: str, message: str, **params: Value) -> ContractViolation:
-    return ContractViolation(Violation(field.name, code, message, params))
-
-
 def parse(field: Field, raw: object, *, is_text: bool) -> Value:
     """Parse one value; raises `ContractViolation`. Blank text means unknown; `is_text` reads numbers out of text.
 
-    >>> length = Field("length", "number", is_required=False, is_nullable=True, minimum=0, maximum=120)
+    >>> length = Field("length", "number", is_required=False, minimum=0, maximum=120)
     >>> parse(length, " 22 ", is_text=True), parse(length, "", is_text=False)
     (22.0, None)
     >>> parse(length, "200", is_text=True)
@@ -148,16 +134,16 @@ def parse(field: Field, raw: object, *, is_text: bool) -> Value:
     value = raw.strip() if isinstance(raw, str) else raw
     if value is None or value == "":
         if field.is_required:
-            raise _violation(field, "required", gettext_noop("This field is required."))
+            raise ContractViolation(field, "required", gettext_noop("This field is required."))
         return field.default
     if field.kind == "text":
         if not isinstance(value, str):
-            raise _violation(field, "not_text", gettext_noop("Must be text."))
+            raise ContractViolation(field, "not_text", gettext_noop("Must be text."))
         if field.max_length is not None and len(value) > field.max_length:
             message = gettext_noop("Must be at most %(most)s characters long.")
-            raise _violation(field, "too_long", message, most=field.max_length)
+            raise ContractViolation(field, "too_long", message, most=field.max_length)
         if CONTROL.search(value):
-            raise _violation(field, "control_character", gettext_noop("Must not contain control characters."))
+            raise ContractViolation(field, "control_character", gettext_noop("Must not contain control characters."))
         return value
     if field.kind == "choice" and isinstance(field.choices[0], str):
         return _choice(field, value)
@@ -165,7 +151,7 @@ def parse(field: Field, raw: object, *, is_text: bool) -> Value:
     if field.kind == "number":
         return _in_range(field, number)
     if number != int(number):
-        raise _violation(field, "not_an_integer", gettext_noop("Must be a whole number."))
+        raise ContractViolation(field, "not_an_integer", gettext_noop("Must be a whole number."))
     return _choice(field, int(number)) if field.choices else int(_in_range(field, number))
 
 
@@ -173,9 +159,9 @@ def _number(field: Field, value: object, *, is_text: bool) -> float:
     if isinstance(value, str) and is_text and len(value) <= _MAX_NUMBER_LENGTH and _NUMBER.fullmatch(value):
         value = float(value)
     if isinstance(value, bool) or not isinstance(value, int | float):
-        raise _violation(field, "not_a_number", gettext_noop("Must be a number."))
+        raise ContractViolation(field, "not_a_number", gettext_noop("Must be a number."))
     if (isinstance(value, int) and abs(value) > 2**53) or not math.isfinite(value):
-        raise _violation(field, "out_of_range", gettext_noop("Must be a finite number of ordinary size."))
+        raise ContractViolation(field, "out_of_range", gettext_noop("Must be a finite number of ordinary size."))
     return float(value)
 
 
@@ -183,7 +169,7 @@ def _in_range(field: Field, number: float) -> float:
     low, high = field.minimum, field.maximum
     if (low is not None and number < low) or (high is not None and number > high):
         message = gettext_noop("Must be from %(low)s to %(high)s.")
-        raise _violation(field, "out_of_range", message, low=low, high=high)
+        raise ContractViolation(field, "out_of_range", message, low=low, high=high)
     # -0.0 becomes 0.0, so that both are one row.
     return number + 0.0
 
@@ -191,7 +177,7 @@ def _in_range(field: Field, number: float) -> float:
 def _choice(field: Field, value: object) -> Value:
     if value not in field.choices or isinstance(value, bool):
         options = ", ".join(str(choice) for choice in field.choices)
-        raise _violation(field, "not_a_choice", gettext_noop("Must be one of %(options)s."), options=options)
+        raise ContractViolation(field, "not_a_choice", gettext_noop("Must be one of %(options)s."), options=options)
     return field.choices[field.choices.index(value)]
 
 

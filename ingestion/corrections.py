@@ -19,12 +19,11 @@ from ingestion.validation_messages import by_field, table_errors
 
 #: The heading of the line number in the file that a person downloads, corrects and uploads.
 LINE = "line"
-_CHECKSUMS = 1 << 32
-_MAX_LINE_DIGITS, _MAX_LINE_LENGTH = 9, 20
+_MAX_LINE_LENGTH = 20
 
 
 class Corrected(NamedTuple):
-    """Result of a file of corrections: the number of accepted rows, and by line why each other was rejected."""
+    """Result of a file of corrections: the number of accepted rows, and the reasons of the rejected ones by line."""
 
     accepted_count: int
     rejected: dict[str, str]
@@ -51,24 +50,27 @@ def accept(row: RejectedRow, cells: Mapping[str, str]) -> Passenger:
 
 def accept_file(dataset: Dataset, file: IO[bytes]) -> Corrected:
     """Add the corrected rows of a file, as `rejected_rows` gives it, by their line numbers; raises TitanicError."""
+    names = [field.name for field in dataset.table_fields]
     accepted_count = 0
     rejected: dict[str, str] = {}
-    with transaction.atomic():
+    with transaction.atomic(), table_errors(field="file"):
         dataset = _lock(dataset)
-        rows = {row.line_number: row for row in dataset.rejected_rows.filter(corrected_at=None)}
-        for number, cells in _read_corrections(dataset, file):
-            is_number = len(number) <= _MAX_LINE_DIGITS and number.isdecimal()
-            row = rows.pop(int(number), None) if is_number else None
-            if cells is None:
-                rejected[number] = _(RAGGED)
-            elif row is None:
-                rejected[number] = _("This line of the table was not rejected, or was corrected already.")
-            else:
+        rows = {str(row.line_number): row for row in dataset.rejected_rows.filter(corrected_at=None)}
+        for chunk in read(file, known=[LINE, *names], required=[LINE]):
+            for cells in chunk.cells.iter_rows(named=True):
+                line = cells[LINE].strip()[:_MAX_LINE_LENGTH]
+                row = rows.pop(line, None)
+                if row is None:
+                    rejected[line] = _("This line of the table was not rejected, or was corrected already.")
+                    continue
                 try:
-                    _accept(dataset, row, cells)
+                    _accept(dataset, row, {name: unescape(cells.get(name, "")) for name in names})
                     accepted_count += 1
                 except Invalid as invalid:
-                    rejected[number] = invalid.in_words()
+                    rejected[line] = invalid.in_words()
+            for ragged in chunk.ragged.values():
+                line = "".join(ragged[chunk.column_indices[LINE] :][:1]).strip()[:_MAX_LINE_LENGTH]
+                rejected[line] = _(RAGGED)
         if accepted_count:
             dataset.save(update_fields=["row_count", "problem_count", "revision", "split"])
     return Corrected(accepted_count, rejected)
@@ -81,17 +83,6 @@ def rejected_rows(dataset: Dataset) -> Iterator[list[object]]:
     for row in dataset.rejected_rows.filter(corrected_at=None).select_related("dataset").iterator():
         cells = cells_of(row)
         yield [row.line_number, *(cells[name] for name in names)]
-
-
-def _read_corrections(dataset: Dataset, file: IO[bytes]) -> Iterator[tuple[str, dict[str, str] | None]]:
-    """Yield line numbers as they are written, with the cells by field; None for a row with another number of cells."""
-    names = [field.name for field in dataset.table_fields]
-    with table_errors(field="file"):
-        for chunk in read(file, known=[LINE, *names], required=[LINE]):
-            for row in chunk.cells.iter_rows(named=True):
-                yield row[LINE].strip()[:_MAX_LINE_LENGTH], {name: unescape(row.get(name, "")) for name in names}
-            for cells in chunk.ragged.values():
-                yield "".join(cells[chunk.column_indices[LINE] :][:1]).strip()[:_MAX_LINE_LENGTH], None
 
 
 def _lock(dataset: Dataset) -> Dataset:
@@ -141,4 +132,4 @@ def _is_holdout(dataset: Dataset, values: Mapping[str, contract.Value], line: in
         member = Passenger.objects.of(dataset).filter(**{GROUP: group}).first()
         if member is not None:
             return member.is_holdout
-    return zlib.crc32(str(group or f"line {line}").encode()) < SHARE * _CHECKSUMS
+    return zlib.crc32(str(group or f"line {line}").encode()) < SHARE * 2**32

@@ -92,10 +92,8 @@ class SourceForm(forms.ModelForm):  # type: ignore[type-arg]
         """Return the whole address, if this person may name it."""
         if self.fields["uri"].disabled:
             return str(Source.objects.values_list("uri", flat=True).get(pk=self.instance.pk))
-        uri = str(self.cleaned_data["uri"])
         try:
-            transports.check(uri, is_operator=self.is_operator)
-            return uri if "://" in uri else transports.stat(uri, is_operator=self.is_operator)[0].uri
+            return transports.check(self.cleaned_data["uri"], is_operator=self.is_operator)
         except transports.SourceError as error:
             raise ValidationError(error.message) from error
 

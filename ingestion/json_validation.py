@@ -38,7 +38,7 @@ class Reader:
     def read(self, raws: Sequence[Mapping[str, object]]) -> list[Row] | None:
         """Return the rows' values in the order of the fields, exactly those of `check_row`; None when one is not plain.
 
-        >>> word = Field("word", "text", is_required=False, is_nullable=True, max_length=4)
+        >>> word = Field("word", "text", is_required=False, max_length=4)
         >>> reader = Reader([word], rules=())
         >>> reader.read([{"word": " a "}, {"word": ""}, {}]), reader.read([{"word": 1}]), reader.read([{"x": 1}])
         ([('a',), (None,), (None,)], None, None)
@@ -47,9 +47,6 @@ class Reader:
             structs = msgspec.convert(raws, self._type)
         except (msgspec.ValidationError, OverflowError, UnicodeError):
             return None
-        return self._rows(structs)
-
-    def _rows(self, structs: Sequence[msgspec.Struct]) -> list[Row] | None:
         if not structs:
             return []
         columns = list(zip(*map(msgspec.structs.astuple, structs), strict=True))
@@ -78,7 +75,13 @@ class _CachedRule:
 
     def is_broken(self, columns: Sequence[Sequence[Value]]) -> bool:
         """Tell whether one of the rows breaks the rule."""
-        parts = [_extract(columns[index], pattern) for index, pattern in self._parts]
+        parts: list[Sequence[Value]] = []
+        for index, pattern in self._parts:
+            values = columns[index]
+            if pattern is not None:
+                matches = (pattern.search(value) if isinstance(value, str) else None for value in values)
+                values = [match and match[0] for match in matches]
+            parts.append(values)
         return any(self._breaks(*values) for values in set(zip(*parts, strict=True)))
 
 
@@ -106,10 +109,3 @@ def _plain(field: Field, column: Sequence[Any]) -> Sequence[Value] | None:
     # -0.0 becomes 0.0, so that both are one row.
     zero, unknown = (0.0 if field.kind == "number" else 0), field.default
     return [value or (zero if value == 0 else unknown) for value in column]
-
-
-def _extract(column: Sequence[Value], pattern: re.Pattern[str] | None) -> Sequence[Value]:
-    if pattern is None:
-        return column
-    matches = (pattern.search(value) if isinstance(value, str) else None for value in column)
-    return [match and match[0] for match in matches]

@@ -1,6 +1,7 @@
 """Sources, datasets, their passengers and their rejected rows."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
+from itertools import islice
 from typing import ClassVar, Self
 
 from django.core.exceptions import ValidationError
@@ -15,11 +16,12 @@ from django_celery_beat.models import PeriodicTask
 from core.file_names import GeneratedName
 from core.jobs import OPEN_STATES, Job, JobQuerySet, State
 from ingestion import transports
-from ingestion.contract import Field
+from ingestion.contract import Columns, Field
 from ingestion.passenger import DERIVABLE, KEY, LABEL, LabelledPassenger, describe
 from ingestion.profiled import Profiled
-from ingestion.schema import FIELD_NAMES, FIELDS, KEY_FIELD, LABEL_FIELD
+from ingestion.schema import FIELD_NAMES, FIELDS, KEY_FIELD, LABEL_FIELD, columns_from_rows
 
+_CHUNK_ROWS = 20_000
 SHARE_VALIDATORS = [MinValueValidator(0), MaxValueValidator(1)]
 
 
@@ -239,6 +241,12 @@ class PassengerQuerySet(models.QuerySet["Passenger"]):
         """Select the dataset's passengers up to a revision, in the file's order: that of every matrix made of them."""
         rows = self.filter(dataset=dataset).order_by("line_number")
         return rows if revision is None else rows.filter(revision__lte=revision)
+
+    def chunks(self) -> Iterator[tuple[list[str], Columns]]:
+        """Yield keys and typed columns of `_CHUNK_ROWS` passengers at a time, in bounded memory."""
+        rows = self.values_list(KEY, *FIELD_NAMES).iterator(chunk_size=_CHUNK_ROWS)
+        while chunk := list(islice(rows, _CHUNK_ROWS)):
+            yield [row[0] for row in chunk], columns_from_rows([row[1:] for row in chunk])
 
 
 class Passenger(LabelledPassenger):

@@ -43,7 +43,7 @@ def passenger_schema() -> Schema:
 
 
 def batch_schema(*, most: int) -> Schema:
-    """Return the JSON schema of a batch of at most so many passengers."""
+    """Return the JSON schema of a batch of at most `most` passengers."""
     instances = {"type": "array", "items": passenger_schema(), "maxItems": most}
     return {
         "type": "object",

@@ -41,7 +41,7 @@ class ColumnProfiler:
         self._rng = np.random.default_rng(0)
 
     def add(self, values: pl.Series) -> None:
-        """Count typed values in."""
+        """Count more typed values."""
         known = values.alias("value").drop_nulls()
         self._count += len(values)
         self._missing += len(values) - len(known)

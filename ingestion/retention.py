@@ -34,10 +34,8 @@ def archive_old() -> list[Dataset]:
     """Archive what is beyond each source's number of datasets to keep, and return it."""
     archived = []
     for source in Source.objects.filter(keep_count__isnull=False):
-        newest = source.datasets.with_rows()[: source.keep_count].values_list("pk", flat=True)
-        for dataset in source.datasets.archivable(in_use=IngestionConfig.datasets_in_use()).exclude(
-            pk__in=list(newest)
-        ):
+        newest = source.datasets.with_rows()[: source.keep_count]
+        for dataset in source.datasets.archivable(in_use=IngestionConfig.datasets_in_use()).exclude(pk__in=newest):
             archive(dataset)
             archived.append(dataset)
     return archived

@@ -7,8 +7,8 @@ from ingestion.passenger import KEY, LABEL, RULES, LabelledPassenger, PassengerF
 
 FIELDS = contract.fields_of(PassengerFields)
 FIELD_NAMES = tuple(field.name for field in FIELDS)
-KEY_FIELD = contract.Field(KEY, "text", is_required=True, is_nullable=False, max_length=40)
-LABEL_FIELD = contract.Field(LABEL, "choice", is_required=True, is_nullable=False, choices=(0, 1))
+KEY_FIELD = contract.Field(KEY, "text", is_required=True, max_length=40)
+LABEL_FIELD = contract.Field(LABEL, "choice", is_required=True, choices=(0, 1))
 #: The columns' names for people.
 VERBOSE_NAMES = {column.name: column.verbose_name for column in LabelledPassenger._meta.local_fields}
 #: Validates many rows of a JSON body at once.

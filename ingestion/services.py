@@ -52,9 +52,7 @@ class DatasetRejected(TitanicError):
 
 def queue_ingest(*, uri: str, is_operator: bool = False, **options: object) -> Dataset:
     """Queue an ingest from an address, of a prefix the newest object; `options` are fields of `IngestOptions`."""
-    transports.check(uri, is_operator=is_operator)
-    if "://" not in uri:
-        uri = transports.stat(uri, is_operator=is_operator)[-1].uri
+    uri = transports.check(uri, is_operator=is_operator)
     dataset = Dataset(uri=uri, name=_name_of(uri), by_operator=is_operator, **options)
     for field in IngestOptions._meta.local_fields:
         try:

@@ -29,39 +29,26 @@ def buckets_of(groups: Iterable[bytes]) -> NDArray[np.int32]:
     return (codes % BUCKET_COUNT).astype(np.int32)
 
 
-class Holdout:
-    """Count labels and groups of a whole table, then draw the groups that are held out.
+def draw(labels: NDArray[np.bool_], buckets: NDArray[np.int32], *, seed: int = SEED) -> NDArray[np.bool_]:
+    """Draw which of n rows are held out, shape (n,), by their labels and their groups' buckets.
 
     Groups stay whole, and are stratified by label and size; the order of the rows does not matter.
 
-    >>> holdout = Holdout()
     >>> buckets = buckets_of(b"%d" % (row // 2) for row in range(100))
-    >>> holdout.count(np.array([True, False] * 50), buckets)
-    >>> is_holdout = holdout.draw(share=0.2, seed=1)[buckets]
+    >>> is_holdout = draw(np.array([True, False] * 50), buckets)
     >>> int(is_holdout.sum()), bool((is_holdout[::2] == is_holdout[1::2]).all())
     (20, True)
     """
-
-    def __init__(self) -> None:
-        self._sizes = np.zeros(BUCKET_COUNT, dtype=np.int64)
-        self._positives = np.zeros(BUCKET_COUNT)
-
-    def count(self, labels: NDArray[np.bool_], buckets: NDArray[np.int32]) -> None:
-        """Add the labels and the buckets of n rows."""
-        self._sizes += np.bincount(buckets, minlength=BUCKET_COUNT)
-        self._positives += np.bincount(buckets, weights=labels, minlength=BUCKET_COUNT)
-
-    def draw(self, *, share: float = SHARE, seed: int = SEED) -> NDArray[np.bool_]:
-        """Draw the buckets that are held out, shape (BUCKET_COUNT,)."""
-        is_holdout = np.zeros(BUCKET_COUNT, dtype=bool)
-        groups = np.flatnonzero(self._sizes)
-        sizes = self._sizes[groups]
-        positive_share = self._positives[groups] / sizes
-        # Strata: no, some or all labels positive, by the size of the group up to four.
-        strata = np.sign(positive_share) + np.floor(positive_share) + 3 * np.minimum(sizes, _MAX_GROUP_SIZE_STRATUM)
-        order = np.random.default_rng(seed).permutation(len(groups))
-        for stratum in np.unique(strata):
-            members = order[strata[order] == stratum]
-            before = np.cumsum(sizes[members]) - sizes[members]
-            is_holdout[groups[members]] = before + sizes[members] / 2 < share * sizes[members].sum()
-        return is_holdout
+    bucket_sizes = np.bincount(buckets, minlength=BUCKET_COUNT)
+    groups = np.flatnonzero(bucket_sizes)
+    sizes = bucket_sizes[groups]
+    positive_share = np.bincount(buckets, weights=labels, minlength=BUCKET_COUNT)[groups] / sizes
+    # Strata: no, some or all labels positive, by the size of the group up to four.
+    strata = np.sign(positive_share) + np.floor(positive_share) + 3 * np.minimum(sizes, _MAX_GROUP_SIZE_STRATUM)
+    order = np.random.default_rng(seed).permutation(len(groups))
+    is_holdout = np.zeros(BUCKET_COUNT, dtype=bool)
+    for stratum in np.unique(strata):
+        members = order[strata[order] == stratum]
+        before = np.cumsum(sizes[members]) - sizes[members]
+        is_holdout[groups[members]] = before + sizes[members] / 2 < SHARE * sizes[members].sum()
+    return is_holdout[buckets]

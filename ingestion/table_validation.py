@@ -69,7 +69,12 @@ def check_columns(
     cells = cells.with_columns(pl.lit("").alias(field.name) for field in fields if field.name not in cells.columns)
     stripped = cells.select(pl.col(field.name).str.strip_chars() for field in fields)
     is_plain = stripped.select(pl.all_horizontal(_is_plain(field) for field in fields)).to_series()
-    plain = stripped.with_row_index(ROW).filter(is_plain).select(pl.col(ROW).cast(pl.Int64), *map(_typed, fields))
+    typed = []
+    for field in fields:
+        cell = pl.col(field.name)
+        value = pl.when(cell != "").then(cell).cast(_dtype(field))
+        typed.append(value if field.default is None else value.fill_null(field.default))
+    plain = stripped.with_row_index(ROW).filter(is_plain).select(pl.col(ROW).cast(pl.Int64), *typed)
     others, problems = _check_rows(fields, cells.with_row_index(ROW).filter(~is_plain))
     frame = (pl.concat([plain, others]) if others.height else plain).sort(ROW)
     parts = frame.select(ROW, *_parts(rules))
@@ -111,12 +116,6 @@ def _dtype(field: Field) -> type[pl.DataType]:
     if field.is_integer:
         return pl.Int64
     return pl.Float64 if field.is_numeric else pl.String
-
-
-def _typed(field: Field) -> pl.Expr:
-    cell = pl.col(field.name)
-    value = pl.when(cell != "").then(cell).cast(_dtype(field))
-    return value if field.default is None else value.fill_null(field.default)
 
 
 def _check_rows(fields: Sequence[Field], cells: pl.DataFrame) -> tuple[pl.DataFrame, list[Problem]]:

@@ -1,4 +1,4 @@
-"""What the contract and the table reader object to, in the reader's language."""
+"""Translate violations of the contract and errors of the table reader."""
 
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager

@@ -1,4 +1,4 @@
-"""Record what the contract objects to in a table's rows."""
+"""Record a table's violations and its rejected rows."""
 
 import json
 from collections.abc import Mapping, Sequence

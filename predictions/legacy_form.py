@@ -19,10 +19,10 @@ _TOLERANCE = 0.02
 
 _NUMBERS, _CODES, _FLAGS = ("Age", "Fare", "Pclass_Fare", "Age_Fare"), ("Pclass", *CODES), ("Isalone", "HasCabin")
 _FIELDS = (
-    *(Field(name, "number", is_required=False, is_nullable=True) for name in _NUMBERS),
-    *(Field(name, "integer", is_required=False, is_nullable=True) for name in _CODES),
-    *(Field(name, "choice", is_required=False, is_nullable=True, choices=(0, 1)) for name in _FLAGS),
-    Field("Familysize", "integer", is_required=False, is_nullable=True, minimum=1, maximum=2 * _MAX_SIBLINGS + 1),
+    *(Field(name, "number", is_required=False) for name in _NUMBERS),
+    *(Field(name, "integer", is_required=False) for name in _CODES),
+    *(Field(name, "choice", is_required=False, choices=(0, 1)) for name in _FLAGS),
+    Field("Familysize", "integer", is_required=False, minimum=1, maximum=2 * _MAX_SIBLINGS + 1),
 )
 
 

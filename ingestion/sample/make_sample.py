@@ -21,7 +21,7 @@ TARGET = Path(__file__).with_name("sample.csv")
 
 
 def passenger_list() -> list[dict[str, str]]:
-    """The 1,309 people in the list's own order, one dict of text cells each; unknown is an empty string."""
+    """Read the 1,309 people in the list's order, one dict of text cells each; unknown is an empty string."""
     text = gzip.decompress(files("sklearn.datasets.tests").joinpath(ARFF).read_bytes()).decode()
     header, _, body = text.partition("@data\n")
     names = [line.split("'")[1] for line in header.splitlines() if line.startswith("@attribute")]
@@ -30,7 +30,7 @@ def passenger_list() -> list[dict[str, str]]:
 
 
 def sample_csv() -> str:
-    """The sample file: a header and 1,309 lines in the twelve columns of `COLUMNS`."""
+    """Write the sample file: a header and 1,309 lines in the twelve columns of `COLUMNS`."""
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
     writer.writerow(COLUMNS)

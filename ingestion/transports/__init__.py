@@ -5,6 +5,7 @@ inbox, the sample, the configured SOURCE_URI, gs:// and https://.
 """
 
 import re
+from dataclasses import replace
 from typing import IO, Protocol
 
 from django.conf import settings
@@ -17,13 +18,13 @@ __all__ = ["RemoteObject", "ReportProgress", "SourceError", "check", "fetch", "r
 
 
 class _Transport(Protocol):
-    """The functions of each module."""
+    """The functions of each module; only an address that was checked reaches `stat` and `fetch`."""
 
-    def check(self, uri: str, *, is_operator: bool) -> None: ...
+    def check(self, uri: str, *, is_operator: bool) -> str: ...
 
-    def stat(self, uri: str, *, is_operator: bool) -> list[RemoteObject]: ...
+    def stat(self, uri: str) -> list[RemoteObject]: ...
 
-    def fetch(self, remote: RemoteObject, target: IO[bytes], *, report: ReportProgress, is_operator: bool) -> str: ...
+    def fetch(self, remote: RemoteObject, target: IO[bytes], *, report: ReportProgress) -> str: ...
 
 
 _TRANSPORTS: dict[str, _Transport] = {
@@ -38,21 +39,22 @@ _PASSWORD = re.compile(r"^([a-z0-9+.-]+://[^:/?#@]*):(?!\d+[/?#])[^#]*@", re.IGN
 _PASSWORD_PARAMETER = re.compile(r"([?&](?:ssl)?password=)[^&#]*", re.IGNORECASE)
 
 
-def check(uri: str, *, is_operator: bool = False) -> None:
-    """Raise SourceError for an address that may not be used; uses no network."""
-    _transport_of(uri).check(uri, is_operator=_is_trusted(uri, is_operator))
+def check(uri: str, *, is_operator: bool = False) -> str:
+    """Return the address, a file's as its whole path; raises SourceError for one that may not be used. No network."""
+    # SOURCE_URI is set by an operator.
+    return _transport_of(uri).check(uri, is_operator=is_operator or uri == settings.ENV.source_uri)
 
 
 def stat(uri: str, *, is_operator: bool = False) -> list[RemoteObject]:
     """Find what is at the address, from metadata alone, oldest change first; raises SourceError when nothing is."""
-    return _transport_of(uri).stat(uri, is_operator=_is_trusted(uri, is_operator))
+    uri = check(uri, is_operator=is_operator)
+    return _transport_of(uri).stat(uri)
 
 
 def fetch(remote: RemoteObject, target: IO[bytes], *, report: ReportProgress, is_operator: bool = False) -> str:
     """Write the object into the empty file and return the version that was fetched."""
-    return _transport_of(remote.uri).fetch(
-        remote, target, report=report, is_operator=_is_trusted(remote.uri, is_operator)
-    )
+    uri = check(remote.uri, is_operator=is_operator)
+    return _transport_of(uri).fetch(replace(remote, uri=uri), target, report=report)
 
 
 def redact(uri: str) -> str:
@@ -62,11 +64,6 @@ def redact(uri: str) -> str:
     'postgresql://ann@db:5432/ship#passengers'
     """
     return _PASSWORD_PARAMETER.sub(r"\1…", _PASSWORD.sub(r"\1@", uri))
-
-
-def _is_trusted(uri: str, is_operator: bool) -> bool:  # noqa: FBT001
-    # SOURCE_URI is set by an operator.
-    return is_operator or uri == settings.ENV.source_uri
 
 
 def _transport_of(uri: str) -> _Transport:

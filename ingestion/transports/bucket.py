@@ -7,8 +7,9 @@ import re
 from base64 import b64encode
 from contextlib import AbstractContextManager, closing
 from time import monotonic
-from typing import IO, TYPE_CHECKING, Any, cast
+from typing import IO, TYPE_CHECKING, cast
 
+import google_crc32c
 from django.utils.translation import gettext as _
 
 from core import google, http_errors
@@ -24,20 +25,22 @@ _GENERATION = "generation "
 _ADDRESS = re.compile(r"gs://(?P<bucket>[a-z0-9][a-z0-9._-]+[a-z0-9])/(?P<name>[^\0\r\n]*)", re.IGNORECASE)
 
 
-def check(uri: str, *, is_operator: bool) -> None:
-    """Raise SourceError for an address that names no object."""
-    _bucket, name = _parts(uri)
+def check(uri: str, *, is_operator: bool) -> str:
+    """Return the address; raises SourceError for one that names no object."""
+    address = _ADDRESS.fullmatch(uri)
+    name = address["name"] if address else ""
     if not name or name.endswith("/") or "*" in name[:-1]:
-        raise _unreadable(uri)
+        message = _("“%(uri)s” names no object: give gs://bucket/object, or gs://bucket/prefix* for all that begin so.")
+        raise SourceError(message % {"uri": ascii(uri)[1:-1] if not uri.isprintable() else uri})
+    return uri
 
 
-def stat(uri: str, *, is_operator: bool) -> list[RemoteObject]:
+def stat(uri: str) -> list[RemoteObject]:
     """Find the object, or every object whose name begins with the prefix, by one call for metadata."""
     from google.api_core.exceptions import NotFound
 
-    check(uri, is_operator=is_operator)
     bucket, name = _parts(uri)
-    with _explained(uri), closing(google.client()) as client:
+    with _source_errors(uri), closing(google.client()) as client:
         if name.endswith("*"):
             listed = client.list_blobs(bucket, prefix=name[:-1], retry=_retry(), timeout=http_errors.TIMEOUT)
             try:
@@ -55,11 +58,11 @@ def stat(uri: str, *, is_operator: bool) -> list[RemoteObject]:
     return [RemoteObject(f"gs://{bucket}/{blob.name}", f"{_GENERATION}{blob.generation}", blob.size) for blob in blobs]
 
 
-def fetch(remote: RemoteObject, target: IO[bytes], *, report: ReportProgress, is_operator: bool) -> str:
+def fetch(remote: RemoteObject, target: IO[bytes], *, report: ReportProgress) -> str:
     """Download the generation that `stat` found as it is stored, and compare its checksum."""
     bucket, name = _parts(remote.uri)
     generation = int(remote.version.removeprefix(_GENERATION)) if remote.version else None
-    with _explained(remote.uri), closing(google.client()) as client:
+    with _source_errors(remote.uri), closing(google.client()) as client:
         blob = _blob(client, bucket, name, generation)
         if blob is None:
             raise _gone(remote.uri)
@@ -79,34 +82,24 @@ def fetch(remote: RemoteObject, target: IO[bytes], *, report: ReportProgress, is
 class _ChecksumWriter(BoundedWriter):
     """Compute the checksum, which the client leaves out after a transfer that was resumed."""
 
-    def __init__(self, file: IO[bytes], report: ReportProgress, *, uri: str) -> None:
-        super().__init__(file, report, uri=uri)
-        self._checksum = self._new_checksum()
-
-    @staticmethod
-    def _new_checksum() -> Any:
-        from google_crc32c import Checksum
-
-        return Checksum()  # type: ignore[no-untyped-call]
+    _checksum = 0
 
     def write(self, block: bytes) -> int:
-        self._checksum.update(block)
+        self._checksum = google_crc32c.extend(self._checksum, block)
         return super().write(block)
 
     def restart(self) -> None:
         super().restart()
-        self._checksum = self._new_checksum()
+        self._checksum = 0
 
     def matches(self, crc32c: str | None) -> bool:
         """Compare with the checksum in Google's spelling; some emulators have none."""
-        return crc32c is None or crc32c == b64encode(self._checksum.digest()).decode()
+        return crc32c is None or crc32c == b64encode(self._checksum.to_bytes(4, "big")).decode()
 
 
 def _parts(uri: str) -> tuple[str, str]:
-    address = _ADDRESS.fullmatch(uri)
-    if address is None:
-        raise _unreadable(uri)
-    return address["bucket"], address["name"]
+    bucket, _slash, name = uri[len("gs://") :].partition("/")
+    return bucket, name
 
 
 def _blob(client: "storage.Client", bucket: str, name: str, generation: int | None = None) -> "storage.Blob | None":
@@ -132,14 +125,9 @@ def _retry(writer: BoundedWriter | None = None) -> "Retry":
     return retry
 
 
-def _explained(uri: str) -> AbstractContextManager[None]:
+def _source_errors(uri: str) -> AbstractContextManager[None]:
     return google.explain_errors(uri, role="Storage Object Viewer", kind=SourceError, gone=_gone(uri))
 
 
 def _gone(uri: str) -> SourceError:
     return SourceError(_("%(uri)s was removed or replaced meanwhile. The next check takes it.") % {"uri": uri})
-
-
-def _unreadable(uri: str) -> SourceError:
-    message = _("“%(uri)s” names no object: give gs://bucket/object, or gs://bucket/prefix* for all that begin so.")
-    return SourceError(message % {"uri": ascii(uri)[1:-1] if not uri.isprintable() else uri})

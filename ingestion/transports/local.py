@@ -17,31 +17,47 @@ def inbox() -> Path:
     return Path(settings.HOME / "inbox")
 
 
-def check(uri: str, *, is_operator: bool) -> None:
-    """Raise SourceError for what is no path and, except for operators, what is outside the allowed folders."""
-    _path(uri, is_operator=is_operator)
+def check(uri: str, *, is_operator: bool) -> str:
+    """Return a file's whole path; raises SourceError.
 
-
-def stat(uri: str, *, is_operator: bool) -> list[RemoteObject]:
-    """Find the file; its version is its time of change and its size."""
-    path = _path(uri, is_operator=is_operator)
-    with _explained(path):
+    An operator may name any, from the working directory; others one in an allowed folder, from the inbox.
+    """
+    if "://" in uri or "\0" in uri:
+        raise SourceError(_("“%(uri)s” is not a file path.") % {"uri": uri.replace("\0", "␀")})
+    folders = [inbox().resolve(), (settings.BASE_DIR / "ingestion" / "sample").resolve()]
+    try:
+        path = (Path(uri).expanduser() if is_operator else folders[0] / uri).resolve()
+        is_allowed = is_operator or path == Path(settings.ENV.source_uri).resolve()
+    except (OSError, RuntimeError, ValueError) as error:
+        # A circle of links, an unknown ~user, half a character.
+        raise SourceError(_("“%(uri)s” is not a file path.") % {"uri": ascii(uri)[1:-1]}) from error
+    if not is_allowed and not any(path.is_relative_to(folder) for folder in folders):
+        message = _("%(path)s is outside the allowed folder. Put the file into %(folder)s, or upload it.")
+        raise SourceError(message % {"path": uri, "folder": folders[0]})
+    with _source_errors(path):
         if not path.is_file():
             raise SourceError(_("There is no file at %(path)s.") % {"path": path})
+    return str(path)
+
+
+def stat(uri: str) -> list[RemoteObject]:
+    """Find the file; its version is its time of change and its size."""
+    path = Path(uri)
+    with _source_errors(path):
         status = path.stat()
-    return [RemoteObject(str(path), _version(status), status.st_size)]
+    return [RemoteObject(uri, _version(status), status.st_size)]
 
 
-def fetch(remote: RemoteObject, target: IO[bytes], *, report: ReportProgress, is_operator: bool) -> str:
+def fetch(remote: RemoteObject, target: IO[bytes], *, report: ReportProgress) -> str:
     """Copy the file; raises SourceError when it changes meanwhile."""
-    path = _path(remote.uri, is_operator=is_operator)
+    path = Path(remote.uri)
     writer = BoundedWriter(target, report, uri=str(path))
-    with _explained(path):
+    with _source_errors(path):
         file = path.open("rb")
     with file:
         before = _version(os.fstat(file.fileno()))
         while True:
-            with _explained(path):
+            with _source_errors(path):
                 block = file.read(BLOCK_BYTES)
             if not block:
                 break
@@ -53,32 +69,13 @@ def fetch(remote: RemoteObject, target: IO[bytes], *, report: ReportProgress, is
     return before
 
 
-def _path(uri: str, *, is_operator: bool) -> Path:
-    """Resolve a path: any for operators, from the working directory; for others one in an allowed folder."""
-    if "://" in uri or "\0" in uri:
-        raise SourceError(_("“%(uri)s” is not a file path.") % {"uri": uri.replace("\0", "␀")})
-    try:
-        if is_operator:
-            return Path(uri).expanduser().resolve()
-        folders = [inbox().resolve(), (settings.BASE_DIR / "ingestion" / "sample").resolve()]
-        path = (folders[0] / uri).resolve()
-        is_configured = path == Path(settings.ENV.source_uri).resolve()
-    except (OSError, RuntimeError, ValueError) as error:
-        # A circle of links, an unknown ~user, half a character.
-        raise SourceError(_("“%(uri)s” is not a file path.") % {"uri": ascii(uri)[1:-1]}) from error
-    if not is_configured and not any(path.is_relative_to(folder) for folder in folders):
-        message = _("%(path)s is outside the allowed folder. Put the file into %(folder)s, or upload it.")
-        raise SourceError(message % {"path": uri, "folder": folders[0]})
-    return path
-
-
 def _version(status: os.stat_result) -> str:
     return f"{status.st_mtime_ns}-{status.st_size}"
 
 
 @contextmanager
-def _explained(path: Path) -> Iterator[None]:
-    """Turn an error of reading into one sentence; a full disk where the file is written is not the source's fault."""
+def _source_errors(path: Path) -> Iterator[None]:
+    """Turn an error of reading into a SourceError; not around writes, where a full disk is not the source's fault."""
     try:
         yield
     except FileNotFoundError as error:

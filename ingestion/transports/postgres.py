@@ -17,27 +17,26 @@ _TABLE = re.compile(r"[\w$-]+(\.[\w$.-]+)?")
 _QUERY = re.compile(r"(select|with)\s[^;]+", re.IGNORECASE)
 
 
-def check(uri: str, *, is_operator: bool) -> None:
-    """Raise SourceError unless an operator names one table or one query behind the #."""
+def check(uri: str, *, is_operator: bool) -> str:
+    """Return the address; raises SourceError unless an operator names one table or one query behind the #."""
     if not is_operator:
         raise SourceError(_("A database is named in the admin or at the shell only: its address carries a password."))
     dsn, _hash, query = uri.partition("#")
     _parameters(dsn)
     _query(query)
+    return uri
 
 
-def stat(uri: str, *, is_operator: bool) -> list[RemoteObject]:
+def stat(uri: str) -> list[RemoteObject]:
     """Plan the query without running it; a database has no version."""
-    check(uri, is_operator=is_operator)
     dsn, _hash, query = uri.partition("#")
     with _cursor(dsn) as cursor:
         cursor.execute(sql.SQL("EXPLAIN SELECT * FROM (\n{}\n) AS source").format(_query(query)))
     return [RemoteObject(uri, "", None)]
 
 
-def fetch(remote: RemoteObject, target: IO[bytes], *, report: ReportProgress, is_operator: bool) -> str:
+def fetch(remote: RemoteObject, target: IO[bytes], *, report: ReportProgress) -> str:
     """COPY the rows of one snapshot into the file."""
-    check(remote.uri, is_operator=is_operator)
     dsn, _hash, query = remote.uri.partition("#")
     writer = BoundedWriter(target, report, uri=_location(_parameters(dsn)))
     with _cursor(dsn) as cursor:

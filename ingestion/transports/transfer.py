@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from time import monotonic
 from typing import IO
 
-from django.conf import settings
 from django.template.defaultfilters import filesizeformat
 from django.utils.translation import gettext as _
 
@@ -13,7 +12,8 @@ from core.errors import TitanicError
 
 BLOCK_BYTES = 1024 * 1024
 REPORT_SECONDS = 0.2
-_MAX_SOURCE_BYTES = 16 * 1024**3
+#: Bytes of the largest object that is fetched.
+LARGEST_SOURCE = 16 * 1024**3
 #: Takes the number of bytes fetched so far; may raise to stop the transfer.
 ReportProgress = Callable[[int], None]
 
@@ -70,8 +70,7 @@ class BoundedWriter:
 
 
 def check_size(byte_count: int | None, *, uri: str) -> None:
-    """Raise SourceError beyond the largest source that this installation takes."""
-    most = getattr(settings, "LARGEST_SOURCE", _MAX_SOURCE_BYTES)
-    if byte_count is not None and byte_count > most:
+    """Raise SourceError beyond `LARGEST_SOURCE`."""
+    if byte_count is not None and byte_count > LARGEST_SOURCE:
         message = _("%(uri)s is larger than %(most)s. Split it into smaller tables.")
-        raise SourceError(message % {"uri": uri, "most": filesizeformat(most)})
+        raise SourceError(message % {"uri": uri, "most": filesizeformat(LARGEST_SOURCE)})

@@ -47,8 +47,8 @@ class _Transient(SourceError):
     """A transfer that may succeed at the next try."""
 
 
-def check(uri: str, *, is_operator: bool) -> None:
-    """Raise SourceError for what is no https address, or has a password."""
+def check(uri: str, *, is_operator: bool) -> str:
+    """Return the address; raises SourceError for what is no https address, or has a password."""
     try:
         parts = urlsplit(uri)
         # Reading the port checks it; so does encoding the name.
@@ -60,11 +60,11 @@ def check(uri: str, *, is_operator: bool) -> None:
         raise SourceError(message % {"uri": ascii(uri)[1:-1] if not uri.isprintable() else uri})
     if "@" in parts.netloc:
         raise SourceError(_("Take user and password out of the address: they are not kept safe there."))
+    return uri
 
 
-def stat(uri: str, *, is_operator: bool) -> list[RemoteObject]:
+def stat(uri: str) -> list[RemoteObject]:
     """Find the file; its version is its ETag or its time of change."""
-    check(uri, is_operator=is_operator)
     with _session() as session:
         response = _request(session, "HEAD", uri)
         if response.status_code >= HTTPStatus.BAD_REQUEST:
@@ -76,9 +76,8 @@ def stat(uri: str, *, is_operator: bool) -> list[RemoteObject]:
             return [RemoteObject(uri, _version(response), _length(response))]
 
 
-def fetch(remote: RemoteObject, target: IO[bytes], *, report: ReportProgress, is_operator: bool) -> str:
+def fetch(remote: RemoteObject, target: IO[bytes], *, report: ReportProgress) -> str:
     """Download the file; a transfer that breaks off resumes where the server supports it, or starts over."""
-    check(remote.uri, is_operator=is_operator)
     with _session() as session:
         download = _Download(session, remote.uri, BoundedWriter(target, report, uri=remote.uri))
         for pause in RETRY_DELAYS:
@@ -104,33 +103,30 @@ class _Download:
         start = self._writer.byte_count if self._etag else 0
         headers = {"Range": f"bytes={start}-", "If-Range": self._etag} if start else {}
         with _request(self._session, "GET", self._uri, headers) as response:
-            if not self._continues(response, start):
+            is_rest = (
+                start > 0
+                and response.status_code == HTTPStatus.PARTIAL_CONTENT
+                and response.headers.get("ETag", self._etag) == self._etag
+                and response.headers.get("Content-Range", "").startswith(f"bytes {start}-")
+            )
+            if not is_rest:
                 start = 0
-                self._start_over(response)
+                if response.status_code in _RANGE_STATUSES:
+                    self._etag = ""
+                _check_status(self._uri, response)
+                etag = response.headers.get("ETag", "")
+                # A weak one does not promise the same bytes.
+                self._etag = etag if etag.startswith('"') else ""
+                self._version = _version(response)
+                self._writer.restart()
             self._save(response, start)
             return self._version
-
-    def _continues(self, response: requests.Response, start: int) -> bool:
-        """Tell whether the response is the part of the same version that was asked for."""
-        is_part = response.status_code == HTTPStatus.PARTIAL_CONTENT and start > 0
-        is_same = response.headers.get("ETag", self._etag) == self._etag
-        return is_part and is_same and response.headers.get("Content-Range", "").startswith(f"bytes {start}-")
-
-    def _start_over(self, response: requests.Response) -> None:
-        if response.status_code in _RANGE_STATUSES:
-            self._etag = ""
-        _check_status(self._uri, response)
-        etag = response.headers.get("ETag", "")
-        # A weak one does not promise the same bytes.
-        self._etag = etag if etag.startswith('"') else ""
-        self._version = _version(response)
-        self._writer.restart()
 
     def _save(self, response: requests.Response, start: int) -> None:
         length = _length(response)
         check_size(start + (length or 0), uri=self._uri)
         while True:
-            with _explained(self._uri):
+            with _source_errors(self._uri):
                 # Not decoded: a compressed table stays compressed.
                 block = response.raw.read1(BLOCK_BYTES, decode_content=False)
             if not block:
@@ -173,7 +169,7 @@ def _request(
 ) -> requests.Response:
     """Follow the redirects, checking each address like the first, and return the last response."""
     for _hop in range(MAX_REDIRECTS + 1):
-        with _explained(uri):
+        with _source_errors(uri):
             request = session.prepare_request(requests.Request(method, uri, headers=headers))
             # Not by the session, which reads the whole body of a redirect, however long.
             response = session.get_adapter(uri).send(
@@ -222,8 +218,8 @@ def _length(response: requests.Response) -> int | None:
 
 
 @contextmanager
-def _explained(uri: str) -> Iterator[None]:
-    """Turn the client's errors into one sentence."""
+def _source_errors(uri: str) -> Iterator[None]:
+    """Turn the client's errors into a SourceError."""
     try:
         yield
     except InvalidIPAddress as error:

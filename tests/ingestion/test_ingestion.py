@@ -231,9 +231,7 @@ class TestSources:
 
 
 def test_columns_come_back_typed(load: Load) -> None:
-    from ingestion.passenger_arrays import chunks
-
-    keys, columns = next(chunks(Passenger.objects.of(load(table(*CAST[:3])))))
+    keys, columns = next(Passenger.objects.of(load(table(*CAST[:3]))).chunks())
 
     assert keys == ["1", "2", "3"]
     assert {name: str(column.dtype) for name, column in columns.items()}["age"] == "float64"

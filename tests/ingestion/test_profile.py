@@ -8,8 +8,8 @@ from ingestion import profile
 from ingestion.contract import Field
 from ingestion.profile import ColumnProfile, ColumnProfiler
 
-AGE = Field("age", "number", is_required=False, is_nullable=True, minimum=0, maximum=120)
-NAME = Field("name", "text", is_required=False, is_nullable=True)
+AGE = Field("age", "number", is_required=False, minimum=0, maximum=120)
+NAME = Field("name", "text", is_required=False)
 
 
 def profile_of(field: Field, *parts: list[object]) -> ColumnProfile:

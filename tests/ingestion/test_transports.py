@@ -21,7 +21,7 @@ from psycopg2 import extensions
 
 from core import http_errors
 from ingestion import transports
-from ingestion.transports import RemoteObject, SourceError, bucket, local, postgres, web
+from ingestion.transports import RemoteObject, SourceError, bucket, local, postgres, transfer, web
 from ingestion.transports.transfer import BoundedWriter
 from tests.servers import Answer, Server, drip, hang, hang_after, reply, serving
 
@@ -215,7 +215,7 @@ class TestLocal:
             transports.fetch(transports.stat(str(sample_path))[0], full, report=lambda _count: None)
 
     def test_what_is_too_large_is_refused(self, sample_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(settings, "LARGEST_SOURCE", 2048, raising=False)
+        monkeypatch.setattr(transfer, "LARGEST_SOURCE", 2048)
 
         message = refusal(lambda: fetched(transports.stat(str(sample_path))[0]))
 
@@ -439,7 +439,7 @@ class TestBucket:
         )
 
     def test_what_is_too_large_is_not_fetched(self, google: Server, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(settings, "LARGEST_SOURCE", 2048, raising=False)
+        monkeypatch.setattr(transfer, "LARGEST_SOURCE", 2048)
         google.answers = [metadata()]
 
         message = refusal(lambda: fetched(RemoteObject("gs://ship/a.csv", "generation 17", None)))
@@ -646,7 +646,7 @@ class TestWeb:
     def test_what_is_too_large_is_refused(
         self, host: Server, monkeypatch: pytest.MonkeyPatch, length: int | None
     ) -> None:
-        monkeypatch.setattr(settings, "LARGEST_SOURCE", 2048, raising=False)
+        monkeypatch.setattr(transfer, "LARGEST_SOURCE", 2048)
         headers = {} if length else {"Content_Length": ""}
         host.answers = [reply(200, BODY, length=length, **headers)]
 
@@ -1017,7 +1017,7 @@ class TestPostgres:
         assert _open_connections() == 0
 
     def test_what_is_too_large_is_refused(self, database: str, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(settings, "LARGEST_SOURCE", 2048, raising=False)
+        monkeypatch.setattr(transfer, "LARGEST_SOURCE", 2048)
 
         message = refusal(lambda: queried(f"{database}#SELECT generate_series(1, 1000000)"))
 
