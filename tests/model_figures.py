@@ -56,7 +56,7 @@ def curves(bend: float) -> dict[str, Any]:
     return {
         "roc": {"x": x, "y": [1 - (1 - share) ** bend for share in x]},
         "precision_recall": {"x": x, "y": [1 - 0.6 * share**bend for share in x]},
-        "calibration": {"x": bins, "y": [min(1, said ** (bend / 3)) for said in bins], "count": [100] * 10},
+        "calibration": {"x": bins, "y": [min(1, predicted ** (bend / 3)) for predicted in bins], "count": [100] * 10},
     }
 
 

@@ -21,12 +21,12 @@ def examples() -> Examples:
 
 
 def test_a_figure_has_mean_spread_and_interval_over_the_repeats(examples: Examples) -> None:
-    found = np.random.default_rng(1).random((5, 60))
+    out_of_fold = np.random.default_rng(1).random((5, 60))
 
-    summary = evaluation.summary(examples, found, threshold=0.5, intervals_with=7)
+    summary = evaluation.summary(examples, out_of_fold, threshold=0.5, intervals_with=7)
 
-    repeats = [dict(evaluation.figures(examples.labels, row, threshold=0.5).items()) for row in found]
-    bounds = dict(evaluation.intervals(examples.labels, found, examples.groups, threshold=0.5, seed=7).items())
+    repeats = [dict(evaluation.figures(examples.labels, row, threshold=0.5).items()) for row in out_of_fold]
+    bounds = dict(evaluation.intervals(examples.labels, out_of_fold, examples.groups, threshold=0.5, seed=7).items())
     for name, estimate in summary.items():
         values = [repeat[name] for repeat in repeats]
         low, high = bounds[name]

@@ -31,9 +31,9 @@ HOSTILE = (
 def make(champion: ModelVersion, version: int, **fields: Any) -> ModelVersion:
     """Another version of the champion's file."""
     run = TrainingRun.objects.create(feature_batch=champion.feature_batch, seed=version)
-    kept = {field.name: getattr(champion, field.name) for field in ModelVersion._meta.fields if field.name != "id"}
+    values = {field.name: getattr(champion, field.name) for field in ModelVersion._meta.fields if field.name != "id"}
     return ModelVersion.objects.create(
-        **{**kept, "version": version, "run": run, "stage": Stage.CANDIDATE, "gate": None, **fields}
+        **{**values, "version": version, "run": run, "stage": Stage.CANDIDATE, "gate": None, **fields}
     )
 
 
@@ -181,14 +181,14 @@ class TestComparison:
     def test_the_best_of_a_row_is_marked_whichever_way_is_better(self, client: Client, second: ModelVersion) -> None:
         compared = client.get("/models/?compare=1&compare=2").context["compared"]
 
-        best = {str(row.label): [is_best for _found, is_best in row.cells] for row in compared.figures}
+        best = {str(row.label): [is_best for _estimate, is_best in row.cells] for row in compared.figures}
         assert best["Accuracy"] == [False, True]
         assert best["Log loss"] == [True, False]
 
     def test_equal_ones_are_not_told_apart(self, client: Client, second: ModelVersion) -> None:
         holdout = client.get("/models/?compare=1&compare=2").context["compared"].holdout_figures
 
-        assert not any(is_best for row in holdout for _found, is_best in row.cells)
+        assert not any(is_best for row in holdout for _estimate, is_best in row.cells)
 
     def test_no_more_than_can_be_told_apart(self, client: Client, measured: ModelVersion) -> None:
         for version in range(2, 9):
@@ -235,9 +235,7 @@ class TestOne:
     ) -> None:
         page = client.get("/models/1/")
 
-        drawn = [
-            json.loads(found) for found in re.findall(r'<script type="application/json">(.*?)</script>', page.text)
-        ]
+        drawn = [json.loads(text) for text in re.findall(r'<script type="application/json">(.*?)</script>', page.text)]
         assert [chart["name"] for chart in drawn] == [
             "roc",
             "precision_recall",
@@ -328,8 +326,8 @@ def is_drawn(page: Page) -> list[bool]:
     """Of each chart, whether anything is painted on its canvas."""
     script = """() => [...document.querySelectorAll("canvas")].map((canvas) =>
         canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height).data.some((value) => value > 0))"""
-    found: list[bool] = page.evaluate(script)
-    return found
+    is_painted: list[bool] = page.evaluate(script)
+    return is_painted
 
 
 @pytest.mark.parametrize(("path", "charts"), [("/models/1/", 5), ("/models/?compare=1&compare=2", 3)])

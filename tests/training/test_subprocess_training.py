@@ -1,4 +1,4 @@
-"""A training in a process of its own: limits, calling it off, an end that comes from outside, and other machines."""
+"""A training in a process of its own: limits, cancelling, an end that comes from outside, and other machines."""
 
 import os
 import signal
@@ -64,25 +64,25 @@ def are_gone(*, within_seconds: float = 20) -> bool:
 
 @pytest.fixture(scope="module")
 def searched(examples: Examples) -> tuple[TrainedModel, list[Progress]]:
-    """What a training with a search made, and what it told on the way."""
-    told: list[Progress] = []
-    return subprocess_training.fit(SEARCH, examples, limits=ENOUGH, report=told.append), told
+    """The model of a training with a search, and its reports on the way."""
+    reports: list[Progress] = []
+    return subprocess_training.fit(SEARCH, examples, limits=ENOUGH, report=reports.append), reports
 
 
 def test_it_works(searched: tuple[TrainedModel, list[Progress]]) -> None:
-    made, told = searched
+    model, reports = searched
 
-    assert made.metrics.hold_out.rows == 60
-    assert [progress.done for progress in told] == sorted(progress.done for progress in told)
+    assert model.metrics.hold_out.rows == 60
+    assert [progress.done for progress in reports] == sorted(progress.done for progress in reports)
 
 
-def test_a_search_tells_how_it_stands(searched: tuple[TrainedModel, list[Progress]]) -> None:
-    made, told = searched
+def test_a_search_reports_its_progress(searched: tuple[TrainedModel, list[Progress]]) -> None:
+    model, reports = searched
 
-    searches = [progress.search for progress in told if progress.search]
+    searches = [progress.search for progress in reports if progress.search]
     assert (searches[-1].tried, searches[-1].of) == (13, 13)
-    assert searches[-1].best.parameters == made.parameters
-    assert len(made.metrics.search.trials) == 9
+    assert searches[-1].best.parameters == model.parameters
+    assert len(model.metrics.search.trials) == 9
 
 
 ALGORITHMS = ("random_forest", "gradient_boosting", "logistic_regression")
@@ -141,12 +141,12 @@ def test_it_ends_at_its_limits(examples: Examples, limits: Limits, reason: str) 
     assert are_gone()
 
 
-def test_it_ends_when_nobody_wants_it_any_more(examples: Examples) -> None:
-    def call_off(_: Progress) -> None:
+def test_it_ends_when_it_is_cancelled(examples: Examples) -> None:
+    def cancel(_: Progress) -> None:
         raise Cancelled
 
     with pytest.raises(Cancelled):
-        subprocess_training.fit(QUICK, examples, limits=ENOUGH, report=call_off)
+        subprocess_training.fit(QUICK, examples, limits=ENOUGH, report=cancel)
 
     assert are_gone()
 
@@ -161,7 +161,7 @@ def test_it_says_by_what_it_was_ended(examples: Examples) -> None:
 
 
 def test_it_ends_with_its_parent(tmp_path: Path, examples: Examples) -> None:
-    examples.save(tmp_path / "given.npz")
+    examples.save(tmp_path / "examples.npz")
     script = (
         "import sys; from pathlib import Path; from training.training_data import Examples;"
         "from training import subprocess_training as training;"
@@ -170,7 +170,7 @@ def test_it_ends_with_its_parent(tmp_path: Path, examples: Examples) -> None:
         " limits=training.Limits(250, 2**33), report=lambda _: print(1, flush=True))"
     )
     with subprocess.Popen(
-        [sys.executable, "-c", script, str(tmp_path / "given.npz")],
+        [sys.executable, "-c", script, str(tmp_path / "examples.npz")],
         stdout=subprocess.PIPE,
         cwd=Path.cwd(),
         env={**os.environ, "TMPDIR": str(tmp_path)},

@@ -79,7 +79,7 @@ def test_the_same_batch_and_seed_give_the_same_file(champion: ModelVersion) -> N
     services.reproduce(again)
 
     assert (again.is_equal, again.sha256) == (True, champion.sha256)
-    assert {found["name"] for found in again.differences} <= {"commit"}
+    assert {difference["name"] for difference in again.differences} <= {"commit"}
 
 
 def test_a_table_with_one_label_cannot_be_trained_from(load: Callable[..., Dataset], champion: ModelVersion) -> None:
@@ -180,8 +180,8 @@ class TestGate:
         """Fit a candidate on spoilt examples, let it before the gate, and return what failed."""
         run = services.queue_run(batch=champion.feature_batch, algorithm="logistic_regression", candidates=0)
         with run.running():
-            made = services._fit(run.spec, examples, report=lambda _: None)
-            registry.register(services._build_version(run, made, seconds=0), holdout=holdout)
+            trained = services._fit(run.spec, examples, report=lambda _: None)
+            registry.register(services._build_version(run, trained, seconds=0), holdout=holdout)
         assert ModelVersion.objects.champion() == champion
         verdict = ModelVersion.objects.get(run=run).verdict
         assert verdict is not None
@@ -309,7 +309,7 @@ class TestRegistry:
         with pytest.raises(Conflict, match="promote another version first"):
             registry.retire(champion, by=None)
 
-    def test_who_was_in_charge_at_any_moment(self, champion: ModelVersion, second: ModelVersion) -> None:
+    def test_which_version_was_champion_at_any_moment(self, champion: ModelVersion, second: ModelVersion) -> None:
         before = timezone.now() - timedelta(days=1)
         between = timezone.now()
         registry.promote(second, by=None, reason="newer")
@@ -355,7 +355,7 @@ class TestCommands:
     """The registry's commands: one sentence, and an exit code that tells."""
 
     def test_stages_change(self, champion: ModelVersion, second: ModelVersion) -> None:
-        said = [
+        sentences = [
             call_command("challenge", "2", reason="newer"),
             call_command("promote", "2"),
             call_command("rollback"),
@@ -363,7 +363,7 @@ class TestCommands:
             call_command("retire", "2"),
         ]
 
-        assert said == [
+        assert sentences == [
             "Model 2 is now scoring in the shadow.", "Model 2 is the champion.", "Model 1 is the champion again.",
             "Model 2 is now scoring in the shadow.", "Model 2 is retired.",
         ]  # fmt: skip
