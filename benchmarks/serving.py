@@ -65,7 +65,7 @@ def _single(running: product.Product, *, plain: int, old: int, rounds: int, seco
         name: Figure(f"{name}, p99", loads[name].quantile(0.99) * 1e3, "ms") for name in ("predictions", "empty view")
     }
     return [
-        replace(rates["predictions"], reference=rates["old service"], at_least=25),
+        replace(rates["predictions"], reference=rates["old service"], at_least=20),
         replace(rates["predictions"], reference=rates["empty view"]),
         replace(p99["predictions"], reference=p99["empty view"]),
         replace(rates["empty view"], reference=rates["empty view, plain Granian"], at_least=0.9),

@@ -1,6 +1,5 @@
 """Django's WSGI application, served by Granian."""
 
-import gc
 import os
 
 from django.conf import settings
@@ -10,10 +9,6 @@ from granian.utils.proxies import wrap_wsgi_with_proxy_headers
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "titanic_site.settings")
 # libpq's own variable: a query of a page or the API ends before whoever waits for it gives up.
 os.environ.setdefault("PGOPTIONS", "-c statement_timeout=50s")
-# REST framework ties request, view and response in a circle. With Python's 700 the circles of batches outlive the
-# young generations and wait for a full collection (decision 0008).
-gc.set_threshold(10_000, 3)
-
 if settings.ENV.artifact_bucket:
     # Imported only with a bucket: Google's client takes forty megabytes.
     from core import bucket
