@@ -4,7 +4,6 @@ The key is a time-ordered UUID, so a month is a range of ids and the key stays t
 again, at midnight too, meets its row in the same partition. Rows of other months wait in the default partition.
 """
 
-from collections.abc import Iterator
 from datetime import UTC, datetime
 
 from django.conf import settings
@@ -33,10 +32,17 @@ def maintain() -> None:
 def create_upcoming(now: datetime | None = None) -> None:
     """Create partitions for this month, the next ones, and each month of which the default partition holds rows."""
     this_month = _month_of(now or timezone.now())
-    for month in (_add_months(this_month, number) for number in range(MONTHS_AHEAD + 1)):
-        _create(month)
-    for month in _months_in_default(until=_add_months(this_month, MONTHS_AHEAD + 1)):
-        _create(month)
+    for number in range(MONTHS_AHEAD + 1):
+        _create(_add_months(this_month, number))
+    end = lowest_id(_add_months(this_month, MONTHS_AHEAD + 1))
+    while True:
+        with connection.cursor() as cursor:
+            cursor.execute(f"SELECT id FROM {_DEFAULT} WHERE id < %s ORDER BY id LIMIT 1", [end])
+            oldest = cursor.fetchone()
+        if oldest is None:
+            return
+        # A month that has its partition has no rows in the default one.
+        _create(_month_of(made_at(*oldest)))
 
 
 def drop_old(*, keep: int, now: datetime | None = None) -> list[str]:
@@ -81,23 +87,6 @@ def _create(month: datetime) -> None:
 def _lock(cursor: CursorWrapper) -> None:
     cursor.execute(f"SET LOCAL lock_timeout = '{_LOCK_TIMEOUT}'")
     lock(AdvisoryLock.LOG_PARTITIONS)
-
-
-def _months_in_default(*, until: datetime) -> Iterator[datetime]:
-    """Find the months of which the default partition holds rows, oldest first."""
-    month = datetime.min.replace(year=1970, tzinfo=UTC)
-    while True:
-        with connection.cursor() as cursor:
-            cursor.execute(
-                f"SELECT id FROM {_DEFAULT} WHERE id >= %s AND id < %s ORDER BY id LIMIT 1",
-                [lowest_id(month), lowest_id(until)],
-            )
-            row = cursor.fetchone()
-        if row is None:
-            return
-        month = _month_of(made_at(row[0]))
-        yield month
-        month = _add_months(month, 1)
 
 
 def _month_of(moment: datetime) -> datetime:
