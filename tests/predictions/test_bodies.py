@@ -1,4 +1,4 @@
-"""Hostile bodies at every door of the API that takes one: refused with a reason, nothing done, no traceback."""
+"""Hostile bodies at every address of the API that takes one: refused with a reason, nothing done, no traceback."""
 
 import json
 import logging
@@ -12,7 +12,7 @@ from predictions import log
 from predictions.models import ScoringJob
 from training.models import ModelVersion, TrainingRun
 
-JSON_DOORS = ("predictions/", "predictions/batch/", "training-runs/", "feature-batches/", "datasets/",
+JSON_PATHS = ("predictions/", "predictions/batch/", "training-runs/", "feature-batches/", "datasets/",
               "models/1/promote/", "models/rollback/", "models/1/challenge/")  # fmt: skip
 BODIES: dict[str, bytes] = {
     "deep lists": b"[" * 100_000 + b"]" * 100_000,
@@ -31,18 +31,18 @@ BODIES: dict[str, bytes] = {
 }
 
 
-def _send(api: APIClient, door: str, body: bytes, content_type: str = "application/json") -> Any:
-    return api.generic("POST", f"/api/v1/{door}", body, content_type)
+def _send(api: APIClient, path: str, body: bytes, content_type: str = "application/json") -> Any:
+    return api.generic("POST", f"/api/v1/{path}", body, content_type)
 
 
-@pytest.mark.parametrize("door", JSON_DOORS)
+@pytest.mark.parametrize("path", JSON_PATHS)
 @pytest.mark.parametrize("case", BODIES)
 def test_a_hostile_body_is_refused(
-    case: str, door: str, api: APIClient, champion: ModelVersion, caplog: pytest.LogCaptureFixture
+    case: str, path: str, api: APIClient, champion: ModelVersion, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO)
 
-    refused = _send(api, door, BODIES[case])
+    refused = _send(api, path, BODIES[case])
 
     assert refused.status_code == 400, refused.content
     assert refused.json()["errors"][0]["detail"]
@@ -69,31 +69,31 @@ def test_of_many_wrong_passengers_the_first_are_told_and_the_others_counted(
 
     refused = _send(api, "predictions/batch/", body)
 
-    *told, rest = refused.json()["errors"]
+    *named, rest = refused.json()["errors"]
     assert refused.status_code == 400
-    assert [error["attr"] for error in told] == [
+    assert [error["attr"] for error in named] == [
         f"instances.{index}.{field}" for index in range(500) for field in ("pclass", "sex")
     ]
     assert rest == {"code": "more_errors", "detail": "19000 more are not listed.", "attr": None}
 
 
-def test_a_body_of_no_told_length_is_refused_in_the_shape_of_the_door(client: Client) -> None:
+def test_a_body_without_a_length_is_refused_in_the_shape_of_its_api(client: Client) -> None:
     for path in ("/api/v1/predictions/", "/v2/models/titanic/infer", "/predict"):
         refused = client.generic("POST", path, headers={"Transfer-Encoding": "chunked"})
         assert refused.status_code == 411
         assert "Content-Length" in refused.content.decode()
 
 
-@pytest.mark.parametrize("door", JSON_DOORS)
-def test_too_large_a_body_and_another_type_are_refused(door: str, api: APIClient, champion: ModelVersion) -> None:
-    assert _send(api, door, b" " * (11 * 1024**2)).status_code == 413
-    assert _send(api, door, b"<xml/>", "application/xml").status_code == 415
+@pytest.mark.parametrize("path", JSON_PATHS)
+def test_too_large_a_body_and_another_type_are_refused(path: str, api: APIClient, champion: ModelVersion) -> None:
+    assert _send(api, path, b" " * (11 * 1024**2)).status_code == 413
+    assert _send(api, path, b"<xml/>", "application/xml").status_code == 415
 
 
-FILE_DOORS = ("scoring-jobs/", "datasets/")
+FILE_PATHS = ("scoring-jobs/", "datasets/")
 
 
-@pytest.mark.parametrize("door", FILE_DOORS)
+@pytest.mark.parametrize("path", FILE_PATHS)
 @pytest.mark.parametrize(
     "body",
     [b"", b"--x", b"--x\r\n\r\n", b'--x\r\nContent-Disposition: form-data; name="file"\r\n\r\nabc\r\n--x--',
@@ -102,25 +102,25 @@ FILE_DOORS = ("scoring-jobs/", "datasets/")
      b'--x\r\nContent-Disposition: form-data; name="file"; filename="a.csv"\r\n\r\n\r\n--x--'],
 )  # fmt: skip
 def test_a_hostile_form_is_refused(
-    door: str, body: bytes, api: APIClient, champion: ModelVersion, caplog: pytest.LogCaptureFixture
+    path: str, body: bytes, api: APIClient, champion: ModelVersion, caplog: pytest.LogCaptureFixture
 ) -> None:
-    refused = _send(api, door, body, "multipart/form-data; boundary=x")
+    refused = _send(api, path, body, "multipart/form-data; boundary=x")
 
     assert refused.status_code == 400, refused.content
     assert not [record for record in caplog.records if record.exc_info]
     assert not ScoringJob.objects.exists()
 
 
-@pytest.mark.parametrize("door", FILE_DOORS)
-def test_a_form_with_a_field_twice_is_refused(door: str, api: APIClient) -> None:
+@pytest.mark.parametrize("path", FILE_PATHS)
+def test_a_form_with_a_field_twice_is_refused(path: str, api: APIClient) -> None:
     file = b'--x\r\nContent-Disposition: form-data; name="file"; filename="a.csv"\r\n\r\npclass,sex\n1,male\n\r\n'
 
-    (error,) = _send(api, door, file * 2 + b"--x--\r\n", "multipart/form-data; boundary=x").json()["errors"]
+    (error,) = _send(api, path, file * 2 + b"--x--\r\n", "multipart/form-data; boundary=x").json()["errors"]
 
     assert (error["code"], error["attr"]) == ("doubled_field", "file")
 
 
-@pytest.mark.parametrize("door", FILE_DOORS)
+@pytest.mark.parametrize("path", FILE_PATHS)
 @pytest.mark.parametrize(
     ("part", "times", "status"),
     [
@@ -129,20 +129,20 @@ def test_a_form_with_a_field_twice_is_refused(door: str, api: APIClient) -> None
         (b'name="explain"\r\n\r\n' + b"x" * 12 * 1024**2, 1, 413),
     ],
 )
-def test_a_form_of_too_much_is_refused(part: bytes, times: int, status: int, door: str, api: APIClient) -> None:
+def test_a_form_of_too_much_is_refused(part: bytes, times: int, status: int, path: str, api: APIClient) -> None:
     body = (b"--x\r\nContent-Disposition: form-data; " + part + b"\r\n") * times + b"--x--\r\n"
 
-    refused = _send(api, door, body, "multipart/form-data; boundary=x")
+    refused = _send(api, path, body, "multipart/form-data; boundary=x")
 
     assert refused.status_code == status
     assert refused.json()["errors"][0]["code"] == {400: "too_many_fields", 413: "too_large"}[status]
 
 
-@pytest.mark.parametrize("door", ["schema/", "predictions/", "scoring-jobs/", "runs/", "datasets/"])
-def test_a_query_of_too_much_is_refused(door: str, api: APIClient) -> None:
+@pytest.mark.parametrize("path", ["schema/", "predictions/", "scoring-jobs/", "runs/", "datasets/"])
+def test_a_query_of_too_much_is_refused(path: str, api: APIClient) -> None:
     query = "&".join(f"a{number}=1" for number in range(1_100))
 
-    refused = api.get(f"/api/v1/{door}?{query}")
+    refused = api.get(f"/api/v1/{path}?{query}")
 
     assert refused.status_code == 400
     # The schema's own view writes YAML.
@@ -150,15 +150,15 @@ def test_a_query_of_too_much_is_refused(door: str, api: APIClient) -> None:
 
 
 @pytest.mark.parametrize("path", ["/api/v1/predictions/", "/v2/health/live", "/"])
-def test_a_foreign_host_is_refused_in_the_shape_of_the_door(path: str) -> None:
+def test_a_foreign_host_is_refused_in_the_shape_of_its_api(path: str) -> None:
     refused = Client().get(path, headers={"Host": "evil.example"})
 
     assert refused.status_code == 400
     if path == "/":
         assert "This request cannot be understood" in refused.content.decode()
     else:
-        said = refused.json()
-        assert "cannot be understood" in (said["error"] if path.startswith("/v2/") else said["errors"][0]["detail"])
+        body = refused.json()
+        assert "cannot be understood" in (body["error"] if path.startswith("/v2/") else body["errors"][0]["detail"])
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""The self-test: one answer at every door, told on the page, in the metrics and by an alert."""
+"""The consistency check: one answer through every channel, shown on the page, in the metrics and by an alert."""
 
 from typing import Any
 
@@ -31,18 +31,18 @@ def _metrics(client: Client) -> str:
     return client.get("/metrics").content.decode()
 
 
-def test_every_door_gives_one_answer(client: Client, champion: ModelVersion) -> None:
+def test_every_channel_gives_one_answer(client: Client, champion: ModelVersion) -> None:
     assert "Not checked yet" in client.get("/monitoring/").content.decode()
 
-    found = consistency.run()
+    check = consistency.run()
 
-    assert found.is_passed, found
-    assert set(found.channels) == set(Channel.values)
-    assert consistency.last() == found
+    assert check.is_passed, check
+    assert set(check.channels) == set(Channel.values)
+    assert consistency.last() == check
     page = client.get("/monitoring/").content.decode()
     assert page.count("Consistent") == len(Channel)
-    for door in Channel.values:
-        assert f'titanic_parity{{door="{door}"}} 1.0' in _metrics(client)
+    for channel in Channel.values:
+        assert f'titanic_parity{{door="{channel}"}} 1.0' in _metrics(client)
 
 
 def test_nothing_of_it_is_logged_or_counted(client: Client, champion: ModelVersion) -> None:
@@ -55,7 +55,7 @@ def test_nothing_of_it_is_logged_or_counted(client: Client, champion: ModelVersi
     assert not services._is_dry_run.get()
 
 
-def test_a_door_that_answers_otherwise_is_told_of(
+def test_a_channel_that_answers_otherwise_is_reported(
     client: Client, champion: ModelVersion, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     rows = tensors.InferenceRequest.rows
@@ -64,10 +64,10 @@ def test_a_door_that_answers_otherwise_is_told_of(
         return [(*row[:2], None if row[2] is None else row[2] + 20, *row[3:]) for row in rows(self)]
 
     monkeypatch.setattr(tensors.InferenceRequest, "rows", a_year_older)
-    found = consistency.run()
+    check = consistency.run()
     alerts.evaluate_alerts()
 
-    assert [door for door, agrees in found.channels.items() if not agrees] == ["v2"]
+    assert [channel for channel, agrees in check.channels.items() if not agrees] == ["v2"]
     assert "Inconsistent" in client.get("/monitoring/").content.decode()
     assert 'titanic_parity{door="v2"} 0.0' in _metrics(client)
     assert Alert.objects.open().get().kind == "parity"
@@ -78,14 +78,16 @@ def test_a_door_that_answers_otherwise_is_told_of(
 
 
 def test_without_a_champion_it_says_so(client: Client, db: None) -> None:
-    found = consistency.run()
+    check = consistency.run()
 
-    assert not found.is_passed
-    assert "Train one" in found.error
+    assert not check.is_passed
+    assert "Train one" in check.error
     assert client.get("/monitoring/").status_code == 200
 
 
-def test_what_is_derived_otherwise_at_one_door_is_seen(champion: ModelVersion, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_is_derived_otherwise_in_one_channel_is_seen(
+    champion: ModelVersion, monkeypatch: pytest.MonkeyPatch
+) -> None:
     from predictions import scorer
 
     calls = 0
@@ -99,47 +101,47 @@ def test_what_is_derived_otherwise_at_one_door_is_seen(champion: ModelVersion, m
         return matrix
 
     monkeypatch.setattr(scorer, "derive", drifting)
-    found = consistency.run()
+    check = consistency.run()
 
     assert calls
-    assert not found.channels["form"]
-    assert not found.channels["api"]
-    assert found.channels["batch"]
+    assert not check.channels["form"]
+    assert not check.channels["api"]
+    assert check.channels["batch"]
 
 
-def test_one_of_whom_nothing_is_known_is_asked_about_too(champion: ModelVersion) -> None:
-    asked = channels.passengers(champion)
+def test_one_of_whom_nothing_is_known_is_sent_too(champion: ModelVersion) -> None:
+    rows = channels.passengers(champion)
 
-    assert len(asked) == len(champion.background) + 1
-    assert all(value is None for rule, value in zip(FIELDS, asked[-1], strict=True) if not rule.is_required
-               and rule.default is None)  # fmt: skip
+    assert len(rows) == len(champion.background) + 1
+    assert all(value is None for field, value in zip(FIELDS, rows[-1], strict=True) if not field.is_required
+               and field.default is None)  # fmt: skip
 
 
 def test_a_view_that_changes_what_was_sent_is_seen(champion: ModelVersion, monkeypatch: pytest.MonkeyPatch) -> None:
     one, many = predictions_api._object, predictions_api._instances
     monkeypatch.setattr(predictions_api, "_object", lambda body: {**one(body), "age": 3})
     monkeypatch.setattr(predictions_api, "_instances", lambda body: [{**each, "age": 3} for each in many(body)])
-    found = consistency.run()
+    check = consistency.run()
 
-    assert [door for door, agrees in found.channels.items() if not agrees] == ["api", "batch"]
+    assert [channel for channel, agrees in check.channels.items() if not agrees] == ["api", "batch"]
 
 
-def test_a_door_that_refuses_is_named_with_its_reason(
+def test_a_channel_that_refuses_is_named_with_its_reason(
     client: Client, champion: ModelVersion, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def refuse(rows: Any) -> Any:
         raise Invalid({"age": [("invalid", "not today")]})
 
     monkeypatch.setitem(channels.CHANNELS, Channel.CSV, refuse)
-    found = consistency.run()
+    check = consistency.run()
     alerts.evaluate_alerts()
 
-    assert [door for door, agrees in found.channels.items() if not agrees] == ["csv"]
+    assert [channel for channel, agrees in check.channels.items() if not agrees] == ["csv"]
     assert "age: not today" in client.get("/monitoring/").content.decode()
     assert Alert.objects.open().get().subject == str(Channel.CSV.label)
 
 
-def test_a_door_that_breaks_leaves_no_passed_test_behind(
+def test_a_channel_that_breaks_leaves_no_passed_test_behind(
     client: Client, champion: ModelVersion, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     consistency.run()
@@ -152,9 +154,9 @@ def test_a_door_that_breaks_leaves_no_passed_test_behind(
         consistency.run()
     alerts.evaluate_alerts()
 
-    told = consistency.last()
-    assert told is not None
-    assert not told.is_passed
+    last = consistency.last()
+    assert last is not None
+    assert not last.is_passed
     assert "stopped with an error" in client.get("/monitoring/").content.decode()
     assert Alert.objects.open().get().kind == "parity"
     assert not services._is_dry_run.get()

@@ -1,4 +1,4 @@
-"""Why the model answered so: exact, additive, the same at every door, and honest when it cannot be known."""
+"""Why the model answered so: exact, additive, the same in every channel, and honest when it cannot be known."""
 
 from itertools import permutations
 from typing import Any
@@ -113,9 +113,11 @@ def test_thirty_inputs_are_sampled_within_bounds_and_add_up() -> None:
 
 def test_the_page_says_when_values_are_sampled() -> None:
     for method, word in (("exact", "Exact Shapley values"), ("sampled", "Sampled Shapley values")):
-        told = explanation.Explanation("", 1, 0.5, 0.5, method, [], [])
+        explained = explanation.Explanation("", 1, 0.5, 0.5, method, [], [])
 
-        assert word in render_to_string("prediction_why.html", {"explanation": told, "shares": [], "alternatives": []})
+        assert word in render_to_string(
+            "prediction_why.html", {"explanation": explained, "shares": [], "alternatives": []}
+        )
 
 
 def test_the_inputs_are_what_the_features_are_derived_from() -> None:
@@ -164,28 +166,28 @@ def test_the_api_tells_why(api: APIClient, champion: ModelVersion) -> None:
 
     assert waiting.status_code == 200
     assert waiting.json() == drained.json()
-    told = waiting.json()
-    assert told["method"] == "exact"
-    assert told["probability"] == answer["probability"]
-    assert told["base"] + sum(share["contribution"] for share in told["contributions"]) == pytest.approx(
+    explained = waiting.json()
+    assert explained["method"] == "exact"
+    assert explained["probability"] == answer["probability"]
+    assert explained["base"] + sum(share["contribution"] for share in explained["contributions"]) == pytest.approx(
         answer["probability"], abs=1e-10
     )
-    assert [share["field"] for share in told["contributions"]] == list(INPUTS)
-    assert {other["field"]: other["is_fixed"] for other in told["what_if"]} == {
-        other["field"]: other["field"] in IMMUTABLE for other in told["what_if"]
+    assert [share["field"] for share in explained["contributions"]] == list(INPUTS)
+    assert {other["field"]: other["is_fixed"] for other in explained["what_if"]} == {
+        other["field"]: other["field"] in IMMUTABLE for other in explained["what_if"]
     }
 
 
 def test_what_if_is_what_the_model_really_answers(champion: ModelVersion) -> None:
-    given = services.predict(services.parse_one(OWEN))[0]
-    told = explanation.explain(log.get(UUID(given.id)))
+    answer = services.predict(services.parse_one(OWEN))[0]
+    explained = explanation.explain(log.get(UUID(answer.id)))
 
-    classes = {other.value: other.probability for other in told.what_if if other.field == "pclass"}
+    classes = {other.value: other.probability for other in explained.what_if if other.field == "pclass"}
     assert set(classes) == {1, 2}
     for value, probability in classes.items():
         assert services.predict(services.parse_one({**OWEN, "pclass": value}))[0].probability == probability
     # Nobody called Mr is a woman: that is no question.
-    assert "sex" not in {other.field for other in told.what_if}
+    assert "sex" not in {other.field for other in explained.what_if}
 
 
 def test_an_explanation_is_remembered(api: APIClient, champion: ModelVersion, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -228,11 +230,11 @@ def test_what_cannot_be_explained_says_why(api: APIClient, champion: ModelVersio
 
 @pytest.mark.parametrize("person", CAST)
 def test_the_page_tells_why(client: Client, champion: ModelVersion, person: dict[str, Any]) -> None:
-    given = services.predict(services.parse_one(person))[0]
+    answer = services.predict(services.parse_one(person))[0]
 
-    assert f"/predictions/{given.id}/why/" in client.get(f"/predictions/{given.id}/").content.decode()
-    page = client.get(f"/predictions/{given.id}/why/")
-    fragment = client.get(f"/predictions/{given.id}/why/", headers={"HX-Request": "true"})
+    assert f"/predictions/{answer.id}/why/" in client.get(f"/predictions/{answer.id}/").content.decode()
+    page = client.get(f"/predictions/{answer.id}/why/")
+    fragment = client.get(f"/predictions/{answer.id}/why/", headers={"HX-Request": "true"})
 
     assert page.status_code == fragment.status_code == 200
     assert "<html" in page.content.decode()

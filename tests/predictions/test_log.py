@@ -165,18 +165,18 @@ class TestHistory:
     """Looking back costs what is shown, not what there is."""
 
     @pytest.mark.parametrize(
-        ("asked", "index"),
+        ("filters", "index"),
         [
             ({}, "pkey"), ({"model_version": 7}, "model_version_id_idx"), ({"source": "form"}, "source_id_idx"),
             ({"predicted": True}, "pkey"), ({"source": "batch"}, "pkey"),
             ({"scoring_job_id": 5}, "scoring_job_id_id_idx"),
         ],
     )  # fmt: skip
-    def test_each_filter_has_its_index(self, asked: dict[str, Any], index: str) -> None:
+    def test_each_filter_has_its_index(self, filters: dict[str, Any], index: str) -> None:
         with connection.cursor() as cursor:
             cursor.execute("SET enable_seqscan = off; SET enable_sort = off; SET enable_bitmapscan = off")
         try:
-            plan = Prediction.objects.filter(**asked).newest(51).explain()
+            plan = Prediction.objects.filter(**filters).newest(51).explain()
         finally:
             with connection.cursor() as cursor:
                 cursor.execute("RESET ALL")
@@ -309,14 +309,14 @@ class TestPoison:
 
     @pytest.mark.ignore_template_errors  # the theme has its own ways
     def test_a_person_reads_it_and_tries_again(self, admin_client: Client) -> None:
-        bad, mended = _dead_letter(), _dead_letter()
+        bad, corrected = _dead_letter(), _dead_letter()
         one = entry()
-        DeadLetter.objects.filter(pk=mended.pk).update(raw=encode([one]))
+        DeadLetter.objects.filter(pk=corrected.pk).update(raw=encode([one]))
 
         page = admin_client.get(f"/admin/predictions/deadletter/{bad.pk}/change/")
         done = admin_client.post(
             "/admin/predictions/deadletter/",
-            {"action": "try_again", "_selected_action": [bad.pk, mended.pk]},
+            {"action": "try_again", "_selected_action": [bad.pk, corrected.pk]},
             follow=True,
         )
 
@@ -325,7 +325,7 @@ class TestPoison:
         assert Prediction.objects.get().pk == one.id
         assert DeadLetter.objects.get().attempts == 4
         assert admin_client.post("/admin/predictions/deadletter/add/").status_code == 403
-        # Whoever deletes it is asked first.
+        # Whoever deletes it has to confirm.
         delete = f"/admin/predictions/deadletter/{bad.pk}/delete/"
         assert admin_client.post(delete).status_code == 200
         assert DeadLetter.objects.exists()
@@ -372,10 +372,10 @@ class TestStream:
         assert log.get(wanted.id).pk == wanted.id
 
     def test_a_stream_that_is_away_is_not_asked_by_everybody(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        asked: list[Any] = []
+        commands: list[Any] = []
 
-        def away(*commands: Any) -> Any:
-            asked.append(commands)
+        def away(*arguments: Any) -> Any:
+            commands.append(arguments)
             raise RedisConnectionError
 
         clock = 100.0
@@ -385,7 +385,7 @@ class TestStream:
             for _ in range(5):
                 log.append([entry()])
 
-        assert (len(asked), Prediction.objects.count()) == (1, 5)
+        assert (len(commands), Prediction.objects.count()) == (1, 5)
         clock += 1.1
         log.append([entry()])
         assert log.backlog() == 1
@@ -447,9 +447,9 @@ class TestStream:
         seconds, _ = redis.client().time()
         redis.client().xadd(stream.STREAM, {stream.FIELD: encode([entry()])}, id=(seconds - 75) * 1000)
 
-        said = health.report()["checks"]["prediction log"]
+        text = health.report()["checks"]["prediction log"]
 
-        assert said.startswith("The prediction log is stuck: 1 predictions wait for PostgreSQL, the oldest for 7")
+        assert text.startswith("The prediction log is stuck: 1 predictions wait for PostgreSQL, the oldest for 7")
 
 
 @pytest.mark.parametrize("others", [[], ["a\nb"]], ids=["as JSON", "as CSV"])

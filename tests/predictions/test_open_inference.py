@@ -44,27 +44,27 @@ def _data(response: Any, name: str) -> list[Any]:
     return next(list(output["data"]) for output in response.json()["outputs"] if output["name"] == name)
 
 
-def test_fields_as_tensors_get_the_answers_of_the_other_doors(api: APIClient, champion: ModelVersion) -> None:
+def test_fields_as_tensors_get_the_answers_of_the_other_channels(api: APIClient, champion: ModelVersion) -> None:
     expected = services.predict(services.parse_batch(CAST))
 
     response = _infer(api, inputs=_fields(CAST), id="42")
 
-    assert _data(response, "probability") == [given.probability for given in expected]
-    assert _data(response, "survived") == [given.predicted for given in expected]
-    told = response.json()
-    assert (told["model_name"], told["model_version"], told["id"]) == ("titanic", "1", "42")
-    assert [output["shape"] for output in told["outputs"]] == [[4]] * 3
+    assert _data(response, "probability") == [answer.probability for answer in expected]
+    assert _data(response, "survived") == [answer.predicted for answer in expected]
+    body = response.json()
+    assert (body["model_name"], body["model_version"], body["id"]) == ("titanic", "1", "42")
+    assert [output["shape"] for output in body["outputs"]] == [[4]] * 3
 
 
 def test_features_as_tensors_get_the_same_answers(api: APIClient, champion: ModelVersion) -> None:
     expected = services.predict(services.parse_batch(CAST))
 
-    response = _infer(api, inputs=_features([dict(given.features.items()) for given in expected]))
+    response = _infer(api, inputs=_features([dict(answer.features.items()) for answer in expected]))
 
-    assert _data(response, "probability") == [given.probability for given in expected]
+    assert _data(response, "probability") == [answer.probability for answer in expected]
 
 
-def test_what_is_answered_is_logged_under_its_door(api: APIClient, champion: ModelVersion) -> None:
+def test_what_is_answered_is_logged_under_its_channel(api: APIClient, champion: ModelVersion) -> None:
     ids = _data(_infer(api, inputs=_fields(CAST)), "id")
     log.drain()
 
@@ -94,20 +94,20 @@ def test_tritons_client_works_unchanged(
         tensors.append(tensor)
     outputs = [triton.InferRequestedOutput(output["name"], binary_data=False) for output in metadata["outputs"]]
 
-    found = client.infer("titanic", tensors, outputs=outputs, headers={"Authorization": f"Token {token}"})
+    result = client.infer("titanic", tensors, outputs=outputs, headers={"Authorization": f"Token {token}"})
 
     expected = services.predict(services.parse_one(ELISABETH))[0]
-    assert found.as_numpy("probability").tolist() == [expected.probability]
-    assert found.as_numpy("survived").tolist() == [expected.predicted]
+    assert result.as_numpy("probability").tolist() == [expected.probability]
+    assert result.as_numpy("survived").tolist() == [expected.predicted]
     with pytest.raises(triton.InferenceServerException, match=r"Token|credentials"):
         client.infer("titanic", tensors)
     client.close()
 
 
 def test_only_what_is_asked_for_comes_back(api: APIClient, champion: ModelVersion) -> None:
-    told = _infer(api, inputs=_fields([OWEN]), outputs=[{"name": "survived"}]).json()
+    body = _infer(api, inputs=_fields([OWEN]), outputs=[{"name": "survived"}]).json()
 
-    assert [output["name"] for output in told["outputs"]] == ["survived"]
+    assert [output["name"] for output in body["outputs"]] == ["survived"]
 
 
 def test_nested_data_is_flattened(api: APIClient, champion: ModelVersion) -> None:

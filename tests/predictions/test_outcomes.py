@@ -24,12 +24,12 @@ from training.models import ModelVersion, Stage, TrainingRun
 
 
 @pytest.fixture
-def asked(api: APIClient, champion: ModelVersion) -> str:
+def prediction_id(api: APIClient, champion: ModelVersion) -> str:
     return str(api.post("/api/v1/predictions/", OWEN, format="json").json()["id"])
 
 
-def test_it_works(api: APIClient, asked: str) -> None:
-    url = f"/api/v1/predictions/{asked}/outcome/"
+def test_it_works(api: APIClient, prediction_id: str) -> None:
+    url = f"/api/v1/predictions/{prediction_id}/outcome/"
 
     answers = [api.post(url, {"survived": survived}, format="json") for survived in (False, False, True)]
 
@@ -44,8 +44,8 @@ def test_it_works(api: APIClient, asked: str) -> None:
     "body",
     [{}, {"survived": None}, {"survived": "true"}, {"survived": 1}, {"survived": []}, {"survived": True, "x": 1}],
 )
-def test_what_is_no_outcome_is_refused(api: APIClient, asked: str, body: dict[str, Any]) -> None:
-    answer = api.post(f"/api/v1/predictions/{asked}/outcome/", body, format="json")
+def test_what_is_no_outcome_is_refused(api: APIClient, prediction_id: str, body: dict[str, Any]) -> None:
+    answer = api.post(f"/api/v1/predictions/{prediction_id}/outcome/", body, format="json")
 
     assert answer.status_code == 400
     assert not Outcome.objects.exists()
@@ -58,9 +58,9 @@ def test_of_a_prediction_that_was_never_made_there_is_none(api: APIClient, champ
     assert api.get(url).status_code == 404
 
 
-def test_it_is_recorded_on_the_prediction_s_page(client: Client, asked: str) -> None:
+def test_it_is_recorded_on_the_prediction_s_page(client: Client, prediction_id: str) -> None:
     log.drain()
-    page = f"/predictions/{asked}/"
+    page = f"/predictions/{prediction_id}/"
     assert "What really happened?" in client.get(page).text
 
     answer = client.post(f"{page}outcome/", {"survived": "1"}, follow=True)
@@ -71,12 +71,12 @@ def test_it_is_recorded_on_the_prediction_s_page(client: Client, asked: str) -> 
     assert client.get(f"{page}outcome/").status_code == 405
 
 
-def test_a_challenger_is_compared_on_outcomes(api: APIClient, asked: str, champion: ModelVersion) -> None:
+def test_a_challenger_is_compared_on_outcomes(api: APIClient, prediction_id: str, champion: ModelVersion) -> None:
     fields = {item.name: getattr(champion, item.name) for item in ModelVersion._meta.fields if item.name != "id"}
     run = TrainingRun.objects.create(feature_batch=champion.feature_batch)
     challenger = ModelVersion.objects.create(**{**fields, "version": 2, "run": run, "stage": Stage.CANDIDATE})
     registry.start_shadow(challenger, by=None)
-    api.post(f"/api/v1/predictions/{asked}/outcome/", {"survived": False}, format="json")
+    api.post(f"/api/v1/predictions/{prediction_id}/outcome/", {"survived": False}, format="json")
     log.drain()
     shadow.score_all()
 
@@ -132,10 +132,10 @@ def test_each_wrong_line_is_named_and_the_good_ones_are_recorded(champion: Model
 
     page = upload(client, "\n".join(lines))
 
-    found = page.context["recorded"]
-    assert (found.recorded_count, found.known_count) == (3, 1)
-    assert [line for line, _reason in found.problems] == [5, 6, 7, 8, 10, 12, 13, 14, 15, 16, 17]
-    reasons = dict(found.problems)
+    summary = page.context["recorded"]
+    assert (summary.recorded_count, summary.known_count) == (3, 1)
+    assert [line for line, _reason in summary.problems] == [5, 6, 7, 8, 10, 12, 13, 14, 15, 16, 17]
+    reasons = dict(summary.problems)
     assert reasons[8] == "There is no such prediction."
     assert reasons[10] == reasons[7] == "Another outcome is recorded for this prediction; it cannot be changed."
     assert Outcome.objects.get(pk=twice).actual is True
@@ -214,12 +214,12 @@ def test_a_long_file_is_read_in_pieces_and_its_first_wrong_lines_are_shown(
     outcomes.record_file(io.BytesIO(b"id,survived\nx,1\n"), by=None)
 
     tracemalloc.start()
-    found = outcomes.record_file(file, by=None)
+    summary = outcomes.record_file(file, by=None)
     most = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
 
-    assert found.problem_count == wrong + unknown
-    assert len(found.problems) == outcomes.PROBLEMS_SHOWN
+    assert summary.problem_count == wrong + unknown
+    assert len(summary.problems) == outcomes.PROBLEMS_SHOWN
     # All lines at once would take some ten.
     assert most < 5 * 1024**2
 
@@ -231,10 +231,10 @@ def test_the_first_wrong_lines_of_the_file_are_shown_whatever_is_wrong_with_them
     (good,) = ask(1)
     lines = ["id,survived", f"{good},1", f"{uuid4()},1", "x,1", "a,b,c", "a,b,c", "x,1"]
 
-    found = upload(client, "\n".join(lines)).context["recorded"]
+    summary = upload(client, "\n".join(lines)).context["recorded"]
 
-    assert found.problem_count == 5
-    assert [line for line, _reason in found.problems] == [3, 4, 5]
+    assert summary.problem_count == 5
+    assert [line for line, _reason in summary.problems] == [3, 4, 5]
 
 
 @pytest.mark.django_db(transaction=True)
@@ -243,11 +243,11 @@ def test_two_files_at_once_with_the_same_predictions_in_another_order_are_both_r
 ) -> None:
     ids = ask(2000)
     log.drain()
-    found: list[outcomes.Summary] = []
+    summaries: list[outcomes.Summary] = []
 
     def send(order: list[UUID]) -> None:
         text = "id,survived\n" + "".join(f"{pk},1\n" for pk in order)
-        found.append(outcomes.record_file(io.BytesIO(text.encode()), by=None))
+        summaries.append(outcomes.record_file(io.BytesIO(text.encode()), by=None))
         connection.close()
 
     threads = [Thread(target=send, args=(order,)) for order in (ids, ids[::-1], ids, ids[::-1])]
@@ -256,18 +256,18 @@ def test_two_files_at_once_with_the_same_predictions_in_another_order_are_both_r
     for thread in threads:
         thread.join()
 
-    assert sum(summary.recorded_count for summary in found) == 2000
-    assert [summary.line_count for summary in found] == [2000] * 4
-    assert sum(summary.problem_count for summary in found) == 0
+    assert sum(summary.recorded_count for summary in summaries) == 2000
+    assert [summary.line_count for summary in summaries] == [2000] * 4
+    assert sum(summary.problem_count for summary in summaries) == 0
 
 
 @pytest.mark.django_db(transaction=True)
-def test_of_two_who_say_otherwise_at_once_one_is_heard(api: APIClient, asked: str) -> None:
+def test_of_two_different_outcomes_at_once_one_is_recorded(api: APIClient, prediction_id: str) -> None:
     codes: list[str] = []
 
     def say(survived: bool) -> None:
         try:
-            codes.append(str(outcomes.record(UUID(asked), actual=survived, by=None)[1]))
+            codes.append(str(outcomes.record(UUID(prediction_id), actual=survived, by=None)[1]))
         except Conflict:
             codes.append("conflict")
         connection.close()
@@ -289,23 +289,23 @@ def test_what_is_no_id_of_a_prediction_is_not_found(api: APIClient, champion: Mo
 @pytest.mark.parametrize(
     "body", [b"", b"[]", b"null", b"\xff", b'{"survived": tru', b'{"survived": "\x00"}', b"1" * 5000]
 )
-def test_a_body_that_is_no_object_is_refused(api: APIClient, asked: str, body: bytes) -> None:
-    answer = api.post(f"/api/v1/predictions/{asked}/outcome/", body, content_type="application/json")
+def test_a_body_that_is_no_object_is_refused(api: APIClient, prediction_id: str, body: bytes) -> None:
+    answer = api.post(f"/api/v1/predictions/{prediction_id}/outcome/", body, content_type="application/json")
 
     assert answer.status_code == 400
     assert answer.json()["errors"]
 
 
 def test_they_feed_the_champion_s_live_performance(api: APIClient, client: Client, champion: ModelVersion) -> None:
-    given = [api.post("/api/v1/predictions/", {**OWEN, "age": age}, format="json").json() for age in range(20, 30)]
+    answers = [api.post("/api/v1/predictions/", {**OWEN, "age": age}, format="json").json() for age in range(20, 30)]
     log.drain()
     assert "None of the latest outcomes" in client.get("/monitoring/").text
     # One of another time, which is not the champion's.
-    Prediction.objects.filter(pk=given[0]["id"]).update(model_version=77)
-    for number, answer in enumerate(given):
+    Prediction.objects.filter(pk=answers[0]["id"]).update(model_version=77)
+    for number, answer in enumerate(answers):
         outcomes.record(UUID(answer["id"]), actual=answer["survived"] ^ (number == 1), by=None)
-    rest = given[1:]
-    brier = sum((one["probability"] - (one["survived"] ^ (one is given[1]))) ** 2 for one in rest) / 9
+    rest = answers[1:]
+    brier = sum((one["probability"] - (one["survived"] ^ (one is answers[1]))) ** 2 for one in rest) / 9
 
     found = performance.live()
 

@@ -33,8 +33,8 @@ def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def put_in_charge(champion: ModelVersion) -> Callable[..., ModelVersion]:
-    """Put another version in charge behind the registry's back, with whatever file."""
+def replace_champion(champion: ModelVersion) -> Callable[..., ModelVersion]:
+    """Make another version the champion behind the registry's back, with whatever file."""
 
     def _put(change: Callable[[bytes], bytes] = bytes, *, is_known: bool = False, **fields: Any) -> ModelVersion:
         with default_storage.open(champion.onnx_file.name) as file:
@@ -65,10 +65,10 @@ def _with_another_operator(data: bytes) -> bytes:
     return bytes(model.SerializeToString())
 
 
-def test_a_new_champion_is_taken_up(champion: ModelVersion, put_in_charge: Callable[..., ModelVersion]) -> None:
+def test_a_new_champion_is_taken_up(champion: ModelVersion, replace_champion: Callable[..., ModelVersion]) -> None:
     assert scorer.champion().version == 1
 
-    put_in_charge()
+    replace_champion()
 
     assert scorer.champion().version == 2
     assert load_failures.recent() == []
@@ -89,16 +89,16 @@ def test_a_new_champion_is_taken_up(champion: ModelVersion, put_in_charge: Calla
         (bytes, {"golden_rows": [[[0.0] * 11, 0.123]] * 16}, "golden rows"),
     ],
 )
-def test_a_file_that_must_not_serve_leaves_the_old_champion_in_charge(
+def test_a_file_that_must_not_serve_leaves_the_old_champion_serving(
     champion: ModelVersion,
-    put_in_charge: Callable[..., ModelVersion],
+    replace_champion: Callable[..., ModelVersion],
     change: Callable[[bytes], bytes],
     fields: dict[str, Any],
     reason: str,
 ) -> None:
     assert scorer.champion().version == 1
 
-    put_in_charge(change, **fields)
+    replace_champion(change, **fields)
 
     assert scorer.champion().version == 1
     (refused,) = load_failures.recent()
@@ -108,11 +108,11 @@ def test_a_file_that_must_not_serve_leaves_the_old_champion_in_charge(
     assert reason in Alert.objects.open().get(kind="artifact").text
 
 
-def test_a_refused_file_is_tried_again_and_serves_when_it_is_mended(
-    champion: ModelVersion, put_in_charge: Callable[..., ModelVersion]
+def test_a_refused_file_is_tried_again_and_serves_when_it_is_corrected(
+    champion: ModelVersion, replace_champion: Callable[..., ModelVersion]
 ) -> None:
     scorer.champion()
-    version = put_in_charge(onnx_file="models/gone.onnx")
+    version = replace_champion(onnx_file="models/gone.onnx")
     assert scorer.champion().version == 1
 
     ModelVersion.objects.filter(pk=version.pk).update(onnx_file=champion.onnx_file.name)
@@ -123,11 +123,11 @@ def test_a_refused_file_is_tried_again_and_serves_when_it_is_mended(
 
 
 def test_it_is_not_tried_again_at_every_request(
-    champion: ModelVersion, put_in_charge: Callable[..., ModelVersion], monkeypatch: pytest.MonkeyPatch
+    champion: ModelVersion, replace_champion: Callable[..., ModelVersion], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(scorer, "FIRST_RETRY_SECONDS", 60)
     scorer.champion()
-    put_in_charge(onnx_file="models/gone.onnx")
+    replace_champion(onnx_file="models/gone.onnx")
     scorer.champion()
     redis.client().flushall()
 
@@ -138,13 +138,13 @@ def test_it_is_not_tried_again_at_every_request(
 
 def test_the_pause_between_two_tries_grows(
     champion: ModelVersion,
-    put_in_charge: Callable[..., ModelVersion],
+    replace_champion: Callable[..., ModelVersion],
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     monkeypatch.setattr(scorer, "MAX_RETRY_SECONDS", 0.2)
     scorer.champion()
-    put_in_charge(onnx_file="models/gone.onnx")
+    replace_champion(onnx_file="models/gone.onnx")
 
     end = time.monotonic() + 1
     while time.monotonic() < end:
@@ -156,7 +156,7 @@ def test_the_pause_between_two_tries_grows(
 
 @pytest.mark.django_db(transaction=True)
 def test_while_one_thread_loads_the_others_go_on_answering(
-    champion: ModelVersion, put_in_charge: Callable[..., ModelVersion], monkeypatch: pytest.MonkeyPatch
+    champion: ModelVersion, replace_champion: Callable[..., ModelVersion], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     may_load, is_loading, load = Event(), Event(), registry.load
 
@@ -170,7 +170,7 @@ def test_while_one_thread_loads_the_others_go_on_answering(
         connection.close()
 
     assert scorer.champion().version == 1
-    put_in_charge()
+    replace_champion()
     monkeypatch.setattr(registry, "load", slowly)
     thread = Thread(target=take_up)
     thread.start()
@@ -193,7 +193,7 @@ def test_a_note_of_a_process_that_is_gone_is_forgotten(monkeypatch: pytest.Monke
 
 
 def test_a_process_without_any_says_which_file_must_not_serve_and_why(
-    champion: ModelVersion, put_in_charge: Callable[..., ModelVersion], api: APIClient, client: Client
+    champion: ModelVersion, replace_champion: Callable[..., ModelVersion], api: APIClient, client: Client
 ) -> None:
     ModelVersion.objects.update(onnx_file="models/gone.onnx")
 
@@ -210,10 +210,13 @@ def test_a_process_without_any_says_which_file_must_not_serve_and_why(
 
 
 def test_without_redis_a_refusal_is_logged_and_nothing_breaks(
-    champion: ModelVersion, put_in_charge: Callable[..., ModelVersion], settings: Any, caplog: pytest.LogCaptureFixture
+    champion: ModelVersion,
+    replace_champion: Callable[..., ModelVersion],
+    settings: Any,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     scorer.champion()
-    put_in_charge(onnx_file="models/gone.onnx")
+    replace_champion(onnx_file="models/gone.onnx")
     settings.REDIS_URL = "redis://127.0.0.1:1"
     redis.client.cache_clear()
     try:

@@ -36,8 +36,8 @@ def test_it_works(challenger: ModelVersion) -> None:
 
     assert shadow.score_all() == 12
 
-    given = dict(Prediction.objects.values_list("pk", "probability"))
-    assert dict(ShadowScore.objects.values_list("prediction_id", "probability")) == pytest.approx(given)
+    logged = dict(Prediction.objects.values_list("pk", "probability"))
+    assert dict(ShadowScore.objects.values_list("prediction_id", "probability")) == pytest.approx(logged)
     assert set(ShadowScore.objects.values_list("model_version", flat=True)) == {2}
 
 
