@@ -1,7 +1,5 @@
 """Feature batches and look-ups in the API."""
 
-from typing import Any
-
 from django.urls import path
 from drf_spectacular.utils import extend_schema
 from rest_framework import generics
@@ -21,7 +19,7 @@ from ingestion.models import Dataset
 class FeatureBatchList(generics.ListAPIView[FeatureBatch]):
     """List feature batches, newest first; POST builds one."""
 
-    queryset: Any = FeatureBatch.objects.all()
+    queryset = FeatureBatch.objects.all()
     serializer_class = FeatureBatchSerializer
 
     @extend_schema(request=FeatureBatchRequest, responses={202: FeatureBatchSerializer})
@@ -34,7 +32,7 @@ class FeatureBatchList(generics.ListAPIView[FeatureBatch]):
 class FeatureBatchDetail(generics.RetrieveAPIView[FeatureBatch]):
     """Show one feature batch."""
 
-    queryset: Any = FeatureBatch.objects.all()
+    queryset = FeatureBatch.objects.all()
     serializer_class = FeatureBatchSerializer
 
 

@@ -212,12 +212,3 @@ def to_columns(fields: Sequence[Field], values: Mapping[str, Sequence[Value]]) -
         # One array for all fields of a dtype: for one row, making an array costs more than filling it.
         columns.update(zip(names, np.array([values[name] for name in names], dtype=dtype), strict=True))
     return columns
-
-
-def python_values(field: Field, column: NDArray[Any]) -> list[Value]:
-    """Convert a typed column of shape (n,) back to Python values, None for unknown."""
-    if field.is_integer:
-        return list(column.astype(np.int64).tolist())
-    if field.is_numeric:
-        return [None if value != value else value for value in column.tolist()]
-    return list(column)

@@ -72,8 +72,6 @@ class SourceForm(forms.ModelForm):  # type: ignore[type-arg]
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self.fields["uri"].widget = forms.TextInput()
-        self.fields["headings"].required = False
         self.fields["headings"].widget.attrs["rows"] = 3
         source = self.instance
         if source.pk:

@@ -10,12 +10,12 @@ from ingestion.contract import Violation
 from ingestion.table import TableError
 
 
-def by_field(violations: Iterable[Violation], *, prefix: str = "") -> dict[str, list[tuple[str, str]]]:
-    """Translate violations to codes and messages by field, as `Invalid` takes them; `prefix` precedes each name."""
+def by_field(violations: Iterable[Violation]) -> dict[str, list[tuple[str, str]]]:
+    """Translate violations to codes and messages by field, as `Invalid` takes them."""
     errors: dict[str, list[tuple[str, str]]] = {}
     for violation in violations:
         message = _(violation.message) % dict(violation.params)
-        errors.setdefault(prefix + violation.field, []).append((violation.code, message))
+        errors.setdefault(violation.field, []).append((violation.code, message))
     return errors
 
 

@@ -11,9 +11,8 @@ from django.utils.translation import gettext as _
 from core.csv_injection import escaped_column
 from features.definition import INPUTS
 from ingestion import table_validation
-from ingestion.contract import python_values
 from ingestion.passenger import LABEL, RULES
-from ingestion.schema import FIELDS
+from ingestion.schema import FIELD_NAMES, FIELDS
 from ingestion.table import RAGGED, Chunk
 from predictions.explanation import Explainer
 from predictions.models import lowest_id
@@ -50,8 +49,7 @@ def score_chunk(
     )
     accepted = accepted.with_columns(number(accepted[LINE]).alias(PREDICTION_ID))
     if explainer is not None:
-        values = [python_values(field, checked.columns[field.name]) for field in FIELDS]
-        rows = list(zip(*values, strict=True))
+        rows = checked.frame.select(FIELD_NAMES).rows()
         base, contributions = explainer.contributions(rows) if rows else (0.0, np.empty((0, len(INPUTS))))
         columns = [np.full(len(rows), base), *contributions.T]
         accepted = accepted.with_columns(map(pl.Series, _EXPLANATION, columns))
