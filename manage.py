@@ -23,13 +23,13 @@ def main() -> None:
         _execute()
         return
     from titanic_site.runtime import embedded
-    from titanic_site.settings import ENV
+    from titanic_site.settings import HOME, IS_EMBEDDED
 
-    if not ENV.is_embedded:
+    if not IS_EMBEDDED:
         _execute()
         return
     try:
-        with embedded.in_use(embedded.Layout(ENV.home)):
+        with embedded.in_use(embedded.Layout(HOME)):
             _execute()
     except embedded.EmbeddedError as error:
         sys.exit(str(error))

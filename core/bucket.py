@@ -42,7 +42,7 @@ class Bucket(GoogleCloudStorage):  # type: ignore[misc]
         """Set the options that differ from the storage's defaults."""
         return {
             **super().get_default_settings(),
-            "bucket_name": settings.ENV.artifact_bucket,
+            "bucket_name": settings.ARTIFACT_BUCKET,
             "file_overwrite": False,
             "max_memory_size": settings.FILE_UPLOAD_MAX_MEMORY_SIZE,
             # Compressed files stay so: the client would decompress them, however large, when they are opened.

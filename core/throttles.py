@@ -26,13 +26,13 @@ def throttle_ip(request: HttpRequest | Request) -> None:
 
     The address is the connection's: anybody can write a header that names another.
     """
-    throttle(settings.ENV.throttle_anon, str(request.META.get("REMOTE_ADDR", "")))
+    throttle(settings.THROTTLE_ANON, str(request.META.get("REMOTE_ADDR", "")))
 
 
 def throttle_anonymous(request: HttpRequest) -> None:
     """Count a page's request by address, unless the user is signed in; raises Throttled."""
     # Without a limit the session is not looked up: the form answers while PostgreSQL is unavailable.
-    if settings.ENV.throttle_anon and not request.user.is_authenticated:
+    if settings.THROTTLE_ANON and not request.user.is_authenticated:
         throttle_ip(request)
 
 

@@ -57,7 +57,7 @@ class HasScope(BasePermission):
     def has_permission(self, request: Request, view: "APIView") -> bool:
         token = cast("Token | None", request.auth)
         if token is None:
-            return bool(settings.ENV.api_allow_anonymous)
+            return bool(settings.API_ALLOW_ANONYMOUS)
         scope = getattr(view, "scope", Scope.OPERATE)
         if request.method in SAFE_METHODS or token.allows(scope):
             return True
@@ -71,7 +71,7 @@ class TokenThrottle(BaseThrottle):
         """Return True, or raise Throttled."""
         is_prediction = request.method == "POST" and getattr(view, "scope", None) == Scope.PREDICT
         if request.auth is not None and (is_prediction or getattr(view, "is_throttled", False)):
-            throttle(settings.ENV.throttle_predict, str(request.auth.pk))
+            throttle(settings.THROTTLE_PREDICT, str(request.auth.pk))
         return True
 
 

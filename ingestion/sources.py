@@ -21,7 +21,7 @@ def default() -> Source:
     """Return the source of SOURCE_URI; one that exists is never overwritten."""
     source = Source.objects.filter(name=DEFAULT).first()
     if source is None:
-        source = Source(name=DEFAULT, uri=settings.ENV.source_uri)
+        source = Source(name=DEFAULT, uri=settings.SOURCE_URI)
         save(source, every=DEFAULT_EVERY, is_enabled=True)
     return source
 

@@ -46,10 +46,10 @@ def check_drift(check: DriftCheck) -> None:
             reference = features.services.matrix(batch)[~is_holdout]
             check.reference_size = len(reference)
             window = derive(schema.to_columns([schema.as_row(row) for row in rows]))
-            tests = drift.compare(reference, window, backend=settings.ENV.drift_backend)
+            tests = drift.compare(reference, window, backend=settings.DRIFT_BACKEND)
         check.version, check.window_size = champion, len(rows)
         check.window_from, check.window_to = (rows[-1].created_at, rows[0].created_at) if rows else (None, None)
-        check.backend, check.false_alarm_rate = settings.ENV.drift_backend, drift.FALSE_ALARM_RATE
+        check.backend, check.false_alarm_rate = settings.DRIFT_BACKEND, drift.FALSE_ALARM_RATE
         with transaction.atomic():
             FeatureDrift.objects.bulk_create(
                 FeatureDrift(drift_check=check, **vars(test), drifted=test.drifted) for test in tests

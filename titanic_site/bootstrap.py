@@ -29,7 +29,7 @@ def credentials_path() -> Path:
 
 def bootstrap(*, say: Callable[[str], object]) -> ModelVersion:
     """Take a new installation to its first champion, printing each step; raises TitanicError."""
-    if settings.ENV.artifact_bucket:
+    if settings.ARTIFACT_BUCKET:
         # The client takes a second to import.
         from core.bucket import Bucket
 
@@ -57,7 +57,7 @@ def ensure_admin(*, say: Callable[[str], object]) -> None:
     path = credentials_path()
     admin = User.objects.filter(Q(username=ADMIN) | Q(is_superuser=True)).first()
     if admin is None:
-        password = settings.ENV.admin_password or secrets.token_urlsafe(16)
+        password = settings.ADMIN_PASSWORD or secrets.token_urlsafe(16)
         admin = User.objects.create_superuser(ADMIN, password=password)
         _instance, token = AccessToken.objects.create(admin, note="bootstrap")
         # Written whole or not at all, and before the commit: killed in between, the next start makes both again.

@@ -1,22 +1,29 @@
-"""Django's settings; everything that differs between installations comes from `env.read()`."""
+"""Django's settings; everything that differs between installations is read from the environment."""
 
 import os
 from datetime import timedelta
+from pathlib import Path
 
 from django.conf.locale import LANG_INFO
 from django_guid.integrations import CeleryIntegration
 
-from titanic_site import env as environment
+from titanic_site import env
+from titanic_site.layout import Layout
 from titanic_site.logging import configuration
 
-BASE_DIR = environment.BASE_DIR
-ENV = environment.read()
-HOME = ENV.home
+BASE_DIR = env.BASE_DIR
+HOME = BASE_DIR / Path(env.text("TITANIC_HOME", "var")).expanduser()
+#: Whether PostgreSQL and Redis are this installation's own.
+IS_EMBEDDED = env.is_embedded()
 
-DEBUG = ENV.debug
-SECRET_KEY = ENV.secret_key
-ALLOWED_HOSTS = ENV.allowed_hosts
-CSRF_TRUSTED_ORIGINS = ENV.csrf_trusted_origins
+DEBUG = env.flag("DEBUG", default=False)
+SECRET_KEY = env.secret_key(HOME, is_embedded=IS_EMBEDDED)
+HOST = env.text("HOST", "127.0.0.1")
+PORT = env.number("PORT", default=8000, most=65_535)
+WEB_WORKERS = env.number("WEB_WORKERS", default=2, most=64)
+TRUSTED_PROXIES = env.networks("TRUSTED_PROXIES")
+ALLOWED_HOSTS = env.words("ALLOWED_HOSTS") or sorted(env.LOOPBACK | ({HOST} - env.ANYWHERE))
+CSRF_TRUSTED_ORIGINS = env.origins("CSRF_TRUSTED_ORIGINS")
 
 INSTALLED_APPS = [
     "unfold",
@@ -62,7 +69,7 @@ MIDDLEWARE = [
     "django_htmx.middleware.HtmxMiddleware",
     "titanic_site.middleware.ErrorPageMiddleware",
 ]
-LOGIN_REQUIRED = ENV.login_required
+LOGIN_REQUIRED = env.flag("LOGIN_REQUIRED", default=True)
 if LOGIN_REQUIRED:
     MIDDLEWARE.append("titanic_site.middleware.LoginMiddleware")
 LOGIN_URL = "login"
@@ -92,9 +99,14 @@ TEMPLATES = [
     }
 ]
 
-DATABASES = {"default": ENV.database}
+DATABASES = {"default": env.database(env.text("DATABASE_URL", Layout(HOME).database_url))}
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
-REDIS_URL = ENV.redis_url
+REDIS_URL = env.url(
+    "REDIS_URL",
+    Layout(HOME).redis_url,
+    schemes=("redis", "rediss", "unix"),
+    example="redis://:password@host:6379/0",
+)
 
 AUTH_PASSWORD_VALIDATORS = [
     {"NAME": f"django.contrib.auth.password_validation.{name}"}
@@ -115,10 +127,14 @@ STATIC_URL = "static/"
 # Files are served from the packages they come in: no collecting step between a clone and a page.
 WHITENOISE_USE_FINDERS = True
 MEDIA_ROOT = HOME / "artifacts"
+# https://cloud.google.com/storage/docs/buckets#naming
+ARTIFACT_BUCKET = env.matching(
+    "ARTIFACT_BUCKET",
+    r"[a-z0-9][a-z0-9._-]{1,220}[a-z0-9]",
+    hint="write the name alone, without gs:// and folders.",
+)
 STORAGES = {
-    "default": {
-        "BACKEND": "core.bucket.Bucket" if ENV.artifact_bucket else "django.core.files.storage.FileSystemStorage"
-    },
+    "default": {"BACKEND": "core.bucket.Bucket" if ARTIFACT_BUCKET else "django.core.files.storage.FileSystemStorage"},
     "staticfiles": {"BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"},
 }
 LARGEST_UPLOAD = 2 * 1024**3
@@ -147,10 +163,13 @@ CONTENT_SECURITY_POLICY = (
     " frame-ancestors 'none'"
 )
 
-vars().update(ENV.email)
+vars().update(env.email(env.text("EMAIL_URL", "console:")))
 
-CELERY_BROKER_URL = ENV.broker_url
-JOB_LEASE = timedelta(seconds=ENV.job_lease_seconds)
+ADMIN_PASSWORD = env.text("ADMIN_PASSWORD")
+SOURCE_URI = env.text("SOURCE_URI", str(BASE_DIR / "ingestion/sample/sample.csv"))
+
+CELERY_BROKER_URL = env.broker_url(REDIS_URL)
+JOB_LEASE = timedelta(seconds=env.number("JOB_LEASE_SECONDS", default=60, least=5, most=3600))
 CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
 # State lives on the job rows.
 CELERY_TASK_IGNORE_RESULT = True
@@ -167,9 +186,11 @@ QUEUES = {"fast": 60, "default": 900, "scoring": 3600, "training": 3600}
 LONGEST_TRAINING_SECONDS = 0.8 * QUEUES["training"]
 LARGEST_TRAINING_BYTES = 4 * 2**30
 #: Where every alert is posted as JSON; empty is nowhere.
-ALERT_WEBHOOK_URL = ENV.alert_webhook_url
+ALERT_WEBHOOK_URL = env.url("ALERT_WEBHOOK_URL", schemes=("http", "https"), example="https://example.org/hook")
+DRIFT_BACKEND = env.one_of("DRIFT_BACKEND", "alibi", "scipy")
+DASK_SCHEDULER = env.text("DASK_SCHEDULER")
 #: Whether a version that passes the gate is promoted by itself.
-AUTO_PROMOTE = ENV.auto_promote
+AUTO_PROMOTE = env.flag("AUTO_PROMOTE", default=True)
 CELERY_BROKER_TRANSPORT_OPTIONS = {
     # Redis hands a running task out again after this: keep it above the longest hard limit.
     "visibility_timeout": 2 * max(QUEUES.values()),
@@ -177,6 +198,9 @@ CELERY_BROKER_TRANSPORT_OPTIONS = {
     "health_check_interval": 10,
 }
 
+API_ALLOW_ANONYMOUS = env.flag("API_ALLOW_ANONYMOUS", default=False)
+THROTTLE_PREDICT = env.rate("THROTTLE_PREDICT")
+THROTTLE_ANON = env.rate("THROTTLE_ANON")
 REST_FRAMEWORK = {
     "DEFAULT_AUTHENTICATION_CLASSES": ["core.tokens.CachedTokenAuthentication"],
     "DEFAULT_PERMISSION_CLASSES": ["core.tokens.HasScope"],
@@ -187,7 +211,7 @@ REST_FRAMEWORK = {
     "EXCEPTION_HANDLER": "core.api_errors.api_exception_handler",
     # `?format=onnx` is ours.
     "URL_FORMAT_OVERRIDE": None,
-    "DEFAULT_THROTTLE_CLASSES": ["core.tokens.TokenThrottle"] if ENV.throttle_predict else [],
+    "DEFAULT_THROTTLE_CLASSES": ["core.tokens.TokenThrottle"] if THROTTLE_PREDICT else [],
 }
 KNOX_TOKEN_MODEL = "titanic_site.AccessToken"
 # knox's only table is swapped for ours, yet its migrations would make it.
@@ -217,7 +241,7 @@ DJANGO_GUID = {
     # A job's log lines carry the id of the request that asked for it.
     "INTEGRATIONS": [CeleryIntegration(use_django_logging=True)],
 }
-LOGGING = configuration(HOME / "logs", log_format=ENV.log_format)
+LOGGING = configuration(HOME / "logs", log_format=env.one_of("LOG_FORMAT", "text", "json"))
 
 PROMETHEUS_LATENCY_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 10, float("inf"))
 # Counters of all processes on this machine meet in these files; set before prometheus_client is imported.

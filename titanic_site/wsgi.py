@@ -9,10 +9,10 @@ from granian.utils.proxies import wrap_wsgi_with_proxy_headers
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "titanic_site.settings")
 # libpq's own variable: a query of a page or the API ends before whoever waits for it gives up.
 os.environ.setdefault("PGOPTIONS", "-c statement_timeout=50s")
-if settings.ENV.artifact_bucket:
+if settings.ARTIFACT_BUCKET:
     # Imported only with a bucket: Google's client takes forty megabytes.
     from core import bucket
 
     bucket.set_deadline()
 
-application = wrap_wsgi_with_proxy_headers(get_wsgi_application(), trusted_hosts=settings.ENV.trusted_proxies)
+application = wrap_wsgi_with_proxy_headers(get_wsgi_application(), trusted_hosts=settings.TRUSTED_PROXIES)

@@ -125,7 +125,7 @@ def examples_of(batch: FeatureBatch) -> Examples:
 def _fit(spec: TrainingSpec, examples: Examples, *, report: Callable[[Progress], None]) -> TrainedModel:
     """Train in a process of its own, within the installation's limits."""
     limits = subprocess_training.Limits(settings.LONGEST_TRAINING_SECONDS, settings.LARGEST_TRAINING_BYTES)
-    scheduler = settings.ENV.dask_scheduler
+    scheduler = settings.DASK_SCHEDULER
     try:
         return subprocess_training.fit(spec, examples, limits=limits, report=report, dask_scheduler=scheduler)
     except subprocess_training.TrainingError as error:

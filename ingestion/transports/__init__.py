@@ -42,7 +42,7 @@ _PASSWORD_PARAMETER = re.compile(r"([?&](?:ssl)?password=)[^&#]*", re.IGNORECASE
 def check(uri: str, *, is_operator: bool = False) -> str:
     """Return the address, a file's as its whole path; raises SourceError for one that may not be used. No network."""
     # SOURCE_URI is set by an operator.
-    return _transport_of(uri).check(uri, is_operator=is_operator or uri == settings.ENV.source_uri)
+    return _transport_of(uri).check(uri, is_operator=is_operator or uri == settings.SOURCE_URI)
 
 
 def stat(uri: str, *, is_operator: bool = False) -> list[RemoteObject]:

@@ -27,7 +27,7 @@ def check(uri: str, *, is_operator: bool) -> str:
     folders = [inbox().resolve(), (settings.BASE_DIR / "ingestion" / "sample").resolve()]
     try:
         path = (Path(uri).expanduser() if is_operator else folders[0] / uri).resolve()
-        is_allowed = is_operator or path == Path(settings.ENV.source_uri).resolve()
+        is_allowed = is_operator or path == Path(settings.SOURCE_URI).resolve()
     except (OSError, RuntimeError, ValueError) as error:
         # A circle of links, an unknown ~user, half a character.
         raise SourceError(_("“%(uri)s” is not a file path.") % {"uri": ascii(uri)[1:-1]}) from error

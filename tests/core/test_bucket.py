@@ -6,7 +6,6 @@ import socket
 import subprocess
 import sys
 import time
-from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -195,7 +194,7 @@ class TestAway:
         assert api.post(f"/api/v1/models/{champion.version}/promote/").status_code == 503
 
     def test_it_is_said_before_the_start(self, db: None, settings: Any) -> None:
-        settings.ENV = replace(settings.ENV, artifact_bucket="ship")
+        settings.ARTIFACT_BUCKET = "ship"
 
         with pytest.raises(Unavailable, match="gs://ship cannot be reached"):
             bootstrap.bootstrap(say=print)

@@ -21,10 +21,8 @@ URL = "/api/v1/predictions/"
 
 @pytest.fixture
 def two_an_hour(monkeypatch: pytest.MonkeyPatch) -> None:
-    from dataclasses import replace
-
-    rates = replace(settings.ENV, throttle_predict="2/h", throttle_anon="2/h")
-    monkeypatch.setattr(settings, "ENV", rates)
+    monkeypatch.setattr(settings, "THROTTLE_PREDICT", "2/h")
+    monkeypatch.setattr(settings, "THROTTLE_ANON", "2/h")
     for view in (PredictionList, PredictionBatch, PredictionExplanation):
         monkeypatch.setattr(view, "throttle_classes", [TokenThrottle])
 

@@ -132,7 +132,7 @@ def test_load_now_queues_a_dataset_of_the_source(client: Client, inbox: Path) ->
     response = client.post(f"/datasets/sources/{source.pk}/ingest/")
 
     assert response.status_code == 302
-    assert (Dataset.objects.get().source, Dataset.objects.get().uri) == (source, settings.ENV.source_uri)
+    assert (Dataset.objects.get().source, Dataset.objects.get().uri) == (source, settings.SOURCE_URI)
 
 
 def test_a_source_that_is_removed_on_the_page_is_gone(client: Client) -> None:

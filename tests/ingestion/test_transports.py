@@ -5,7 +5,6 @@ import io
 import json
 import socket
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from pathlib import Path
 from time import monotonic, sleep
 from typing import Any
@@ -153,7 +152,7 @@ class TestLocal:
         file = tmp_path / "table.csv"
         file.write_bytes(BODY)
         assert "outside" in refusal(lambda: transports.check(str(file)))
-        monkeypatch.setattr(settings, "ENV", _with_source(str(file)))
+        monkeypatch.setattr(settings, "SOURCE_URI", str(file))
 
         assert fetched(transports.stat(str(file))[0])[1] == BODY
 
@@ -231,10 +230,6 @@ class TestLocal:
 
         assert (reports[0], reports[-1]) == (1, 1000)
         assert len(reports) < 10
-
-
-def _with_source(uri: str) -> Any:
-    return replace(settings.ENV, source_uri=uri)
 
 
 @pytest.fixture
@@ -887,7 +882,7 @@ class TestPostgres:
             )
 
     def test_the_configured_source_may_be_a_database(self, database: str, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(settings, "ENV", _with_source(f"{database}#crew"))
+        monkeypatch.setattr(settings, "SOURCE_URI", f"{database}#crew")
 
         assert fetched(transports.stat(f"{database}#crew")[0])[1].startswith(b"id,name\n")
 

@@ -8,16 +8,15 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from pathlib import Path
 
 import dj_database_url
 import psycopg2
 import pytest
 import redis
-from django.conf import settings
 from kombu import Connection
 
+from titanic_site.env import broker_url
 from titanic_site.runtime import embedded
 from titanic_site.runtime.embedded import EmbeddedError, Layout, Services, in_use
 
@@ -298,9 +297,8 @@ def test_any_home_will_do(new_layout: Layout, name: str) -> None:
 
 
 def test_a_message_goes_through_the_broker_url(layout: Layout) -> None:
-    environment = replace(settings.ENV, redis_url=layout.redis_url)
 
-    with in_use(layout), Connection(environment.broker_url) as connection:
+    with in_use(layout), Connection(broker_url(layout.redis_url)) as connection:
         queue = connection.SimpleQueue("test")
         queue.put({"one": 1})
 

@@ -1,6 +1,5 @@
 """The Open Inference Protocol v2: Triton's own client, both kinds of tensors, and whatever else is sent."""
 
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -209,7 +208,7 @@ def test_who_asks_too_often_or_otherwise_is_told_in_the_protocols_shape(
     api: APIClient, champion: ModelVersion, settings: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(Infer, "throttle_classes", [TokenThrottle])
-    settings.ENV = replace(settings.ENV, throttle_predict="1/h")
+    settings.THROTTLE_PREDICT = "1/h"
 
     codes = [_infer(api, inputs=_fields([OWEN])) for _ in range(2)]
     otherwise = api.put(URL, {}, format="json")

@@ -10,7 +10,6 @@ import sys
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -401,7 +400,7 @@ def test_a_job_is_cancelled_by_whose_it_is_or_who_may_operate(
     AccessToken.objects.update(can_operate=True)
     tokens.clear_cache()
     api.credentials()
-    monkeypatch.setattr(settings, "ENV", replace(settings.ENV, api_allow_anonymous=True))
+    monkeypatch.setattr(settings, "API_ALLOW_ANONYMOUS", True)
     assert cancel(files["admin"]).status_code == 403
     api.credentials(**credentials)
     assert cancel(files["admin"]).status_code == 200

@@ -2,7 +2,6 @@
 
 import json
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -61,7 +60,7 @@ def test_in_a_second_home_the_administrator_keeps_password_and_tokens(
 ) -> None:
     _ensured()
     settings.HOME = home / "second"
-    settings.ENV = replace(settings.ENV, admin_password=password)
+    settings.ADMIN_PASSWORD = password
 
     (said,) = _ensured()
 

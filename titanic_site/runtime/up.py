@@ -22,6 +22,7 @@ from kombu.exceptions import OperationalError as BrokerAway
 from core import heartbeat, redis
 from titanic_site import tasks
 from titanic_site.checks import made_by_another_version
+from titanic_site.env import LOOPBACK
 from titanic_site.runtime import embedded, start_link
 from titanic_site.runtime.server import take_lock
 from titanic_site.runtime.supervisor import Program, Supervisor
@@ -60,7 +61,7 @@ def run(*, say: Say) -> int:
         say("Starting web, workers and scheduler")
         # Every queue has a heartbeat as soon as its worker is there, not at the scheduler's next round.
         with suppress(BrokerAway, *redis.RedisUnavailable):
-            if settings.ENV.is_embedded:
+            if settings.IS_EMBEDDED:
                 # All workers are this home's, and the last run's heartbeats prove nothing.
                 redis.client().delete(*(f"heartbeat:{queue}" for queue in settings.QUEUES))
             for queue in settings.QUEUES:
@@ -100,15 +101,14 @@ def stop() -> bool:
 
 def programs() -> list[list[Program]]:
     """Return every program in the order they are stopped: nothing new comes in while the workers finish."""
-    env = settings.ENV
     celery = (sys.executable, "-m", "celery", "-q", "-A", "titanic_site")
     scheduler = Program(name="scheduler", command=(*celery, "beat"), stop_signals=((signal.SIGTERM, 5.0),))
     web = Program(
         name="web",
         command=(
             sys.executable, "-m", "granian", "--interface", "wsgi", "titanic_site.wsgi:application",
-            "--host", env.host, "--port", str(env.port),
-            "--workers", str(env.web_workers), "--blocking-threads", BLOCKING_THREADS,
+            "--host", settings.HOST, "--port", str(settings.PORT),
+            "--workers", str(settings.WEB_WORKERS), "--blocking-threads", BLOCKING_THREADS,
             "--http", "1", "--no-ws", "--log-level", "warning",
             "--respawn-failed-workers", "--workers-kill-timeout", "15",
         ),
@@ -149,7 +149,7 @@ def _is_hung(queues: tuple[str, ...], started_at: float) -> bool:
 @contextmanager
 def _services(*, say: Say) -> Iterator[embedded.Services | None]:
     """Run the embedded servers, if the installation has no others."""
-    if not settings.ENV.is_embedded:
+    if not settings.IS_EMBEDDED:
         yield None
         return
     say("Starting PostgreSQL and Valkey")
@@ -181,7 +181,7 @@ class _Readiness:
             return
         reason = _why_not_ok("/healthz") or _missing_workers() or _why_not_ok("/readyz")
         if reason is None:
-            host = settings.ENV.host
+            host = settings.HOST
             link = start_link.path()
             connections.close_all()
             self.is_announced = True
@@ -191,13 +191,18 @@ class _Readiness:
             path = settings.HOME / "credentials.json"
             if path.exists():
                 self._say(f"Admin: {json.loads(path.read_text())['username']}, the password is in {path}")
-            if settings.ENV.lacks_proxy:
+            if lacks_proxy():
                 self._say(
                     "No proxy in front of HOST: slow clients can hold the site up. Put one there, see deploy/nginx."
                 )
         elif time.monotonic() > self._complain_at:
             self._complain_at = time.monotonic() + _COMPLAINT_SECONDS
             self._say(f"Not ready yet: {reason}")
+
+
+def lacks_proxy() -> bool:
+    """Tell whether other machines reach the web server without a proxy that buffers slow clients' requests."""
+    return settings.HOST not in LOOPBACK and not settings.TRUSTED_PROXIES
 
 
 def _missing_workers() -> str | None:
@@ -210,7 +215,7 @@ def _missing_workers() -> str | None:
 
 def _why_not_ok(path: str) -> str | None:
     """Return why a page of ours does not answer 200; None when it does."""
-    host = settings.ENV.host
+    host = settings.HOST
     url = _address(_LOOPBACK_OF.get(host, host)) + path
     try:
         # A proxy of the environment does not know this machine's loopback.
@@ -223,7 +228,7 @@ def _why_not_ok(path: str) -> str | None:
 
 
 def _address(host: str) -> str:
-    return f"http://{f'[{host}]' if ':' in host else host}:{settings.ENV.port}"
+    return f"http://{f'[{host}]' if ':' in host else host}:{settings.PORT}"
 
 
 @contextmanager
@@ -262,7 +267,7 @@ def _pid_file() -> Path:
 @contextmanager
 def _free_port() -> Iterator[None]:
     """Raise CannotRunError before anything is started when the port cannot be listened on."""
-    host, port = settings.ENV.host, settings.ENV.port
+    host, port = settings.HOST, settings.PORT
     try:
         family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
         with socket.socket(family, kind, protocol) as probe:
