@@ -9,6 +9,7 @@ import onnx.utils
 from skl2onnx import to_onnx, update_registered_converter
 from skl2onnx._supported_operators import sklearn_operator_name_map
 from skl2onnx.common._registration import get_converter, get_shape_calculator
+from skl2onnx.common.data_types import FloatTensorType
 from sklearn.base import BaseEstimator
 from sklearn.ensemble import HistGradientBoostingClassifier
 
@@ -20,7 +21,6 @@ _TOLERANCE = 1e-6
 _REAL_GOLDEN_ROWS = 4
 # The graph's own name is a random one unless given, and would change the file's checksum.
 _GRAPH_NAME = "classifier"
-_PROBABILITIES = "probabilities"
 _OPSETS = {"": 18, "ai.onnx.ml": 3}
 _ROWS_TO_VERIFY = 20_000
 _ROWS_WITHOUT_A_FEATURE = 500
@@ -33,27 +33,18 @@ class ExportError(ValueError):
 def to_graph(pipeline: BaseEstimator) -> bytes:
     """Serialise the pipeline as an ONNX graph with one output, the probabilities of both classes: shape (n, 2).
 
-    The same pipeline gives the same bytes in every process: what the converter orders by chance is sorted.
+    The same pipeline gives the same bytes in every process.
     """
-    sample = np.zeros((1, len(FEATURES)), dtype=np.float32)
     whole = to_onnx(
         pipeline,
-        sample,
         name=_GRAPH_NAME,
-        options={id(pipeline): {"zipmap": False, "output_class_labels": False}},
+        initial_types=[(INPUT, FloatTensorType([None, len(FEATURES)]))],
+        options={id(pipeline): {"zipmap": False}},
         target_opset=_OPSETS,
     )
-    whole.graph.input[0].name, old_name = INPUT, whole.graph.input[0].name
-    for node in whole.graph.node:
-        node.input[:] = [INPUT if name == old_name else name for name in node.input]
-        node.output[:] = [OUTPUT if name == _PROBABILITIES else name for name in node.output]
-    whole.graph.output[1].name = OUTPUT
     # Without what only the labels need.
     graph = onnx.utils.Extractor(whole).extract_model([INPUT], [OUTPUT])
-    for node in graph.graph.node:
-        attributes = sorted(node.attribute, key=lambda attribute: attribute.name)
-        del node.attribute[:]
-        node.attribute.extend(attributes)
+    # The converter's order of these differs from process to process.
     del graph.opset_import[:]
     graph.opset_import.extend(onnx.helper.make_opsetid(domain, version) for domain, version in _OPSETS.items())
     return bytes(graph.SerializeToString(deterministic=True))
