@@ -62,7 +62,8 @@ def _imputer(strategy: str) -> SimpleImputer:
     return SimpleImputer(strategy=strategy, keep_empty_features=True)
 
 
-#: Defaults and spaces were chosen by repeated cross-validation grouped by ticket (docs/decisions/0007-search.md).
+#: Defaults and spaces were chosen by repeated cross-validation in groups:
+#: docs/decisions/0007-search-gate-and-training.md.
 ALGORITHMS: Mapping[str, AlgorithmSpec] = {
     "random_forest": AlgorithmSpec(
         make=_forest,

@@ -1,6 +1,6 @@
 """The search for hyper-parameters: successive halving, which gives the better candidates more and drops the rest.
 
-Source: Li et al., Hyperband, JMLR 18 (2018); why this one: docs/decisions/0007-search.md.
+Source: Li et al., Hyperband, JMLR 18 (2018); why this one: docs/decisions/0007-search-gate-and-training.md.
 """
 
 import math
@@ -101,11 +101,7 @@ def _planned(algorithm: AlgorithmSpec, candidates: int) -> int:
         int(math.log(candidates, FACTOR) + 1e-9),
         int(math.log(algorithm.max_resources // algorithm.min_resources, FACTOR) + 1e-9),
     )
-    planned = 0
-    for _ in range(rounds):
-        planned += candidates
-        candidates = -(-candidates // FACTOR)
-    return planned
+    return sum(math.ceil(candidates / FACTOR**round_) for round_ in range(rounds))
 
 
 def _trials(results: dict[str, Any], *, resource: str) -> list[Trial]:
