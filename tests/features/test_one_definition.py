@@ -1,4 +1,4 @@
-"""One definition: whoever asks, and at whichever door, the same passenger has the same features and the same answer."""
+"""One definition: through every channel the same passenger has the same features and the same answer."""
 
 import csv
 import io
@@ -123,7 +123,7 @@ def _answer(prediction: Mapping[str, Any]) -> tuple[str, str]:
 # Fixtures live through all examples: each loads a table of its own.
 @settings(max_examples=10, suppress_health_check=[*HealthCheck])
 @given(passengers=some.lists(PASSENGERS, min_size=1, max_size=8))
-def test_generated_passengers_are_the_same_at_every_door(
+def test_generated_passengers_are_the_same_through_every_channel(
     champion: ModelVersion, api: APIClient, client: Client, load: Callable[..., Dataset], passengers: list[Row]
 ) -> None:
     expected = by_batch_api(api, passengers)
@@ -136,7 +136,7 @@ def test_generated_passengers_are_the_same_at_every_door(
 
 @pytest.mark.timeout(300)
 @pytest.mark.parametrize("step", [pytest.param(1, marks=pytest.mark.long), 20])
-def test_the_real_passengers_are_the_same_at_every_door(
+def test_the_real_passengers_are_the_same_through_every_channel(
     step: int, champion: ModelVersion, api: APIClient, client: Client
 ) -> None:
     """Those that are asked about one by one are every so many of them."""

@@ -80,7 +80,7 @@ def test_old_t19_an_empty_cabin_is_no_cabin() -> None:
     assert values["cabin"] is None
 
 
-def test_a_column_that_is_all_unknown_has_the_same_type_at_every_door() -> None:
+def test_a_column_that_is_all_unknown_has_the_same_type_through_every_channel() -> None:
     unknown = {**NOBODY, "age": None}
 
     alone, among = to_columns([check(unknown)[0]]), to_columns([check(unknown)[0], check(ELISABETH)[0]])

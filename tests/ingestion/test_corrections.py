@@ -1,4 +1,4 @@
-"""Refused rows: mended on the page or in a file, and admitted through the same contract."""
+"""Rejected rows: corrected on the page or in a file, and accepted through the same contract."""
 
 import csv
 import io
@@ -30,7 +30,7 @@ def row(dataset: Dataset) -> Any:
     return dataset.rejected_rows.get(line_number=3)
 
 
-def test_a_mended_row_becomes_the_passenger_of_its_line(dataset: Dataset) -> None:
+def test_a_corrected_row_becomes_the_passenger_of_its_line(dataset: Dataset) -> None:
     corrections.accept(row(dataset), {**corrections.cells_of(row(dataset)), "age": "22"})
 
     dataset.refresh_from_db()
@@ -41,7 +41,7 @@ def test_a_mended_row_becomes_the_passenger_of_its_line(dataset: Dataset) -> Non
     assert row(dataset).corrected_at is not None
 
 
-def test_a_row_that_is_still_wrong_stays_refused_with_the_field_named(dataset: Dataset) -> None:
+def test_a_row_that_is_still_wrong_stays_rejected_with_the_field_named(dataset: Dataset) -> None:
     with pytest.raises(Invalid) as raised:
         corrections.accept(row(dataset), {**corrections.cells_of(row(dataset)), "age": "-3", "pclass": "4"})
 
@@ -50,7 +50,7 @@ def test_a_row_that_is_still_wrong_stays_refused_with_the_field_named(dataset: D
     assert row(dataset).corrected_at is None
 
 
-def test_a_passenger_who_is_there_is_not_admitted_again(dataset: Dataset) -> None:
+def test_a_passenger_who_is_there_is_not_accepted_again(dataset: Dataset) -> None:
     with pytest.raises(Invalid) as raised:
         corrections.accept(row(dataset), {**corrections.cells_of(row(dataset)), "age": "22", "passenger_id": "1"})
 
@@ -94,7 +94,7 @@ def test_features_made_before_know_nothing_of_it_and_can_still_be_rebuilt(datase
     assert (rebuilt, newer.row_count) == (2, 3)
 
 
-def test_a_dataset_that_was_refused_whole_takes_no_row(load: Load) -> None:
+def test_a_dataset_that_was_rejected_whole_takes_no_row(load: Load) -> None:
     with pytest.raises(Exception, match="were rejected"):
         load(table(ELISABETH, OLD))
     refused = Dataset.objects.latest()
@@ -117,7 +117,7 @@ def sent_back(client: Client, dataset: Dataset, rows: list[dict[str, str]]) -> A
     return client.post(f"/datasets/{dataset.pk}/correct/", {"file": file}, follow=True)
 
 
-def test_a_file_goes_out_and_comes_back_mended(dataset: Dataset, client: Client) -> None:
+def test_a_file_goes_out_and_comes_back_corrected(dataset: Dataset, client: Client) -> None:
     (downloaded_row,) = downloaded(client, dataset)
     assert (downloaded_row["line"], downloaded_row["age"], downloaded_row["name"]) == ("3", "200", OWEN["name"])
 
@@ -138,7 +138,7 @@ def test_a_formula_survives_the_way_out_and_back(load: Load, client: Client) -> 
     assert Passenger.objects.get(line_number=2).ticket == "=1+1"
 
 
-def test_of_a_file_the_good_rows_are_admitted_and_the_others_named(load: Load, client: Client) -> None:
+def test_of_a_file_the_good_rows_are_accepted_and_the_others_named(load: Load, client: Client) -> None:
     dataset = load(table(ELISABETH, OLD, {**JAMES, "pclass": 9}), largest_problem_share=0.9)
     first, second = downloaded(client, dataset)
 
@@ -166,7 +166,7 @@ class TestPage:
         assert "Must be from 0 to 120." in page
         assert 'value="200"' in page
 
-    def test_it_admits(self, dataset: Dataset, client: Client) -> None:
+    def test_it_accepts(self, dataset: Dataset, client: Client) -> None:
         cells = {**corrections.cells_of(row(dataset)), "age": "22"}
 
         response = client.post(f"/datasets/{dataset.pk}/lines/3/", cells)
@@ -191,10 +191,10 @@ class TestPage:
         assert "&lt;script&gt;" in page
 
     @pytest.mark.parametrize("line", [2, 99, 10**12])
-    def test_a_line_that_was_not_refused_is_not_there(self, dataset: Dataset, client: Client, line: int) -> None:
+    def test_a_line_that_was_not_rejected_is_not_there(self, dataset: Dataset, client: Client, line: int) -> None:
         assert client.get(f"/datasets/{dataset.pk}/lines/{line}/").status_code == 404
 
-    def test_a_row_of_another_width_can_be_mended_too(self, load: Load, client: Client) -> None:
+    def test_a_row_of_another_width_can_be_corrected_too(self, load: Load, client: Client) -> None:
         dataset = load(table(ELISABETH, OWEN) + "3,1\n", largest_problem_share=0.5)
         cells = {**corrections.cells_of(dataset.rejected_rows.get()), "pclass": "3", "sex": "male"}
 

@@ -1,6 +1,6 @@
-"""Hostile tables at every door: one clear sentence and no half-loaded data, or the good rows and each bad one's reason.
+"""Hostile tables through every channel: one clear sentence and nothing half-loaded, or the good rows and all reasons.
 
-A door takes a table's bytes as a person would bring them, and gives back the sentence that the person reads; an empty
+A channel takes a table's bytes as a person would send them, and returns the sentence that the person reads; an empty
 one when the table was loaded.
 """
 
@@ -43,7 +43,7 @@ from titanic_site import pipeline
 
 pytestmark = pytest.mark.django_db
 
-Door = Callable[[bytes], str]
+Channel = Callable[[bytes], str]
 MB = 1024**2
 GOOD_COUNT = 200
 GOOD = [CAST[number % 3] for number in range(GOOD_COUNT)]
@@ -85,8 +85,8 @@ def path(tmp_path: Path) -> Path:
 
 
 @pytest.fixture(params=["command"])
-def door(request: pytest.FixtureRequest, client: Client, api: APIClient, path: Path) -> Door:
-    """One of the doors, or each in turn: `services.ingest` is behind all of them, and some tests hold that it is."""
+def channel(request: pytest.FixtureRequest, client: Client, api: APIClient, path: Path) -> Channel:
+    """One of the channels, or each in turn: `services.ingest` is behind all of them, and some tests hold that it is."""
 
     def page(content: bytes) -> str:
         response = client.post("/datasets/ingest/", {"file": SimpleUploadedFile("table.csv", content)})
@@ -119,7 +119,7 @@ def door(request: pytest.FixtureRequest, client: Client, api: APIClient, path: P
     return {"page": page, "api": api_, "command": command, "schedule": schedule}[request.param]
 
 
-at_every_door = pytest.mark.parametrize("door", ["page", "api", "command", "schedule"], indirect=True)
+through_every_channel = pytest.mark.parametrize("channel", ["page", "api", "command", "schedule"], indirect=True)
 
 
 def assert_is_one_sentence(text: str) -> None:
@@ -180,22 +180,22 @@ REFUSED: dict[str, tuple[bytes, str]] = {
 
 
 @pytest.mark.parametrize(("content", "sentence"), REFUSED.values(), ids=REFUSED)
-def test_what_is_no_table_is_refused_in_one_sentence(door: Door, content: bytes, sentence: str) -> None:
-    message = door(content)
+def test_what_is_no_table_is_refused_in_one_sentence(channel: Channel, content: bytes, sentence: str) -> None:
+    message = channel(content)
 
     assert_is_refused(message, sentence)
     assert not RowProblem.objects.exists()
 
 
-@at_every_door
-def test_a_refusal_is_told_alike_at_every_door(door: Door) -> None:
-    message = door(CUT_OFF[:-30])
+@through_every_channel
+def test_a_refusal_is_told_alike_through_every_channel(channel: Channel) -> None:
+    message = channel(CUT_OFF[:-30])
 
     assert_is_refused(message, BREAKS_OFF)
 
 
-def test_an_empty_file_is_refused(door: Door) -> None:
-    message = door(b"")
+def test_an_empty_file_is_refused(channel: Channel) -> None:
+    message = channel(b"")
 
     assert_is_refused(message, "The file is empty.")
 
@@ -226,8 +226,8 @@ LOADED: dict[str, bytes] = {
 
 
 @pytest.mark.parametrize("content", LOADED.values(), ids=LOADED)
-def test_what_is_only_unusual_is_loaded(door: Door, content: bytes) -> None:
-    message = door(content)
+def test_what_is_only_unusual_is_loaded(channel: Channel, content: bytes) -> None:
+    message = channel(content)
 
     dataset = Dataset.objects.get()
     assert (message, dataset.state, dataset.problem_count) == ("", State.SUCCEEDED, 0)
@@ -248,11 +248,11 @@ CELLS: list[tuple[str, str, str]] = [
 ]
 
 
-@at_every_door
-def test_each_bad_cell_is_kept_aside_with_its_column_and_value_and_the_good_rows_are_loaded(door: Door) -> None:
+@through_every_channel
+def test_each_bad_cell_is_kept_aside_with_its_column_and_value_and_the_good_rows_are_loaded(channel: Channel) -> None:
     rows = [bad_row(GOOD_COUNT + place, **{column: cell}) for place, (column, cell, _stored) in enumerate(CELLS, 1)]
 
-    message = door(good_rows_and(*rows))
+    message = channel(good_rows_and(*rows))
 
     dataset = Dataset.objects.get()
     assert (message, dataset.state, dataset.problem_count) == ("", State.SUCCEEDED, len(CELLS))
@@ -263,8 +263,8 @@ def test_each_bad_cell_is_kept_aside_with_its_column_and_value_and_the_good_rows
         assert_is_one_sentence(problem.reason)
 
 
-def test_a_row_with_several_bad_cells_has_a_problem_for_each(door: Door) -> None:
-    message = door(good_rows_and(bad_row(pclass=4, age="NaN", fare="1e999")))
+def test_a_row_with_several_bad_cells_has_a_problem_for_each(channel: Channel) -> None:
+    message = channel(good_rows_and(bad_row(pclass=4, age="NaN", fare="1e999")))
 
     dataset = Dataset.objects.get()
     assert (message, dataset.problem_count, dataset.row_count) == ("", 1, GOOD_COUNT)
@@ -286,9 +286,9 @@ ROWS: dict[str, tuple[str, tuple[str, str, str]]] = {
 
 @pytest.mark.parametrize(("line", "expected"), ROWS.values(), ids=ROWS)
 def test_a_misshapen_row_is_kept_aside_and_the_good_ones_are_loaded(
-    door: Door, line: str, expected: tuple[str, str, str]
+    channel: Channel, line: str, expected: tuple[str, str, str]
 ) -> None:
-    message = door(good_rows_and(line))
+    message = channel(good_rows_and(line))
 
     dataset = Dataset.objects.get()
     assert (message, dataset.state, dataset.problem_count) == ("", State.SUCCEEDED, 1)
@@ -323,7 +323,7 @@ MENDED: dict[str, tuple[bytes, int]] = {
 
 
 @pytest.mark.parametrize(("content", "status"), MENDED.values(), ids=MENDED)
-def test_a_hostile_mended_file_admits_nothing_and_says_why(
+def test_a_hostile_corrected_file_adds_nothing_and_says_why(
     client: Client, load: Any, content: bytes, status: int
 ) -> None:
     dataset = load(good_rows_and(bad_row(age=200)))
@@ -337,8 +337,8 @@ def test_a_hostile_mended_file_admits_nothing_and_says_why(
     assert Passenger.objects.of(dataset).count() == GOOD_COUNT
 
 
-def test_more_bad_rows_than_allowed_refuse_the_table_and_stay_to_be_seen(door: Door) -> None:
-    message = door(table(OWEN, {**OWEN, "age": "NaN"}).encode())
+def test_more_bad_rows_than_allowed_refuse_the_table_and_stay_to_be_seen(channel: Channel) -> None:
+    message = channel(table(OWEN, {**OWEN, "age": "NaN"}).encode())
 
     assert_is_refused(message, "1 of 2 rows were rejected")
     assert list(RowProblem.objects.values_list("column", "value")) == [("age", "NaN")]
@@ -353,10 +353,10 @@ BOMBS: dict[str, bytes] = {
 
 
 @pytest.mark.parametrize("bomb", BOMBS.values(), ids=BOMBS)
-def test_a_gzip_bomb_is_refused_and_takes_little_memory(door: Door, bomb: bytes) -> None:
+def test_a_gzip_bomb_is_refused_and_takes_little_memory(channel: Channel, bomb: bytes) -> None:
     tracemalloc.start()
 
-    message = door(bomb)
+    message = channel(bomb)
 
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
@@ -376,10 +376,10 @@ TEXTS = [
 ]
 
 
-def test_a_text_is_stored_as_it_is(door: Door) -> None:
+def test_a_text_is_stored_as_it_is(channel: Channel) -> None:
     people = [{**JAMES, "name": text, "cabin": text, "ticket": text} for text in TEXTS]
 
-    message = door(table(*people).encode())
+    message = channel(table(*people).encode())
 
     passengers = Passenger.objects.of(Dataset.objects.get())
     assert message == ""
@@ -466,10 +466,10 @@ CHANGES: dict[str, Callable[[Path], object]] = {
 
 @pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES)
 def test_a_file_that_changes_while_it_is_read_is_left_for_the_next_look(
-    door: Door, path: Path, monkeypatch: pytest.MonkeyPatch, change: Callable[[Path], object]
+    channel: Channel, path: Path, monkeypatch: pytest.MonkeyPatch, change: Callable[[Path], object]
 ) -> None:
     with while_read(monkeypatch, lambda: change(path)):
-        message = door(table(*GOOD).encode())
+        message = channel(table(*GOOD).encode())
 
     assert_is_refused(message, f"{path} changed while it was read. The next check takes it.")
 
@@ -487,13 +487,13 @@ def test_a_file_that_has_grown_is_whole_at_the_next_look(path: Path, monkeypatch
 
 
 def test_a_file_replaced_while_it_is_read_is_loaded_as_it_was(
-    door: Door, path: Path, monkeypatch: pytest.MonkeyPatch
+    channel: Channel, path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     other = path.with_name("other.csv")
     other.write_text(table(ELISABETH))
 
     with while_read(monkeypatch, lambda: other.replace(path)):
-        message = door(table(*GOOD).encode())
+        message = channel(table(*GOOD).encode())
 
     assert message == ""
     assert Passenger.objects.of(Dataset.objects.get()).count() == GOOD_COUNT
@@ -592,12 +592,12 @@ def terminate(pid: int) -> None:
 
 @pytest.mark.django_db(transaction=True)
 @pytest.mark.parametrize(
-    ("door", "block_bytes"),
+    ("channel", "block_bytes"),
     [("page", 300), ("api", 300), ("schedule", 300), ("command", 300), ("command", 2 * MB)],
-    indirect=["door"],
+    indirect=["channel"],
 )
 def test_postgres_going_away_in_mid_load_leaves_nothing_and_the_next_start_succeeds(
-    door: Door, monkeypatch: pytest.MonkeyPatch, block_bytes: int
+    channel: Channel, monkeypatch: pytest.MonkeyPatch, block_bytes: int
 ) -> None:
     original = Loader.load
 
@@ -608,7 +608,7 @@ def test_postgres_going_away_in_mid_load_leaves_nothing_and_the_next_start_succe
     with monkeypatch.context() as patch:
         patch.setattr("ingestion.table.BLOCK_BYTES", block_bytes)
         patch.setattr(Loader, "load", load_and_lose)
-        message = door(table(*GOOD).encode())
+        message = channel(table(*GOOD).encode())
 
     assert_is_refused(message, DATABASE_AWAY)
     again = Dataset.objects.get().rerun()
@@ -617,10 +617,10 @@ def test_postgres_going_away_in_mid_load_leaves_nothing_and_the_next_start_succe
 
 
 @pytest.mark.parametrize("size", [1, 20_000], ids=["noticed at the end", "noticed at once"])
-def test_a_full_disk_under_the_spool_says_so(door: Door, monkeypatch: pytest.MonkeyPatch, size: int) -> None:
+def test_a_full_disk_under_the_spool_says_so(channel: Channel, monkeypatch: pytest.MonkeyPatch, size: int) -> None:
     monkeypatch.setattr("tempfile.TemporaryFile", lambda **_: open("/dev/full", "w+b"))  # noqa: PTH123, SIM115
 
-    message = door(table(OWEN, JAMES).encode() * size)
+    message = channel(table(OWEN, JAMES).encode() * size)
 
     assert_is_refused(message, DISK_FULL)
 
@@ -672,16 +672,16 @@ def _no_room_for_problems() -> Iterator[None]:
 
 
 @pytest.mark.usefixtures("_no_room_for_passengers")
-def test_a_full_disk_under_postgres_says_so(door: Door) -> None:
-    message = door(good_rows_and(bad_row(age=200)))
+def test_a_full_disk_under_postgres_says_so(channel: Channel) -> None:
+    message = channel(good_rows_and(bad_row(age=200)))
 
     assert_is_refused(message, DISK_FULL)
     assert not RowProblem.objects.exists()
 
 
 @pytest.mark.usefixtures("_no_room_for_problems")
-def test_a_disk_that_fills_up_with_problems_says_so(door: Door) -> None:
-    message = door(good_rows_and(bad_row(age=200)))
+def test_a_disk_that_fills_up_with_problems_says_so(channel: Channel) -> None:
+    message = channel(good_rows_and(bad_row(age=200)))
 
     assert_is_refused(message, DISK_FULL)
     assert not RejectedRow.objects.exists()
