@@ -108,7 +108,8 @@ class Gauges:
         if check is not None:
             age = (timezone.now() - check.at).total_seconds()
             yield _gauge("parity_age_seconds", "Since the last consistency check", age)
-            yield _gauge("parity", "Whether a channel's answers are the model's own", check.channels, "door")
+            channels = {result.channel: result.is_consistent for result in check.results}
+            yield _gauge("parity", "Whether a channel's answers are the model's own", channels, "door")
 
 
 def exposition() -> bytes:

@@ -4,7 +4,7 @@ import csv
 import io
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any
 
 import msgspec
 from django.core.handlers.wsgi import WSGIRequest
@@ -25,35 +25,41 @@ from training.models import ModelVersion
 Probabilities = list[float]
 
 
-class ConsistencyReport(NamedTuple):
-    """For each channel, whether it answers as the model itself does; `errors` says why one did not answer at all."""
+class ChannelResult(msgspec.Struct, frozen=True):
+    """Whether a channel answers as the model itself does; `error` says why it did not answer at all."""
 
-    model_version: int
-    agreements: dict[str, bool]
-    errors: dict[str, str]
+    channel: str
+    is_consistent: bool
+    error: str = ""
+
+    @property
+    def label(self) -> str:
+        return str(Channel(self.channel).label)
 
 
-def compare() -> ConsistencyReport:
+def compare() -> tuple[int, list[ChannelResult]]:
     """Send the champion's background passengers through every channel, without logging them.
 
+    Returns the champion's version and each channel's result.
     Raises Conflict when the champion has no passengers, Unavailable when there is none.
     """
     champion = scorer.champion()
     rows = passengers(ModelVersion.objects.get(version=champion.version))
     expected = [value.hex() for value in champion.score(columns_from_rows(rows)).probabilities.tolist()]
-    agreements: dict[str, bool] = {}
-    errors: dict[str, str] = {}
+    results = []
     with services.dry_run():
         for channel, send in CHANNELS.items():
+            reason = ""
             try:
-                agreements[channel.value] = [value.hex() for value in send(rows)] == expected
+                is_consistent = [value.hex() for value in send(rows)] == expected
             except TitanicError as error:
-                agreements[channel.value] = False
-                errors[channel.value] = error.in_words() if isinstance(error, Invalid) else error.message
+                is_consistent = False
+                reason = error.in_words() if isinstance(error, Invalid) else error.message
+            results.append(ChannelResult(channel.value, is_consistent, reason))
     # Another version was promoted meanwhile: the channels answer with that one.
     if scorer.champion().version != champion.version:
         return compare()
-    return ConsistencyReport(champion.version, agreements, errors)
+    return champion.version, results
 
 
 def passengers(version: ModelVersion) -> list[Row]:
