@@ -39,28 +39,29 @@ def check_drift(check: DriftCheck) -> None:
         champion = ModelVersion.objects.with_history().filter(stage=Stage.CHAMPION).get()
         rows = list(Prediction.objects.filter(model_version=champion.version).newest(WINDOW_SIZE))
         tests: list[drift.FeatureTest] = []
+        reference_size = None
         if len(rows) >= drift.SMALLEST_WINDOW:
             batch = champion.feature_batch
             # Without the hold-out: it would be a second population.
             is_holdout = np.array(batch.passengers.values_list("is_holdout", flat=True), dtype=bool)
             reference = features.services.matrix(batch)[~is_holdout]
-            check.reference_size = len(reference)
+            reference_size = len(reference)
             window = derive(schema.to_columns([schema.as_row(row) for row in rows]))
             tests = drift.compare(reference, window, backend=settings.DRIFT_BACKEND)
-        check.version, check.window_size = champion, len(rows)
-        check.window_from, check.window_to = (rows[-1].created_at, rows[0].created_at) if rows else (None, None)
-        check.backend, check.false_alarm_rate = settings.DRIFT_BACKEND, drift.FALSE_ALARM_RATE
         with transaction.atomic():
             FeatureDrift.objects.bulk_create(
                 FeatureDrift(drift_check=check, **vars(test), drifted=test.drifted) for test in tests
             )
-            check.drifted = any(test.drifted for test in tests) if tests else None
-            check.save(
-                update_fields=[
-                    "version", "window_size", "window_from", "window_to", "reference_size", "backend",
-                    "false_alarm_rate", "drifted",
-                ]
-            )  # fmt: skip
+            check.claimed().update(
+                version=champion,
+                window_size=len(rows),
+                window_from=rows[-1].created_at if rows else None,
+                window_to=rows[0].created_at if rows else None,
+                reference_size=reference_size,
+                backend=settings.DRIFT_BACKEND,
+                false_alarm_rate=drift.FALSE_ALARM_RATE,
+                drifted=any(test.drifted for test in tests) if tests else None,
+            )
             check.complete()
     for test in tests:
         if test.drifted:
