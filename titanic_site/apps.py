@@ -6,7 +6,7 @@ from django.apps import AppConfig
 
 
 class SiteConfig(AppConfig):
-    """Named so that its label is free of the project's path."""
+    """What the apps below need of the site and of each other is handed over here."""
 
     name = "titanic_site"
     verbose_name = "Site"
@@ -15,7 +15,7 @@ class SiteConfig(AppConfig):
         from ingestion.apps import IngestionConfig
         from titanic_site import pipeline, tasks
 
-        # They register themselves with drf-spectacular and with Django.
+        # On import they register with drf-spectacular and with Django's checks.
         import_module("core.openapi")
         import_module("titanic_site.checks")
         # What ingestion must know of the apps above it.

@@ -66,7 +66,7 @@ def ensure_admin(*, say: Callable[[str], object]) -> None:
         draft.touch(mode=0o600)
         draft.write_text(json.dumps({"username": ADMIN, "password": password, "token": token}, indent=1) + "\n")
         if path.exists():
-            # That of another database.
+            # It belongs to another database.
             path.replace(path.with_suffix(".old.json"))
         draft.rename(path)
         say(_("Admin and API token made: %(path)s") % {"path": path})

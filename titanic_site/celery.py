@@ -11,9 +11,9 @@ from django.conf import settings
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "titanic_site.settings")
 
-# Said to root, for the sake of pickled messages: ours are JSON, and nothing here unpickles.
+# Celery warns root of pickled messages: ours are JSON, and nothing here unpickles.
 warnings.filterwarnings("ignore", message="You're running the worker with superuser privileges")
-# Said when the broker goes: a run goes on without it, its lease and not its message says whose it is.
+# Celery warns when it loses the broker: a run goes on, since its lease, not its message, tells which worker has it.
 warnings.filterwarnings("ignore", category=CPendingDeprecationWarning)
 
 app = Celery("titanic_site")

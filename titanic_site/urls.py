@@ -13,7 +13,7 @@ handler400 = views.bad_request
 handler500 = views.server_error
 
 urlpatterns = [
-    # First, as in the file itself the predictions are: addresses are tried in this order.
+    # First, and in it the predictions first: addresses are tried in this order.
     path("api/v1/", include("titanic_site.api")),
     path("", include("predictions.open_inference.urls")),
     path("", views.home, name="home"),
@@ -28,6 +28,6 @@ urlpatterns = [
     path("accounts/", include("django.contrib.auth.urls")),
     path("i18n/setlang/", login_not_required(set_language), name="set_language"),
     path("admin/", admin.site.urls),
-    # Asked for by browsers on pages that name no icon: the admin, the API's own, a file.
+    # Browsers request it for pages that name no icon: the admin, the API's own, a file.
     path("favicon.ico", login_not_required(RedirectView.as_view(url=static("logo.svg")))),
 ]

@@ -47,7 +47,7 @@ class Lease:
                     lease_expires_at=Now() + settings.JOB_LEASE, progress=self.done, handled_count=self.count
                 )
                 self.is_lost = not renewed
-                # A worker full of long runs takes no heartbeat task: the lease answers for its queues.
+                # A worker full of long runs takes no heartbeat task: the lease sends the heartbeats of its queues.
                 for queue in self._queues:
                     heartbeat.beat(queue)
             except (DatabaseError, InterfaceError, *RedisUnavailable) as error:

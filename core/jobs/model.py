@@ -36,7 +36,7 @@ class Cancelled(Exception):
 
 
 class State(models.TextChoices):
-    """A job's way: queued, running, then one of three ends."""
+    """A job is queued, then running, then in one of three final states."""
 
     QUEUED = "queued", gettext_lazy("Queued")
     RUNNING = "running", gettext_lazy("Running")
@@ -62,7 +62,7 @@ class JobQuerySet(models.QuerySet[J]):
         return self.filter(state__in=OPEN_STATES)
 
     def abandoned(self) -> Self:
-        """Keep those that run on paper, but whose lease has run out: the worker died."""
+        """Keep those in state running whose lease has expired: their worker died."""
         return self.filter(state=State.RUNNING, lease_expires_at__lt=Now())
 
     def unsent_since(self, moment: datetime) -> Self:

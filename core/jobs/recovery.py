@@ -13,7 +13,7 @@ from core.jobs.publisher import publish
 
 #: A queued job is published again when no worker took it for this long; a second message is harmless.
 RESEND_AFTER = timedelta(seconds=60)
-#: A resumable job whose worker died is resumed until it has been started so often.
+#: How often a resumable job is started at most.
 MAX_STARTS = 5
 
 
@@ -28,7 +28,7 @@ def recover_stale() -> tuple[int, int]:
     for model in kinds():
         jobs: JobQuerySet[Job] = JobQuerySet(model)
         if model.is_resumable:
-            # With a time that has it sent again below.
+            # An old `sent_at` has it published again below.
             jobs.abandoned().filter(models.Q(starts__lt=MAX_STARTS)).update(
                 state=State.QUEUED, sent_at=timezone.now() - 2 * RESEND_AFTER, lease_expires_at=None
             )

@@ -32,11 +32,9 @@ class Services:
             data=root / "postgres/data", sockets=sockets / "postgres", log=root / "logs/postgres.log"
         )
         self.valkey = Valkey(data=root / "valkey/data", sockets=sockets / "valkey", log=root / "logs/valkey.log")
+        self.servers: tuple[Server, ...] = (self.postgres, self.valkey)
+        self._users_lock = root / "users.lock"
         self._share: int | None = None
-
-    @property
-    def servers(self) -> tuple[Server, ...]:
-        return self.postgres, self.valkey
 
     def are_answering(self) -> bool:
         """Tell whether both serve clients right now."""
@@ -70,10 +68,6 @@ class Services:
             if self._has_users():
                 return
             time.sleep(_STEP_SECONDS)
-
-    @property
-    def _users_lock(self) -> Path:
-        return self.layout.root / "users.lock"
 
     def _has_users(self) -> bool:
         """Tell whether others share the lock: then it can be taken shared, but not exclusively."""

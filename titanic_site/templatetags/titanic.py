@@ -76,7 +76,7 @@ def scroll_region(label: str) -> SafeString:
 
 @register.filter
 def grouped(number: float | None) -> str:
-    """A count with its thousands apart.
+    """Format a count with its thousands apart.
 
     >>> grouped(1000000), grouped(0)
     ('1,000,000', '0')
@@ -103,7 +103,7 @@ def percent(share: float | None) -> str:
 
 @register.filter
 def points(share: float) -> str:
-    """A share of an answer in percentage points, with its sign.
+    """Format a share as percentage points, with its sign.
 
     >>> points(0.1234), points(-0.00001)
     ('+12.3', '0.0')
