@@ -47,7 +47,6 @@ class Row:
 
     model: ModelVersion
     figures: Sequence[Estimate]
-    is_chosen: bool
 
 
 @dataclass(frozen=True)
@@ -82,18 +81,17 @@ class Comparison:
 
 def listing(query: QueryDict) -> Page[Row]:
     """List versions with their figures, in the order that the address asks for; unknown parameters are ignored."""
-    sort, start, compared = _sort(query), _number(query.get("from", "")) or 0, chosen_numbers(query)
+    sort, start = _sort(query), _number(query.get("from", "")) or 0
     _label, place = SORTS[sort.removeprefix("-")]
+    order = f"-{place}" if sort.startswith("-") else place
     # Curves and golden rows weigh a hundred times what the list shows.
-    models = ModelVersion.objects.only("version", "stage", "created_at")
-    models = models.annotate(validation=F("metrics__cross_validation")).order_by(
-        f"-{place}" if sort.startswith("-") else place, "-version"
-    )
+    models = ModelVersion.objects.only("version", "stage", "created_at").order_by(order, "-version")
+    models = models.annotate(validation=F("metrics__cross_validation"))
     rows = []
     for model in models[start : start + SIZE + 1]:
         # The annotation is unknown to the type.
         figures = dict(convert(vars(model)["validation"], CrossValidation).items())
-        rows.append(Row(model, [figures[name] for name in FIGURES], model.version in compared))
+        rows.append(Row(model, [figures[name] for name in FIGURES]))
     return page_of(rows, query, key=lambda _row: start + SIZE, parameter="from")
 
 
@@ -110,17 +108,12 @@ def columns(query: QueryDict) -> list[Column]:
     return headings
 
 
-def chosen_numbers(query: QueryDict) -> list[int]:
-    """Read the versions to compare, without doubles, in the order of the address."""
-    numbers = [number for text in query.getlist("compare") if (number := _number(text)) is not None]
-    return list(dict.fromkeys(numbers))
-
-
 def chosen(query: QueryDict) -> list[ModelVersion]:
-    """Load the versions to compare that exist, at most `MAX_COMPARED`."""
-    numbers = chosen_numbers(query)[:MAX_COMPARED]
-    by_number = ModelVersion.objects.with_history().defer("golden_rows").in_bulk(numbers, field_name="version")
-    return [by_number[number] for number in numbers if number in by_number]
+    """Load the versions to compare that exist, in the order of the address, at most `MAX_COMPARED`."""
+    numbers = [number for text in query.getlist("compare") if (number := _number(text)) is not None]
+    distinct = list(dict.fromkeys(numbers))[:MAX_COMPARED]
+    by_number = ModelVersion.objects.with_history().defer("golden_rows").in_bulk(distinct, field_name="version")
+    return [by_number[number] for number in distinct if number in by_number]
 
 
 def compare(versions: Sequence[ModelVersion]) -> Comparison:

@@ -28,7 +28,6 @@ def models(request: HttpRequest) -> HttpResponse:
         "columns": comparison.columns(request.GET),
         "chosen": chosen,
         "compared": comparison.compare(chosen) if len(chosen) > 1 else None,
-        "sort": request.GET.get("sort", ""),
         "most_chosen": comparison.MAX_COMPARED,
     }
     return render(request, "model_list.html", context)
