@@ -1,24 +1,28 @@
 """Load a table's chunks into Postgres: validate them, profile them, split them, COPY them."""
 
-from collections.abc import Iterable
+import json
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from core.postgres_copy import Copier
-from ingestion import contract, partitions, table_validation, validation_report
+from core.postgres_copy import Copier, to_csv
+from ingestion import contract, partitions, table_validation
 from ingestion.duplicate_ids import SeenIds
-from ingestion.models import Dataset
+from ingestion.models import Dataset, RejectedRow, RowProblem
 from ingestion.passenger import GROUP, KEY, LABEL, RULES
 from ingestion.profile import ColumnProfile, ColumnProfiler
 from ingestion.schema import FIELD_NAMES
 from ingestion.split import SEED, Split, buckets_of, draw
-from ingestion.table import Chunk
+from ingestion.table import RAGGED, Chunk
 
 _LINE = "line_number"
 _LINE_BITS = 32
 _COLUMNS = ("id", "dataset_id", _LINE, KEY, LABEL, "is_holdout", "revision", *FIELD_NAMES)
+_PROBLEM_COLUMNS = ("dataset_id", _LINE, '"column"', "value", "code", "message", "params", "severity")
+_REJECTED_COLUMNS = ("dataset_id", _LINE, "cells")
+_MAX_VALUE_LENGTH = 1000
 _DUPLICATE = contract.Violation(
     KEY,
     "duplicate",
@@ -76,9 +80,7 @@ class Loader:
             table_validation.Problem(row, key, _DUPLICATE)
             for row, key in checked.frame.filter(~is_new).select(table_validation.ROW, KEY).iter_rows()
         ]
-        counts = validation_report.record(self.dataset, chunk, [*checked.problems, *duplicates], copier=self._copier)
-        self.problem_count += counts.rejected
-        self.warning_count += counts.warned
+        self._record(chunk, [*checked.problems, *duplicates])
 
     def profile(self) -> dict[str, ColumnProfile]:
         """Profile the rows that were loaded, by column."""
@@ -121,3 +123,42 @@ class Loader:
             (pl.col(LABEL) if self.dataset.has_label else pl.lit(None)).cast(pl.Boolean).alias(LABEL),
         )
         self._copier.copy(self._table, _COLUMNS, rows.select(_COLUMNS).write_csv(include_header=False).encode())
+
+    def _record(self, chunk: Chunk, problems: Sequence[table_validation.Problem]) -> None:
+        """Write the violations of the chunk's rows and the cells of the rejected rows; one may have several."""
+        pk = self.dataset.pk
+        rejected = {problem.row for problem in problems if problem.severity == "error"}
+        rows = [(chunk.lines[row], chunk.table.row(row)) for row in sorted(rejected)] + list(chunk.ragged.items())
+        self.problem_count += len(rows)
+        self.warning_count += len({problem.row for problem in problems} - rejected)
+        if rows:
+            cells = []
+            for line, row in rows:
+                by_heading = dict(zip(chunk.header, row, strict=False))
+                if surplus := row[len(chunk.header) :]:
+                    # Cells beyond the last heading are joined under an empty one.
+                    by_heading[""] = ",".join(surplus)
+                cells.append((pk, line, _json(by_heading)))
+            self._copier.copy(RejectedRow._meta.db_table, _REJECTED_COLUMNS, to_csv(cells))
+        violations = [(chunk.lines[each.row], each.value, each.violation, each.severity) for each in problems]
+        violations += [(line, "", contract.Violation("", "ragged", RAGGED), "error") for line in chunk.ragged]
+        violations.sort(key=lambda each: each[0])
+        if violations:
+            lines = [
+                (
+                    pk, line, violation.field, _storable("" if value is None else str(value))[:_MAX_VALUE_LENGTH],
+                    violation.code, violation.message, _json(violation.params), severity,
+                )
+                for line, value, violation, severity in violations
+            ]  # fmt: skip
+            never_null = ('"column"', "value")
+            self._copier.copy(RowProblem._meta.db_table, _PROBLEM_COLUMNS, to_csv(lines), never_null=never_null)
+
+
+def _json(values: Mapping[str, object]) -> str:
+    return _storable(json.dumps({_storable(name): value for name, value in values.items()}, ensure_ascii=False))
+
+
+def _storable(text: str) -> str:
+    """Replace NUL, which Postgres does not store."""
+    return text.replace("\0", "␀").replace("\\u0000", "␀")

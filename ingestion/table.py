@@ -110,25 +110,15 @@ class Part(NamedTuple):
     line: int
 
 
-@dataclass(frozen=True)
-class Layout:
-    """What all parts of a table share: its headings, and the indices of the known columns."""
-
-    header: list[str]
-    column_indices: dict[str, int]
-
-    @classmethod
-    def of(cls, header: list[str], *, known: Sequence[str], required: Sequence[str]) -> "Layout":
-        """Derive the layout from the headings; raises TableError."""
-        return cls(header, _find_columns(header, known, required, {}))
-
-    def chunk(self, data: bytes, *, line: int) -> Chunk:
-        """Read the rows of one part, with `line` lines before it."""
-        return _chunk(data, line, self.header, self.column_indices, known_only=False)
+def read_part(data: bytes, *, line: int, header: list[str], known: Sequence[str], required: Sequence[str]) -> Chunk:
+    """Read the rows of one part, with `line` lines before it; raises TableError."""
+    return _chunk(data, line, header, _find_columns(header, known, required, {}), known_only=False)
 
 
-def split(file: IO[bytes], *, out: IO[bytes], size: int | None = None) -> tuple[list[str], list[Part]]:
-    """Cut a table into parts that can be read each by itself, and write it to `out` as plain CSV; raises TableError.
+def split(
+    file: IO[bytes], *, out: IO[bytes], known: Sequence[str], required: Sequence[str], size: int | None = None
+) -> tuple[list[str], list[Part]]:
+    """Cut a table into parts for `read_part`, and write it to `out` as plain CSV; raises TableError.
 
     A part has `size` bytes or little more, where no line is longer. The whole table is checked: each part can be
     read.
@@ -137,6 +127,7 @@ def split(file: IO[bytes], *, out: IO[bytes], size: int | None = None) -> tuple[
         blocks = _records(_unpacked(file), size=size or BLOCK_BYTES)
         _line, first = next(blocks, (0, b""))
         header, parts = _header(first), []
+        _find_columns(header, known, required, {})
         end = out.write(first)
         for line, block in blocks:
             _decoded(block, line)

@@ -16,7 +16,7 @@ from core.errors import Conflict, Invalid, TitanicError
 from core.renderers import JSONRenderer
 from ingestion.json_validation import Row
 from ingestion.schema import FIELD_NAMES, FIELDS, columns_from_rows
-from ingestion.table import Layout
+from ingestion.table import read
 from predictions import api, scorer, services
 from predictions.models import Channel
 from predictions.open_inference import views
@@ -106,10 +106,10 @@ def _by_file(rows: Sequence[Row]) -> Probabilities:
     from predictions import scoring
 
     text = io.StringIO()
-    csv.writer(text, lineterminator="\n").writerows(rows)
-    layout = Layout.of(list(FIELD_NAMES), known=FIELD_NAMES, required=())
+    csv.writer(text, lineterminator="\n").writerows([FIELD_NAMES, *rows])
+    chunk = next(read(io.BytesIO(text.getvalue().encode()), known=FIELD_NAMES, required=()))
     number = partial(scoring.prediction_ids, job_id=0, moment=timezone.now())
-    scored = scoring.score_chunk(layout.chunk(text.getvalue().encode(), line=0), scorer.champion(), number=number)
+    scored = scoring.score_chunk(chunk, scorer.champion(), number=number)
     written = scored.results.select("probability").write_csv(include_header=False)
     return [float(line) for line in written.splitlines()]
 

@@ -13,7 +13,7 @@ from django.utils.translation import gettext as _
 
 from core.errors import TitanicError
 from ingestion.schema import FIELD_NAMES, FIELDS
-from ingestion.table import Chunk, Layout, Part, split
+from ingestion.table import Chunk, Part, read_part, split
 from ingestion.validation_messages import table_errors
 from predictions import explanation, scorer
 from predictions.models import ScoringJob, ScoringPart
@@ -28,8 +28,8 @@ def split_file(job: ScoringJob) -> None:
     champion = scorer.champion()
     with job.upload.open("rb") as file, tempfile.TemporaryFile("w+b") as plain:
         with table_errors():
-            header, parts = split(file, out=plain, size=_EXPLAINED_BYTES if job.is_explained else None)
-            Layout.of(header, known=FIELD_NAMES, required=_REQUIRED)
+            size = _EXPLAINED_BYTES if job.is_explained else None
+            header, parts = split(file, out=plain, known=FIELD_NAMES, required=_REQUIRED, size=size)
         if not parts:
             raise TitanicError(_("The table has a header and no rows."))
         if job.is_explained:
@@ -62,9 +62,9 @@ def split_file(job: ScoringJob) -> None:
 def read_chunk(file: IO[bytes], header: list[str], part: Part | ScoringPart) -> Chunk:
     """Read the rows of a part."""
     file.seek(part.start)
-    layout = Layout.of(header, known=FIELD_NAMES, required=_REQUIRED)
+    data = file.read(part.end - part.start)
     with table_errors():
-        return layout.chunk(file.read(part.end - part.start), line=part.line)
+        return read_part(data, line=part.line, header=header, known=FIELD_NAMES, required=_REQUIRED)
 
 
 def _record_parts(
