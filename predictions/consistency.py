@@ -2,7 +2,7 @@
 
 import csv
 import io
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
@@ -21,8 +21,6 @@ from predictions import api, scorer, services
 from predictions.models import Channel
 from predictions.open_inference import views
 from training.models import ModelVersion
-
-Probabilities = list[float]
 
 
 class ChannelResult(msgspec.Struct, frozen=True):
@@ -48,10 +46,10 @@ def compare() -> tuple[int, list[ChannelResult]]:
     expected = [value.hex() for value in champion.score(columns_from_rows(rows)).probabilities.tolist()]
     results = []
     with services.dry_run():
-        for channel, send in CHANNELS.items():
+        for channel in Channel:
             reason = ""
             try:
-                is_consistent = [value.hex() for value in send(rows)] == expected
+                is_consistent = [value.hex() for value in send(channel, rows)] == expected
             except TitanicError as error:
                 is_consistent = False
                 reason = error.in_words() if isinstance(error, Invalid) else error.message
@@ -72,22 +70,41 @@ def passengers(version: ModelVersion) -> list[Row]:
     return [*rows, tuple(value if field.is_required else field.default for field, value in first)]
 
 
-def _by_form(rows: Sequence[Row]) -> Probabilities:
-    texts = [{name: "" if value is None else str(value) for name, value in _named(row).items()} for row in rows]
-    # As a browser sends the form and its view reads it.
-    posted = [{name: str(text) for name, text in QueryDict(urlencode(fields)).items()} for fields in texts]
-    return [services.predict(services.parse_form(form))[0].probability for form in posted]
+def send(channel: Channel, rows: Sequence[Row]) -> list[float]:
+    """Send passengers through a channel, and return their probabilities."""
+    named = [dict(zip(FIELD_NAMES, row, strict=True)) for row in rows]
+    match channel:
+        case Channel.FORM:
+            texts = [{name: "" if value is None else str(value) for name, value in row.items()} for row in named]
+            # As a browser sends the form and its view reads it.
+            posted = [QueryDict(urlencode(fields)).dict() for fields in texts]
+            answers = [answer for form in posted for answer in services.predict(services.parse_form(form))]
+            return [answer.probability for answer in answers]
+        case Channel.API:
+            return [_post(api.PredictionList(), row)["probability"] for row in named]
+        case Channel.BATCH:
+            body = _post(api.PredictionBatch(), {"instances": named})
+            return [answer["probability"] for answer in body["predictions"]]
+        case Channel.V2:
+            inputs = [
+                {"name": field.name, "shape": [len(rows)], "datatype": "FP64" if field.is_numeric else "BYTES",
+                 "data": [row[field.name] for row in named]}
+                for field in FIELDS
+            ]  # fmt: skip
+            body = _post(views.Infer(), {"inputs": inputs, "outputs": [{"name": "probability"}]})
+            return list(body["outputs"][0]["data"])
+        case Channel.CSV:
+            # It takes half a second to import, and only this check and the workers that score files need it.
+            from predictions import scoring
 
-
-def _by_tensors(rows: Sequence[Row]) -> Probabilities:
-    columns = zip(FIELDS, zip(*rows, strict=True), strict=True)
-    inputs = [
-        {"name": field.name, "shape": [len(rows)], "datatype": "FP64" if field.is_numeric else "BYTES", "data": values}
-        for field, values in columns
-    ]
-    response = _post(views.Infer(), {"inputs": inputs, "outputs": [{"name": "probability"}]})
-    probabilities: Probabilities = response["outputs"][0]["data"]
-    return probabilities
+            text = io.StringIO()
+            csv.writer(text, lineterminator="\n").writerows([FIELD_NAMES, *rows])
+            chunk = next(read(io.BytesIO(text.getvalue().encode()), known=FIELD_NAMES, required=()))
+            number = partial(scoring.prediction_ids, job_id=0, moment=timezone.now())
+            scored = scoring.score_chunk(chunk, scorer.champion(), number=number)
+            # As the results' file writes them.
+            written = scored.results.select("probability").write_csv(include_header=False)
+            return [float(line) for line in written.splitlines()]
 
 
 def _post(view: Any, body: object) -> Any:
@@ -99,33 +116,3 @@ def _post(view: Any, body: object) -> Any:
     }  # fmt: skip
     response = view.post(view.initialize_request(WSGIRequest(environ)))
     return msgspec.json.decode(JSONRenderer().render(response.data))
-
-
-def _by_file(rows: Sequence[Row]) -> Probabilities:
-    # It takes half a second to import, and only this check and the workers that score files need it.
-    from predictions import scoring
-
-    text = io.StringIO()
-    csv.writer(text, lineterminator="\n").writerows([FIELD_NAMES, *rows])
-    chunk = next(read(io.BytesIO(text.getvalue().encode()), known=FIELD_NAMES, required=()))
-    number = partial(scoring.prediction_ids, job_id=0, moment=timezone.now())
-    scored = scoring.score_chunk(chunk, scorer.champion(), number=number)
-    written = scored.results.select("probability").write_csv(include_header=False)
-    return [float(line) for line in written.splitlines()]
-
-
-def _named(row: Row) -> dict[str, object]:
-    return dict(zip(FIELD_NAMES, row, strict=True))
-
-
-#: How to send passengers through each channel.
-CHANNELS: dict[Channel, Callable[[Sequence[Row]], Probabilities]] = {
-    Channel.FORM: _by_form,
-    Channel.API: lambda rows: [_post(api.PredictionList(), _named(row))["probability"] for row in rows],
-    Channel.BATCH: lambda rows: [
-        answer["probability"]
-        for answer in _post(api.PredictionBatch(), {"instances": [_named(row) for row in rows]})["predictions"]
-    ],
-    Channel.V2: _by_tensors,
-    Channel.CSV: _by_file,
-}

@@ -14,7 +14,7 @@ from monitoring import alerts, consistency
 from monitoring.models import Alert
 from predictions import api as predictions_api
 from predictions import consistency as channels
-from predictions import log, services
+from predictions import log, scorer, services
 from predictions.models import Channel
 from predictions.open_inference import tensors
 from training.models import ModelVersion
@@ -35,6 +35,17 @@ def _metrics(client: Client) -> str:
     return client.get("/metrics").content.decode()
 
 
+def _fail_in_files(monkeypatch: pytest.MonkeyPatch, error: Exception) -> None:
+    send = channels.send
+
+    def fail(channel: Channel, rows: Any) -> Any:
+        if channel == Channel.CSV:
+            raise error
+        return send(channel, rows)
+
+    monkeypatch.setattr(channels, "send", fail)
+
+
 def test_every_channel_gives_one_answer(client: Client, champion: ModelVersion) -> None:
     assert "Not checked yet" in client.get("/monitoring/").content.decode()
 
@@ -50,6 +61,8 @@ def test_every_channel_gives_one_answer(client: Client, champion: ModelVersion) 
 
 
 def test_nothing_of_it_is_logged_or_counted(client: Client, champion: ModelVersion) -> None:
+    # A champion's counters begin at 0 when it is loaded.
+    scorer.champion()
     before = [line for line in _metrics(client).splitlines() if line.startswith("prediction_count_total")]
 
     consistency.run()
@@ -92,8 +105,6 @@ def test_without_a_champion_it_says_so(client: Client, db: None) -> None:
 def test_what_is_derived_otherwise_in_one_channel_is_seen(
     champion: ModelVersion, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from predictions import scorer
-
     calls = 0
 
     def drifting(columns: Any) -> Any:
@@ -133,10 +144,7 @@ def test_a_view_that_changes_what_was_sent_is_seen(champion: ModelVersion, monke
 def test_a_channel_that_refuses_is_named_with_its_reason(
     client: Client, champion: ModelVersion, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def refuse(rows: Any) -> Any:
-        raise Invalid({"age": [("invalid", "not today")]})
-
-    monkeypatch.setitem(channels.CHANNELS, Channel.CSV, refuse)
+    _fail_in_files(monkeypatch, Invalid({"age": [("invalid", "not today")]}))
     check = consistency.run()
     alerts.evaluate_alerts()
 
@@ -150,10 +158,7 @@ def test_a_channel_that_breaks_leaves_no_passed_test_behind(
 ) -> None:
     consistency.run()
 
-    def broken(rows: Any) -> Any:
-        raise ZeroDivisionError
-
-    monkeypatch.setitem(channels.CHANNELS, Channel.CSV, broken)
+    _fail_in_files(monkeypatch, ZeroDivisionError())
     with pytest.raises(ZeroDivisionError):
         consistency.run()
     alerts.evaluate_alerts()
