@@ -166,9 +166,9 @@ class ScoringJobDetail(generics.RetrieveAPIView[ScoringJob]):
 
 
 class ScoringJobCancel(APIView):
-    """Stop a job: the parts in work are given up, those scored before stay in the log; 409 when it is over.
+    """Stop a job: parts in progress are discarded, those scored before stay in the log; 409 when it has ended.
 
-    For whoever sent the file, and for tokens that may operate.
+    Allowed for the user who sent the file, and for tokens with the scope to operate.
     """
 
     scope = Scope.PREDICT

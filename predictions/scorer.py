@@ -95,7 +95,7 @@ class ChampionCache:
 
     def champion(self) -> Champion:
         """Return the champion; raises Unavailable when there is none that can be used."""
-        # While one thread asks and loads, the others go on with the champion that is there.
+        # While one thread rechecks and loads, the others use the champion that is loaded.
         if time.monotonic() - self._checked_at > RECHECK_SECONDS and self._lock.acquire(
             blocking=self._champion is None
         ):
@@ -121,7 +121,7 @@ class ChampionCache:
         try:
             version = ModelVersion.objects.champion()
         except (DatabaseError, InterfaceError) as error:
-            # Without Postgres the champion of a moment ago goes on answering.
+            # Without Postgres the champion that is loaded keeps serving.
             logger.warning("cannot look up which version is the champion: %s", error)
             self._is_registry_unavailable = True
         else:
@@ -141,7 +141,7 @@ class ChampionCache:
         try:
             self._champion = Champion(version.version, version.threshold, registry.load(version))
         except (ArtifactError, Unavailable) as error:
-            # The old champion goes on rather than a file that is not what the registry says.
+            # The old champion keeps serving rather than a file that is not what the registry says.
             logger.error("model %s cannot be loaded: %s", version.version, error)  # noqa: TRY400
             pause = FIRST_RETRY_SECONDS if last is None else min(2 * last.pause, MAX_RETRY_SECONDS)
             self._failure = _LoadFailure(version.version, str(error), pause, time.monotonic() + pause)

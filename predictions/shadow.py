@@ -2,7 +2,7 @@
 
 import logging
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from uuid import UUID
 
 import numpy as np
@@ -119,7 +119,7 @@ def _first_unscored(version: ModelVersion) -> UUID:
     """Return the lowest id that the version may not have scored yet."""
     since = StageChange.objects.filter(version=version, after=Stage.CHALLENGER).order_by("-at")[0].at
     before = Prediction.objects.until(since).order_by("-id").values_list("id", flat=True)[ROWS_BEFORE - 1 : ROWS_BEFORE]
-    first = next(iter(before), lowest_id(datetime.fromtimestamp(0, UTC)))
+    first = next(iter(before), UUID(int=0))
     last = ShadowScore.objects.filter(model_version=version.version).order_by("-prediction_id").first()
     # A version that was retired and is a challenger again does not score the time between.
     return first if last is None else max(first, lowest_id(made_at(last.prediction_id) - _OVERLAP))

@@ -20,7 +20,7 @@ class Command(StepCommand):
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("input", type=Path)
         parser.add_argument("output", type=Path)
-        parser.add_argument("--explain", action="store_true", help="with each field's share in each answer")
+        parser.add_argument("--explain", action="store_true", help="with each field's contribution to each answer")
 
     def step(self, **options: Any) -> str:
         try:
