@@ -1,4 +1,4 @@
-"""How every command ends: one sentence and an exit code."""
+"""What the commands have in common: progress, one sentence as the result, and an exit code."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator

@@ -9,7 +9,7 @@ if TYPE_CHECKING:
 
 # Python's and polars' engines differ in \d and \s: no \d is used, and no \s without the control characters.
 _NUMBER_PATTERN = r" *[+-]?[0-9.]+(?:[eE][+-]?[0-9]+)?"
-# Spreadsheets skip blanks, controls and byte order marks; some read full-width signs as plain ones.
+# Spreadsheets skip blanks, controls and byte order marks before a formula; some read full-width signs as plain ones.
 _STARTS_FORMULA_PATTERN = r"\A(?:[\t\r\n]|[\s\x00-\x1f\ufeff]*[=+\-@＝＋－＠])"
 _NUMBER = re.compile(_NUMBER_PATTERN)
 _STARTS_FORMULA = re.compile(_STARTS_FORMULA_PATTERN)

@@ -1,4 +1,4 @@
-"""Heartbeats of the queues: proof that a worker takes messages, which a live process is not."""
+"""Heartbeats of the queues: they show that a worker takes messages, which a live process does not."""
 
 import time
 

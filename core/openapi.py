@@ -1,4 +1,4 @@
-"""What drf-spectacular cannot derive for the OpenAPI schema."""
+"""Parts of the OpenAPI schema that drf-spectacular cannot derive."""
 
 from inspect import cleandoc
 from typing import Any

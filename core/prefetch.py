@@ -1,4 +1,4 @@
-"""Producing the next item while the present one is used."""
+"""Produce the next item while the present one is used."""
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor

@@ -13,7 +13,7 @@ P = ParamSpec("P")
 
 
 class ServiceTask(Task):  # type: ignore[type-arg]
-    """A task whose log has one sentence when a service is unavailable; its schedule or a recovery sends it again."""
+    """A task that logs one sentence when a service is unavailable; its schedule or a recovery sends it again."""
 
     def __call__(self, *args: object, **kwargs: object) -> None:
         try:

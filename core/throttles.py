@@ -7,7 +7,7 @@ from functools import cache
 
 from django.conf import settings
 from django.http import HttpRequest
-from limits import RateLimitItem, parse
+from limits import RateLimitItemPerSecond
 from limits.storage import RedisStorage
 from limits.strategies import MovingWindowRateLimiter
 from redis.exceptions import RedisError
@@ -18,7 +18,7 @@ from core.errors import Throttled
 
 logger = logging.getLogger(__name__)
 
-_UNITS = {"s": "second", "m": "minute", "h": "hour", "d": "day"}
+_SECONDS = {"s": 1, "m": 60, "h": 3_600, "d": 86_400}
 
 
 def throttle_ip(request: HttpRequest | Request) -> None:
@@ -37,10 +37,11 @@ def throttle_anonymous(request: HttpRequest) -> None:
 
 
 def throttle(rate: str | None, client: str) -> None:
-    """Count one more request of a client; raises Throttled beyond the rate. Without Redis all pass."""
+    """Count one more request of a client; raises Throttled beyond the rate. While Redis is unavailable all pass."""
     if rate is None:
         return
-    limit = _parsed(rate)
+    count, unit = rate.split("/")
+    limit = RateLimitItemPerSecond(int(count), _SECONDS[unit])
     try:
         limiter = _limiter()
         if limiter.hit(limit, client):
@@ -50,12 +51,6 @@ def throttle(rate: str | None, client: str) -> None:
         logger.warning("cannot count the requests of %s: %s", client[:12], error)
         return
     raise Throttled(retry_after=max(math.ceil(reset_at - time.time()), 1))
-
-
-@cache
-def _parsed(rate: str) -> RateLimitItem:
-    count, unit = rate.split("/")
-    return parse(f"{count}/{_UNITS[unit[0]]}")
 
 
 @cache

@@ -26,12 +26,12 @@ ALERT_DELAY = 30.0
 CONSISTENCY_ALERT_DELAY = 120.0
 # It is due each minute, yet it waits while long runs fill its worker, for an hour at most.
 _CONSISTENCY_MAX_AGE = timedelta(minutes=65)
-# A part that was last seen unavailable this many seconds ago starts over: nobody looked in between.
+# A part that was last seen unavailable this many seconds ago starts over: there was no evaluation in between.
 _TROUBLE_TTL = 60
 
 
 class Reason(NamedTuple):
-    """What has a problem, and which, in a sentence."""
+    """What has a problem, and a sentence that says which."""
 
     subject: str
     text: str

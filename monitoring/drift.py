@@ -16,7 +16,7 @@ from features.definition import DERIVED, FEATURES, Matrix
 FALSE_ALARM_RATE = 0.05
 #: Below this a window has no power, and a check says "not enough yet".
 SMALLEST_WINDOW = 50
-#: Numbers with at most so many different values in the reference are counted, not ranked.
+#: Features with at most this many different values in the reference are tested as categories.
 _MOST_CATEGORIES = 12
 #: Rarer categories are pooled: chi-square needs about five expected cases in each cell (Cochran 1954).
 _SMALLEST_EXPECTED = 5

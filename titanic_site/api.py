@@ -16,14 +16,14 @@ from rest_framework.response import Response
 from rest_framework.utils.urls import replace_query_param
 from rest_framework.views import APIView
 
-from core.jobs import Job, State
+from core.jobs import State
 from core.moments import MomentField
 from core.pagination import NewestFirst
 from features import api as features
 from ingestion import api as ingestion
 from monitoring import api as monitoring
 from predictions import api as predictions
-from titanic_site.job_list import kind_of, newest
+from titanic_site.job_list import newest
 from training import api as training
 
 
@@ -31,16 +31,13 @@ class RunSerializer(serializers.Serializer[Any]):
     """One job of any kind."""
 
     id = serializers.IntegerField()
-    kind = serializers.SerializerMethodField()
+    kind = serializers.CharField(source="_meta.model_name", read_only=True)
     state = serializers.ChoiceField(choices=State.choices)
     progress = serializers.FloatField()
     error = serializers.CharField()
     created_at = serializers.DateTimeField()
     started_at = serializers.DateTimeField(allow_null=True)
     finished_at = serializers.DateTimeField(allow_null=True)
-
-    def get_kind(self, job: Job) -> str:
-        return kind_of(job)
 
 
 class RunPageSerializer(serializers.Serializer[Any]):

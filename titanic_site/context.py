@@ -1,4 +1,4 @@
-"""Context of every page."""
+"""What the templates of all pages know."""
 
 from django.conf import settings
 from django.contrib.auth.models import AnonymousUser

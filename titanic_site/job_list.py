@@ -13,7 +13,7 @@ def kind_of(model: type[Job] | Job) -> str:
 
 
 def model_of(kind: str) -> type[Job] | None:
-    """Return the job model of that name."""
+    """Return the job model of that name; None where there is none."""
     return {kind_of(model): model for model in kinds()}.get(kind)
 
 

@@ -238,7 +238,7 @@ DJANGO_GUID = {
     "GUID_HEADER_NAME": "X-Request-ID",
     "VALIDATE_GUID": True,
     "UUID_LENGTH": 32,
-    # A job's log lines carry the id of the request that asked for it.
+    # A job's log lines carry the id of the request that queued it.
     "INTEGRATIONS": [CeleryIntegration(use_django_logging=True)],
 }
 LOGGING = configuration(HOME / "logs", log_format=env.one_of("LOG_FORMAT", "text", "json"))

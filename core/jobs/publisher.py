@@ -1,4 +1,4 @@
-"""Sending a job's message to its queue."""
+"""Send a job's message to its queue."""
 
 import logging
 from functools import partial
@@ -19,7 +19,7 @@ def enqueue(job: Job) -> None:
 
 
 def publish(job: Job) -> None:
-    """Send the job's message; without a broker the row waits until stale jobs are recovered."""
+    """Send the job's message; without a broker the row stays queued until stale jobs are recovered."""
     try:
         current_app.send_task(
             job.task_name, kwargs={job.task_argument: job.pk}, task_id=job.task_id, queue=job.queue, retry=False

@@ -14,7 +14,7 @@ class Command(StepCommand):
 
     def step(self, **options: Any) -> str:
         check = services.queue_check()
-        # Without a worker nobody else drains what was just predicted.
+        # Without a worker, the newest predictions are still in the stream.
         log.drain()
         services.check_drift(check)
         if check.drifted is None:
