@@ -21,7 +21,9 @@ Value = int | float | str | None
 Columns = dict[str, NDArray[Any]]
 
 _NUMBER = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?", re.ASCII)
-CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\ud800-\udfff]")
+#: The ranges of control characters; other engines' patterns know no surrogates, which UTF-8 cannot write.
+CONTROL_RANGES = r"\x00-\x08\x0b\x0c\x0e-\x1f\x7f"
+_CONTROL = re.compile(rf"[{CONTROL_RANGES}\ud800-\udfff]")
 # A longer text is no number that a person wrote, and slow to convert.
 _MAX_NUMBER_LENGTH = 64
 
@@ -142,7 +144,7 @@ def parse(field: Field, raw: object, *, is_text: bool) -> Value:
         if field.max_length is not None and len(value) > field.max_length:
             message = gettext_noop("Must be at most %(most)s characters long.")
             raise ContractViolation(field, "too_long", message, most=field.max_length)
-        if CONTROL.search(value):
+        if _CONTROL.search(value):
             raise ContractViolation(field, "control_character", gettext_noop("Must not contain control characters."))
         return value
     if field.kind == "choice" and isinstance(field.choices[0], str):

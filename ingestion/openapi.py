@@ -3,15 +3,12 @@
 from collections.abc import Iterator
 from itertools import product
 
-from ingestion.contract import CONTROL
+from ingestion.contract import CONTROL_RANGES
 from ingestion.passenger import EXAMPLE, RULES, PassengerFields
 from ingestion.schema import FIELDS
 
 Schema = dict[str, object]
 
-_SURROGATES = r"\ud800-\udfff"
-# JSON patterns have no surrogates.
-_PLAIN = CONTROL.pattern.replace(_SURROGATES, "").replace("[", "[^", 1)
 _BLANK: Schema = {"type": "string", "pattern": r"^\s*$", "description": "blank means unknown"}
 
 
@@ -28,7 +25,7 @@ def passenger_schema() -> Schema:
             value |= {name: limit for name, limit in limits.items() if limit is not None}
         else:
             # Blanks at the ends are stripped before the rest is counted.
-            value = {"type": "string", "pattern": rf"^\s*{_PLAIN}{{0,{field.max_length or ''}}}\s*$"}
+            value = {"type": "string", "pattern": rf"^\s*[^{CONTROL_RANGES}]{{0,{field.max_length or ''}}}\s*$"}
         if not field.is_required:
             value = {"anyOf": [value, {"type": "null"}, _BLANK], "default": field.default}
         properties[field.name] = {**value, "description": f"{column.verbose_name}. {column.help_text}"}

@@ -14,14 +14,12 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from ingestion.contract import CONTROL, Columns, Field, Rule, Severity, Violation, check_row
+from ingestion.contract import CONTROL_RANGES, Columns, Field, Rule, Severity, Violation, check_row
 
 #: The frame's column with the index of a valid row in its chunk.
 ROW = "row"
 _PLAIN_INTEGER = r"^[0-9]{1,9}$"
 _PLAIN_NUMBER = r"^[0-9]{1,9}(\.[0-9]{1,9})?$"
-# Surrogates cannot be encoded in UTF-8, and polars' patterns do not support them.
-_CONTROL = CONTROL.pattern.replace(r"\ud800-\udfff", "")
 
 
 class Problem(NamedTuple):
@@ -100,7 +98,7 @@ def _is_plain(field: Field) -> pl.Expr:
     elif field.choices:
         is_valid = cell.is_in(field.choices)
     else:
-        is_valid = ~cell.str.contains(_CONTROL)
+        is_valid = ~cell.str.contains(f"[{CONTROL_RANGES}]")
         if field.max_length is not None:
             is_valid &= cell.str.len_chars() <= field.max_length
     is_valid = is_valid.fill_null(value=False)
