@@ -10,6 +10,7 @@ import sys
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -193,7 +194,7 @@ def test_what_was_in_hand_when_it_was_cancelled_is_given_up(
 
     def cancelled_meanwhile(*args: Any) -> None:
         log_rows(*args)
-        with connections["default"].copy().cursor() as elsewhere:
+        with closing(connections["default"].copy()) as connection, connection.cursor() as elsewhere:
             elsewhere.execute("UPDATE predictions_scoringjob SET state = 'cancelled' WHERE id = %s", [job.pk])
 
     monkeypatch.setattr(job_module, "_log", cancelled_meanwhile)
