@@ -1,4 +1,4 @@
-"""Addresses of ingestion's pages."""
+"""URLs of the dataset and source pages."""
 
 from django.urls import path
 from django.views.generic import RedirectView
@@ -17,6 +17,7 @@ urlpatterns = [
     path("datasets/<int:pk>/correct/", views.correct, name="dataset_correct"),
     path("datasets/<int:pk>/lines/<int:line>/", views.rejected_row, name="rejected_row"),
     path("datasets/<int:pk>/rejected.csv", views.rejected_csv, name="dataset_rejected_csv"),
+    # Its address in earlier versions.
     path("datasets/<int:pk>/refused.csv", RedirectView.as_view(pattern_name="dataset_rejected_csv", permanent=True)),
     path("datasets/<int:pk>/problems.csv", views.problems_csv, name="dataset_problems_csv"),
 ]

@@ -1,4 +1,4 @@
-"""The old system's form: its eleven field names and codes. Another table deletes this file."""
+"""Translate the old system's form: its eleven field names and codes. Another table deletes this file."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
@@ -9,28 +9,29 @@ import numpy as np
 from features.definition import CODES, FEATURES, derive
 from ingestion.contract import ContractViolation, Field, Value, Violation, gettext_noop, parse
 
-#: Old field -> our field.
-_DIRECT = {"Age": "age", "Fare": "fare", "Pclass": "pclass", "Sex": "sex", "Embarked": "embarked", "Title": "title"}
+#: Old name -> new name of the fields that both forms have.
+_NEW_NAMES = {"Age": "age", "Fare": "fare", "Pclass": "pclass", "Sex": "sex", "Embarked": "embarked", "Title": "title"}
+#: New name -> old name; `sibsp` and `cabin` are read from Familysize and HasCabin.
+_OLD_NAMES = {new: old for old, new in _NEW_NAMES.items()} | {"sibsp": "Familysize", "cabin": "HasCabin"}
+#: The contract's maximum of `sibsp`, and of `parch`.
 _MAX_SIBLINGS = 20
-#: Violations of fields that the old form does not have are named after the field they were read from.
-_OLD_NAMES = {ours: old for old, ours in _DIRECT.items()} | {"sibsp": "Familysize", "cabin": "HasCabin"}
-#: A posted product may have been rounded to two digits on its way.
+#: How far Pclass_Fare and Age_Fare may be from the products of their factors: the client may have rounded.
 _TOLERANCE = 0.02
 
-_NUMBERS, _CODES, _FLAGS = ("Age", "Fare", "Pclass_Fare", "Age_Fare"), ("Pclass", *CODES), ("Isalone", "HasCabin")
 _FIELDS = (
-    *(Field(name, "number", is_required=False) for name in _NUMBERS),
-    *(Field(name, "integer", is_required=False) for name in _CODES),
-    *(Field(name, "choice", is_required=False, choices=(0, 1)) for name in _FLAGS),
+    *(Field(name, "number", is_required=False) for name in ("Age", "Fare", "Pclass_Fare", "Age_Fare")),
+    *(Field(name, "integer", is_required=False) for name in ("Pclass", *CODES)),
+    *(Field(name, "choice", is_required=False, choices=(0, 1)) for name in ("Isalone", "HasCabin")),
     Field("Familysize", "integer", is_required=False, minimum=1, maximum=2 * _MAX_SIBLINGS + 1),
 )
 
 
 def translate(form: Mapping[str, str]) -> tuple[dict[str, Value], list[Violation]]:
-    """Translate a posted form into a passenger's fields; derived values that contradict the others are violations.
+    """Translate a posted form into a passenger's fields; a derived value that contradicts the others is a violation.
 
-    >>> translate({"Pclass": "1", "Sex": "1", "Familysize": "2", "Isalone": "1"})[1][0].field
-    'Isalone'
+    >>> row, violations = translate({"Pclass": "1", "Sex": "1", "Familysize": "2", "Isalone": "1"})
+    >>> [violation.field for violation in violations]
+    ['Isalone']
     """
     posted: dict[str, Any] = {}
     violations: list[Violation] = []
@@ -41,10 +42,10 @@ def translate(form: Mapping[str, str]) -> tuple[dict[str, Value], list[Violation
             violations.append(error.violation)
     if violations:
         return {}, violations
-    row: dict[str, Any] = {ours: posted[old] for old, ours in _DIRECT.items()}
+    row: dict[str, Any] = {new: posted[old] for old, new in _NEW_NAMES.items()}
     for old, codes in CODES.items():
         words = {code: word for word, code in codes.items()}
-        row[_DIRECT[old]] = words.get(posted[old])
+        row[_NEW_NAMES[old]] = words.get(posted[old])
         if posted[old] is not None and posted[old] not in words:
             options = ", ".join(f"{code:.0f} ({word})" for code, word in words.items())
             violations.append(
@@ -53,13 +54,13 @@ def translate(form: Mapping[str, str]) -> tuple[dict[str, Value], list[Violation
     relatives = (posted["Familysize"] or 1) - 1
     # The old form does not tell siblings from children, and no feature does either.
     row["sibsp"], row["parch"] = min(relatives, _MAX_SIBLINGS), max(relatives - _MAX_SIBLINGS, 0)
-    # The old codes say that a cabin was known, not which.
+    # The old form says whether the cabin is known, not which it is.
     row["cabin"] = "unknown" if posted["HasCabin"] else None
     return row, violations or _contradictions(posted, row)
 
 
-def rename(violations: Iterable[Violation]) -> list[Violation]:
-    """Name the old form's fields in violations of ours."""
+def use_old_names(violations: Iterable[Violation]) -> list[Violation]:
+    """Replace the fields' names in violations by those of the old form."""
     return [replace(violation, field=_OLD_NAMES.get(violation.field, violation.field)) for violation in violations]
 
 
@@ -74,7 +75,7 @@ def _contradictions(posted: Mapping[str, Any], row: Mapping[str, Any]) -> list[V
     return [
         Violation(name, "contradiction", message, {"expected": f"{derived[name]:g}"})
         for name in ("Isalone", "Pclass_Fare", "Age_Fare")
-        # Nothing follows from an unknown age or fare, which is NaN here: a product posted without them contradicts too.
+        # `not <=` instead of `>`: with an unknown factor the product is NaN, and any posted value contradicts it.
         if posted[name] is not None
         and not abs(posted[name] - derived[name]) <= max(_TOLERANCE, abs(derived[name]) * 1e-3)
     ]

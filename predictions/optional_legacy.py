@@ -34,5 +34,5 @@ def check_row(raw: Mapping[str, object]) -> tuple[dict[str, contract.Value], lis
         values, violations = contract.check_row(FIELDS, row, rules=RULES)
         if not (unknown or violations):
             return values, []
-        violations = legacy_form.rename(violations)
+        violations = legacy_form.use_old_names(violations)
     return {}, [*unknown, *violations]

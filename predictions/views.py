@@ -78,7 +78,7 @@ def prediction(request: HttpRequest, pk: UUID) -> HttpResponse:
 
 
 @require_safe
-def why(request: HttpRequest, pk: UUID) -> HttpResponse:
+def explain(request: HttpRequest, pk: UUID) -> HttpResponse:
     """Explain a prediction; a fragment of its page, or a page of its own."""
     throttles.throttle_anonymous(request)
     prediction = log.get(pk)
@@ -102,7 +102,7 @@ def why(request: HttpRequest, pk: UUID) -> HttpResponse:
 
 
 @require_POST
-def outcome(request: HttpRequest, pk: UUID) -> HttpResponse:
+def record_outcome(request: HttpRequest, pk: UUID) -> HttpResponse:
     """Record what really happened."""
     actual = request.POST.get(LABEL)
     if actual not in ("0", "1"):
@@ -113,7 +113,7 @@ def outcome(request: HttpRequest, pk: UUID) -> HttpResponse:
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
-def outcomes_file(request: HttpRequest) -> HttpResponse:
+def record_outcomes(request: HttpRequest) -> HttpResponse:
     """Record what really happened from a file, and show what became of its lines."""
     form = OutcomesForm(request.POST, request.FILES) if request.method == "POST" else OutcomesForm()
     if not form.is_valid():
@@ -135,7 +135,7 @@ def shadow_comparison(request: HttpRequest, version: int) -> HttpResponse:
 
 
 @require_safe
-def scoring(request: HttpRequest) -> HttpResponse:
+def scoring_jobs(request: HttpRequest) -> HttpResponse:
     """Every scoring job, and the way to a new one."""
     return render(
         request, "scoring_list.html", {"page": page(ScoringJob.objects.all(), request), "form": ScoringForm()}
@@ -143,7 +143,7 @@ def scoring(request: HttpRequest) -> HttpResponse:
 
 
 @require_POST
-def score(request: HttpRequest) -> HttpResponse:
+def start_scoring(request: HttpRequest) -> HttpResponse:
     """Score an uploaded file."""
     form = ScoringForm(request.POST, request.FILES)
     if not form.is_valid():
