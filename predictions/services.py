@@ -129,7 +129,7 @@ def predict_idempotent(raw: Mapping[str, object], *, key: Key) -> tuple[bytes, b
     (answer,), entries = score(parse_one(raw))
     encoded = msgspec.json.encode(answer)
     # Of two requests at once, the second gets what the first one stored.
-    first = log.append_idempotent(entries[0], name=key.name, value=key.wrap(encoded), seconds=LIFETIME_SECONDS)
+    first = log.append_idempotent(entries[0], key=key.name, value=key.wrap(encoded), ttl_seconds=LIFETIME_SECONDS)
     if first is not None:
         return key.unwrap(first), True
     metrics.count(entries)

@@ -27,7 +27,7 @@ def drain() -> int:
     fails by its own fault stays for the next drains, and becomes a dead letter when it has failed too often.
     """
     moved = 0
-    for batch in stream.batches():
+    for batch in stream.read():
         with transaction.atomic():
             # More drainers would only repeat each other's work.
             if not try_lock(AdvisoryLock.LOG_WRITER):

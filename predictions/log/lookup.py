@@ -22,7 +22,7 @@ def get(prediction_id: UUID) -> Prediction:
         return prediction
     # Only the few thousand entries that were appended when the prediction was made.
     made_at, wanted = milliseconds(prediction_id), str(prediction_id).encode()
-    window = stream.batches(first=max(made_at - _BEFORE, 0), last=made_at + _AFTER)
+    window = stream.read(first=max(made_at - _BEFORE, 0), last=made_at + _AFTER)
     lines: list[bytes] = []
     with suppress(*RedisUnavailable):
         # Most entries are ruled out without being decoded.

@@ -1,4 +1,7 @@
-"""The stream in Redis: append predictions, read and delete its entries, measure how many wait."""
+"""The stream in Redis: append predictions, read and delete its entries, measure the backlog.
+
+An entry holds one prediction, or a pack: several predictions of one batch.
+"""
 
 import logging
 import threading
@@ -21,22 +24,22 @@ from predictions.log.entries import LogEntry, StreamEntry, encode
 
 logger = logging.getLogger(__name__)
 
-_Messages = list[tuple[bytes, dict[bytes, bytes]]]
+_RawEntries = list[tuple[bytes, dict[bytes, bytes]]]
 STREAM = "predictions:log"
 #: The field of a stream entry that holds its predictions.
 FIELD = b"p"
 #: How many stream entries are read at a time.
 READ_ENTRIES = 2_000
-#: How many predictions of one batch share a stream entry.
+#: How many predictions a pack holds at most.
 PACK_ROWS = 25
-#: How many predictions may wait; beyond that they go straight to Postgres, or are rejected when it is unavailable too.
+#: How many predictions may wait; further ones are written to Postgres directly, or rejected when that is unavailable.
 MAX_BACKLOG = 1_000_000
-#: How long (seconds) a check of the stream is good for.
+#: For how many seconds writes rely on the last check of the backlog.
 CHECK_SECONDS = 1.0
-# How many more predictions than entries the stream holds.
-_EXTRA = "predictions:log:shared"
-# Deletes packs, given as id and number of predictions in turn, and lowers the count of extra predictions. A pack that
-# is gone already is not counted; entries put there by others were never counted, hence the floor of 0.
+# The Redis key that counts predictions beyond the first of each entry: with the stream's length it is the backlog.
+_EXTRA_KEY = "predictions:log:shared"
+# Deletes packs, given as id, number of predictions, id, …, and lowers the count of extra predictions. A pack that was
+# deleted before is not subtracted again. Packs of other programs were never added: the count must not fall below 0.
 _DELETE_PACKS = """
 local extra = 0
 for i = 1, #ARGV, 2 do
@@ -44,7 +47,7 @@ for i = 1, #ARGV, 2 do
 end
 if extra > 0 and redis.call('DECRBY', KEYS[2], extra) < 0 then redis.call('SET', KEYS[2], 0) end
 """
-# Appends an entry and stores a value under a key, or returns what is stored there already.
+# Appends an entry and stores a value under a key; or does neither and returns the value that the key has already.
 _APPEND_IDEMPOTENT = """
 local stored = redis.call('GET', KEYS[2])
 if stored then return stored end
@@ -55,77 +58,77 @@ return false
 
 
 class CircuitOpen(Exception):
-    """The stream takes no entries at the moment."""
+    """Nothing is written to the stream at the moment."""
 
 
 class StreamCircuitBreaker:
-    """Opens for a second when the stream is full or a write failed: a Redis that is unavailable does not delay all."""
+    """Skip the stream for a second when it is full or a write failed, so that not every request waits for Redis."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self.reset()
 
     def reset(self) -> None:
-        """Start closed and unchecked."""
-        self._obstacle = ""
+        """Close the circuit; the next write checks the backlog."""
+        self._open_reason = ""
         self._checked_at = float("-inf")
 
     @contextmanager
     def guard(self) -> Iterator[None]:
-        """Write to the stream in the body; raises CircuitOpen instead of running it when the circuit is open."""
+        """Run the body, which writes to the stream; raises CircuitOpen instead when the circuit is open."""
         try:
-            # One thread checks; the others go by the last check meanwhile.
+            # One thread checks; meanwhile the others rely on the last check.
             if time.monotonic() - self._checked_at > CHECK_SECONDS and self._lock.acquire(blocking=False):
                 try:
-                    self._obstacle = f"{MAX_BACKLOG} predictions wait" if backlog() >= MAX_BACKLOG else ""
+                    self._open_reason = f"{MAX_BACKLOG} predictions wait" if backlog() >= MAX_BACKLOG else ""
                 finally:
                     self._checked_at = time.monotonic()
                     self._lock.release()
-            if self._obstacle:
-                raise CircuitOpen(self._obstacle)
+            if self._open_reason:
+                raise CircuitOpen(self._open_reason)
             yield
         except (RedisConnectionError, RedisTimeoutError) as error:
-            self._obstacle = f"Redis was unavailable a moment ago: {error}"
+            self._open_reason = f"Redis was unavailable a moment ago: {error}"
             self._checked_at = time.monotonic()
             raise
 
 
 breaker = StreamCircuitBreaker()
-# A Redis that rejects writes, because its disk is full for example, is treated as unavailable.
+# A Redis that rejects writes (ResponseError), because its disk is full for example, counts as unavailable.
 _NOT_WRITABLE = (*RedisUnavailable, ResponseError, CircuitOpen)
 
 
 def append(entries: Sequence[LogEntry]) -> None:
-    """Log predictions durably, in the stream or else in Postgres; raises Unavailable when neither takes them."""
+    """Log predictions durably, in the stream or else in Postgres; raises Unavailable when neither can store them."""
     try:
         with breaker.guard():
             if len(entries) == 1:
                 redis.client().xadd(STREAM, {FIELD: encode(entries)})
                 return
             packs = [entries[start : start + PACK_ROWS] for start in range(0, len(entries), PACK_ROWS)]
-            # All or none: half a batch in the log would be half an answer.
+            # All or none: a batch is answered as a whole.
             with redis.client().pipeline(transaction=True) as pipeline:
                 for pack in packs:
                     pipeline.xadd(STREAM, {FIELD: encode(pack)})
-                pipeline.incrby(_EXTRA, len(entries) - len(packs))
+                pipeline.incrby(_EXTRA_KEY, len(entries) - len(packs))
                 pipeline.execute()
     except _NOT_WRITABLE as error:
-        logger.warning("the stream is not writable, writing %s straight to PostgreSQL: %s", len(entries), error)
+        logger.warning("the stream is not writable, writing %s predictions to PostgreSQL: %s", len(entries), error)
         try:
             postgres.insert(entries)
         except (DatabaseError, InterfaceError) as database_error:
             raise _unavailable() from database_error
 
 
-def append_idempotent(entry: LogEntry, *, name: str, value: bytes, seconds: int) -> bytes | None:
-    """Log a prediction and store a value under a key for some seconds, both or neither.
+def append_idempotent(entry: LogEntry, *, key: str, value: bytes, ttl_seconds: int) -> bytes | None:
+    """Log a prediction and store a value under a Redis key, both or neither.
 
-    Returns what the key held already, if anything; then nothing is logged. Raises Unavailable when the stream is not
-    writable: Postgres alone does not know the key.
+    Returns the value that the key has already, if any; then nothing is logged. Raises Unavailable when the stream is
+    not writable: Postgres does not store keys.
     """
     try:
         with breaker.guard():
-            arguments = (STREAM, name, FIELD, encode([entry]), value, seconds)
+            arguments = (STREAM, key, FIELD, encode([entry]), value, ttl_seconds)
             stored: bytes | None = redis.client().eval(_APPEND_IDEMPOTENT, 2, *arguments)
     except _NOT_WRITABLE as error:
         logger.warning("the stream is not writable: %s", error)
@@ -133,43 +136,45 @@ def append_idempotent(entry: LogEntry, *, name: str, value: bytes, seconds: int)
     return stored
 
 
-def batches(*, first: bytes | int = b"-", last: bytes | int = b"+") -> Iterator[list[StreamEntry]]:
-    """Read the stream from one id to another, some thousand entries at a time."""
-    while messages := cast("_Messages", redis.client().xrange(STREAM, min=first, max=last, count=READ_ENTRIES)):
-        # A message of another program is stored as text, so that the dead letter shows it.
+def read(*, first: bytes | int = b"-", last: bytes | int = b"+") -> Iterator[list[StreamEntry]]:
+    """Read the stream from one id to another; yields lists of at most `READ_ENTRIES`."""
+    while raw_entries := cast("_RawEntries", redis.client().xrange(STREAM, min=first, max=last, count=READ_ENTRIES)):
+        # An entry of another program lacks the field: its text becomes a dead letter, for people to read.
         yield [
             StreamEntry(entry_id, fields[FIELD] if FIELD in fields else repr(fields).encode())
-            for entry_id, fields in messages
+            for entry_id, fields in raw_entries
         ]
-        first = b"(" + messages[-1][0]
+        first = b"(" + raw_entries[-1][0]
 
 
 def delete_entries(counts: Mapping[bytes, int]) -> None:
-    """Delete entries from the stream, given by id with the number of predictions of each."""
+    """Delete entries from the stream: ids with the number of predictions that each holds."""
     singles = [entry_id for entry_id, count in counts.items() if count == 1]
     if singles:
         redis.client().xdel(STREAM, *singles)
-    packs = [part for item in counts.items() if item[1] > 1 for part in item]
+    packs = [argument for entry_id, count in counts.items() if count > 1 for argument in (entry_id, count)]
     if packs:
-        redis.client().eval(_DELETE_PACKS, 2, STREAM, _EXTRA, *packs)
+        redis.client().eval(_DELETE_PACKS, 2, STREAM, _EXTRA_KEY, *packs)
 
 
 def backlog() -> int:
     """Count the predictions that wait in the stream."""
     with redis.client().pipeline(transaction=False) as pipeline:
         pipeline.xlen(STREAM)
-        pipeline.get(_EXTRA)
+        pipeline.get(_EXTRA_KEY)
         entry_count, extra = pipeline.execute()
     return int(entry_count) + int(extra or 0)
 
 
 def longest_wait() -> float:
-    """Return for how many seconds the oldest entry has waited, by Redis' clock."""
-    oldest = cast("_Messages", redis.client().xrange(STREAM, count=1))
+    """Return for how many seconds the oldest entry has waited, by the clock of Redis."""
+    oldest = cast("_RawEntries", redis.client().xrange(STREAM, count=1))
     if not oldest:
         return 0.0
+    ((entry_id, _fields),) = oldest
     seconds, microseconds = redis.client().time()
-    appended_at = int(oldest[0][0].split(b"-")[0]) / 1000
+    # An entry's id begins with the milliseconds since 1970.
+    appended_at = int(entry_id.split(b"-")[0]) / 1000
     return max(float(seconds + microseconds / 1e6) - appended_at, 0.0)
 
 

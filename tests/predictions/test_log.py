@@ -365,9 +365,9 @@ class TestStream:
         def read_too_late(**window: Any) -> Iterator[list[StreamEntry]]:
             monkeypatch.undo()
             log.drain()
-            return stream.batches(**window)
+            return stream.read(**window)
 
-        monkeypatch.setattr(stream, "batches", read_too_late)
+        monkeypatch.setattr(stream, "read", read_too_late)
 
         assert log.get(wanted.id).pk == wanted.id
 
