@@ -1,7 +1,7 @@
 """Explain an answer: each input's contribution to it, and what another value would have changed.
 
-The contributions are Shapley values over the fields of a request, not over the features: a feature is derived from
-fields, and to change one feature alone describes an impossible passenger.
+The contributions are Shapley values of the inputs (`INPUTS`), not of the features: several features are derived from
+one field, so that one of them changed alone would describe an impossible passenger.
 """
 
 from collections.abc import Sequence
@@ -26,17 +26,15 @@ from predictions.models import Prediction
 from training.artifact import Artifact, ArtifactError
 from training.models import ModelVersion
 
-#: How long (seconds) an explanation is cached; it is the same whenever it is made.
+#: For how many seconds an explanation is cached; computed again it is the same.
 CACHE_SECONDS = 24 * 60 * 60
-#: How many rows of a file are explained at most: a million coalitions, each scored once for each background row.
+#: A file with explanations has at most so many rows: a million coalitions, each scored with every background row.
 MAX_ROWS = 1_024_000 // len(shapley.design(len(INPUTS)).members)
 _QUANTILES = (0.1, 0.3, 0.5, 0.7, 0.9)
 
-FloatArray = shapley.FloatArray
-
 
 class Contribution(msgspec.Struct, frozen=True):
-    """A field's contribution to the probability."""
+    """An input's contribution to the probability; `field` is the input's name."""
 
     field: str
     value: Value
@@ -44,9 +42,9 @@ class Contribution(msgspec.Struct, frozen=True):
 
 
 class Alternative(msgspec.Struct, frozen=True):
-    """The probability of the same row with one value changed, taken from the training data.
+    """The probability of the same row with another value of one field: a choice, or a value of the training data.
 
-    A value that `is_fixed` cannot be changed in reality: it shows what the model does with it, and is no advice.
+    A field that `is_fixed` cannot be changed in reality: its alternatives describe the model, and are no advice.
     """
 
     field: str
@@ -56,9 +54,10 @@ class Alternative(msgspec.Struct, frozen=True):
 
 
 class Explanation(msgspec.Struct, frozen=True):
-    """An answer explained: `base`, the mean over background passengers, and all contributions add up to it.
+    """An explained answer: its probability is the sum of `base` and all contributions.
 
-    The contributions are exact Shapley values, or estimated from sampled coalitions where there are many inputs.
+    `base` is the mean probability of the background passengers. The contributions are exact Shapley values, or
+    estimated from sampled coalitions where there are many inputs.
     """
 
     id: str
@@ -72,45 +71,44 @@ class Explanation(msgspec.Struct, frozen=True):
 
 
 class Explainer(NamedTuple):
-    """A version of the model, and background passengers from its training data."""
+    """A version's artifact, and background passengers from its training rows."""
 
     artifact: Artifact
     background: list[Row]
 
-    def contributions(self, rows: Sequence[Row]) -> tuple[float, FloatArray]:
+    def contributions(self, rows: Sequence[Row]) -> tuple[float, shapley.FloatArray]:
         """Return the base, and each input's contribution for each of n passengers: shape (n, inputs)."""
         inputs, background = list(INPUTS.values()), schema.columns_from_rows(self.background)
 
-        def score(columns: shapley.Columns) -> FloatArray:
+        def score(columns: shapley.Columns) -> shapley.FloatArray:
             return self.artifact.score(derive(columns))
 
         explained = [shapley.explain(score, inputs, schema.columns_from_rows([row]), background) for row in rows]
+        # The base is the same for all rows.
         return explained[0][0], np.stack([contributions for _base, contributions in explained])
 
     def alternatives(self, row: Row) -> list[Alternative]:
-        """Score the passenger with one value changed at a time; contradictory passengers are left out."""
+        """Score the passenger with one field changed at a time, where that changes features and breaks no rule."""
         original = dict(zip(FIELD_NAMES, row, strict=True))
-        # With a value change all columns of its input: the others become unknown.
-        changes = [
-            (name, value, {**original, **dict.fromkeys(INPUTS[name]), name: value})
-            for name in INPUTS
-            for value in self._training_values(name)
-        ]
-        changes = [change for change in changes if not rule_violations(RULES, change[2], severity="error")]
-        matrix = derive(schema.to_columns([original, *(changed for _name, _value, changed in changes)]))
+        changed_rows: dict[tuple[str, Value], dict[str, Value]] = {}
+        for name, fields in INPUTS.items():
+            for value in self._values_to_try(name):
+                # The input's other fields become unknown: a new title would contradict the old name.
+                changed = {**original, **dict.fromkeys(fields), name: value}
+                if not rule_violations(RULES, changed, severity="error"):
+                    changed_rows[name, value] = changed
+        matrix = derive(schema.to_columns([original, *changed_rows.values()]))
+        probabilities = self.artifact.score(matrix)[1:].tolist()
         return [
             Alternative(name, value, probability, name in IMMUTABLE)
-            for (name, value, _changed), features, probability in zip(
-                changes, matrix[1:], self.artifact.score(matrix)[1:].tolist(), strict=True
-            )
-            # Another cabin or ticket is no other passenger to the model.
+            for (name, value), features, probability in zip(changed_rows, matrix[1:], probabilities, strict=True)
             if not np.array_equal(features, matrix[0], equal_nan=True)
         ]
 
-    def _training_values(self, name: str) -> list[Value]:
-        """Choose values to try for an input: its choices, quantiles of the background, or one value and none."""
-        field = FIELDS[FIELD_NAMES.index(name)]
-        values = [value for value in (row[FIELD_NAMES.index(name)] for row in self.background) if value is not None]
+    def _values_to_try(self, name: str) -> list[Value]:
+        """List the field's choices, quantiles of the background rows, or one of their values and None."""
+        index = FIELD_NAMES.index(name)
+        field, values = FIELDS[index], [row[index] for row in self.background if row[index] is not None]
         if field.choices:
             return list(field.choices)
         if field.is_numeric and values:
@@ -126,29 +124,32 @@ def explain(prediction: Prediction) -> Explanation:
         cached = redis.client().get(key)
         if cached is not None:
             return msgspec.json.decode(cached, type=Explanation)
-    model = explainer(prediction.model_version)
+    explainer = load_explainer(prediction.model_version)
     values = schema.as_row(prediction)
     row = tuple(values.values())
-    base, contributions = model.contributions([row])
+    base, contributions = explainer.contributions([row])
     explanation = Explanation(
-        str(prediction.pk),
-        prediction.model_version,
-        prediction.probability,
-        base,
-        shapley.design(len(INPUTS)).method,
-        [
-            Contribution(name, next((values[column] for column in columns if values[column] is not None), None), share)
-            for (name, columns), share in zip(INPUTS.items(), contributions[0].tolist(), strict=True)
+        id=str(prediction.pk),
+        model_version=prediction.model_version,
+        probability=prediction.probability,
+        base=base,
+        method=shapley.design(len(INPUTS)).method,
+        contributions=[
+            # Of an input's fields the first that is known is shown.
+            Contribution(
+                name, next((values[field] for field in fields if values[field] is not None), None), contribution
+            )
+            for (name, fields), contribution in zip(INPUTS.items(), contributions[0].tolist(), strict=True)
         ],
-        model.alternatives(row),
+        what_if=explainer.alternatives(row),
     )
     with suppress(RedisError):
         redis.client().set(key, msgspec.json.encode(explanation), ex=CACHE_SECONDS)
     return explanation
 
 
-def explainer(version: int) -> Explainer:
-    """Load a version with its background; raises Conflict when its file must not be used or it has none."""
+def load_explainer(version: int) -> Explainer:
+    """Load a version and its background rows; raises Conflict when it has none, or its file must not be used."""
     model = ModelVersion.objects.filter(version=version).first()
     if model is None:
         raise Conflict(_("Model %(version)s is no longer in the registry.") % {"version": version})

@@ -99,7 +99,7 @@ def score_next(job: ScoringJob, file: IO[bytes]) -> bool:
                 "Model %(version)s, with which this job began, cannot be used: %(reason)s. Send the file again."
             )
             raise TitanicError(message % {"version": job.model_version, "reason": error}) from error
-        explainer = explanation.explainer(job.model_version) if job.is_explained else None
+        explainer = explanation.load_explainer(job.model_version) if job.is_explained else None
         number = partial(prediction_ids, job_id=job.pk, moment=job.split_at)
         scored = score_chunk(splitting.read_chunk(file, job.header, part), model, explainer, number=number)
         _log(job, scored.accepted, model)

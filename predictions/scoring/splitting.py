@@ -33,7 +33,7 @@ def split_file(job: ScoringJob) -> None:
         if not parts:
             raise TitanicError(_("The table has a header and no rows."))
         if job.is_explained:
-            explanation.explainer(champion.version)
+            explanation.load_explainer(champion.version)
             message = _("At most %(most)s rows are explained at a time: send fewer, or score them without explanation.")
             row_count = 0
             for part in parts:

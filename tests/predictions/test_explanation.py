@@ -137,7 +137,7 @@ def test_the_inputs_are_what_the_features_are_derived_from() -> None:
 
 
 def test_base_and_shares_add_up_to_the_answer(champion: ModelVersion) -> None:
-    model = explanation.explainer(champion.version)
+    model = explanation.load_explainer(champion.version)
     rows = _rows(CAST * 3)
 
     base, shares = model.contributions(rows)
@@ -193,7 +193,7 @@ def test_what_if_is_what_the_model_really_answers(champion: ModelVersion) -> Non
 def test_an_explanation_is_remembered(api: APIClient, champion: ModelVersion, monkeypatch: pytest.MonkeyPatch) -> None:
     answer = api.post(URL, JAMES, format="json").json()
     first = api.get(f"{URL}{answer['id']}/explanation/")
-    monkeypatch.setattr(explanation, "explainer", None)
+    monkeypatch.setattr(explanation, "load_explainer", None)
 
     assert api.get(f"{URL}{answer['id']}/explanation/").content == first.content
 
