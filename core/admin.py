@@ -38,6 +38,11 @@ class JobAdmin(ReadOnlyAdmin):
     list_filter: tuple[object, ...] = ("state",)
     actions: tuple[str, ...] = ("rerun", "cancel")
 
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Job]:
+        """Leave out what belongs to somebody else, unless the user may operate."""
+        jobs: QuerySet[Job] = super().get_queryset(request).visible_to(request)
+        return jobs
+
     @admin.action(permissions=["operate"], description=gettext_lazy("Start again"))
     def rerun(self, request: HttpRequest, queryset: QuerySet[Job]) -> None:
         """Queue new jobs with the same inputs."""

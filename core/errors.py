@@ -45,6 +45,16 @@ class Conflict(TitanicError):
     status = HTTPStatus.CONFLICT
 
 
+class Forbidden(TitanicError):
+    """What the person's role does not permit."""
+
+    code = "permission_denied"
+    status = HTTPStatus.FORBIDDEN
+    default_message = gettext_lazy(
+        "Your role does not permit this. An administrator gives roles: in the admin, at Users."
+    )
+
+
 class TooLarge(TitanicError):
     """More than this installation takes in one go."""
 

@@ -9,16 +9,16 @@ from typing import TYPE_CHECKING, ClassVar, NamedTuple, Protocol, cast
 
 from django.conf import settings
 from django.contrib.auth.models import User
-from django.db import DatabaseError, InterfaceError, models
+from django.db import DatabaseError, InterfaceError
 from django.utils import timezone
 from django.utils.translation import gettext as _
-from django.utils.translation import gettext_lazy
 from knox.auth import TokenAuthentication
 from rest_framework.exceptions import AuthenticationFailed, PermissionDenied
-from rest_framework.permissions import SAFE_METHODS, BasePermission
+from rest_framework.permissions import BasePermission
 from rest_framework.request import Request
 from rest_framework.throttling import BaseThrottle
 
+from core.roles import Scope, Scopes, required_scope, scopes_of, scopes_of_request
 from core.throttles import throttle, throttle_ip
 
 if TYPE_CHECKING:
@@ -35,31 +35,23 @@ _MAX_CACHED = 1_000
 _WARNING_SECONDS = 1.0
 
 
-class Scope(models.TextChoices):
-    """What a token is good for; each may read."""
-
-    PREDICT = "predict", gettext_lazy("Predict: request predictions, score files, record outcomes")
-    OPERATE = "operate", gettext_lazy("Operate: load, build, train, promote, check")
-
-
 class Token(Protocol):
     """A token's row; the site has its model."""
 
     expiry: datetime | None
-
-    def allows(self, scope: str) -> bool:
-        """Tell whether the token has the scope."""
+    #: What it permits as far as its owner's role does, and both together.
+    granted: Scopes
+    scopes: Scopes
 
 
 class HasScope(BasePermission):
-    """Requires a token, and for a change one with the view's `scope`, which is to operate unless the view names one."""
+    """Requires a token with the scope that the view requires."""
 
     def has_permission(self, request: Request, view: "APIView") -> bool:
-        token = cast("Token | None", request.auth)
-        if token is None:
-            return bool(settings.API_ALLOW_ANONYMOUS)
-        scope = getattr(view, "scope", Scope.OPERATE)
-        if request.method in SAFE_METHODS or token.allows(scope):
+        scope, scopes = required_scope(view, request.method), scopes_of_request(request)
+        if not scopes and request.auth is None:
+            return False
+        if scope is None or scope in scopes:
             return True
         raise PermissionDenied(_("This token is not made for this: it needs the scope “%(scope)s”.") % {"scope": scope})
 
@@ -109,6 +101,7 @@ class CachedTokenAuthentication(TokenAuthentication):  # type: ignore[misc]
         if not token.isalnum():
             raise AuthenticationFailed(_("Invalid token."))
         user, row = super().authenticate_credentials(token)
+        row.scopes = row.granted & scopes_of(user)
         return cast("User", user), row
 
     def _look_up(self, request: Request, key: bytes, *, cached: _CachedToken | None, now: float) -> _CachedToken | None:

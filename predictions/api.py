@@ -10,7 +10,6 @@ from django.utils.translation import gettext as _
 from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import OpenApiParameter, extend_schema
 from rest_framework import generics, status
-from rest_framework.exceptions import PermissionDenied
 from rest_framework.parsers import MultiPartParser
 from rest_framework.request import Request
 from rest_framework.response import Response
@@ -18,8 +17,9 @@ from rest_framework.views import APIView
 
 from core.api import accepted, validate_body
 from core.errors import Conflict, Invalid
+from core.jobs import JobQuerySet
 from core.negotiation import FileNegotiation
-from core.tokens import Scope
+from core.roles import Scope
 from core.users import current_user
 from ingestion.openapi import batch_schema, passenger_schema
 from ingestion.passenger import LABEL
@@ -147,9 +147,11 @@ class ScoringJobList(generics.ListAPIView[ScoringJob]):
     """Scoring jobs, newest first; POST starts one."""
 
     scope = Scope.PREDICT
-    queryset: Any = ScoringJob.objects.all()
     serializer_class = ScoringJobSerializer
     parser_classes = (MultiPartParser,)
+
+    def get_queryset(self) -> JobQuerySet[ScoringJob]:
+        return ScoringJob.objects.visible_to(self.request)
 
     @extend_schema(request={"multipart/form-data": ScoringUploadSerializer}, responses={202: ScoringJobSerializer})
     def post(self, request: Request) -> Response:
@@ -161,8 +163,10 @@ class ScoringJobList(generics.ListAPIView[ScoringJob]):
 class ScoringJobDetail(generics.RetrieveAPIView[ScoringJob]):
     """One scoring job."""
 
-    queryset: Any = ScoringJob.objects.all()
     serializer_class = ScoringJobSerializer
+
+    def get_queryset(self) -> JobQuerySet[ScoringJob]:
+        return ScoringJob.objects.visible_to(self.request)
 
 
 class ScoringJobCancel(APIView):
@@ -175,10 +179,7 @@ class ScoringJobCancel(APIView):
 
     @extend_schema(request=None, responses=ScoringJobSerializer)
     def post(self, request: Request, pk: int) -> Response:
-        job = generics.get_object_or_404(ScoringJob, pk=pk)
-        token: Any = request.auth
-        if job.created_by != current_user(request) and not (token and token.allows(Scope.OPERATE)):
-            raise PermissionDenied(_("Somebody else sent this file: stopping it needs the scope “operate”."))
+        job = generics.get_object_or_404(ScoringJob.objects.visible_to(request), pk=pk)
         job.cancel()
         return Response(ScoringJobSerializer(job).data)
 
@@ -190,7 +191,7 @@ class ScoringJobResults(APIView):
 
     @extend_schema(responses={(200, "text/csv"): OpenApiTypes.STR})
     def get(self, request: Request, pk: int) -> StreamingHttpResponse:
-        return results_response(generics.get_object_or_404(ScoringJob, pk=pk))
+        return results_response(generics.get_object_or_404(ScoringJob.objects.visible_to(request), pk=pk))
 
 
 def _object(body: object) -> dict[str, Any]:

@@ -16,6 +16,7 @@ from django.utils.translation import gettext_lazy
 from core.errors import Conflict
 from core.file_names import GeneratedName
 from core.jobs import Job, JobQuerySet, State
+from core.roles import Scope
 from ingestion.passenger import LABEL_WORDS, PassengerFields, describe
 
 # A version 7 UUID begins with 48 bits of milliseconds.
@@ -72,6 +73,8 @@ class ScoringJob(Job):
     queue = "scoring"
     inputs = ("upload", "name", "created_by", "is_explained")
     page = "scoring_job"
+    scope = Scope.PREDICT
+    has_owner = True
     kind: ClassVar = gettext_lazy("Score a file")
     is_resumable = True
 

@@ -5,7 +5,6 @@ from uuid import UUID
 
 from django.conf import settings
 from django.contrib import messages
-from django.contrib.auth.decorators import login_not_required
 from django.db.models import Count, Q
 from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
@@ -16,6 +15,7 @@ from django_htmx.http import reswap
 from core import throttles
 from core.errors import Invalid, TitanicError
 from core.pagination import page
+from core.roles import Scope, public_form, requires
 from core.users import current_user
 from core.views import start_job
 from ingestion.passenger import LABEL
@@ -28,7 +28,7 @@ from predictions.models import Outcome, Prediction, ScoringJob
 from training.models import ModelVersion
 
 
-@login_not_required
+@public_form
 @require_http_methods(["GET", "HEAD", "POST"])
 def predict(request: HttpRequest) -> HttpResponse:
     """Predict for what the form posts, or show what to correct; a GET redirects to the form."""
@@ -101,6 +101,7 @@ def explain(request: HttpRequest, pk: UUID) -> HttpResponse:
     return render(request, template, context)
 
 
+@requires(Scope.PREDICT)
 @require_POST
 def record_outcome(request: HttpRequest, pk: UUID) -> HttpResponse:
     """Record what really happened."""
@@ -112,6 +113,7 @@ def record_outcome(request: HttpRequest, pk: UUID) -> HttpResponse:
     return redirect("prediction", pk)
 
 
+@requires(Scope.PREDICT)
 @require_http_methods(["GET", "HEAD", "POST"])
 def record_outcomes(request: HttpRequest) -> HttpResponse:
     """Record what really happened from a file, and show what became of its lines."""
@@ -138,16 +140,19 @@ def shadow_comparison(request: HttpRequest, version: int) -> HttpResponse:
 def scoring_jobs(request: HttpRequest) -> HttpResponse:
     """Every scoring job, and the way to a new one."""
     return render(
-        request, "scoring_list.html", {"page": page(ScoringJob.objects.all(), request), "form": ScoringForm()}
+        request,
+        "scoring_list.html",
+        {"page": page(ScoringJob.objects.visible_to(request), request), "form": ScoringForm()},
     )
 
 
+@requires(Scope.PREDICT)
 @require_POST
 def start_scoring(request: HttpRequest) -> HttpResponse:
     """Score an uploaded file."""
     form = ScoringForm(request.POST, request.FILES)
     if not form.is_valid():
-        context = {"page": page(ScoringJob.objects.all(), request), "form": form}
+        context = {"page": page(ScoringJob.objects.visible_to(request), request), "form": form}
         return render(request, "scoring_list.html", context, status=400)
     data = form.cleaned_data
     job = services.queue_scoring(file=data["file"], by=current_user(request), is_explained=data["explain"])
@@ -157,7 +162,7 @@ def start_scoring(request: HttpRequest) -> HttpResponse:
 @require_safe
 def scoring_job(request: HttpRequest, pk: int) -> HttpResponse:
     """One scoring job."""
-    job = get_object_or_404(ScoringJob, pk=pk)
+    job = get_object_or_404(ScoringJob.objects.visible_to(request), pk=pk)
     parts = job.parts.aggregate(all=Count("pk"), done=Count("pk", filter=Q(is_done=True)))
     return render(request, "scoring_detail.html", {"job": job, "parts": parts})
 
@@ -165,4 +170,4 @@ def scoring_job(request: HttpRequest, pk: int) -> HttpResponse:
 @require_safe
 def scoring_results(request: HttpRequest, pk: int) -> StreamingHttpResponse:
     """A finished job's file."""
-    return results_response(get_object_or_404(ScoringJob, pk=pk))
+    return results_response(get_object_or_404(ScoringJob.objects.visible_to(request), pk=pk))

@@ -29,6 +29,7 @@ from predictions import scorer
 from predictions.log import stream
 from tests import small_trainings
 from tests.snapshot import Snapshot
+from tests.users import make_user
 from titanic_site.models import AccessToken
 from training.models import ModelVersion
 
@@ -146,7 +147,7 @@ def load(db: None) -> Callable[..., Dataset]:
 @pytest.fixture
 def api(django_user_model: Any, db: None) -> APIClient:
     """A client with a token."""
-    user = django_user_model.objects.create_user("caller")
+    user = make_user("caller")
     client = APIClient(raise_request_exception=False)
     client.credentials(HTTP_AUTHORIZATION=f"Token {AccessToken.objects.create(user)[1]}")
     return client
@@ -154,7 +155,6 @@ def api(django_user_model: Any, db: None) -> APIClient:
 
 @pytest.fixture
 def login_required(settings: Any) -> None:
-    settings.MIDDLEWARE = [*settings.MIDDLEWARE, "titanic_site.middleware.LoginMiddleware"]
     settings.LOGIN_REQUIRED = True
 
 

@@ -24,7 +24,7 @@ os.environ.update(
     LOGIN_REQUIRED="false",
     API_ALLOW_ANONYMOUS="",
     THROTTLE_PREDICT="",
-    THROTTLE_ANON="",
+    THROTTLE_ANON="off",
     DRIFT_BACKEND="scipy",
     ALERT_WEBHOOK_URL="",
     EMAIL_URL="",

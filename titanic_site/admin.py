@@ -5,6 +5,7 @@ from typing import Any
 from django.contrib import admin, messages
 from django.contrib.auth.admin import GroupAdmin, UserAdmin
 from django.contrib.auth.models import Group, User
+from django.db.models import QuerySet
 from django.http import HttpRequest
 from django.utils.translation import gettext as _
 from django_celery_beat import admin as beat
@@ -13,7 +14,8 @@ from unfold.admin import ModelAdmin
 from unfold.forms import AdminPasswordChangeForm, UserChangeForm, UserCreationForm
 from unfold.widgets import UnfoldAdminSelectWidget, UnfoldAdminTextInputWidget
 
-from titanic_site.models import AccessToken
+from core.roles import Scope, scopes_of
+from titanic_site.models import SCOPE_FIELDS, AccessToken
 
 for model in (User, Group, PeriodicTask, IntervalSchedule, CrontabSchedule, SolarSchedule, ClockedSchedule):
     admin.site.unregister(model)
@@ -77,16 +79,31 @@ class ThemedClockedAdmin(beat.ClockedScheduleAdmin, ModelAdmin):
 class AccessTokenAdmin(ModelAdmin):
     """API tokens: made here or by `create_token`, shown once, revoked by deleting them."""
 
-    list_display = ("token_key", "user", "note", "can_predict", "can_operate", "created", "expiry")
+    list_display = ("token_key", "user", "note", *SCOPE_FIELDS, "created", "expiry")
     list_select_related = ("user",)
-    fields = ("user", "note", "can_predict", "can_operate", "expiry")
+    fields = ("user", "note", *SCOPE_FIELDS, "expiry")
+
+    def has_module_permission(self, request: HttpRequest) -> bool:
+        return bool(scopes_of(request.user))
+
+    def has_view_permission(self, request: HttpRequest, obj: AccessToken | None = None) -> bool:
+        """Let everybody with a role have tokens: their own, or an administrator all."""
+        return self.has_module_permission(request)
+
+    has_add_permission = has_module_permission
+    has_change_permission = has_delete_permission = has_view_permission
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[AccessToken]:
+        """Show a user's own tokens, and an administrator all."""
+        tokens: QuerySet[AccessToken] = super().get_queryset(request)
+        return tokens if Scope.ADMIN in scopes_of(request.user) else tokens.filter(user=request.user)
 
     def get_readonly_fields(self, request: HttpRequest, obj: AccessToken | None = None) -> tuple[str, ...]:
         return ("user",) if obj else ()
 
     def formfield_for_foreignkey(self, db_field: Any, request: HttpRequest, **kwargs: Any) -> Any:
-        """Offer other users only to a superuser."""
-        if not request.user.is_superuser:
+        """Offer other users only to an administrator."""
+        if Scope.ADMIN not in scopes_of(request.user):
             kwargs["queryset"] = User.objects.filter(username=request.user.get_username())
         return super().formfield_for_foreignkey(db_field, request, **kwargs)
 
@@ -95,7 +112,7 @@ class AccessTokenAdmin(ModelAdmin):
         if change:
             super().save_model(request, obj, form, change)
             return
-        values = {name: getattr(obj, name) for name in ("note", "can_predict", "can_operate")}
+        values = {name: getattr(obj, name) for name in ("note", *SCOPE_FIELDS)}
         row, token = AccessToken.objects.create(obj.user, **values)
         AccessToken.objects.filter(pk=row.pk).update(expiry=obj.expiry)
         obj.pk, obj.token_key, obj.created = row.pk, row.token_key, row.created

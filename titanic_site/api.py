@@ -65,7 +65,7 @@ class RunList(APIView):
         query = RunQuery(data=request.query_params.dict())
         query.is_valid(raise_exception=True)
         size = query.validated_data["page_size"]
-        jobs = newest(before=query.validated_data["cursor"], count=size)
+        jobs = newest(request, before=query.validated_data["cursor"], count=size)
         url = request.build_absolute_uri()
         following = replace_query_param(url, "cursor", jobs[-1].created_at.isoformat()) if len(jobs) == size else None
         return Response({"next": following, "previous": None, "results": RunSerializer(jobs, many=True).data})

@@ -59,7 +59,7 @@ def ensure_admin(*, say: Callable[[str], object]) -> None:
     if admin is None:
         password = settings.ADMIN_PASSWORD or secrets.token_urlsafe(16)
         admin = User.objects.create_superuser(ADMIN, password=password)
-        _instance, token = AccessToken.objects.create(admin, note="bootstrap")
+        _instance, token = AccessToken.objects.create(admin, note="bootstrap", can_admin=True)
         # Written whole or not at all, and before the commit: killed in between, the next start makes both again.
         draft = path.with_suffix(".draft")
         draft.unlink(missing_ok=True)

@@ -70,10 +70,11 @@ def matching(name: str, pattern: str, *, hint: str) -> str:
     return value
 
 
-def rate(name: str) -> str | None:
-    """Read a number of requests in a unit of time."""
-    hint = "write a number, a slash and s, m, h or d, such as 100/s."
-    return matching(name, r"0*[1-9][0-9]*/[smhd]", hint=hint) or None
+def rate(name: str, *, default: str) -> str | None:
+    """Read a number of requests in a unit of time; None is no limit."""
+    hint = "write a number, a slash and s, m, h or d, such as 100/s, or off."
+    value = matching(name, r"0*[1-9][0-9]*/[smhd]|off", hint=hint) or default
+    return None if value == "off" else value
 
 
 def origins(name: str) -> list[str]:

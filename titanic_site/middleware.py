@@ -16,7 +16,8 @@ from django.urls import resolve
 from django_htmx.http import HttpResponseClientRedirect, reselect, retarget
 from django_htmx.middleware import HtmxDetails
 
-from core.errors import LengthRequired, TitanicError, Unavailable, error_body, retry_headers, to_api_error
+from core.errors import Forbidden, LengthRequired, TitanicError, Unavailable, error_body, retry_headers, to_api_error
+from core.roles import required_scope, scopes_of
 
 Handler = Callable[[HttpRequest], HttpResponse]
 
@@ -92,26 +93,35 @@ class ErrorPageMiddleware:
         return None if error is None else error_page(request, error)
 
 
-class LoginMiddleware(LoginRequiredMiddleware):
-    """Redirects anonymous visitors to the sign-in page, and from there to the page they were on."""
+class AccessMiddleware(LoginRequiredMiddleware):
+    """Requires the scope that a page declares; redirects anonymous visitors to the sign-in page, and from there back.
+
+    The API has its own classes for it, and the admin asks for Django's permissions (`core.roles`).
+    """
 
     def process_view(
         self, request: HttpRequest, view_func: Callable[..., Any], view_args: Any, view_kwargs: Any
     ) -> HttpResponseBase | None:
         # First: a public page is answered also while the session cannot be looked up.
-        if not getattr(view_func, "login_required", True):
+        is_public = not getattr(view_func, "login_required", True)
+        if is_public and (settings.PUBLIC_FORM or not getattr(view_func, "is_form", False)):
             return None
         try:
-            answer = super().process_view(request, view_func, view_args, view_kwargs)
+            scopes = scopes_of(request.user)
+            is_anonymous = not (scopes or request.user.is_authenticated)
         except (DatabaseError, InterfaceError) as error:
             known = to_api_error(error)
             if known is None:
                 raise
             return error_page(request, known)
-        if answer is not None and cast("HtmxRequest", request).htmx:
-            # The whole page is redirected, not the fragment alone.
-            return HttpResponseClientRedirect(answer["Location"])
-        return answer
+        if not is_anonymous:
+            # The admin asks for permissions, and to change one's password needs no role.
+            is_djangos = request.path_info.startswith("/admin/") or view_func.__module__.startswith("django.contrib.")
+            scope = None if is_djangos else required_scope(view_func, request.method)
+            return error_page(request, Forbidden()) if scope and scope not in scopes else None
+        answer = self.handle_no_permission(request, view_func)
+        # The whole page is redirected, not the fragment alone.
+        return HttpResponseClientRedirect(answer["Location"]) if cast("HtmxRequest", request).htmx else answer
 
     def handle_no_permission(self, request: HttpRequest, view_func: Callable[..., Any]) -> HttpResponseRedirect:
         htmx = cast("HtmxRequest", request).htmx

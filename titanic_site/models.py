@@ -7,15 +7,22 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 from knox.models import AbstractAuthToken
 
-from core.tokens import Scope
+from core.roles import Scope, Scopes, scopes_of
+
+SCOPE_FIELDS = tuple(f"can_{scope}" for scope in Scope)
 
 
 class AccessToken(AbstractAuthToken):  # type: ignore[misc]
     """An API token: only its hash is stored; the note says for whom or what it was made."""
 
     note = models.CharField(gettext_lazy("note"), max_length=100, blank=True)
+    can_read = models.BooleanField(Scope.READ.label, default=True)
     can_predict = models.BooleanField(Scope.PREDICT.label, default=True)
     can_operate = models.BooleanField(Scope.OPERATE.label, default=True)
+    can_admin = models.BooleanField(Scope.ADMIN.label, default=False)
+
+    #: What it permits now, set when a request presents it.
+    scopes: Scopes = frozenset()
 
     class Meta:
         verbose_name = gettext_lazy("access token")
@@ -29,7 +36,13 @@ class AccessToken(AbstractAuthToken):  # type: ignore[misc]
         super().clean()
         if self._state.adding and self.expiry is not None and self.expiry <= timezone.now():
             raise ValidationError({"expiry": _("Must be in the future.")})
+        # Without a user the form has its own error.
+        beyond = self.granted - scopes_of(self.user) if self.user_id else ()
+        if beyond:
+            message = _("The role of %(user)s does not permit this.") % {"user": self.user}
+            raise ValidationError({f"can_{scope}": message for scope in beyond})
 
-    def allows(self, scope: str) -> bool:
-        """Tell whether the token has the scope."""
-        return {Scope.PREDICT.value: self.can_predict, Scope.OPERATE.value: self.can_operate}[scope]
+    @property
+    def granted(self) -> Scopes:
+        """What the token permits as far as its owner's role does."""
+        return frozenset(scope for scope in Scope if getattr(self, f"can_{scope}"))

@@ -68,10 +68,10 @@ MIDDLEWARE = [
     "titanic_site.middleware.content_security_policy",
     "django_htmx.middleware.HtmxMiddleware",
     "titanic_site.middleware.ErrorPageMiddleware",
+    "titanic_site.middleware.AccessMiddleware",
 ]
 LOGIN_REQUIRED = env.flag("LOGIN_REQUIRED", default=True)
-if LOGIN_REQUIRED:
-    MIDDLEWARE.append("titanic_site.middleware.LoginMiddleware")
+PUBLIC_FORM = env.flag("PUBLIC_FORM", default=True)
 LOGIN_URL = "login"
 LOGIN_REDIRECT_URL = "home"
 LOGOUT_REDIRECT_URL = "home"
@@ -108,6 +108,7 @@ REDIS_URL = env.url(
     example="redis://:password@host:6379/0",
 )
 
+AUTHENTICATION_BACKENDS = ["core.roles.RoleBackend"]
 AUTH_PASSWORD_VALIDATORS = [
     {"NAME": f"django.contrib.auth.password_validation.{name}"}
     for name in ("UserAttributeSimilarityValidator", "MinimumLengthValidator", "CommonPasswordValidator")
@@ -199,8 +200,8 @@ CELERY_BROKER_TRANSPORT_OPTIONS = {
 }
 
 API_ALLOW_ANONYMOUS = env.flag("API_ALLOW_ANONYMOUS", default=False)
-THROTTLE_PREDICT = env.rate("THROTTLE_PREDICT")
-THROTTLE_ANON = env.rate("THROTTLE_ANON")
+THROTTLE_PREDICT = env.rate("THROTTLE_PREDICT", default="off")
+THROTTLE_ANON = env.rate("THROTTLE_ANON", default="60/m")
 REST_FRAMEWORK = {
     "DEFAULT_AUTHENTICATION_CLASSES": ["core.tokens.CachedTokenAuthentication"],
     "DEFAULT_PERMISSION_CLASSES": ["core.tokens.HasScope"],

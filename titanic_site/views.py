@@ -16,9 +16,10 @@ from django.views.decorators.http import require_GET, require_POST, require_safe
 from django_celery_beat.models import PeriodicTask
 
 from core import moments
-from core.errors import InternalError, TitanicError, to_api_error
-from core.jobs import Job
+from core.errors import Forbidden, InternalError, TitanicError, to_api_error
+from core.jobs import Job, JobQuerySet
 from core.pagination import SIZE, page_of
+from core.roles import Scope, public_form, requires, scopes_of_request
 from core.views import start_job
 from features.models import FeatureBatch
 from ingestion.models import Dataset
@@ -48,7 +49,7 @@ def server_error(request: HttpRequest) -> HttpResponse:
     return error_page(request, error) if error else defaults.server_error(request)
 
 
-@login_not_required
+@public_form
 @require_safe
 def home(request: HttpRequest) -> HttpResponse:
     """Show the form, and the model's life cycle in six steps."""
@@ -65,21 +66,23 @@ def home(request: HttpRequest) -> HttpResponse:
 @require_safe
 def all_runs(request: HttpRequest) -> HttpResponse:
     """List every job of every kind."""
-    jobs = job_list.newest(before=moments.parse(request.GET.get("before", "")), count=SIZE + 1)
+    jobs = job_list.newest(request, before=moments.parse(request.GET.get("before", "")), count=SIZE + 1)
     page = page_of(jobs, request.GET, key=lambda job: job.created_at.isoformat())
     return render(request, "run_list.html", {"page": page})
 
 
+@requires(Scope.PREDICT)
 @require_POST
 def run_again(request: HttpRequest, kind: str, pk: int) -> HttpResponse:
     """Run a finished job again."""
-    return start_job(request, _job(kind, pk).rerun(), _("Started again."))
+    return start_job(request, _job(request, kind, pk).rerun(), _("Started again."))
 
 
+@requires(Scope.PREDICT)
 @require_POST
 def run_cancel(request: HttpRequest, kind: str, pk: int) -> HttpResponse:
     """Cancel a job."""
-    job = _job(kind, pk)
+    job = _job(request, kind, pk)
     job.cancel()
     messages.info(request, _("Cancelled."))
     return redirect(job)
@@ -124,8 +127,12 @@ def schedules(request: HttpRequest) -> HttpResponse:
     return render(request, "schedule_list.html", {"tasks": named})
 
 
-def _job(kind: str, pk: int) -> Job:
-    model: type[Job] | None = job_list.model_of(kind)
+def _job(request: HttpRequest, kind: str, pk: int) -> Job:
+    """Return a job that the request may change; raises Http404, Forbidden."""
+    model = job_list.model_of(kind)
     if model is None:
         raise Http404
-    return get_object_or_404(model, pk=pk)
+    job: Job = get_object_or_404(JobQuerySet(model).visible_to(request), pk=pk)
+    if job.scope not in scopes_of_request(request):
+        raise Forbidden
+    return job

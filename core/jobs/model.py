@@ -12,14 +12,18 @@ from typing import ClassVar, Self, TypeVar
 from django.conf import settings
 from django.db import models, transaction
 from django.db.models.functions import Coalesce, Now
+from django.http import HttpRequest
 from django.urls import reverse
 from django.utils import timezone
 from django.utils.functional import Promise
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
+from rest_framework.request import Request
 
 from core.errors import Conflict, TitanicError
 from core.jobs.lease import Lease
+from core.roles import Scope, scopes_of_request
+from core.users import current_user
 
 logger = logging.getLogger(__name__)
 
@@ -54,6 +58,13 @@ J = TypeVar("J", bound="Job")
 class JobQuerySet(models.QuerySet[J]):
     """Jobs by what became of them."""
 
+    def visible_to(self, request: HttpRequest | Request) -> Self:
+        """Keep those that the request may see: of a kind with owners, the user's own, unless it may operate."""
+        user = current_user(request)
+        if not self.model.has_owner or (user and Scope.OPERATE in scopes_of_request(request)):
+            return self.all()
+        return self.filter(created_by=user)
+
     def succeeded(self) -> Self:
         return self.filter(state=State.SUCCEEDED)
 
@@ -82,6 +93,9 @@ class Job(models.Model):
     page: ClassVar[str]
     #: What people call this kind of job, translated.
     kind: ClassVar[str | Promise]
+    #: The scope that starting, cancelling and repeating one requires, and whether it belongs to whoever started it.
+    scope: ClassVar[Scope] = Scope.OPERATE
+    has_owner: ClassVar[bool] = False
     #: Whether it is resumed where its worker died: such a kind counts its `starts`.
     is_resumable: ClassVar[bool] = False
     _lease: Lease

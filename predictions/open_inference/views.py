@@ -14,7 +14,7 @@ from rest_framework.views import APIView
 
 from core.errors import Invalid
 from core.parsers import JSONParser
-from core.tokens import Scope
+from core.roles import Scope
 from ingestion.passenger import LABEL, MODEL_NAME
 from predictions import scorer, services
 from predictions.models import Channel

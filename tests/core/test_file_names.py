@@ -14,6 +14,7 @@ from ingestion import services as ingestion
 from ingestion.models import Dataset
 from predictions import services as predictions
 from predictions.models import ScoringJob
+from tests.users import make_user
 from titanic_site.models import AccessToken
 
 HOSTILE = (
@@ -25,7 +26,7 @@ HOSTILE = (
 
 @pytest.fixture
 def client(django_user_model: Any, db: None) -> Client:
-    caller = django_user_model.objects.create_user("caller")
+    caller = make_user("caller")
     client = Client(headers={"Authorization": f"Token {AccessToken.objects.create(caller)[1]}"})
     client.force_login(caller)
     return client

@@ -4,12 +4,12 @@ import gc
 from collections.abc import Iterator
 
 import pytest
-from django.contrib.auth.models import User
 from django.test import RequestFactory
 from django.test.client import ClientHandler
 from rest_framework.request import Request
 from rest_framework.response import Response
 
+from tests.users import make_user
 from titanic_site.models import AccessToken
 from training.models import ModelVersion
 
@@ -24,7 +24,7 @@ def without_collector() -> Iterator[None]:
 
 def test_an_answer_needs_no_garbage_collection(champion: ModelVersion, without_collector: None) -> None:
     """A batch's body and answers hang on these two: waiting for the collector they make a process grow without end."""
-    token = AccessToken.objects.create(User.objects.create_user("caller"))[1]
+    token = AccessToken.objects.create(make_user("caller"))[1]
     request = RequestFactory(headers={"Authorization": f"Token {token}"}).post(
         "/api/v1/predictions/batch/", {"instances": [{"pclass": 1, "sex": "male"}]}, "application/json"
     )

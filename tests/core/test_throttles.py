@@ -13,6 +13,7 @@ from core import redis
 from core.tokens import TokenThrottle
 from predictions.api import PredictionBatch, PredictionExplanation, PredictionList
 from tests.people import OWEN
+from tests.users import make_user
 from titanic_site.models import AccessToken
 from training.models import ModelVersion
 
@@ -40,7 +41,7 @@ def test_a_token_that_asks_too_often_is_told_when_to_come_back(
     assert refused.json()["errors"][0]["code"] == "throttled"
     assert api.get(URL).status_code == 200
     other = APIClient()
-    token = AccessToken.objects.create(django_user_model.objects.create_user("other"))[1]
+    token = AccessToken.objects.create(make_user("other"))[1]
     other.credentials(HTTP_AUTHORIZATION=f"Token {token}")
     assert other.post(URL, OWEN, format="json").status_code == 201
 

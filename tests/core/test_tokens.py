@@ -16,6 +16,7 @@ from rest_framework.test import APIClient
 
 from core import tokens
 from tests.people import OWEN
+from tests.users import make_user
 from titanic_site.models import AccessToken
 from training.models import ModelVersion
 
@@ -29,7 +30,7 @@ def _client(token: str) -> APIClient:
 @pytest.fixture
 def made(champion: ModelVersion, django_user_model: Any) -> Any:
     """Makes tokens of one user."""
-    user = django_user_model.objects.create_user("caller")
+    user = make_user("caller")
     return lambda **fields: AccessToken.objects.create(user, **fields)[1]
 
 
@@ -128,7 +129,7 @@ def test_a_header_that_is_no_token_is_refused(header: str, db: None) -> None:
 
 
 def test_the_command_makes_a_token_of_one_scope_that_expires(django_user_model: Any, db: None) -> None:
-    django_user_model.objects.create_user("caller")
+    make_user("caller")
     out = StringIO()
 
     call_command("create_token", "caller", "--scope", "predict", "--days", "30", "--note", "shop", stdout=out)
@@ -142,7 +143,7 @@ def test_the_command_makes_a_token_of_one_scope_that_expires(django_user_model: 
 
 @pytest.mark.parametrize("days", ["0", "-1", "99999999"])
 def test_the_command_refuses_days_that_are_none(days: str, django_user_model: Any, db: None) -> None:
-    django_user_model.objects.create_user("caller")
+    make_user("caller")
 
     with pytest.raises(CommandError):
         call_command("create_token", "caller", f"--days={days}")
@@ -153,7 +154,7 @@ def test_the_command_refuses_days_that_are_none(days: str, django_user_model: An
 def test_the_admin_makes_a_token_shows_it_once_and_revokes_it(
     champion: ModelVersion, admin_client: Client, django_user_model: Any
 ) -> None:
-    user = django_user_model.objects.create_user("shop")
+    user = make_user("shop")
     asked = {"user": user.pk, "note": "till", "can_predict": "on", "expiry_0": "2126-01-01", "expiry_1": "00:00:00"}
 
     page = admin_client.post("/admin/titanic_site/accesstoken/add/", asked, follow=True)

@@ -20,6 +20,7 @@ from django.conf import settings
 
 from tests.people import CAST
 from tests.programs import NGINX
+from tests.users import make_user
 from tests.web import Web, answer, serving
 from titanic_site.models import AccessToken
 from training.models import ModelVersion
@@ -106,7 +107,7 @@ def test_one_signs_in_over_tls(proxy: Proxy, django_user_model: Any) -> None:
     context = ssl.create_default_context()
     proxy.authority.configure_trust(context)
     origin = f"https://127.0.0.1:{proxy.tls_port}"
-    django_user_model.objects.create_user("clerk", password="secret")
+    make_user("clerk", password="secret")
     form = {"username": "clerk", "password": "secret"}
 
     with httpx.Client(base_url=origin, verify=context, timeout=30) as browser:

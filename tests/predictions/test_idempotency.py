@@ -12,6 +12,7 @@ from core import redis
 from predictions import log
 from predictions.models import Prediction
 from tests.people import ELISABETH, OWEN
+from tests.users import make_user
 from titanic_site.models import AccessToken
 from training.models import ModelVersion
 
@@ -58,7 +59,7 @@ def test_a_refused_question_leaves_its_key_free(api: APIClient, champion: ModelV
 
 def test_keys_of_two_callers_are_apart(api: APIClient, champion: ModelVersion, django_user_model: Any) -> None:
     other = APIClient()
-    token = AccessToken.objects.create(django_user_model.objects.create_user("other"))[1]
+    token = AccessToken.objects.create(make_user("other"))[1]
     other.credentials(HTTP_AUTHORIZATION=f"Token {token}")
 
     assert _ask(api, "a").json()["id"] != _ask(other, "a").json()["id"]

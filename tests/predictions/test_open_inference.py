@@ -13,6 +13,7 @@ from predictions import log, services
 from predictions.models import Channel, Prediction
 from predictions.open_inference.views import Infer
 from tests.people import CAST, ELISABETH, OWEN
+from tests.users import make_user
 from titanic_site.models import AccessToken
 from training.models import ModelVersion
 
@@ -78,7 +79,7 @@ def test_tritons_client_works_unchanged(
 ) -> None:
     import tritonclient.http as triton
 
-    token = AccessToken.objects.create(django_user_model.objects.create_user("triton"))[1]
+    token = AccessToken.objects.create(make_user("triton"))[1]
     client = triton.InferenceServerClient(live_server.url.removeprefix("http://"))
     assert client.is_server_live()
     assert client.is_server_ready()

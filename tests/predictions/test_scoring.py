@@ -397,12 +397,12 @@ def test_a_job_is_cancelled_by_whose_it_is_or_who_may_operate(
     mine, again, theirs = cancel(files["caller"]), cancel(files["caller"]), cancel(files["admin"])
     assert (mine.status_code, mine.json()["state"]) == (200, State.CANCELLED)
     assert (again.status_code, again.json()["errors"][0]["code"]) == (409, "conflict")
-    assert (theirs.status_code, ScoringJob.objects.get(pk=files["admin"].pk).state) == (403, State.QUEUED)
+    assert (theirs.status_code, ScoringJob.objects.get(pk=files["admin"].pk).state) == (404, State.QUEUED)
     AccessToken.objects.update(can_operate=True)
     tokens.clear_cache()
     api.credentials()
     monkeypatch.setattr(settings, "API_ALLOW_ANONYMOUS", True)
-    assert cancel(files["admin"]).status_code == 403
+    assert cancel(files["admin"]).status_code == 404
     api.credentials(**credentials)
     assert cancel(files["admin"]).status_code == 200
     assert api.post("/api/v1/scoring-jobs/999999/cancel/").status_code == 404

@@ -17,6 +17,7 @@ from predictions import log, scoring
 from predictions.log import stream
 from predictions.models import Prediction, ScoringJob
 from tests.people import CAST, ELISABETH, NOBODY, OWEN, table
+from tests.users import make_user
 from titanic_site.models import AccessToken
 from training.models import ModelVersion
 
@@ -140,7 +141,7 @@ def test_old_s37_every_door_wants_a_token(url: str, db: None) -> None:
 
 
 def test_a_token_is_kept_as_a_hash(django_user_model: Any, db: None) -> None:
-    _, token = AccessToken.objects.create(django_user_model.objects.create_user("x"))
+    _, token = AccessToken.objects.create(make_user("x"))
 
     assert token not in str(AccessToken.objects.values().get())
 

@@ -17,6 +17,7 @@ from markdown_it import MarkdownIt
 from pytest_django.live_server_helper import LiveServer
 
 from tests.people import CAST, table
+from tests.users import make_user
 from titanic_site.models import AccessToken
 from training.models import ModelVersion
 
@@ -108,7 +109,7 @@ def test_the_steps_run_one_after_the_other(
     champion: ModelVersion, django_user_model: Any, sample_path: Path, settings: Any, tmp_path: Path
 ) -> None:
     settings.AUTO_PROMOTE = False
-    django_user_model.objects.create_user("caller")
+    make_user("caller")
     (tmp_path / "in.csv").write_text(table(*CAST))
     words = {
         "ADDRESS": sample_path, "N": champion.version + 1, "IN": tmp_path / "in.csv", "OUT": tmp_path / "out.csv",
@@ -130,7 +131,7 @@ def test_the_steps_run_one_after_the_other(
 def test_curl_gets_an_answer(
     block: str, live_server: LiveServer, champion: ModelVersion, django_user_model: Any, tmp_path: Path
 ) -> None:
-    _instance, token = AccessToken.objects.create(django_user_model.objects.create_user("caller"))
+    _instance, token = AccessToken.objects.create(make_user("caller"))
     (tmp_path / "var").mkdir()
     (tmp_path / "var/credentials.json").write_text(json.dumps({"token": token}))
     script = block.replace("http://127.0.0.1:8000", live_server.url).replace("curl ", "curl --silent --fail-with-body ")

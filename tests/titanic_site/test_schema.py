@@ -20,6 +20,7 @@ from ingestion.passenger import EXAMPLE
 from predictions import log, scoring
 from predictions.models import Outcome, ScoringJob
 from tests.people import CAST, table
+from tests.users import make_user
 from titanic_site.models import AccessToken
 from training.models import ModelVersion
 
@@ -35,7 +36,7 @@ def schema(api: APIClient) -> Any:
 @pytest.fixture
 def token(champion: ModelVersion, django_user_model: Any) -> str:
     """A token for everything."""
-    made: str = AccessToken.objects.create(django_user_model.objects.create_user("client"))[1]
+    made: str = AccessToken.objects.create(make_user("client"))[1]
     return made
 
 

@@ -18,7 +18,7 @@ from django_htmx.middleware import HtmxDetails
 
 from tests.people import OWEN
 from tests.services import postgres_away
-from titanic_site.middleware import LoginMiddleware
+from titanic_site.middleware import AccessMiddleware
 from titanic_site.runtime import start_link
 from training.models import ModelVersion
 
@@ -55,10 +55,11 @@ def _patterns(resolver: URLResolver, path: str = "", space: str = "") -> Iterato
             yield space + (pattern.name or where), pattern
 
 
+@pytest.mark.usefixtures("login_required")
 def test_every_page_that_is_not_on_the_list_leads_to_the_sign_in_page() -> None:
     request: Any = RequestFactory().get("/where/one/was/")
     request.user, request.htmx = AnonymousUser(), HtmxDetails(request)
-    door = LoginMiddleware(lambda _request: HttpResponse())
+    door = AccessMiddleware(lambda _request: HttpResponse())
 
     answers = {name: door.process_view(request, page.callback, (), {}) for name, page in _patterns(get_resolver())}
 

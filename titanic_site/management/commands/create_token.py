@@ -1,4 +1,4 @@
-"""python manage.py create_token USER [--scope predict] [--days N] [--note TEXT]"""
+"""python manage.py create_token USER [--scope read --scope predict] [--days N] [--note TEXT]"""
 
 from datetime import timedelta
 from typing import Any
@@ -9,7 +9,7 @@ from django.utils.translation import gettext as _
 
 from core.commands import StepCommand
 from core.errors import TitanicError
-from core.tokens import Scope
+from core.roles import Scope, scopes_of
 from titanic_site.models import AccessToken
 
 _MOST_DAYS = 3_650
@@ -21,7 +21,10 @@ class Command(StepCommand):
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("user")
         parser.add_argument(
-            "--scope", action="append", choices=Scope.values, help="what it permits; everything when left out"
+            "--scope",
+            action="append",
+            choices=Scope.values,
+            help="what it permits; what the user's role does when left out",
         )
         parser.add_argument("--days", type=int, help="until it expires; never when left out")
         parser.add_argument("--note", default="create_token", help="whom or what it is for")
@@ -30,14 +33,19 @@ class Command(StepCommand):
         user = User.objects.filter(username=options["user"]).first()
         if user is None:
             raise TitanicError(_("There is no user %(user)s: make one in the admin.") % {"user": options["user"]})
-        days, scopes = options["days"], options["scope"] or Scope.values
+        permitted = scopes_of(user)
+        days, scopes = options["days"], options["scope"] or permitted
+        if not scopes or not permitted.issuperset(scopes):
+            raise TitanicError(
+                _("The role of %(user)s does not permit this token: give %(user)s a role in the admin, at Users.")
+                % {"user": user}
+            )
         if days is not None and not 1 <= days <= _MOST_DAYS:
             raise TitanicError(_("The days must be from 1 to %(most)s.") % {"most": _MOST_DAYS})
         made = AccessToken.objects.create(
             user,
             expiry=timedelta(days=days) if days else None,
             note=options["note"][:100],
-            can_predict=Scope.PREDICT in scopes,
-            can_operate=Scope.OPERATE in scopes,
+            **{f"can_{scope}": scope in scopes for scope in Scope},
         )
         return str(made[1])

@@ -1,0 +1,117 @@
+"""Roles and scopes: what a person or a token may do, alike on pages, in the admin and in the API."""
+
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar
+
+from django.conf import settings
+from django.contrib.auth.backends import ModelBackend
+from django.contrib.auth.decorators import login_not_required
+from django.db import models
+from django.http import HttpRequest
+from django.http.response import HttpResponseBase
+from django.utils.translation import gettext_lazy
+from rest_framework.permissions import SAFE_METHODS
+from rest_framework.request import Request
+
+
+class Scope(models.TextChoices):
+    """What a view may require."""
+
+    READ = "read", gettext_lazy("Read: datasets, models, predictions, runs, monitoring")
+    PREDICT = "predict", gettext_lazy("Predict: request predictions, score files, record outcomes")
+    OPERATE = "operate", gettext_lazy("Operate: load, build, train, promote, check, schedule")
+    ADMIN = "admin", gettext_lazy("Administer: users, tokens of others, sources in databases")
+
+
+Scopes = frozenset[Scope]
+View = TypeVar("View", bound=Callable[..., HttpResponseBase])
+
+ALL: Scopes = frozenset(Scope)
+#: The scopes of each role; a role is the Django group of that name.
+ROLES: Mapping[str, Scopes] = {
+    "viewer": frozenset({Scope.READ}),
+    "analyst": frozenset({Scope.READ, Scope.PREDICT}),
+    "operator": frozenset({Scope.READ, Scope.PREDICT, Scope.OPERATE}),
+    "administrator": ALL,
+}
+#: Permissions of Django's models that only an administrator has: who may do what, and who is signed in.
+_ADMIN_APPS = frozenset({"auth", "sessions", "titanic_site"})
+
+
+def requires(scope: Scope | None) -> Callable[[View], View]:
+    """Declare the scope that a view requires for a change, or None where it is enough to be signed in."""
+
+    def decorate(view: View) -> View:
+        view.scope = scope  # type: ignore[attr-defined]
+        return view
+
+    return decorate
+
+
+def public_form(view: View) -> View:
+    """Open the form's pages to anybody, unless PUBLIC_FORM=false."""
+    view.is_form = True  # type: ignore[attr-defined]
+    return login_not_required(view)
+
+
+def required_scope(view: object, method: str | None) -> Scope | None:
+    """Return the scope that a view requires: to read for a safe method, else the one it declares, or to operate."""
+    scope: Scope | None = getattr(view, "scope", Scope.OPERATE)
+    return Scope.READ if scope and method in SAFE_METHODS else scope
+
+
+def scopes_of(user: Any) -> Scopes:
+    """Return the scopes of a user's roles; with LOGIN_REQUIRED=false anonymous visitors operate the pages."""
+    if not user.is_authenticated:
+        return frozenset() if settings.LOGIN_REQUIRED else ROLES["operator"]
+    if not user.is_active:
+        return frozenset()
+    if user.is_superuser:
+        return ALL
+    # One query for each request, or each time a token is looked up.
+    if not hasattr(user, "role_scopes"):
+        names = user.groups.values_list("name", flat=True)
+        user.role_scopes = frozenset().union(*(ROLES.get(name, frozenset()) for name in names))
+    scopes: Scopes = user.role_scopes
+    return scopes
+
+
+def scopes_of_request(request: HttpRequest | Request) -> Scopes:
+    """Return the scopes of a call's token or of a page's user; with API_ALLOW_ANONYMOUS calls without one operate."""
+    if not isinstance(request, Request):
+        return scopes_of(request.user)
+    token: Any = request.auth
+    if token:
+        scopes: Scopes = token.scopes
+        return scopes
+    return ROLES["operator"] if settings.API_ALLOW_ANONYMOUS else frozenset()
+
+
+def permission_scope(permission: str) -> Scope:
+    """Return the scope that stands for a permission of Django's, as the admin asks for them.
+
+    >>> permission_scope("training.view_modelversion"), permission_scope("training.change_modelversion")
+    (Scope.READ, Scope.OPERATE)
+    >>> permission_scope("auth.view_user")
+    Scope.ADMIN
+    """
+    app, _, codename = permission.partition(".")
+    if app in _ADMIN_APPS:
+        return Scope.ADMIN
+    return Scope.READ if codename.startswith("view_") else Scope.OPERATE
+
+
+class RoleBackend(ModelBackend):
+    """Signs in by password; permissions come from the user's role, never from one that was given by itself."""
+
+    def has_perm(self, user_obj: Any, perm: str, obj: object = None) -> bool:
+        """Tell whether the user's role has the scope that stands for the permission."""
+        return user_obj.is_authenticated and permission_scope(perm) in scopes_of(user_obj)
+
+    def has_module_perms(self, user_obj: Any, app_label: str) -> bool:
+        """Tell whether the user may see the app in the admin."""
+        return self.has_perm(user_obj, f"{app_label}.view_")
+
+    def get_all_permissions(self, user_obj: Any, obj: object = None) -> set[str]:
+        """Return none: roles have no rows of permissions."""
+        return set()
