@@ -136,10 +136,8 @@ def explain(prediction: Prediction) -> Explanation:
         method=shapley.design(len(INPUTS)).method,
         contributions=[
             # Of an input's fields the first that is known is shown.
-            Contribution(
-                name, next((values[field] for field in fields if values[field] is not None), None), contribution
-            )
-            for (name, fields), contribution in zip(INPUTS.items(), contributions[0].tolist(), strict=True)
+            Contribution(name, next((values[field] for field in fields if values[field] is not None), None), share)
+            for (name, fields), share in zip(INPUTS.items(), contributions[0].tolist(), strict=True)
         ],
         what_if=explainer.alternatives(row),
     )
