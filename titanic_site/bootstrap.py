@@ -27,21 +27,21 @@ def credentials_path() -> Path:
     return Path(settings.HOME / "credentials.json")
 
 
-def bootstrap(*, say: Callable[[str], object]) -> ModelVersion:
+def bootstrap(*, echo: Callable[[str], object]) -> ModelVersion:
     """Take a new installation to its first champion, printing each step; raises TitanicError."""
     if settings.ARTIFACT_BUCKET:
         # The client takes a second to import.
         from core.bucket import Bucket
 
         Bucket().check()
-    ensure_admin(say=say)
+    ensure_admin(echo=echo)
     if created := schedules.create_missing():
-        say(_("%(count)s schedules made") % {"count": created})
+        echo(_("%(count)s schedules made") % {"count": created})
     local.inbox().mkdir(parents=True, exist_ok=True)
     sources.default()
     champion = ModelVersion.objects.champion()
     if champion is None:
-        say(_("No champion yet: loading the sample and training one, about half a minute"))
+        echo(_("No champion yet: loading the sample and training one, about half a minute"))
         pipeline.run()
         champion = ModelVersion.objects.champion()
     if champion is None:
@@ -50,7 +50,7 @@ def bootstrap(*, say: Callable[[str], object]) -> ModelVersion:
 
 
 @transaction.atomic
-def ensure_admin(*, say: Callable[[str], object]) -> None:
+def ensure_admin(*, echo: Callable[[str], object]) -> None:
     """Make the first administrator with a token and write both to a file; one that exists is left unchanged."""
     # Two hosts may start at once on one database.
     lock(AdvisoryLock.FIRST_ADMIN)
@@ -69,9 +69,9 @@ def ensure_admin(*, say: Callable[[str], object]) -> None:
             # It belongs to another database.
             path.replace(path.with_suffix(".old.json"))
         draft.rename(path)
-        say(_("Admin and API token made: %(path)s") % {"path": path})
+        echo(_("Admin and API token made: %(path)s") % {"path": path})
     elif not path.exists():
-        say(
+        echo(
             _(
                 "The administrator %(user)s exists and is left unchanged; %(path)s is not written. For access from "
                 "here, run manage.py changepassword %(user)s or manage.py create_token %(user)s."

@@ -197,7 +197,7 @@ class TestAway:
         settings.ARTIFACT_BUCKET = "ship"
 
         with pytest.raises(Unavailable, match="gs://ship cannot be reached"):
-            bootstrap.bootstrap(say=print)
+            bootstrap.bootstrap(echo=print)
 
 
 def test_one_that_hangs_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:

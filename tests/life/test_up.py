@@ -26,7 +26,7 @@ import json, sys, time
 from pathlib import Path
 from titanic_site.runtime import supervisor
 from titanic_site.runtime.supervisor import Program, Supervisor
-supervisor._MAX_PAUSE = 0.05
+supervisor._MAX_BACKOFF_SECONDS = 0.05
 directory = Path(sys.argv[1])
 def is_hung(started_at):
     return (directory / "silent").exists() and not (directory / "silent").unlink()
@@ -35,7 +35,7 @@ stages = [
     for name, code in json.loads(sys.argv[2]).items()
 ]
 print = __import__("functools").partial(print, flush=True)
-sys.exit(Supervisor(stages=stages, directory=directory, say=print).run())
+sys.exit(Supervisor(stages=stages, directory=directory, echo=print).run())
 """
 #: Notes its process id under its name, and when it is ended.
 WORK = """
@@ -175,7 +175,7 @@ def test_no_program_outlives_a_killed_supervisor(supervise: Start, tmp_path: Pat
 
 @pytest.fixture
 def _hurried(monkeypatch: pytest.MonkeyPatch) -> None:
-    for pause in ("_LOOK_SECONDS", "_PERIOD_SECONDS", "_MAX_PAUSE"):
+    for pause in ("_POLL_SECONDS", "_CALLBACK_SECONDS", "_MAX_BACKOFF_SECONDS"):
         monkeypatch.setattr(supervisor, pause, 0.001)
 
 
@@ -191,7 +191,7 @@ def test_no_duty_ends_it_and_each_failure_is_said_once(tmp_path: Path) -> None:
             case "stop":
                 signal.raise_signal(signal.SIGTERM)
 
-    code = Supervisor(stages=[], directory=tmp_path, say=said.append, every_second=[duty]).run()
+    code = Supervisor(stages=[], directory=tmp_path, echo=said.append, every_second=[duty]).run()
 
     assert code == 0
     assert said == ["MISCONF No space left on device. Trying again until it works."] * 2
@@ -209,7 +209,7 @@ def test_a_program_that_cannot_be_started_for_now_is_tried_again(tmp_path: Path)
         if (home / "started").exists():
             signal.raise_signal(signal.SIGTERM)
 
-    assert Supervisor(stages=stages, directory=home, say=said.append, every_second=[duty]).run() == 0
+    assert Supervisor(stages=stages, directory=home, echo=said.append, every_second=[duty]).run() == 0
     assert "No such file or directory" in said[0]
 
 
@@ -224,7 +224,7 @@ def test_a_full_disk_under_its_own_output_does_not_end_it(tmp_path: Path) -> Non
 
     with Path("/dev/full").open("w") as full:
         full_disk = functools.partial(print, file=full, flush=True)
-        assert Supervisor(stages=[], directory=tmp_path, say=full_disk, every_second=[duty]).run() == 0
+        assert Supervisor(stages=[], directory=tmp_path, echo=full_disk, every_second=[duty]).run() == 0
         os.dup2(os.open(os.devnull, os.O_WRONLY), full.fileno())
 
 
@@ -232,14 +232,14 @@ def test_a_full_disk_under_its_own_output_does_not_end_it(tmp_path: Path) -> Non
 def test_once_everything_was_there_it_does_not_give_up(tmp_path: Path) -> None:
     deaths: list[str] = []
 
-    def say(text: str) -> None:
+    def echo(text: str) -> None:
         deaths.append(text)
         if len(deaths) == 8:
             signal.raise_signal(signal.SIGTERM)
 
     stages = [[Program(name="worker", command=("false",))]]
 
-    assert Supervisor(stages=stages, directory=tmp_path, say=say, is_starting=lambda: False).run() == 0
+    assert Supervisor(stages=stages, directory=tmp_path, echo=echo, is_starting=lambda: False).run() == 0
     assert deaths == ["worker ended with code 1, restarting it"] * 8
 
 

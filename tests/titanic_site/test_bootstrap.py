@@ -24,7 +24,7 @@ def home(tmp_path: Path, settings: Any) -> Path:
 
 def _ensured() -> list[str]:
     said: list[str] = []
-    bootstrap.ensure_admin(say=said.append)
+    bootstrap.ensure_admin(echo=said.append)
     return said
 
 
@@ -102,7 +102,7 @@ def test_killed_before_it_was_done_the_next_start_makes_both_anew(db: None, home
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        bootstrap.ensure_admin(say=kill)
+        bootstrap.ensure_admin(echo=kill)
     assert not User.objects.exists()
 
     _ensured()

@@ -16,36 +16,35 @@ from typing import TypeVar
 
 from titanic_site.runtime.last_user_guard import end_with_parent
 
-_LOOK_SECONDS = 0.2
-_PERIOD_SECONDS = 1.0
-_MAX_DEATHS = 5
-_WITHIN_SECONDS = 60
-_MAX_PAUSE = 8.0
-_KILL = ((signal.SIGKILL, 0.0),)
+_POLL_SECONDS = 0.2
+_CALLBACK_SECONDS = 1.0
+# While the system starts, the supervisor gives up when a program exits more often within the window.
+_MAX_EXITS, _EXIT_WINDOW_SECONDS = 5, 60
+_MAX_BACKOFF_SECONDS = 8.0
 
-Say = Callable[[str], object]
+Echo = Callable[[str], object]
 T = TypeVar("T")
 
 
 @dataclass(frozen=True)
 class Program:
-    """One command line to keep running, and how to end it."""
+    """A command to keep running, and how to stop it."""
 
     name: str
     command: tuple[str, ...]
-    #: Signals in order, each with the seconds it is given; after the last comes SIGKILL.
+    #: The signals that stop it, each with the seconds until the next one; the last is followed by SIGKILL.
     stop_signals: tuple[tuple[signal.Signals, float], ...] = ((signal.SIGTERM, 10.0),)
     #: What the kernel sends it when the supervisor itself is killed.
-    orphan_signal: signal.Signals = signal.SIGTERM
-    #: Tells whether it stopped doing its work though it lives, given the time it was started at.
+    parent_death_signal: signal.Signals = signal.SIGTERM
+    #: Takes the time it was started at, and tells whether it runs without doing its work.
     is_hung: Callable[[float], bool] = lambda _started_at: False
 
 
 class Supervisor:
-    """Runs programs until it is told to stop, or until one keeps dying while `is_starting`.
+    """Runs programs until a signal stops it, or until one exits too often while `is_starting()`.
 
-    `stages` is the order of the end: the first stage is stopped, and waited for, before the second. `every_second` are
-    called once a second.
+    All programs are started at once, and stopped stage by stage: the first stage has exited before the second is
+    stopped. The functions in `every_second` are called once a second.
     """
 
     def __init__(
@@ -53,7 +52,7 @@ class Supervisor:
         *,
         stages: Sequence[Sequence[Program]],
         directory: Path,
-        say: Say,
+        echo: Echo,
         every_second: Sequence[Callable[[], object]] = (),
         is_starting: Callable[[], bool] = lambda: True,
     ) -> None:
@@ -61,14 +60,14 @@ class Supervisor:
         self._children = [child for stage in self._stages for child in stage]
         self._every_second = every_second
         self._is_starting = is_starting
-        self._print = say
-        self._failing: set[object] = set()
+        self._echo = echo
+        self._failing_keys: set[object] = set()
         self._stop_requested = threading.Event()
         self._signal_count = 0
 
     def run(self) -> int:
-        """Supervise; returns the exit code: 0 when asked to stop, 1 when a program kept dying."""
-        with self._signals():
+        """Supervise; returns the exit code: 0 after a signal, 1 when a program exited too often."""
+        with self._handle_signals():
             try:
                 return self._supervise()
             finally:
@@ -76,50 +75,50 @@ class Supervisor:
 
     def _supervise(self) -> int:
         for child in self._children:
-            self._attempt(child.start, of=child)
-        call_at = 0.0
-        while not self._stop_requested.wait(_LOOK_SECONDS):
-            if time.monotonic() >= call_at:
+            self._attempt(child.start, key=child)
+        next_call_at = 0.0
+        while not self._stop_requested.wait(_POLL_SECONDS):
+            if time.monotonic() >= next_call_at:
                 for call in self._every_second:
-                    self._attempt(call, of=call)
-                call_at = time.monotonic() + _PERIOD_SECONDS
+                    self._attempt(call, key=call)
+                next_call_at = time.monotonic() + _CALLBACK_SECONDS
             for child in self._children:
-                if self._attempt(partial(self._check, child), of=child) is False:
+                if self._attempt(partial(self._keep_running, child), key=child) is False:
                     return 1
         return 0
 
-    def _attempt(self, act: Callable[[], T], *, of: object) -> T | None:
-        """Call something that is called again and again; print a failure once, until it works again."""
+    def _attempt(self, call: Callable[[], T], *, key: object) -> T | None:
+        """Call; a failure gives None, and is printed unless the last call under this key failed too."""
         try:
-            result = act()
-        except Exception as error:  # noqa: BLE001 - a full disk shows as any error, and none may end what runs
-            if of not in self._failing:
-                self._failing.add(of)
-                self._say(f"{str(error) or repr(error)} Trying again until it works.")
+            result = call()
+        except Exception as error:  # noqa: BLE001 - a full disk raises any error, and none may end it
+            if key not in self._failing_keys:
+                self._failing_keys.add(key)
+                self._print(f"{str(error) or repr(error)} Trying again until it works.")
             return None
-        self._failing.discard(of)
+        self._failing_keys.discard(key)
         return result
 
-    def _say(self, text: str) -> None:
+    def _print(self, text: str) -> None:
         # Standard output may be a file on a full disk.
         with contextlib.suppress(OSError):
-            self._print(text)
+            self._echo(text)
 
-    def _check(self, child: "_Child") -> bool:
-        """Start a child that is down, stop one that hangs; return False when it dies too often to ever start."""
+    def _keep_running(self, child: "_Child") -> bool:
+        """Restart a child that has exited, stop one that hangs; return False when the supervisor gives up."""
         name = child.program.name
-        if child.has_just_ended():
-            deaths = child.recent_deaths()
-            if deaths > _MAX_DEATHS and self._is_starting():
-                self._say(
-                    f"{name} died {deaths} times within a minute, the last time with code {child.code}. Stopping."
+        if child.reap():
+            count = child.recent_exit_count()
+            if count > _MAX_EXITS and self._is_starting():
+                self._print(
+                    f"{name} died {count} times within a minute, the last time with code {child.exit_code}. Stopping."
                 )
                 return False
-            self._say(f"{name} ended with code {child.code}, restarting it")
-        elif child.is_due():
+            self._print(f"{name} ended with code {child.exit_code}, restarting it")
+        elif child.is_restart_due():
             child.start()
         elif child.is_running and not child.is_stopping and child.program.is_hung(child.started_at):
-            self._say(f"{name} does not answer, restarting it")
+            self._print(f"{name} does not answer, restarting it")
             child.begin_stop()
         child.continue_stop()
         return True
@@ -130,18 +129,19 @@ class Supervisor:
                 child.begin_stop()
             while any(child.is_running for child in stage):
                 for child in stage:
+                    # A second signal, such as another Ctrl-C, does not wait.
                     child.continue_stop(is_urgent=self._signal_count > 1)
-                time.sleep(_LOOK_SECONDS / 10)
+                time.sleep(_POLL_SECONDS / 10)
             for child in stage:
                 child.kill_group()
 
     @contextmanager
-    def _signals(self) -> Iterator[None]:
-        before = {number: signal.signal(number, self._request_stop) for number in (signal.SIGINT, signal.SIGTERM)}
+    def _handle_signals(self) -> Iterator[None]:
+        previous = {number: signal.signal(number, self._request_stop) for number in (signal.SIGINT, signal.SIGTERM)}
         try:
             yield
         finally:
-            for number, handler in before.items():
+            for number, handler in previous.items():
                 signal.signal(number, handler)
 
     def _request_stop(self, _number: int, _frame: object) -> None:
@@ -150,16 +150,16 @@ class Supervisor:
 
 
 class _Child:
-    """A program's process, and what became of the ones before it."""
+    """A program's process, and when its processes exited."""
 
     def __init__(self, program: Program, *, directory: Path) -> None:
         self.program = program
         self.started_at = 0.0
-        self.code: int | None = None
+        self.exit_code: int | None = None
         self._directory = directory
         self._process: subprocess.Popen[bytes] | None = None
-        self._deaths: deque[float] = deque(maxlen=_MAX_DEATHS + 1)
-        self._start_at = 0.0
+        self._exit_times: deque[float] = deque(maxlen=_MAX_EXITS + 1)
+        self._restart_at = 0.0
         self._stop_signals: Iterator[tuple[signal.Signals, float]] | None = None
         self._next_signal_at = 0.0
 
@@ -180,49 +180,49 @@ class _Child:
             stdin=subprocess.DEVNULL,
             cwd=self._directory,
             process_group=0,
-            preexec_fn=partial(end_with_parent, self.program.orphan_signal),  # noqa: PLW1509 - we run no threads
+            preexec_fn=partial(end_with_parent, self.program.parent_death_signal),  # noqa: PLW1509 - we run no threads
         )
 
-    def has_just_ended(self) -> bool:
-        """Tell whether it ended since the last look, and kill what its process left behind."""
+    def reap(self) -> bool:
+        """Kill the rest of the group and plan the restart, if the process has exited; return whether it has."""
         if self._process is None or self._process.poll() is None:
             return False
-        self.code = self._process.returncode
+        self.exit_code = self._process.returncode
         self.kill_group()
-        self._deaths.append(time.monotonic())
-        self._start_at = time.monotonic() + min(2.0 ** (self.recent_deaths() - 2), _MAX_PAUSE)
+        self._exit_times.append(time.monotonic())
+        self._restart_at = time.monotonic() + min(2.0 ** (self.recent_exit_count() - 2), _MAX_BACKOFF_SECONDS)
         return True
 
     def kill_group(self) -> None:
-        """Kill what an ended process left behind in its group."""
+        """Kill the processes that an exited one left behind in its group."""
         self._signal_group(signal.SIGKILL)
         self._process = None
 
-    def recent_deaths(self) -> int:
-        return sum(time.monotonic() - death < _WITHIN_SECONDS for death in self._deaths)
+    def recent_exit_count(self) -> int:
+        return sum(time.monotonic() - exited_at < _EXIT_WINDOW_SECONDS for exited_at in self._exit_times)
 
-    def is_due(self) -> bool:
-        """Tell whether it is down and its pause is over."""
-        return self._process is None and time.monotonic() >= self._start_at
+    def is_restart_due(self) -> bool:
+        """Tell whether no process runs and the pause before the next is over."""
+        return self._process is None and time.monotonic() >= self._restart_at
 
     def begin_stop(self) -> None:
-        """Begin to stop it: `continue_stop` sends one signal after the other until it is gone."""
-        self._stop_signals = iter((*self.program.stop_signals, *_KILL))
+        """Begin to stop it: `continue_stop` sends one signal after the other until it has exited."""
+        self._stop_signals = iter(self.program.stop_signals)
         self._next_signal_at = 0.0
 
     def continue_stop(self, *, is_urgent: bool = False) -> None:
-        """Send the next signal when the last one had its time; where it is urgent, SIGKILL at once."""
+        """Send the next signal when the time of the last one is over; SIGKILL at once if `is_urgent`."""
         if self._stop_signals is None or not self.is_running:
             return
         if is_urgent:
             self._signal_group(signal.SIGKILL)
         elif time.monotonic() >= self._next_signal_at:
-            number, seconds = next(self._stop_signals, _KILL[0])
+            number, seconds = next(self._stop_signals, (signal.SIGKILL, 0.0))
             self._next_signal_at = time.monotonic() + seconds
             if number == signal.SIGKILL:
                 self._signal_group(number)
             elif self._process is not None:
-                # It stops its own workers.
+                # Not to the group: the process stops its own workers.
                 self._process.send_signal(number)
 
     def _signal_group(self, number: signal.Signals) -> None:

@@ -40,25 +40,25 @@ _COMPLAINT_SECONDS = 60
 #: Threads of a web process that run Django (decision 0008).
 BLOCKING_THREADS = "2"
 
-Say = Callable[[str], object]
+Echo = Callable[[str], object]
 
 
 class CannotRunError(RuntimeError):
     """What keeps `up` from running, and the remedy, in one sentence."""
 
 
-def run(*, say: Say) -> int:
+def run(*, echo: Echo) -> int:
     """Run until told to stop and return the exit code."""
-    with _interrupt_on_sigterm(), _exclusive_home(), _free_port(), _services(say=say) as services:
+    with _interrupt_on_sigterm(), _exclusive_home(), _free_port(), _services(echo=echo) as services:
         for old_counters in settings.METRICS_DIR.glob("*.db"):
             old_counters.unlink()
-        say("Bringing the database up to date")
+        echo("Bringing the database up to date")
         for error in made_by_another_version(databases=["default"]):
             raise CannotRunError(error.msg)
         call_command("migrate", interactive=False, verbosity=0)
         call_command("bootstrap")
         connections.close_all()
-        say("Starting web, workers and scheduler")
+        echo("Starting web, workers and scheduler")
         # Every queue has a heartbeat as soon as its worker is there, not at the scheduler's next round.
         with suppress(BrokerAway, *redis.RedisUnavailable):
             if settings.IS_EMBEDDED:
@@ -68,14 +68,14 @@ def run(*, say: Say) -> int:
                 tasks.heartbeat.apply_async(
                     kwargs={"queue": queue}, queue=queue, expires=heartbeat.SILENCE_LIMIT, retry=False
                 )
-        readiness = _Readiness(say=say)
+        readiness = _Readiness(echo=echo)
         every_second = [readiness.check]
         if services is not None:
-            every_second.append(partial(_restart_stopped, services, say=say))
+            every_second.append(partial(_restart_stopped, services, echo=echo))
         return Supervisor(
             stages=programs(),
             directory=settings.BASE_DIR,
-            say=say,
+            echo=echo,
             every_second=every_second,
             # Later on what keeps a program from running, such as a full disk, will pass.
             is_starting=lambda: not readiness.is_announced,
@@ -124,7 +124,7 @@ def programs() -> list[list[Program]]:
             # Runs in progress may end; then they are interrupted, and their rows say so.
             stop_signals=((signal.SIGTERM, 20.0), (signal.SIGQUIT, 5.0)),
             # Without the supervisor the services stop too: no run can finish.
-            orphan_signal=signal.SIGQUIT,
+            parent_death_signal=signal.SIGQUIT,
             is_hung=partial(_is_hung, queues),
         )
         for name, (queues, options) in WORKERS.items()
@@ -147,12 +147,12 @@ def _is_hung(queues: tuple[str, ...], started_at: float) -> bool:
 
 
 @contextmanager
-def _services(*, say: Say) -> Iterator[embedded.Services | None]:
+def _services(*, echo: Echo) -> Iterator[embedded.Services | None]:
     """Run the embedded servers, if the installation has no others."""
     if not settings.IS_EMBEDDED:
         yield None
         return
-    say("Starting PostgreSQL and Valkey")
+    echo("Starting PostgreSQL and Valkey")
     try:
         with embedded.in_use(embedded.Layout(settings.HOME)) as services:
             yield services
@@ -162,17 +162,17 @@ def _services(*, say: Say) -> Iterator[embedded.Services | None]:
         connections.close_all()
 
 
-def _restart_stopped(services: embedded.Services, *, say: Say) -> None:
+def _restart_stopped(services: embedded.Services, *, echo: Echo) -> None:
     if not services.are_answering():
         services.start()
-        say("A database server had stopped and was started again")
+        echo("A database server had stopped and was started again")
 
 
 class _Readiness:
     """Prints READY, once, when pages, services, champion and every worker are there."""
 
-    def __init__(self, *, say: Say) -> None:
-        self._say = say
+    def __init__(self, *, echo: Echo) -> None:
+        self._echo = echo
         self.is_announced = False
         self._complain_at = time.monotonic() + _COMPLAINT_SECONDS
 
@@ -185,19 +185,19 @@ class _Readiness:
             link = start_link.path()
             connections.close_all()
             self.is_announced = True
-            self._say(f"READY {_address(host)}")
+            self._echo(f"READY {_address(host)}")
             if link:
-                self._say(f"Sign in, once and within an hour: {_address(_LOOPBACK_OF.get(host, host))}{link}")
+                self._echo(f"Sign in, once and within an hour: {_address(_LOOPBACK_OF.get(host, host))}{link}")
             path = settings.HOME / "credentials.json"
             if path.exists():
-                self._say(f"Admin: {json.loads(path.read_text())['username']}, the password is in {path}")
+                self._echo(f"Admin: {json.loads(path.read_text())['username']}, the password is in {path}")
             if lacks_proxy():
-                self._say(
+                self._echo(
                     "No proxy in front of HOST: slow clients can hold the site up. Put one there, see deploy/nginx."
                 )
         elif time.monotonic() > self._complain_at:
             self._complain_at = time.monotonic() + _COMPLAINT_SECONDS
-            self._say(f"Not ready yet: {reason}")
+            self._echo(f"Not ready yet: {reason}")
 
 
 def lacks_proxy() -> bool:

@@ -22,7 +22,7 @@ class Command(BaseCommand):
             if options["stop"]:
                 console.print("Stopped." if up.stop() else "Nothing runs here.")
             else:
-                sys.exit(up.run(say=console.print))
+                sys.exit(up.run(echo=console.print))
         except up.CannotRunError as error:
             raise CommandError(str(error)) from error
         except KeyboardInterrupt:
