@@ -5,14 +5,19 @@ Each of xdist's workers has all of it for itself.
 
 import os
 import shutil
+import signal
 import tempfile
+import time
 from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
 if TYPE_CHECKING:
+    from psycopg2.extensions import cursor
+
     from titanic_site.runtime import embedded
 
 HOME = Path(tempfile.mkdtemp(prefix="titanic-test-"))
@@ -52,18 +57,42 @@ def _services() -> Iterator[None]:
 
 def _forget_the_disk(services: "embedded.Services") -> None:
     """Let neither server wait for the disk: what they hold ends with the run."""
-    import psycopg2
     import redis
 
-    raw = psycopg2.connect(host=str(services.postgres.sockets), user="titanic", dbname="titanic")
-    raw.autocommit = True
-    with raw.cursor() as cursor:
+    with superuser() as cursor:
         for name in ("fsync", "synchronous_commit", "full_page_writes"):
             cursor.execute(f"ALTER SYSTEM SET {name} = off")
         cursor.execute("SELECT pg_reload_conf()")
-    raw.close()
+        # Django makes a database for the tests, and `tests.snapshot` fills tables in any order.
+        cursor.execute("ALTER ROLE titanic CREATEDB")
+        cursor.execute("GRANT SET ON PARAMETER session_replication_role TO titanic")
     with redis.Redis(unix_socket_path=str(services.valkey.socket)) as client:
         client.config_set("appendonly", "no")
+
+
+@contextmanager
+def superuser() -> "Iterator[cursor]":
+    """Open a session that the product never has: nobody signs in as the superuser of its PostgreSQL."""
+    import psycopg2
+
+    data = HOME / "postgres/data"
+    rules = data / "pg_hba.conf"
+    if "superuser" not in rules.read_text():
+        rules.write_text(f"{rules.read_text()}local all superuser trust\n")
+        os.kill(int((data / "postmaster.pid").read_text().split()[0]), signal.SIGHUP)
+    end = time.monotonic() + 10
+    while True:
+        try:
+            session = psycopg2.connect(host=str(HOME / "postgres"), user="superuser", dbname="titanic")
+            break
+        except psycopg2.OperationalError:
+            # The server has not read the rules yet.
+            if time.monotonic() > end:
+                raise
+            time.sleep(0.01)
+    session.autocommit = True
+    with closing(session), session.cursor() as opened:
+        yield opened
 
 
 def pytest_unconfigure() -> None:

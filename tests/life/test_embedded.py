@@ -17,8 +17,9 @@ import redis
 from kombu import Connection
 
 from titanic_site.env import broker_url
-from titanic_site.runtime import embedded
+from titanic_site.runtime import embedded, postgres
 from titanic_site.runtime.embedded import EmbeddedError, Layout, Services, in_use
+from titanic_site.runtime.server import take_lock
 
 USER = """
 import sys, time
@@ -231,6 +232,61 @@ def test_an_append_only_file_cut_in_the_middle_of_a_write_is_read(layout: Layout
 
     with in_use(layout), valkey(layout) as client:
         assert client.get("whole") == b"1"
+
+
+def test_the_application_is_no_superuser_and_nobody_signs_in_as_one(layout: Layout) -> None:
+    with in_use(layout) as services:
+        role = query(layout, "SELECT rolsuper OR rolcreatedb OR rolcreaterole FROM pg_roles WHERE rolname = 'titanic'")
+        assert role == "False"
+        for statement in ("COPY (SELECT 1) TO PROGRAM 'id'", "SELECT pg_read_file('/etc/passwd')", "CREATE ROLE ann"):
+            with pytest.raises(psycopg2.errors.InsufficientPrivilege):
+                query(layout, statement)
+        for role in ("superuser", "postgres"):
+            with pytest.raises(psycopg2.OperationalError, match="no pg_hba"):
+                psycopg2.connect(host=str(services.postgres.sockets), user=role, dbname="titanic")
+
+
+def test_in_a_home_of_an_older_version_the_application_loses_its_superuser(
+    new_layout: Layout, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Arrange: the cluster as 0.1.0 made it, with a partition, an identity, a sequence and a view.
+    server = Services(new_layout).postgres
+    for directory in (server.data.parent, server.log.parent):
+        directory.mkdir(parents=True)
+    lock = take_lock(new_layout.root / "arrange.lock")
+    assert lock is not None
+    if account := server._run_as():
+        server._grant_access(account)
+    server._run("initdb", "-D", str(server.data), "--auth-local=trust", "--username=titanic", "--locale=C", lock=lock)
+    server._run_single("CREATE DATABASE titanic", data=server.data, database="postgres", lock=lock)
+    os.close(lock)
+    with monkeypatch.context() as patch:
+        patch.setattr(postgres, "_ACCESS", (server.data / "pg_hba.conf").read_text())
+        with in_use(new_layout):
+            assert query(new_layout, "SELECT rolsuper FROM pg_roles WHERE rolname = current_user") == "True"
+            query(
+                new_layout,
+                """CREATE SCHEMA "White Star"; CREATE TABLE "White Star"."A b" (id serial);
+                CREATE TABLE people (id bigint GENERATED ALWAYS AS IDENTITY, born date) PARTITION BY RANGE (id);
+                CREATE TABLE people_1 PARTITION OF people FOR VALUES FROM (0) TO (10);
+                CREATE VIEW names AS SELECT * FROM people; INSERT INTO people (born) VALUES ('1890-01-01')""",
+            )
+
+    for _start in range(2):
+        with in_use(new_layout):
+            assert query(new_layout, "SELECT rolsuper FROM pg_roles WHERE rolname = current_user") == "False"
+            assert query(new_layout, "SELECT count(*) FROM names") == "1"
+            assert query(new_layout, "SELECT datdba::regrole FROM pg_database WHERE datname = 'titanic'") == "titanic"
+            owned_by_others = "SELECT count(*) FROM pg_class WHERE relowner <> 'titanic'::regrole AND relnamespace IN ("
+            owned_by_others += "'public'::regnamespace, '\"White Star\"'::regnamespace)"
+            assert query(new_layout, owned_by_others) == "0"
+            query(
+                new_layout,
+                """ALTER TABLE people ADD age int; INSERT INTO people (born) VALUES (NULL);
+                CREATE TABLE people_2 PARTITION OF people FOR VALUES FROM (10) TO (20); DROP TABLE people_2;
+                ALTER TABLE people DROP age; DELETE FROM people WHERE born IS NULL;
+                INSERT INTO "White Star"."A b" DEFAULT VALUES""",
+            )
 
 
 def test_a_database_half_made_is_made_again(new_layout: Layout) -> None:

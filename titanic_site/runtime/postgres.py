@@ -16,9 +16,43 @@ import psycopg2
 
 from titanic_site.runtime.server import EmbeddedError, Server
 
+#: pg_hba.conf: nobody signs in as the superuser; single-user mode, with the server down, needs no rule.
+_ACCESS = "local all titanic trust\n"
+# A home made before 0.2.0 has `titanic` as its superuser, which no cluster can lose: that role gets another name, and
+# a new one takes its name and what it owned. One transaction: a kill in between changes nothing.
+_DEMOTE = """
+DO $$
+DECLARE item text;
+BEGIN
+  IF EXISTS (SELECT FROM pg_roles WHERE oid = 10 AND rolname = 'titanic') THEN
+    CREATE ROLE renaming SUPERUSER;
+    SET SESSION AUTHORIZATION renaming;
+    ALTER ROLE titanic RENAME TO superuser;
+    SET SESSION AUTHORIZATION superuser;
+    DROP ROLE renaming;
+    CREATE ROLE titanic LOGIN;
+    ALTER DATABASE titanic OWNER TO titanic;
+    FOR item IN
+      SELECT 'SCHEMA ' || oid::regnamespace FROM pg_namespace
+        WHERE nspowner = 10 AND nspname !~ '^(pg_|information_schema$)'
+      UNION ALL
+      SELECT 'TABLE ' || oid::regclass FROM pg_class
+        WHERE relowner = 10 AND relkind IN ('r', 'p', 'v', 'm', 'S')
+          AND relnamespace::regnamespace::text !~ '^(pg_|information_schema$)'
+          AND NOT EXISTS (SELECT FROM pg_depend WHERE objid = pg_class.oid AND relkind = 'S' AND deptype IN ('a', 'i'))
+    LOOP
+      EXECUTE 'ALTER ' || item || ' OWNER TO titanic';
+    END LOOP;
+  END IF;
+END $$
+"""
+
 
 class Postgres(Server):
-    """PostgreSQL on a Unix socket, role and database `titanic`, everything synced to disk."""
+    """PostgreSQL on a Unix socket, everything synced to disk.
+
+    The role `titanic` owns the database `titanic` and is no superuser.
+    """
 
     title = "PostgreSQL"
     # Fast shutdown: sessions are ended, everything committed is written down.
@@ -58,6 +92,10 @@ class Postgres(Server):
         # The server's lock is held here: none of its processes is alive, whatever pid these files name.
         for path in (self.data / "postmaster.pid", *self.sockets.glob(".s.PGSQL.*")):
             path.unlink(missing_ok=True)
+        access = self.data / "pg_hba.conf"
+        if access.read_text() != _ACCESS:
+            self._run_single(" ".join(_DEMOTE.split()), data=self.data, database="titanic", lock=lock)
+            access.write_text(_ACCESS)
 
     def _run_as(self) -> int | None:
         """PostgreSQL refuses to run as root: then it runs as the owner of the data, `nobody` at first."""
@@ -91,14 +129,21 @@ class Postgres(Server):
             shutil.rmtree(unfinished)
         draft = self.data.with_name(f"initdb-{secrets.token_hex(4)}")
         initdb = [
-            "--auth-local=trust", "--auth-host=reject", "--username=titanic", "--encoding=UTF8", "--locale=C",
+            "--auth=reject", "--username=superuser", "--encoding=UTF8", "--locale=C",
             # Sorts the same on every machine and after every update of its C library.
             "--locale-provider=builtin", "--builtin-locale=C.UTF-8", "--no-instructions",
         ]  # fmt: skip
         self._run("initdb", "-D", str(draft), *initdb, lock=lock)
-        single = ("--single", "-D", str(draft), "postgres")
-        self._run("postgres", *single, lock=lock, text="CREATE DATABASE titanic\n")
+        statements = "CREATE ROLE titanic LOGIN\nCREATE DATABASE titanic OWNER titanic"
+        self._run_single(statements, data=draft, database="postgres", lock=lock)
+        (draft / "pg_hba.conf").write_text(_ACCESS)
         draft.rename(self.data)
+
+    def _run_single(self, statements: str, *, data: Path, database: str, lock: int) -> None:
+        """Run statements, one a line, as the superuser while no server runs; an error raises CalledProcessError."""
+        # A change of owner locks each table, and each dataset has one.
+        options = ("-c", "exit_on_error=on", "-c", "max_locks_per_transaction=1024")
+        self._run("postgres", "--single", "-D", str(data), *options, database, lock=lock, text=f"{statements}\n")
 
     def _run(self, program: str, *arguments: str, lock: int, text: str = "") -> None:
         """Run a program of the wheel; it inherits the lock, so that no other starts the server should we be killed."""
