@@ -14,7 +14,7 @@ from core.admin import JobAdmin, ReadOnlyAdmin
 from core.errors import TitanicError
 from core.jobs import enqueue
 from ingestion import retention, services, sources
-from ingestion.forms import OperatorSourceForm
+from ingestion.forms import DatabaseSourceForm
 from ingestion.models import INGEST_OPTIONS, Dataset, Passenger, RejectedRow, RowProblem, Source
 from ingestion.passenger import KEY, LABEL
 
@@ -23,7 +23,7 @@ from ingestion.passenger import KEY, LABEL
 class SourceAdmin(ModelAdmin):
     """Sources; only here may the address be a database."""
 
-    form = OperatorSourceForm
+    form = DatabaseSourceForm
     list_display = ("name", "address", "is_enabled", "has_label", "checked_at", "error")
     list_select_related = ("schedule",)
     actions = ("ingest_now",)
@@ -40,7 +40,7 @@ class SourceAdmin(ModelAdmin):
             kwargs["form"] = ModelForm
         return super().get_form(request, obj, change, **kwargs)
 
-    def save_model(self, request: HttpRequest, obj: Source, form: OperatorSourceForm, change: bool) -> None:  # noqa: FBT001
+    def save_model(self, request: HttpRequest, obj: Source, form: DatabaseSourceForm, change: bool) -> None:  # noqa: FBT001
         """Save the source with its schedule."""
         form.save_with_schedule()
 

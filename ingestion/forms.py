@@ -56,9 +56,10 @@ _UNCHANGED = ""
 
 
 class SourceForm(forms.ModelForm):  # type: ignore[type-arg]
-    """A source with its schedule, for pages; the admin's form lets an operator name any address."""
+    """A source with its schedule."""
 
-    is_operator = False
+    #: Whether this person may name a database.
+    databases = False
 
     every = forms.TypedChoiceField(
         label=gettext_lazy("Checked"), required=False, coerce=int, empty_value=None,
@@ -81,8 +82,7 @@ class SourceForm(forms.ModelForm):  # type: ignore[type-arg]
             self.initial["every"] = int(minutes) if minutes in Interval.values else _UNCHANGED
         else:
             self.initial["every"] = Interval.HOUR
-        if source.pk and source.address != source.uri and not self.is_operator:
-            # The address has a password: only an operator may see and change it.
+        if source.pk and transports.names_database(source.uri) and not self.databases:
             self.fields["uri"].disabled = True
             self.initial["uri"] = source.address
 
@@ -91,7 +91,7 @@ class SourceForm(forms.ModelForm):  # type: ignore[type-arg]
         if self.fields["uri"].disabled:
             return str(Source.objects.values_list("uri", flat=True).get(pk=self.instance.pk))
         try:
-            return transports.check(self.cleaned_data["uri"], is_operator=self.is_operator)
+            return transports.check(self.cleaned_data["uri"], databases=self.databases)
         except transports.SourceError as error:
             raise ValidationError(error.message) from error
 
@@ -111,10 +111,10 @@ class SourceForm(forms.ModelForm):  # type: ignore[type-arg]
         return source
 
 
-class OperatorSourceForm(SourceForm):
-    """A source as an operator may set it up: any file, any database."""
+class DatabaseSourceForm(SourceForm):
+    """A source that may be in a database."""
 
-    is_operator = True
+    databases = True
 
 
 class RowForm(forms.Form):

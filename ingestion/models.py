@@ -158,7 +158,7 @@ class Dataset(IngestOptions, Profiled, Job):
 
     task_name = "ingestion.tasks.ingest"
     task_argument = "dataset_id"
-    inputs = ("source", "name", "uri", "version", "upload", "by_operator", *INGEST_OPTIONS)
+    inputs = ("source", "name", "uri", "version", "upload", "by_command", *INGEST_OPTIONS)
     page = "dataset"
     kind: ClassVar = gettext_lazy("Ingest")
 
@@ -176,8 +176,8 @@ class Dataset(IngestOptions, Profiled, Job):
     version = models.CharField(gettext_lazy("version"), max_length=300, blank=True, editable=False)
     # Requested by a person: the same content may be loaded again.
     is_forced = models.BooleanField(default=False, editable=False)
-    # Named at the shell or in the admin: any file and any database may be read.
-    by_operator = models.BooleanField(default=False, editable=False)
+    # Named at the shell: any file and any database may be read.
+    by_command = models.BooleanField(default=False, editable=False)
     upload = models.FileField(gettext_lazy("upload"), upload_to=GeneratedName("uploads"), blank=True, max_length=300)
     sha256 = models.CharField(max_length=64, blank=True, db_index=True, editable=False)
     byte_count = models.BigIntegerField(gettext_lazy("bytes"), null=True, editable=False)

@@ -50,10 +50,10 @@ class DatasetRejected(TitanicError):
     code = "rejected"
 
 
-def queue_ingest(*, uri: str, is_operator: bool = False, **options: object) -> Dataset:
+def queue_ingest(*, uri: str, by_command: bool = False, **options: object) -> Dataset:
     """Queue an ingest from an address, of a prefix the newest object; `options` are fields of `IngestOptions`."""
-    uri = transports.check(uri, is_operator=is_operator)
-    dataset = Dataset(uri=uri, name=_name_of(uri), by_operator=is_operator, **options)
+    uri = transports.check(uri, any_file=by_command, databases=by_command)
+    dataset = Dataset(uri=uri, name=_name_of(uri), by_command=by_command, **options)
     for field in IngestOptions._meta.local_fields:
         try:
             field.run_validators(getattr(dataset, field.name))
@@ -84,7 +84,7 @@ def queue_changed(source: Source) -> Iterator[Dataset]:
     rejected is not tried again with the same options.
     """
     try:
-        remote_objects = transports.stat(source.uri, is_operator=True)
+        remote_objects = transports.stat(source.uri, databases=True)
     except transports.SourceError as error:
         Source.objects.filter(pk=source.pk).update(checked_at=Now(), error=error.message)
         raise
@@ -133,7 +133,7 @@ def _dataset_of(source: Source, remote: RemoteObject) -> Dataset:
     """Make the unsaved dataset of a source's object."""
     options = {name: getattr(source, name) for name in INGEST_OPTIONS}
     name = _name_of(remote.uri) or source.name
-    return Dataset(source=source, uri=remote.uri, version=remote.version, name=name, by_operator=True, **options)
+    return Dataset(source=source, uri=remote.uri, version=remote.version, name=name, **options)
 
 
 def _same_object(dataset: Dataset) -> DatasetQuerySet:
@@ -160,13 +160,16 @@ def _content(dataset: Dataset) -> Iterator[IO[bytes]]:
     spool.mkdir(parents=True, exist_ok=True)
     with dataset.upload.open("rb") if dataset.upload else tempfile.TemporaryFile(dir=spool) as file:
         if not dataset.upload:
-            remote = transports.stat(dataset.uri, is_operator=dataset.by_operator)[-1]
+            any_file = dataset.by_command
+            # A source in a database was saved by an administrator.
+            databases = dataset.by_command or dataset.source_id is not None
+            remote = transports.stat(dataset.uri, any_file=any_file, databases=databases)[-1]
 
             def report(byte_count: int) -> None:
                 dataset.report(_FETCHED * byte_count / max(remote.byte_count or 0, byte_count, 1))
 
             dataset.uri = remote.uri
-            dataset.version = transports.fetch(remote, file, report=report, is_operator=dataset.by_operator)
+            dataset.version = transports.fetch(remote, file, report=report, any_file=any_file, databases=databases)
             file.seek(0)
         dataset.sha256 = hashlib.file_digest(file, "sha256").hexdigest()
         dataset.byte_count = file.tell()

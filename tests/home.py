@@ -71,7 +71,7 @@ def _forget_the_disk(services: "embedded.Services") -> None:
 
 
 @contextmanager
-def superuser() -> "Iterator[cursor]":
+def superuser(*, database: str = "titanic") -> "Iterator[cursor]":
     """Open a session that the product never has: nobody signs in as the superuser of its PostgreSQL."""
     import psycopg2
 
@@ -83,7 +83,7 @@ def superuser() -> "Iterator[cursor]":
     end = time.monotonic() + 10
     while True:
         try:
-            session = psycopg2.connect(host=str(HOME / "postgres"), user="superuser", dbname="titanic")
+            session = psycopg2.connect(host=str(HOME / "postgres"), user="superuser", dbname=database)
             break
         except psycopg2.OperationalError:
             # The server has not read the rules yet.

@@ -1,7 +1,7 @@
 """Fetch tables: one module for each kind of address, with the same three functions.
 
-An operator, at the shell or in the admin, may name any file and any database; pages and API may name a file of the
-inbox, the sample, the configured SOURCE_URI, gs:// and https://.
+Everybody may name a file of the inbox, the sample, what SOURCE_URI names, gs:// and https://; an administrator's source
+in the admin a database too, and only a command any file.
 """
 
 import re
@@ -14,13 +14,13 @@ from django.utils.translation import gettext as _
 from ingestion.transports import bucket, local, postgres, web
 from ingestion.transports.transfer import RemoteObject, ReportProgress, SourceError
 
-__all__ = ["RemoteObject", "ReportProgress", "SourceError", "check", "fetch", "redact", "stat"]
+__all__ = ["RemoteObject", "ReportProgress", "SourceError", "check", "fetch", "names_database", "redact", "stat"]
 
 
 class _Transport(Protocol):
     """The functions of each module; only an address that was checked reaches `stat` and `fetch`."""
 
-    def check(self, uri: str, *, is_operator: bool) -> str: ...
+    def check(self, uri: str, *, any_file: bool) -> str: ...
 
     def stat(self, uri: str) -> list[RemoteObject]: ...
 
@@ -39,21 +39,38 @@ _PASSWORD = re.compile(r"^([a-z0-9+.-]+://[^:/?#@]*):(?!\d+[/?#])[^#]*@", re.IGN
 _PASSWORD_PARAMETER = re.compile(r"([?&](?:ssl)?password=)[^&#]*", re.IGNORECASE)
 
 
-def check(uri: str, *, is_operator: bool = False) -> str:
+def check(uri: str, *, any_file: bool = False, databases: bool = False) -> str:
     """Return the address, a file's as its whole path; raises SourceError for one that may not be used. No network."""
-    # SOURCE_URI is set by an operator.
-    return _transport_of(uri).check(uri, is_operator=is_operator or uri == settings.SOURCE_URI)
+    is_configured = uri == settings.SOURCE_URI
+    if names_database(uri) and not (databases or is_configured):
+        message = _(
+            "A database is named in the admin, by an administrator, or at the shell: its address carries a password."
+        )
+        raise SourceError(message)
+    return _transport_of(uri).check(uri, any_file=any_file or is_configured)
 
 
-def stat(uri: str, *, is_operator: bool = False) -> list[RemoteObject]:
+def names_database(uri: str) -> bool:
+    """Tell whether the address is a database's."""
+    return uri.lower().startswith(("postgres://", "postgresql://"))
+
+
+def stat(uri: str, *, any_file: bool = False, databases: bool = False) -> list[RemoteObject]:
     """Find what is at the address, from metadata alone, oldest change first; raises SourceError when nothing is."""
-    uri = check(uri, is_operator=is_operator)
+    uri = check(uri, any_file=any_file, databases=databases)
     return _transport_of(uri).stat(uri)
 
 
-def fetch(remote: RemoteObject, target: IO[bytes], *, report: ReportProgress, is_operator: bool = False) -> str:
+def fetch(
+    remote: RemoteObject,
+    target: IO[bytes],
+    *,
+    report: ReportProgress,
+    any_file: bool = False,
+    databases: bool = False,
+) -> str:
     """Write the object into the empty file and return the version that was fetched."""
-    uri = check(remote.uri, is_operator=is_operator)
+    uri = check(remote.uri, any_file=any_file, databases=databases)
     return _transport_of(uri).fetch(replace(remote, uri=uri), target, report=report)
 
 

@@ -25,7 +25,7 @@ _GENERATION = "generation "
 _ADDRESS = re.compile(r"gs://(?P<bucket>[a-z0-9][a-z0-9._-]+[a-z0-9])/(?P<name>[^\0\r\n]*)", re.IGNORECASE)
 
 
-def check(uri: str, *, is_operator: bool) -> str:
+def check(uri: str, *, any_file: bool) -> str:
     """Return the address; raises SourceError for one that names no object."""
     address = _ADDRESS.fullmatch(uri)
     name = address["name"] if address else ""

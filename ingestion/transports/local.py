@@ -17,17 +17,17 @@ def inbox() -> Path:
     return Path(settings.HOME / "inbox")
 
 
-def check(uri: str, *, is_operator: bool) -> str:
+def check(uri: str, *, any_file: bool) -> str:
     """Return a file's whole path; raises SourceError.
 
-    An operator may name any, from the working directory; others one in an allowed folder, from the inbox.
+    With `any_file` it may lie anywhere, from the working directory; else in an allowed folder, from the inbox.
     """
     if "://" in uri or "\0" in uri:
         raise SourceError(_("“%(uri)s” is not a file path.") % {"uri": uri.replace("\0", "␀")})
     folders = [inbox().resolve(), (settings.BASE_DIR / "ingestion" / "sample").resolve()]
     try:
-        path = (Path(uri).expanduser() if is_operator else folders[0] / uri).resolve()
-        is_allowed = is_operator or path == Path(settings.SOURCE_URI).resolve()
+        path = (Path(uri).expanduser() if any_file else folders[0] / uri).resolve()
+        is_allowed = any_file or path == Path(settings.SOURCE_URI).expanduser().resolve()
     except (OSError, RuntimeError, ValueError) as error:
         # A circle of links, an unknown ~user, half a character.
         raise SourceError(_("“%(uri)s” is not a file path.") % {"uri": ascii(uri)[1:-1]}) from error

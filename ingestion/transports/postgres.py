@@ -1,4 +1,4 @@
-"""A table or a query of another PostgreSQL database, as CSV. For operators only: the address has a password."""
+"""A table or a query of another PostgreSQL database, as CSV: read only, for a limited time, and never our own."""
 
 import re
 from collections.abc import Iterator
@@ -6,21 +6,25 @@ from contextlib import closing, contextmanager
 from typing import IO
 
 import psycopg2
+from django.conf import settings
+from django.db import ProgrammingError, connection
 from django.utils.translation import gettext as _
 from psycopg2 import errors, extensions, sql
 
 from ingestion.transports.transfer import BoundedWriter, RemoteObject, ReportProgress, SourceError
 
 CONNECT_SECONDS = 10
-STATEMENT_SECONDS = 3600
+#: Within the time limit of the queue that loads tables, which gives no reason.
+STATEMENT_SECONDS = 600
+# Which database it is, whatever host, port, proxy or socket leads there. The identifier is the cluster's since initdb,
+# and that of its replicas; the names are qualified, since the address may set another search_path.
+_IDENTITY = "SELECT system_identifier, pg_catalog.current_database() FROM pg_catalog.pg_control_system()"
 _TABLE = re.compile(r"[\w$-]+(\.[\w$.-]+)?")
 _QUERY = re.compile(r"(select|with)\s[^;]+", re.IGNORECASE)
 
 
-def check(uri: str, *, is_operator: bool) -> str:
-    """Return the address; raises SourceError unless an operator names one table or one query behind the #."""
-    if not is_operator:
-        raise SourceError(_("A database is named in the admin or at the shell only: its address carries a password."))
+def check(uri: str, *, any_file: bool) -> str:
+    """Return the address; raises SourceError unless it has one table or one query behind the #."""
     dsn, _hash, query = uri.partition("#")
     _parameters(dsn)
     _query(query)
@@ -81,7 +85,7 @@ def _location(parameters: dict[str, str]) -> str:
 
 @contextmanager
 def _cursor(dsn: str) -> Iterator[extensions.cursor]:
-    """Open a cursor in a read-only transaction on one snapshot."""
+    """Open a cursor in a read-only transaction on one snapshot of a database that is not our own."""
     parameters = _parameters(dsn)
     try:
         database = psycopg2.connect(
@@ -108,9 +112,29 @@ def _cursor(dsn: str) -> Iterator[extensions.cursor]:
             database.set_session(isolation_level="REPEATABLE READ", readonly=True)
             with database.cursor() as cursor:
                 cursor.execute("SET LOCAL statement_timeout = %s", [STATEMENT_SECONDS * 1000])
+                _refuse_own(cursor, place=_location(parameters))
                 yield cursor
         except psycopg2.Error as error:
             raise _query_error(error, parameters) from error
+
+
+def _refuse_own(cursor: extensions.cursor, *, place: str) -> None:
+    """Raise SourceError when the session is in our own database: of an embedded cluster every database is our own."""
+    try:
+        cursor.execute(_IDENTITY)
+        with connection.cursor() as own_cursor:
+            own_cursor.execute(_IDENTITY)
+            [(own_cluster, own_name)] = own_cursor.fetchall()
+    except (errors.UndefinedFunction, errors.InsufficientPrivilege, ProgrammingError) as error:
+        message = _(
+            "Whether %(place)s is this product's own database cannot be told: %(reason)s. Grant EXECUTE on "
+            "pg_control_system() to the user here and there."
+        )
+        raise SourceError(message % {"place": place, "reason": str(error).partition("\n")[0]}) from error
+    [(cluster, name)] = cursor.fetchall()
+    if cluster == own_cluster and (settings.IS_EMBEDDED or name == own_name):
+        message = _("%(place)s is this product's own database, which is no source. Name another one.")
+        raise SourceError(message % {"place": place})
 
 
 def _query_error(error: psycopg2.Error, parameters: dict[str, str]) -> SourceError:

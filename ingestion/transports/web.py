@@ -47,7 +47,7 @@ class _Transient(SourceError):
     """A transfer that may succeed at the next try."""
 
 
-def check(uri: str, *, is_operator: bool) -> str:
+def check(uri: str, *, any_file: bool) -> str:
     """Return the address; raises SourceError for what is no https address, or has a password."""
     try:
         parts = urlsplit(uri)
@@ -187,7 +187,7 @@ def _request(
             raise SourceError(
                 _("The server redirects to an address that is not https. Give the final https:// address.")
             )
-        check(uri, is_operator=False)
+        check(uri, any_file=False)
     message = _("The server redirects more than %(most)s times. Give the final address.")
     raise SourceError(message % {"most": MAX_REDIRECTS})
 

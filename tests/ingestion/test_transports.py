@@ -1,31 +1,41 @@
 """Transports: how a table is fetched, and the one sentence for each way that fails."""
 
 import base64
+import fcntl
 import io
 import json
+import os
+import shutil
 import socket
+import tempfile
+import threading
 from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager, nullcontext
 from pathlib import Path
 from time import monotonic, sleep
 from typing import Any
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import parse_qs, quote, urlsplit
 
 import google_crc32c
+import psycopg2
 import pytest
 import trustme
 from django.conf import settings
 from django.db import connection
 from google.cloud import storage
-from psycopg2 import extensions
 
 from core import http_errors
 from ingestion import transports
 from ingestion.transports import RemoteObject, SourceError, bucket, local, postgres, transfer, web
 from ingestion.transports.transfer import BoundedWriter
+from tests.home import HOME, superuser
 from tests.servers import Answer, Server, drip, hang, hang_after, reply, serving
+from titanic_site.runtime.postgres import Postgres
+from titanic_site.runtime.server import take_lock
 
 BODY = b"PassengerId,Name\n" + b"1,Elisabeth\n" * 20_000
 HALF = len(BODY) // 2
+POSTGRES = HOME / "postgres"
 _NOT_A_FILE = "is not a file path"
 
 
@@ -33,10 +43,10 @@ class Cancelled(Exception):
     """What a caller's report raises to stop."""
 
 
-def fetched(remote: RemoteObject, *, is_operator: bool = False) -> tuple[str, bytes, list[int]]:
+def fetched(remote: RemoteObject, **reach: bool) -> tuple[str, bytes, list[int]]:
     """Version, content and the reports of one fetch."""
     into, reports = io.BytesIO(), []
-    version = transports.fetch(remote, into, report=reports.append, is_operator=is_operator)
+    version = transports.fetch(remote, into, report=reports.append, **reach)
     return version, into.getvalue(), reports
 
 
@@ -87,7 +97,7 @@ class TestAddresses:
         assert message == f"“{uri}” is no address this system reads: give gs://…, https://…, or a file in the inbox."
 
     def test_a_file_scheme_is_refused_with_the_remedy(self) -> None:
-        message = refusal(lambda: transports.check("file:///etc/passwd", is_operator=True))
+        message = refusal(lambda: transports.check("file:///etc/passwd", any_file=True))
 
         assert message == "Name a file by its path alone, without file://."
 
@@ -111,7 +121,7 @@ class TestLocal:
         assert (version, content) == (remote.version, sample_path.read_bytes())
         assert reports[-1] == status.st_size
 
-    def test_a_name_means_the_inbox_unless_an_operator_says_it(
+    def test_a_name_means_the_inbox_unless_a_command_says_it(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.chdir(tmp_path)
@@ -119,12 +129,12 @@ class TestLocal:
         for folder in (tmp_path, local.inbox()):
             (folder / "where.csv").write_text(str(folder))
 
-        seen = [transports.stat("where.csv", is_operator=is_operator)[0].uri for is_operator in (False, True)]
+        seen = [transports.stat("where.csv", any_file=any_file)[0].uri for any_file in (False, True)]
 
         assert seen == [str(local.inbox().resolve() / "where.csv"), str(tmp_path.resolve() / "where.csv")]
 
     @pytest.mark.parametrize("uri", ["/etc/passwd", "../credentials.json", "/", "~/a.csv/../../../etc/passwd"])
-    def test_only_operators_name_files_elsewhere(self, uri: str) -> None:
+    def test_only_commands_name_files_elsewhere(self, uri: str) -> None:
         message = refusal(lambda: transports.check(uri))
 
         assert message == (
@@ -141,9 +151,9 @@ class TestLocal:
         assert "outside" in refusal(lambda: fetched(RemoteObject(str(link), "", None)))
 
     @pytest.mark.parametrize("uri", ["a\0b", "\ud800.csv"])
-    @pytest.mark.parametrize("is_operator", [False, True])
-    def test_what_is_no_path_is_refused(self, uri: str, is_operator: bool) -> None:
-        message = refusal(lambda: transports.stat(uri, is_operator=is_operator))
+    @pytest.mark.parametrize("any_file", [False, True])
+    def test_what_is_no_path_is_refused(self, uri: str, any_file: bool) -> None:
+        message = refusal(lambda: transports.stat(uri, any_file=any_file))
 
         assert _NOT_A_FILE in message or "cannot be read" in message or "no file" in message
         message.encode()
@@ -157,31 +167,31 @@ class TestLocal:
         assert fetched(transports.stat(str(file))[0])[1] == BODY
 
     def test_a_missing_file_is_named(self, tmp_path: Path) -> None:
-        message = refusal(lambda: transports.stat(str(tmp_path / "none.csv"), is_operator=True))
+        message = refusal(lambda: transports.stat(str(tmp_path / "none.csv"), any_file=True))
 
         assert message == f"There is no file at {tmp_path / 'none.csv'}."
 
     def test_a_file_removed_since_the_look_is_named(self, tmp_path: Path) -> None:
-        message = refusal(lambda: fetched(RemoteObject(str(tmp_path / "none.csv"), "", None), is_operator=True))
+        message = refusal(lambda: fetched(RemoteObject(str(tmp_path / "none.csv"), "", None), any_file=True))
 
         assert message == f"There is no file at {tmp_path / 'none.csv'}."
 
     def test_a_name_the_system_does_not_take_says_why(self, tmp_path: Path) -> None:
         uri = str(tmp_path / ("a" * 300))
 
-        assert refusal(lambda: transports.stat(uri, is_operator=True)) == f"{uri} cannot be read: File name too long."
+        assert refusal(lambda: transports.stat(uri, any_file=True)) == f"{uri} cannot be read: File name too long."
 
     @pytest.mark.parametrize("change", ["append", "overwrite"])
     def test_a_file_that_changes_meanwhile_is_left_for_the_next_look(self, tmp_path: Path, change: str) -> None:
         file = tmp_path / "table.csv"
         file.write_bytes(BODY)
-        (remote,) = transports.stat(str(file), is_operator=True)
+        (remote,) = transports.stat(str(file), any_file=True)
 
         def write_meanwhile(byte_count: int) -> None:
             with file.open("ab" if change == "append" else "r+b") as writer:
                 writer.write(b"2,James\n")
 
-        message = refusal(lambda: transports.fetch(remote, io.BytesIO(), report=write_meanwhile, is_operator=True))
+        message = refusal(lambda: transports.fetch(remote, io.BytesIO(), report=write_meanwhile, any_file=True))
 
         assert message == f"{file} changed while it was read. The next check takes it."
 
@@ -189,10 +199,10 @@ class TestLocal:
         file, other, into = tmp_path / "table.csv", tmp_path / "other.csv", io.BytesIO()
         file.write_bytes(BODY)
         other.write_bytes(b"other")
-        (remote,) = transports.stat(str(file), is_operator=True)
+        (remote,) = transports.stat(str(file), any_file=True)
 
         version = transports.fetch(
-            remote, into, report=lambda _count: other.exists() and other.rename(file), is_operator=True
+            remote, into, report=lambda _count: other.exists() and other.rename(file), any_file=True
         )
 
         assert (version, into.getvalue()) == (remote.version, BODY)
@@ -200,10 +210,10 @@ class TestLocal:
     def test_a_version_newer_than_the_look_is_told(self, tmp_path: Path) -> None:
         file = tmp_path / "table.csv"
         file.write_bytes(b"old")
-        (remote,) = transports.stat(str(file), is_operator=True)
+        (remote,) = transports.stat(str(file), any_file=True)
         file.write_bytes(BODY)
 
-        assert fetched(remote, is_operator=True)[0] == transports.stat(str(file), is_operator=True)[0].version
+        assert fetched(remote, any_file=True)[0] == transports.stat(str(file), any_file=True)[0].version
 
     def test_a_cancel_goes_through(self, sample_path: Path) -> None:
         with pytest.raises(Cancelled):
@@ -797,54 +807,63 @@ class TestWeb:
         )
 
 
-@pytest.fixture
-def database(transactional_db: None) -> Iterator[str]:
-    """The address of the test's own database as a source, a table with awkward names and values in it."""
-    with connection.cursor() as cursor:
-        cursor.execute('CREATE SCHEMA "White Star"; CREATE TABLE "White Star"."a.b" (id int, "Name" text)')
+@pytest.fixture(scope="module")
+def _ship() -> Iterator[str]:
+    """A database beside the product's own, with awkward names and values in it."""
+    with superuser() as cursor:
+        cursor.execute("CREATE DATABASE ship OWNER titanic")
+    with closing(psycopg2.connect(host=str(POSTGRES), user="titanic", dbname="ship")) as ship, ship:
+        cursor = ship.cursor()
+        cursor.execute('CREATE SCHEMA "White-Star"; CREATE TABLE "White-Star"."a.b" (id int, "Name" text)')
         cursor.execute("""CREATE TABLE crew AS SELECT 1 AS id, 'Ann, "año"' AS name UNION ALL SELECT 2, NULL""")
-    dsn = extensions.parse_dsn(connection.connection.dsn)
-    yield f"postgresql://{dsn['user']}@/{dsn['dbname']}?host={dsn['host']}&port={dsn.get('port', 5432)}"
-    with connection.cursor() as cursor:
-        cursor.execute('DROP SCHEMA "White Star" CASCADE; DROP TABLE crew')
+        cursor.execute("CREATE SEQUENCE berths")
+    yield f"postgresql://titanic@/ship?host={POSTGRES}&port=5432"
+    with superuser() as cursor:
+        cursor.execute("DROP DATABASE ship WITH (FORCE)")
+
+
+@pytest.fixture
+def database(_ship: str, db: None, monkeypatch: pytest.MonkeyPatch) -> str:
+    """The address of another database: on a server that is not embedded, one of the same cluster may be a source."""
+    monkeypatch.setattr(settings, "IS_EMBEDDED", False)
+    return _ship
 
 
 @pytest.fixture
 def stranger(database: str) -> Iterator[str]:
     """The address with a user who has to know a password, and may read nothing."""
-    with connection.cursor() as cursor:
+    rules = POSTGRES / "data/pg_hba.conf"
+    with superuser() as cursor:
         cursor.execute("CREATE ROLE stranger LOGIN PASSWORD 'right%'")
-        cursor.execute("SHOW hba_file")
-        rules = Path(cursor.fetchone()[0])
         before = rules.read_text()
         rules.write_text(f"local all stranger scram-sha-256\n{before}")
         cursor.execute("SELECT pg_reload_conf()")
-    yield database.replace(f"//{database.partition('//')[2].partition('@')[0]}@", "//stranger:%s@")
+    yield database.replace("//titanic@", "//stranger:%s@")
     rules.write_text(before)
-    with connection.cursor() as cursor:
+    with superuser() as cursor:
         cursor.execute("DROP ROLE stranger; SELECT pg_reload_conf()")
 
 
 def _open_connections() -> int:
-    with connection.cursor() as cursor:
+    with superuser() as cursor:
         cursor.execute("SELECT count(*) FROM pg_stat_activity WHERE application_name = 'titanic-mlops'")
         return int(cursor.fetchone()[0])
 
 
 def queried(uri: str) -> bytes:
-    """What an operator's look and fetch of a database bring."""
-    (remote,) = transports.stat(uri, is_operator=True)
-    return fetched(remote, is_operator=True)[1]
+    """What a look at a database and its fetch bring."""
+    (remote,) = transports.stat(uri, databases=True)
+    return fetched(remote, databases=True)[1]
 
 
 class TestPostgres:
-    """Another database: here the test's own."""
+    """Another database."""
 
     def test_it_works(self, database: str) -> None:
         uri = f"{database}#crew"
-        (remote,) = transports.stat(uri, is_operator=True)
+        (remote,) = transports.stat(uri, databases=True)
 
-        version, content, reports = fetched(remote, is_operator=True)
+        version, content, reports = fetched(remote, databases=True)
 
         assert remote == RemoteObject(uri, "", None)
         assert (version, content) == ("", 'id,name\n1,"Ann, ""año"""\n2,\n'.encode())
@@ -864,12 +883,7 @@ class TestPostgres:
         assert queried(f"{database}#{query}").startswith(b"id,name\n1,")
 
     def test_a_name_is_split_on_the_first_dot_and_quoted(self, database: str) -> None:
-        with connection.cursor() as cursor:
-            cursor.execute('ALTER SCHEMA "White Star" RENAME TO "White-Star"')
-            content = queried(f"{database}#White-Star.a.b")
-            cursor.execute('ALTER SCHEMA "White-Star" RENAME TO "White Star"')
-
-        assert content == b"id,Name\n"
+        assert queried(f"{database}#White-Star.a.b") == b"id,Name\n"
 
     def test_pages_and_api_may_name_no_database(self, database: str) -> None:
         for action in (
@@ -878,7 +892,8 @@ class TestPostgres:
             lambda: fetched(RemoteObject(f"{database}#crew", "", None)),
         ):
             assert refusal(action) == (
-                "A database is named in the admin or at the shell only: its address carries a password."
+                "A database is named in the admin, by an administrator, or at the shell: "
+                "its address carries a password."
             )
 
     def test_the_configured_source_may_be_a_database(self, database: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -894,7 +909,7 @@ class TestPostgres:
         ],
     )  # fmt: skip
     def test_what_is_neither_table_nor_query_is_refused(self, query: str) -> None:
-        message = refusal(lambda: transports.check(f"postgresql://ann:secret@db/ship#{query}", is_operator=True))
+        message = refusal(lambda: transports.check(f"postgresql://ann:secret@db/ship#{query}", databases=True))
 
         assert message == (
             "Name one table, or one SELECT without a semicolon, behind the #, as in "
@@ -908,7 +923,7 @@ class TestPostgres:
             "SELECT * INTO other FROM crew",
             "SELECT 1) TO PROGRAM 'id' --",
             "SELECT 1) AS a, (SELECT 2",
-            "SELECT setval('ingestion_dataset_id_seq', 1)",
+            "SELECT setval('berths', 1)",
             "SELECT set_config('transaction_read_only', 'off', true)",
             "SELECT nothing FROM crew",
         ],
@@ -916,14 +931,14 @@ class TestPostgres:
     def test_what_would_change_something_is_refused_by_the_database(self, database: str, query: str) -> None:
         uri = f"{database}#{query}"
 
-        message = refusal(lambda: fetched(RemoteObject(uri, "", None), is_operator=True))
+        message = refusal(lambda: fetched(RemoteObject(uri, "", None), databases=True))
 
         assert " rejects the query: " in message
         assert message.endswith(". Correct it.")
         assert queried(f"{database}#SELECT count(*) FROM crew") == b"count\n2\n"
 
     def test_a_missing_table_is_said_at_the_look(self, database: str) -> None:
-        message = refusal(lambda: transports.stat(f"{database}#public.none", is_operator=True))
+        message = refusal(lambda: transports.stat(f"{database}#public.none", databases=True))
 
         assert 'has no such table: relation "public.none" does not exist. Check schema and name.' in message
 
@@ -947,7 +962,7 @@ class TestPostgres:
         assert "right%" not in message
 
     def test_a_missing_database_is_said(self, database: str) -> None:
-        uri = database.replace(f"/{connection.settings_dict['NAME']}?", "/none?") + "#crew"
+        uri = database.replace("/ship?", "/none?") + "#crew"
 
         message = refusal(lambda: queried(uri))
 
@@ -973,14 +988,14 @@ class TestPostgres:
     def test_a_query_without_end_is_given_up(self, database: str, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(postgres, "STATEMENT_SECONDS", 0.1)
 
-        message = refusal(lambda: fetched(RemoteObject(f"{database}#SELECT pg_sleep(30)", "", None), is_operator=True))
+        message = refusal(lambda: fetched(RemoteObject(f"{database}#SELECT pg_sleep(30)", "", None), databases=True))
 
         assert message.endswith("took too long: canceling statement due to statement timeout. Ask for less.")
 
     def test_a_connection_that_breaks_off_is_said(self, database: str) -> None:
         uri = f"{database}#SELECT pg_terminate_backend(pg_backend_pid())"
 
-        message = refusal(lambda: fetched(RemoteObject(uri, "", None), is_operator=True))
+        message = refusal(lambda: fetched(RemoteObject(uri, "", None), databases=True))
 
         assert " broke off: " in message
         assert message.endswith(". Try again.")
@@ -993,7 +1008,7 @@ class TestPostgres:
         ],
     )  # fmt: skip
     def test_an_address_that_cannot_be_read_shows_nothing_of_its_password(self, place: str) -> None:
-        message = refusal(lambda: transports.check(f"{place}#crew", is_operator=True))
+        message = refusal(lambda: transports.check(f"{place}#crew", databases=True))
 
         assert message == (
             "The database's address cannot be read: write it as postgresql://user:password@host:5432/database#table, "
@@ -1004,7 +1019,7 @@ class TestPostgres:
         remote = RemoteObject(f"{database}#SELECT generate_series(1, 1000000)", "", None)
 
         with pytest.raises(Cancelled):
-            transports.fetch(remote, io.BytesIO(), report=cancel, is_operator=True)
+            transports.fetch(remote, io.BytesIO(), report=cancel, databases=True)
 
         deadline = monotonic() + 5
         while _open_connections() and monotonic() < deadline:
@@ -1017,3 +1032,96 @@ class TestPostgres:
         message = refusal(lambda: queried(f"{database}#SELECT generate_series(1, 1000000)"))
 
         assert message.endswith(" is larger than 2.0\xa0KB. Split it into smaller tables.")
+
+
+@contextmanager
+def forwarded() -> Iterator[int]:
+    """A port that leads to the cluster's socket, as a proxy's does."""
+    with socket.create_server(("127.0.0.1", 0)) as server, closing(socket.socket(socket.AF_UNIX)) as behind:
+
+        def forward() -> None:
+            client, _address = server.accept()
+            behind.connect(str(POSTGRES / ".s.PGSQL.5432"))
+            with client:
+                back = threading.Thread(target=_copy, args=(behind, client))
+                back.start()
+                _copy(client, behind)
+                back.join()
+
+        thread = threading.Thread(target=forward)
+        thread.start()
+        yield server.getsockname()[1]
+        thread.join()
+
+
+def _copy(source: socket.socket, target: socket.socket) -> None:
+    while block := source.recv(65536):
+        target.sendall(block)
+    target.shutdown(socket.SHUT_WR)
+
+
+class TestOwnDatabase:
+    """The product's own database is no source, however it is spelled."""
+
+    @pytest.mark.parametrize("is_embedded", [True, False])
+    @pytest.mark.parametrize("spelling", ["socket", "encoded", "link", "proxy", "search path", "service"])
+    def test_it_is_refused(
+        self, db: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, is_embedded: bool, spelling: str
+    ) -> None:
+        monkeypatch.setattr(settings, "IS_EMBEDDED", is_embedded)
+        name = connection.settings_dict["NAME"]
+        (tmp_path / "link").symlink_to(POSTGRES)
+        (tmp_path / "services").write_text(f"[ship]\nhost={POSTGRES}\nuser=titanic\ndbname={name}\n")
+        monkeypatch.setenv("PGSERVICEFILE", str(tmp_path / "services"))
+        with connection.cursor() as cursor:
+            cursor.execute(
+                "CREATE FUNCTION pg_control_system(OUT system_identifier bigint) LANGUAGE sql AS 'SELECT 1::bigint'"
+            )
+        with forwarded() if spelling == "proxy" else nullcontext() as port:
+            place = {
+                "socket": f"titanic@/{name}?host={POSTGRES}",
+                "encoded": f"titanic@{quote(str(POSTGRES), safe='')}/{name}",
+                "link": f"titanic@/{name}?host={tmp_path / 'link'}",
+                "proxy": f"titanic@localhost:{port}/{name}",
+                "search path": f"titanic@/{name}?host={POSTGRES}&options=-csearch_path%3Dpublic,pg_catalog",
+                "service": "/?service=ship",
+            }[spelling]
+            message = refusal(lambda: queried(f"postgresql://{place}#SELECT 1"))
+
+        assert "is this product's own database, which is no source. Name another one." in message
+
+    @pytest.mark.parametrize("name", ["ship", "titanic", "postgres"])
+    def test_every_database_of_an_embedded_cluster_is_its_own(
+        self, database: str, monkeypatch: pytest.MonkeyPatch, name: str
+    ) -> None:
+        monkeypatch.setattr(settings, "IS_EMBEDDED", True)
+
+        message = refusal(lambda: queried(database.replace("/ship?", f"/{name}?") + "#SELECT 1"))
+
+        assert "own database" in message
+
+    def test_another_cluster_is_a_source_of_an_embedded_one(self, db: None, tmp_path: Path) -> None:
+        folder = Path(tempfile.mkdtemp(prefix="titanic-test-"))
+        (folder / "postgres").mkdir()
+        other = Postgres(data=folder / "postgres/data", sockets=folder / "postgres", log=folder / "log")
+        users = take_lock(folder / "users.lock", fcntl.LOCK_SH)
+        assert users is not None
+        other.start(users=folder / "users.lock")
+
+        assert queried(f"postgresql://titanic@/titanic?host={folder / 'postgres'}#SELECT 1 AS one") == b"one\n1\n"
+
+        os.close(users)
+        while other.is_running():
+            sleep(0.02)
+        shutil.rmtree(folder)
+
+    def test_one_that_does_not_say_which_it_is_is_refused(self, database: str) -> None:
+        with superuser(database="ship") as cursor:
+            cursor.execute("REVOKE EXECUTE ON FUNCTION pg_control_system() FROM PUBLIC")
+            message = refusal(lambda: queried(f"{database}#crew"))
+            cursor.execute("GRANT EXECUTE ON FUNCTION pg_control_system() TO PUBLIC")
+
+        assert message.endswith(
+            "cannot be told: permission denied for function pg_control_system. Grant EXECUTE on pg_control_system() "
+            "to the user here and there."
+        )

@@ -34,7 +34,7 @@ class Command(StepCommand):
     def step(self, **options: Any) -> str:
         dataset = services.queue_ingest(
             uri=options["uri"],
-            is_operator=True,
+            by_command=True,
             has_label=not options["no_label"],
             headings=dict(pair.partition("=")[::2] for pair in options["heading"]),
             largest_problem_share=options["largest_problem_share"],
