@@ -13,15 +13,16 @@ from unfold.admin import ModelAdmin
 from core.admin import JobAdmin, ReadOnlyAdmin
 from core.errors import TitanicError
 from core.jobs import enqueue
+from core.roles import Scope, scopes_of_request
 from ingestion import retention, services, sources
-from ingestion.forms import DatabaseSourceForm
+from ingestion.forms import DatabaseSourceForm, SourceForm
 from ingestion.models import INGEST_OPTIONS, Dataset, Passenger, RejectedRow, RowProblem, Source
 from ingestion.passenger import KEY, LABEL
 
 
 @admin.register(Source)
 class SourceAdmin(ModelAdmin):
-    """Sources; only here may the address be a database."""
+    """Sources; only here, and by an administrator, may the address be a database."""
 
     form = DatabaseSourceForm
     list_display = ("name", "address", "is_enabled", "has_label", "checked_at", "error")
@@ -35,12 +36,22 @@ class SourceAdmin(ModelAdmin):
         return super().get_fields(request, obj)
 
     def get_form(self, request: HttpRequest, obj: Source | None = None, change: bool = False, **kwargs: Any) -> Any:  # noqa: FBT001, FBT002
-        """Leave out the form's own fields for a person who may only view."""
+        """Leave out the form's own fields for a person who may only view, and databases for all but administrators."""
         if self._is_view_only(request, obj):
             kwargs["form"] = ModelForm
+        elif Scope.ADMIN not in scopes_of_request(request):
+            kwargs["form"] = SourceForm
         return super().get_form(request, obj, change, **kwargs)
 
-    def save_model(self, request: HttpRequest, obj: Source, form: DatabaseSourceForm, change: bool) -> None:  # noqa: FBT001
+    def has_change_permission(self, request: HttpRequest, obj: Source | None = None) -> bool:
+        """Tell whether the person may change sources, or this one."""
+        return super().has_change_permission(request, obj) and self._is_permitted(request, obj)
+
+    def has_delete_permission(self, request: HttpRequest, obj: Source | None = None) -> bool:
+        """Tell whether the person may delete sources, or this one."""
+        return super().has_delete_permission(request, obj) and self._is_permitted(request, obj)
+
+    def save_model(self, request: HttpRequest, obj: Source, form: SourceForm, change: bool) -> None:  # noqa: FBT001
         """Save the source with its schedule."""
         form.save_with_schedule()
 
@@ -65,6 +76,9 @@ class SourceAdmin(ModelAdmin):
             dataset = services.queue_source(source)
             enqueue(dataset)
             self.message_user(request, _("%(dataset)s: the ingest has begun.") % {"dataset": dataset})
+
+    def _is_permitted(self, request: HttpRequest, source: Source | None) -> bool:
+        return source is None or sources.may_change(source, scopes=scopes_of_request(request))
 
     def _is_view_only(self, request: HttpRequest, source: Source | None) -> bool:
         return source is not None and not self.has_change_permission(request, source)

@@ -10,6 +10,8 @@ from django.utils.translation import override
 from django_celery_beat.models import IntervalSchedule, PeriodicTask
 
 from core.errors import Conflict
+from core.roles import Scope, Scopes
+from ingestion import transports
 from ingestion.apps import IngestionConfig
 from ingestion.models import Source
 
@@ -24,6 +26,11 @@ def default() -> Source:
         source = Source(name=DEFAULT, uri=settings.SOURCE_URI)
         save(source, every=DEFAULT_EVERY, is_enabled=True)
     return source
+
+
+def may_change(source: Source, *, scopes: Scopes) -> bool:
+    """Tell whether a person with these scopes may change the source: a database is an administrator's."""
+    return Scope.ADMIN in scopes or not transports.names_database(source.uri)
 
 
 @transaction.atomic

@@ -11,8 +11,9 @@ from django.utils.translation import gettext as _
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
 from core.csv_injection import escape_row
-from core.errors import Invalid
+from core.errors import Forbidden, Invalid
 from core.pagination import page
+from core.roles import scopes_of_request
 from core.views import start_job
 from ingestion import corrections, retention, services, sources
 from ingestion.forms import AddressForm, CorrectedForm, RowForm, SourceForm, UploadForm
@@ -51,7 +52,7 @@ def ingest(request: HttpRequest) -> HttpResponse:
 @require_http_methods(["GET", "HEAD", "POST"])
 def edit_source(request: HttpRequest, pk: int | None = None) -> HttpResponse:
     """Add or change a source."""
-    source = get_object_or_404(Source.objects.select_related("schedule__interval"), pk=pk) if pk else None
+    source = _changeable_source(request, pk) if pk else None
     form = SourceForm(request.POST or None, instance=source)
     if request.method == "POST" and form.is_valid():
         messages.success(request, _("%(source)s is saved.") % {"source": form.save_with_schedule()})
@@ -68,7 +69,7 @@ def ingest_source(request: HttpRequest, pk: int) -> HttpResponse:
 @require_POST
 def remove_source(request: HttpRequest, pk: int) -> HttpResponse:
     """Delete a source; its datasets stay."""
-    source = get_object_or_404(Source, pk=pk)
+    source = _changeable_source(request, pk)
     sources.remove(source)
     messages.success(request, _("%(source)s is removed; its datasets stay.") % {"source": source})
     return redirect("datasets")
@@ -143,6 +144,14 @@ def archive(request: HttpRequest, pk: int) -> HttpResponse:
     retention.archive(dataset)
     messages.success(request, _("The rows are gone; profile and lineage stay."))
     return redirect(dataset)
+
+
+def _changeable_source(request: HttpRequest, pk: int) -> Source:
+    """Return the source; raises Http404, and Forbidden for a database unless the person is an administrator."""
+    source = get_object_or_404(Source.objects.select_related("schedule__interval"), pk=pk)
+    if not sources.may_change(source, scopes=scopes_of_request(request)):
+        raise Forbidden
+    return source
 
 
 def _detail(request: HttpRequest, dataset: Dataset, corrected: CorrectedForm, *, status: int = 200) -> HttpResponse:

@@ -25,6 +25,7 @@ from core import redis, tokens
 from core.jobs import lease
 from ingestion import services as ingestion_services
 from ingestion.models import Dataset
+from ingestion.transports import local
 from predictions import scorer
 from predictions.log import stream
 from tests import small_trainings
@@ -162,6 +163,13 @@ def login_required(settings: Any) -> None:
 def sample() -> str:
     """The sample file's text."""
     return SAMPLE.read_text(encoding="utf-8")
+
+
+@pytest.fixture
+def inbox() -> Path:
+    """The folder that pages, the API and sources may read from."""
+    local.inbox().mkdir(parents=True, exist_ok=True)
+    return local.inbox()
 
 
 @pytest.fixture

@@ -79,9 +79,9 @@ def new_source(uri: object) -> Source:
 
 
 @pytest.fixture
-def path(tmp_path: Path) -> Path:
+def path(inbox: Path) -> Path:
     """The file that command and schedule read."""
-    return tmp_path / "table.csv"
+    return inbox / "table.csv"
 
 
 @pytest.fixture(params=["command"])

@@ -218,9 +218,9 @@ class TestSources:
 
         assert list(services.queue_changed(source)) == []
 
-    def test_a_changed_source_makes_one(self, tmp_path: Path) -> None:
+    def test_a_changed_source_makes_one(self, inbox: Path) -> None:
         source = sources.default()
-        file = tmp_path / "table.csv"
+        file = inbox / "table.csv"
         source.uri = str(file)
         for people in ([OWEN], [OWEN, JAMES]):
             file.write_text(table(*people))

@@ -16,9 +16,9 @@ from training.models import ModelVersion
 
 
 @pytest.fixture
-def three(db: None, tmp_path: Path) -> list[Dataset]:
+def three(db: None, inbox: Path) -> list[Dataset]:
     """Three versions of one file, of which the source keeps one."""
-    file = tmp_path / "people.csv"
+    file = inbox / "people.csv"
     source = Source(name="test", uri=str(file), keep_count=1)
     sources.save(source, every=timedelta(hours=1), is_enabled=True)
     for count in range(1, 4):

@@ -7,22 +7,21 @@ import pytest
 from django.conf import settings
 from django.test import Client
 
-from ingestion import sources
+from core.errors import TitanicError
+from ingestion import services, sources
 from ingestion.models import Dataset, Source
-from ingestion.transports import local
 from tests.people import OWEN, table
+from tests.users import make_user
 
 pytestmark = pytest.mark.django_db
 
 DATABASE = "postgresql://ann:secret@db.example/ship#passengers"
 
 
-@pytest.fixture
-def inbox() -> Path:
-    """The inbox, with one table in it."""
-    local.inbox().mkdir(parents=True, exist_ok=True)
-    (local.inbox() / "people.csv").write_text(table(OWEN))
-    return local.inbox()
+@pytest.fixture(autouse=True)
+def _people(inbox: Path) -> None:
+    """One table in the inbox."""
+    (inbox / "people.csv").write_text(table(OWEN))
 
 
 def form(**fields: Any) -> dict[str, Any]:
@@ -98,8 +97,9 @@ def test_a_password_is_neither_shown_nor_lost(client: Client, admin_client: Clie
     source = Source(name="test", uri=DATABASE)
     sources.save(source, every=None, is_enabled=False)
 
-    pages = [client.get(url).content.decode() for url in ("/datasets/", f"/datasets/sources/{source.pk}/")]
-    client.post(f"/datasets/sources/{source.pk}/", form(uri="postgresql://ann@db.example/ship#passengers"))
+    address = f"/datasets/sources/{source.pk}/"
+    pages = [client.get("/datasets/").content.decode(), admin_client.get(address).content.decode()]
+    admin_client.post(address, form(uri="postgresql://ann@db.example/ship#passengers"))
 
     assert all("secret" not in page and "ann@db.example" in page for page in pages)
     assert Source.objects.get().uri == DATABASE
@@ -107,11 +107,81 @@ def test_a_password_is_neither_shown_nor_lost(client: Client, admin_client: Clie
 
 
 @pytest.mark.ignore_template_errors  # the theme has its own ways
-def test_the_admin_names_any_address(admin_client: Client) -> None:
+def test_an_administrator_names_a_database_in_the_admin(admin_client: Client) -> None:
     response = admin_client.post("/admin/ingestion/source/add/", form(uri=DATABASE))
 
     assert response.status_code == 302
     assert Source.objects.get().schedule is not None
+
+
+@pytest.mark.ignore_template_errors  # the theme has its own ways
+def test_an_operator_names_no_database_and_changes_none(client: Client) -> None:
+    client.force_login(make_user("operator", is_staff=True))
+    source = Source(name="database", uri=DATABASE)
+    sources.save(source, every=None, is_enabled=False)
+    in_admin, on_page = f"/admin/ingestion/source/{source.pk}/", f"/datasets/sources/{source.pk}/"
+
+    added = client.post("/admin/ingestion/source/add/", form(uri=DATABASE))
+    shown = client.get(f"{in_admin}change/")
+    answers = [
+        client.post(f"{in_admin}change/", form(uri="people.csv")),
+        client.post(f"{in_admin}delete/", {"post": "yes"}),
+        client.post(
+            "/admin/ingestion/source/", {"action": "delete_selected", "_selected_action": source.pk, "post": 1}
+        ),
+        client.get(on_page),
+        client.post(on_page, form(name="mine")),
+        client.post(f"{on_page}remove/"),
+    ]
+
+    assert "by an administrator" in added.content.decode()
+    assert "ann@db.example" in shown.content.decode()
+    assert "secret" not in shown.content.decode()
+    assert [answer.status_code for answer in answers] == [403] * 6
+    assert list(Source.objects.values_list("name", "uri")) == [("database", DATABASE)]
+    assert client.post("/admin/ingestion/source/add/", form()).status_code == 302
+
+
+@pytest.mark.ignore_template_errors  # the theme has its own ways
+@pytest.mark.parametrize("uri", ["/etc/passwd", "../credentials.json"])
+def test_no_role_names_a_file_outside_the_inbox(admin_client: Client, uri: str) -> None:
+    response = admin_client.post("/admin/ingestion/source/add/", form(uri=uri))
+
+    assert "outside the allowed folder" in response.content.decode()
+    assert not Source.objects.exists()
+
+
+@pytest.mark.ignore_template_errors  # the theme has its own ways
+def test_the_products_own_database_is_not_loaded(admin_client: Client) -> None:
+    query = 'SELECT id AS "PassengerId", password AS "Name", 3 AS "Pclass", \'male\' AS "Sex" FROM auth_user'
+    place = settings.DATABASES["default"]
+    admin_client.post(
+        "/admin/ingestion/source/add/",
+        form(uri=f"postgresql://titanic@/{place['NAME']}?host={place['HOST']}#{query}", largest_problem_share=1),
+    )
+    source = Source.objects.get()
+
+    admin_client.post("/admin/ingestion/source/", {"action": "ingest_now", "_selected_action": source.pk})
+    dataset = Dataset.objects.get()
+    with pytest.raises(TitanicError, match="own database"):
+        services.ingest(dataset)
+    with pytest.raises(TitanicError, match="own database"):
+        list(services.queue_changed(source))
+
+    page = admin_client.get(dataset.get_absolute_url()).content.decode()
+    assert "own database, which is no source" in page
+    assert "pbkdf2" not in page
+
+
+def test_a_file_that_was_named_before_is_not_read_on_schedule(tmp_path: Path) -> None:
+    (tmp_path / "people.csv").write_text(table(OWEN))
+    source = Source(name="old", uri=str(tmp_path / "people.csv"))
+    sources.save(source, every=None, is_enabled=True)
+
+    with pytest.raises(TitanicError, match="outside the allowed folder"):
+        list(services.queue_changed(source))
+    with pytest.raises(TitanicError, match="outside the allowed folder"):
+        services.ingest(services.queue_source(source))
 
 
 @pytest.mark.ignore_template_errors  # the theme has its own ways

@@ -249,7 +249,7 @@ def test_the_application_is_no_superuser_and_nobody_signs_in_as_one(layout: Layo
 def test_in_a_home_of_an_older_version_the_application_loses_its_superuser(
     new_layout: Layout, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # Arrange: the cluster as 0.1.0 made it, with a partition, an identity, a sequence and a view.
+    # Arrange: the cluster as 0.2.0 made it, with a partition, an identity, a sequence and a view.
     server = Services(new_layout).postgres
     for directory in (server.data.parent, server.log.parent):
         directory.mkdir(parents=True)
