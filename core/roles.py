@@ -38,11 +38,12 @@ ROLES: Mapping[str, Scopes] = {
 _ADMIN_APPS = frozenset({"auth", "sessions", "titanic_site"})
 
 
-def requires(scope: Scope | None) -> Callable[[View], View]:
-    """Declare the scope that a view requires for a change, or None where it is enough to be signed in."""
+def requires(scope: Scope, *, even_to_read: bool = False) -> Callable[[View], View]:
+    """Declare the scope that a view requires for a change, or even to be read: a page that is nothing but a form."""
 
     def decorate(view: View) -> View:
         view.scope = scope  # type: ignore[attr-defined]
+        view.read_scope = scope if even_to_read else Scope.READ  # type: ignore[attr-defined]
         return view
 
     return decorate
@@ -54,10 +55,11 @@ def public_form(view: View) -> View:
     return login_not_required(view)
 
 
-def required_scope(view: object, method: str | None) -> Scope | None:
-    """Return the scope that a view requires: to read for a safe method, else the one it declares, or to operate."""
-    scope: Scope | None = getattr(view, "scope", Scope.OPERATE)
-    return Scope.READ if scope and method in SAFE_METHODS else scope
+def required_scope(view: object, method: str | None) -> Scope:
+    """Return the scope that a view requires: to read for a safe method, else to operate, unless it declares others."""
+    is_read = method in SAFE_METHODS
+    scope: Scope = getattr(view, "read_scope", Scope.READ) if is_read else getattr(view, "scope", Scope.OPERATE)
+    return scope
 
 
 def scopes_of(user: Any) -> Scopes:

@@ -51,7 +51,7 @@ class HasScope(BasePermission):
         scope, scopes = required_scope(view, request.method), scopes_of_request(request)
         if not scopes and request.auth is None:
             return False
-        if scope is None or scope in scopes:
+        if scope in scopes:
             return True
         raise PermissionDenied(_("This token is not made for this: it needs the scope “%(scope)s”.") % {"scope": scope})
 

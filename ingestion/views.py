@@ -13,7 +13,7 @@ from django.views.decorators.http import require_http_methods, require_POST, req
 from core.csv_injection import escape_row
 from core.errors import Forbidden, Invalid
 from core.pagination import page
-from core.roles import scopes_of_request
+from core.roles import Scope, requires, scopes_of_request
 from core.views import start_job
 from ingestion import corrections, retention, services, sources
 from ingestion.forms import AddressForm, CorrectedForm, RowForm, SourceForm, UploadForm
@@ -49,6 +49,7 @@ def ingest(request: HttpRequest) -> HttpResponse:
     return start_job(request, dataset, _("The ingest has begun."))
 
 
+@requires(Scope.OPERATE, even_to_read=True)
 @require_http_methods(["GET", "HEAD", "POST"])
 def edit_source(request: HttpRequest, pk: int | None = None) -> HttpResponse:
     """Add or change a source."""

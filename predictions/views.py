@@ -113,7 +113,7 @@ def record_outcome(request: HttpRequest, pk: UUID) -> HttpResponse:
     return redirect("prediction", pk)
 
 
-@requires(Scope.PREDICT)
+@requires(Scope.PREDICT, even_to_read=True)
 @require_http_methods(["GET", "HEAD", "POST"])
 def record_outcomes(request: HttpRequest) -> HttpResponse:
     """Record what really happened from a file, and show what became of its lines."""

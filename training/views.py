@@ -9,6 +9,7 @@ from django.shortcuts import get_object_or_404, redirect, render
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
+from core.roles import Scope, requires
 from core.users import current_user
 from core.views import start_job
 from features.services import current_batch
@@ -95,6 +96,7 @@ def batch_runs(request: HttpRequest, pk: int) -> HttpResponse:
     return render(request, "batch_detail_runs.html", {"runs": runs})
 
 
+@requires(Scope.OPERATE, even_to_read=True)
 @require_http_methods(["GET", "HEAD", "POST"])
 def train(request: HttpRequest) -> HttpResponse:
     """Start a training from the current batch; fields left out take their defaults."""
