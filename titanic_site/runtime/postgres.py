@@ -18,8 +18,8 @@ from titanic_site.runtime.server import EmbeddedError, Server
 
 #: pg_hba.conf: nobody signs in as the superuser; single-user mode, with the server down, needs no rule.
 _ACCESS = "local all titanic trust\n"
-# In a home made by 0.2.0 `titanic` is the superuser, which no cluster can lose: that role gets another name, and a new
-# one takes its name and what it owned. One transaction: a kill in between changes nothing.
+# In a home made by 0.2.0 `titanic` is the superuser that initdb made (10), which no cluster can lose: that role gets
+# another name, and a new one takes its name and what it owned. One transaction: a kill in between changes nothing.
 _DEMOTE = """
 DO $$
 DECLARE item text;
