@@ -1,5 +1,6 @@
 """Requests counted and timed by django-prometheus."""
 
+import re
 from typing import Any
 
 from django_prometheus.middleware import Metrics, PrometheusAfterMiddleware
@@ -31,13 +32,27 @@ class _Metrics(Metrics):
 
 
 class RequestMetrics(PrometheusAfterMiddleware):
-    """Counts and times every request by view and method; the first of all, so that nothing answers ahead of it."""
+    """Counts and times every request by view, method and class of status; the first of all: nothing answers before it.
+
+    Whatever anonymous clients request, the series are few: what no view answered is one view.
+    """
 
     metrics_cls = _Metrics
     METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
+    #: Without the right, without a CSRF token, by a method that the view does not take, too often.
+    REJECTIONS = frozenset({401, 403, 405, 429})
+    SIGN_IN = re.compile(r"/(accounts|admin)/login/\?")
 
     def label_metric(self, metric: Any, request: Any, response: Any = None, **labels: Any) -> Any:
-        # The library's histogram takes whatever a client calls its method, and each would be a series for ever.
+        # The library's histogram takes whatever a client calls its method.
         if labels.get("method", "GET") not in self.METHODS:
             labels["method"] = "<invalid method>"
+        if "status" in labels:
+            labels["status"] = f"{labels['status'][0]}xx"
+        if "view" in labels and response is not None and self._is_rejection(response):
+            labels["view"] = "<rejected>"
         return super().label_metric(metric, request, response, **labels)
+
+    def _is_rejection(self, response: Any) -> bool:
+        target = response.headers.get("Location") or response.headers.get("HX-Redirect") or ""
+        return response.status_code in self.REJECTIONS or bool(self.SIGN_IN.match(target))

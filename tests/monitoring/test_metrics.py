@@ -1,5 +1,8 @@
 """What is counted of requests, queries and predictions; no client makes it grow."""
 
+import re
+from typing import Any
+
 import pytest
 from django.db import connection
 from django.test import Client
@@ -8,6 +11,7 @@ from features.definition import DERIVED, FEATURES
 from monitoring import metrics
 from predictions import scorer
 from predictions.models import Channel
+from tests.addresses import sample_addresses
 from training.models import ModelVersion
 
 
@@ -28,7 +32,7 @@ def test_a_request_is_counted_and_timed_by_view_method_and_status(client: Client
     client.get("/nowhere/")
 
     after = scrape()
-    for status, view in ((200, "healthz"), (401, "predictions.api.PredictionList"), (404, "<unnamed view>")):
+    for status, view in (("2xx", "healthz"), ("4xx", "<rejected>"), ("4xx", "<unnamed view>")):
         for series in (counted % (status, view), timed % view):
             assert after[series] - before.get(series, 0) == 1
 
@@ -48,6 +52,28 @@ def test_odd_methods_and_paths_are_one_series_each(client: Client) -> None:
         ask(number)
 
     assert scrape().keys() == before
+
+
+@pytest.mark.ignore_template_errors
+@pytest.mark.usefixtures("db", "login_required")
+def test_two_thousand_odd_requests_of_anonymous_clients_are_a_few_series(client: Client, settings: Any) -> None:
+    settings.THROTTLE_ANON = "300/h"
+    client.handler.enforce_csrf_checks = True
+    methods = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "PROPFIND", "SHIP")
+    addresses = sorted(set(sample_addresses()))
+    before = scrape().keys()
+
+    for method in methods:
+        for address in addresses:
+            client.generic(method, address)
+
+    assert len(methods) * len(addresses) > 2_000
+    grown = scrape().keys() - before
+    views = {re.search(r'view="([^"]*)"', series)[1] for series in grown if "view=" in series}
+    # The public pages, and two that stand for all that is closed or is not there.
+    assert {"<rejected>", "<unnamed view>"} < views
+    assert len(views) < 30
+    assert len(grown) < 1_500
 
 
 @pytest.mark.django_db

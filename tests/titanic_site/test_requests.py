@@ -1,8 +1,5 @@
 """Whatever is asked at any address: an answer or a refusal, never a fault of ours."""
 
-import re
-from collections.abc import Iterator
-from typing import Any
 from urllib.parse import quote
 
 import pytest
@@ -10,14 +7,13 @@ from django.contrib.auth.models import User
 from django.contrib.sessions.middleware import SessionMiddleware
 from django.db import OperationalError
 from django.test import Client
-from django.urls import URLPattern, URLResolver, get_resolver
 
+from tests.addresses import sample_addresses
 from titanic_site.models import AccessToken
 
 # The theme of the admin has its own ways with variables.
 pytestmark = pytest.mark.ignore_template_errors
 
-_SAMPLES = {"int": "7", "uuid": "01a19467-e800-7000-8000-000500000002", "str": "x", "path": "x", "slug": "x"}
 _METHODS = ("OPTIONS", "HEAD", "TRACE", "PROPFIND", "PUT", "DELETE", "CONNECT")
 
 #: Of the calendar's ends, of other digits, of no calendar, of no text.
@@ -39,26 +35,9 @@ def everybody(db: None) -> Client:
     return client
 
 
-def _addresses(patterns: list[Any], prefix: str = "/") -> Iterator[str]:
-    """An address for each pattern."""
-    for found in patterns:
-        route = str(found.pattern)
-        # The two that are expressions match all that is left.
-        route = "nothing/" if route.startswith(("^", "(")) else re.sub(r"<(?:(\w+):)?\w+>", _sample, route)
-        if isinstance(found, URLResolver):
-            yield from _addresses(found.url_patterns, prefix + route)
-        else:
-            assert isinstance(found, URLPattern)
-            yield prefix + route
-
-
-def _sample(parameter: "re.Match[str]") -> str:
-    return _SAMPLES[parameter[1] or "str"]
-
-
 @pytest.mark.parametrize("method", _METHODS)
 def test_no_method_is_a_fault_at_any_address(everybody: Client, method: str) -> None:
-    addresses = sorted(set(_addresses(get_resolver().url_patterns)))
+    addresses = sorted(set(sample_addresses()))
     assert {"/", "/api/v1/docs/", "/api/v1/predictions/", "/v2", "/admin/", "/metrics"} <= set(addresses)
 
     for address in addresses:
