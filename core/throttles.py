@@ -15,6 +15,7 @@ from rest_framework.request import Request
 
 from core import redis
 from core.errors import Throttled
+from core.users import client_address
 
 logger = logging.getLogger(__name__)
 
@@ -22,11 +23,8 @@ _SECONDS = {"s": 1, "m": 60, "h": 3_600, "d": 86_400}
 
 
 def throttle_ip(request: HttpRequest | Request) -> None:
-    """Count a request without a valid token, or a form's, by address (THROTTLE_ANON); raises Throttled.
-
-    The address is the connection's: anybody can write a header that names another.
-    """
-    throttle(settings.THROTTLE_ANON, str(request.META.get("REMOTE_ADDR", "")))
+    """Count a request without a valid token, or a form's, by address (THROTTLE_ANON); raises Throttled."""
+    throttle(settings.THROTTLE_ANON, client_address(request))
 
 
 def throttle_anonymous(request: HttpRequest) -> None:
@@ -36,15 +34,18 @@ def throttle_anonymous(request: HttpRequest) -> None:
         throttle_ip(request)
 
 
-def throttle(rate: str | None, client: str) -> None:
-    """Count one more request of a client; raises Throttled beyond the rate. While Redis is unavailable all pass."""
+def throttle(rate: str | None, client: str, *, factor: int = 1, is_counted: bool = True) -> None:
+    """Count one more request of a client, or only look; raises Throttled beyond the rate, times the factor.
+
+    While Redis is unavailable all pass.
+    """
     if rate is None:
         return
     count, unit = rate.split("/")
-    limit = RateLimitItemPerSecond(int(count), _SECONDS[unit])
+    limit = RateLimitItemPerSecond(factor * int(count), _SECONDS[unit])
     try:
         limiter = _limiter()
-        if limiter.hit(limit, client):
+        if limiter.hit(limit, client) if is_counted else limiter.test(limit, client):
             return
         reset_at = limiter.get_window_stats(limit, client).reset_time
     except RedisError as error:

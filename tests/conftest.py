@@ -14,11 +14,13 @@ from django.conf import settings
 from django.core.cache import cache
 from django.core.files.uploadedfile import SimpleUploadedFile
 from django.core.management import call_command
+from django.db import connections
 from django.template import Engine
 from django.test import TransactionTestCase
 from django.utils import translation
 from gcp_storage_emulator.server import create_server
 from google.cloud import storage
+from playwright.sync_api import Page, sync_playwright
 from rest_framework.test import APIClient
 
 from core import redis, tokens
@@ -29,6 +31,7 @@ from ingestion.transports import local
 from predictions import scorer
 from predictions.log import stream
 from tests import small_trainings
+from tests.programs import CHROMIUM
 from tests.snapshot import Snapshot
 from tests.users import make_user
 from titanic_site.models import AccessToken
@@ -152,6 +155,19 @@ def api(django_user_model: Any, db: None) -> APIClient:
     client = APIClient(raise_request_exception=False)
     client.credentials(HTTP_AUTHORIZATION=f"Token {AccessToken.objects.create(user)[1]}")
     return client
+
+
+@pytest.fixture
+def page(live_server: Any) -> Iterator[Page]:
+    """A page of a browser, as on a telephone, on a running server."""
+    if CHROMIUM is None:
+        pytest.skip("no Chromium on this machine")
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu"])
+        yield browser.new_page(base_url=live_server.url, viewport={"width": 390, "height": 800})
+        browser.close()
+        # Playwright's loop makes Django open a second connection, in the way when the database is dropped.
+        connections.close_all()
 
 
 @pytest.fixture

@@ -58,6 +58,8 @@ class ThemedPeriodicTaskAdmin(beat.PeriodicTaskAdmin, ModelAdmin):
     """Schedules."""
 
     form = PeriodicTaskForm
+    # Its own has an inline script, to say a crontab in words while one is chosen.
+    change_form_template = None
 
 
 @admin.register(IntervalSchedule, SolarSchedule)

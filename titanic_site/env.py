@@ -17,6 +17,8 @@ from environs import Env, EnvError, validate
 BASE_DIR = Path(__file__).resolve().parent.parent
 ANYWHERE = {"0.0.0.0", "::"}  # noqa: S104
 LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1", "[::1]"})
+#: What Django's own check of a deployment requires of SECRET_KEY.
+_KEY_LENGTH, _KEY_LETTERS = 50, 5
 
 T = TypeVar("T")
 
@@ -152,9 +154,12 @@ def email(url: str) -> dict[str, object]:
     return config
 
 
-def secret_key(home: Path, *, is_embedded: bool) -> str:
+def secret_key(home: Path, *, is_embedded: bool, is_debugging: bool) -> str:
     """Read the key; with embedded services, else one is made once and kept."""
     if configured := text("SECRET_KEY"):
+        is_strong = len(configured) >= _KEY_LENGTH and len(set(configured)) >= _KEY_LETTERS
+        if not is_debugging and (not is_strong or configured.startswith("django-insecure-")):
+            refuse("SECRET_KEY is weak: set it to fifty random characters, and keep it.")
         return configured
     if not is_embedded:
         refuse("SECRET_KEY is missing: set it to fifty random characters and keep it.")

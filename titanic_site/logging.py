@@ -1,17 +1,22 @@
-"""Logging: to the terminal and one file a day, with level, logger, request id and process in each line."""
+"""Logging: to the terminal and one file a day, with level, logger, request id and process in each line.
+
+Files are kept for LOG_KEPT_DAYS.
+"""
 
 import logging
 import os
 import time
-from datetime import UTC, date, datetime
+from contextlib import suppress
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 from django_guid.log_filters import CorrelationId
+from pythonjsonlogger.json import JsonFormatter
 
 _TEXT = "%(asctime)s %(levelname)s %(name)s [%(request_id)s] %(process)d %(message)s"
 _JSON = {
-    "()": "pythonjsonlogger.json.JsonFormatter",
+    "()": f"{__name__}.UtcJsonFormatter",
     "format": "%(asctime)s %(levelname)s %(name)s %(request_id)s %(process)d %(message)s",
     "rename_fields": {"asctime": "time", "levelname": "level", "name": "logger"},
 }
@@ -22,7 +27,7 @@ _NOISY = (
 )  # fmt: skip
 
 
-def configuration(log_dir: Path, *, log_format: str) -> dict[str, object]:
+def configuration(log_dir: Path, *, log_format: str, kept_days: int) -> dict[str, object]:
     """Return the logging settings; `log_format` is text or json."""
     handler = {"formatter": log_format, "filters": ["request_id", "no_traceback"]}
     return {
@@ -32,7 +37,7 @@ def configuration(log_dir: Path, *, log_format: str) -> dict[str, object]:
         "formatters": {"text": {"()": f"{__name__}.UtcFormatter", "format": _TEXT}, "json": _JSON},
         "handlers": {
             "console": {"class": "logging.StreamHandler", **handler},
-            "file": {"()": f"{__name__}.DailyFile", "directory": str(log_dir), **handler},
+            "file": {"()": f"{__name__}.DailyFile", "directory": str(log_dir), "kept_days": kept_days, **handler},
         },
         "root": {"handlers": ["console", "file"], "level": "INFO"},
         "loggers": {
@@ -64,12 +69,20 @@ class OmitTraceback(logging.Filter):
         return True
 
 
-class UtcFormatter(logging.Formatter):
-    """Times in UTC; each entry is one line whatever it contains, a traceback is indented."""
+class UtcTimes(logging.Formatter):
+    """Times in UTC, with their zone."""
 
     converter = staticmethod(time.gmtime)
     default_time_format = "%Y-%m-%dT%H:%M:%S"
     default_msec_format = "%s.%03dZ"
+
+
+class UtcJsonFormatter(UtcTimes, JsonFormatter):
+    """One JSON object for each entry."""
+
+
+class UtcFormatter(UtcTimes):
+    """Each entry is one line whatever it contains, a traceback is indented."""
 
     def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802
         return _escaped(super().formatMessage(record))
@@ -86,11 +99,12 @@ def _escaped(text: str) -> str:
 
 
 class DailyFile(logging.Handler):
-    """`log_YYYY-MM-DD.log`, by the UTC day; several processes append to it at once."""
+    """`log_YYYY-MM-DD.log`, by the UTC day; several processes append to it at once, and each deletes old ones."""
 
-    def __init__(self, directory: str) -> None:
+    def __init__(self, directory: str, kept_days: int) -> None:
         super().__init__()
         self._directory = Path(directory)
+        self._kept_days = kept_days
         self._day: date | None = None
         self._file: int | None = None
 
@@ -117,7 +131,15 @@ class DailyFile(logging.Handler):
             path = self._directory / f"log_{day.isoformat()}.log"
             self._file = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o644)
             self._day = day
+            self._delete_before(day - timedelta(days=self._kept_days))
         return self._file
+
+    def _delete_before(self, day: date) -> None:
+        for path in self._directory.glob("log_????-??-??.log"):
+            # Of the same length, names sort as their days do.
+            if path.name < f"log_{day.isoformat()}.log":
+                with suppress(OSError):
+                    path.unlink()
 
     def _close_file(self) -> None:
         if self._file is not None:

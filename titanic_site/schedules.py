@@ -44,6 +44,9 @@ def defaults() -> list[Schedule]:
         Schedule(gettext_noop("Archive old datasets"), "ingestion.tasks.archive_old", _DAY, "default"),
         Schedule(gettext_noop("Repair feature store"), "features.tasks.repair", _MINUTE, "default"),
         Schedule(gettext_noop("Expire old features"), "titanic_site.tasks.expire_features", _HOUR, "default"),
+        Schedule(
+            gettext_noop("Delete expired sessions"), "titanic_site.tasks.delete_expired_sessions", _DAY, "default"
+        ),
         Schedule(gettext_noop("Recover stale jobs"), "titanic_site.tasks.recover_stale_jobs", 15, "fast"),
         *heartbeats,
     ]

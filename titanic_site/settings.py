@@ -17,7 +17,7 @@ HOME = BASE_DIR / Path(env.text("TITANIC_HOME", "var")).expanduser()
 IS_EMBEDDED = env.is_embedded()
 
 DEBUG = env.flag("DEBUG", default=False)
-SECRET_KEY = env.secret_key(HOME, is_embedded=IS_EMBEDDED)
+SECRET_KEY = env.secret_key(HOME, is_embedded=IS_EMBEDDED, is_debugging=DEBUG)
 HOST = env.text("HOST", "127.0.0.1")
 PORT = env.number("PORT", default=8000, most=65_535)
 WEB_WORKERS = env.number("WEB_WORKERS", default=2, most=64)
@@ -108,7 +108,8 @@ REDIS_URL = env.url(
     example="redis://:password@host:6379/0",
 )
 
-AUTHENTICATION_BACKENDS = ["core.roles.RoleBackend"]
+AUTHENTICATION_BACKENDS = ["core.sign_in.PasswordBackend"]
+PASSWORD_HASHERS = ["core.sign_in.BackgroundHasher"]
 AUTH_PASSWORD_VALIDATORS = [
     {"NAME": f"django.contrib.auth.password_validation.{name}"}
     for name in ("UserAttributeSimilarityValidator", "MinimumLengthValidator", "CommonPasswordValidator")
@@ -153,15 +154,27 @@ FILE_UPLOAD_HANDLERS = [
 #: How many whole months of predictions are kept beside the present one; None keeps all.
 PREDICTIONS_KEPT_MONTHS: int | None = None
 
+# Web speaks plain http: that the client's side is https is known from a trusted proxy alone.
+HTTPS = env.flag("HTTPS", default=False)
+if HTTPS and not TRUSTED_PROXIES:
+    env.refuse("HTTPS is true and TRUSTED_PROXIES is empty: name the proxy that ends TLS there.")
+SECURE_SSL_REDIRECT = SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = LANGUAGE_COOKIE_SECURE = HTTPS
+SECURE_HSTS_SECONDS = env.number("HSTS_SECONDS", default=3600, least=0, most=63_072_000) if HTTPS else 0
+# Whether the domain's other sites are https alone, and for all browsers to know, is not this site's to say.
+SILENCED_SYSTEM_CHECKS = ["security.W005", "security.W021"]
+SESSION_COOKIE_AGE = 3600 * env.number("SESSION_HOURS", default=12, most=8760)
 SESSION_COOKIE_HTTPONLY = True
 SESSION_COOKIE_SAMESITE = "Lax"
 X_FRAME_OPTIONS = "DENY"
 SECURE_CONTENT_TYPE_NOSNIFF = True
 SECURE_REFERRER_POLICY = "same-origin"
-# The admin goes without: its theme's Alpine.js evaluates expressions, and it keeps to signed-in staff.
 CONTENT_SECURITY_POLICY = (
     "default-src 'self'; img-src 'self' data:; object-src 'none'; base-uri 'self'; form-action 'self';"
     " frame-ancestors 'none'"
+)
+# The theme's Alpine.js evaluates expressions of the page, and its templates have style attributes.
+ADMIN_CONTENT_SECURITY_POLICY = (
+    f"{CONTENT_SECURITY_POLICY}; script-src 'self' 'unsafe-eval'; style-src 'self' 'unsafe-inline'"
 )
 
 vars().update(env.email(env.text("EMAIL_URL", "console:")))
@@ -202,6 +215,8 @@ CELERY_BROKER_TRANSPORT_OPTIONS = {
 API_ALLOW_ANONYMOUS = env.flag("API_ALLOW_ANONYMOUS", default=False)
 THROTTLE_PREDICT = env.rate("THROTTLE_PREDICT", default="off")
 THROTTLE_ANON = env.rate("THROTTLE_ANON", default="60/m")
+#: Failed sign-ins of an address; and ten times as many with a user name, from all addresses together.
+THROTTLE_SIGN_IN = env.rate("THROTTLE_SIGN_IN", default="20/h")
 REST_FRAMEWORK = {
     "DEFAULT_AUTHENTICATION_CLASSES": ["core.tokens.CachedTokenAuthentication"],
     "DEFAULT_PERMISSION_CLASSES": ["core.tokens.HasScope"],
@@ -242,7 +257,11 @@ DJANGO_GUID = {
     # A job's log lines carry the id of the request that queued it.
     "INTEGRATIONS": [CeleryIntegration(use_django_logging=True)],
 }
-LOGGING = configuration(HOME / "logs", log_format=env.one_of("LOG_FORMAT", "text", "json"))
+LOGGING = configuration(
+    HOME / "logs",
+    log_format=env.one_of("LOG_FORMAT", "text", "json"),
+    kept_days=env.number("LOG_KEPT_DAYS", default=30, most=3650),
+)
 
 PROMETHEUS_LATENCY_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 10, float("inf"))
 # Counters of all processes on this machine meet in these files; set before prometheus_client is imported.

@@ -1,5 +1,7 @@
 """Celery tasks that span the apps."""
 
+from django.contrib.sessions.backends.db import SessionStore
+
 from core import heartbeat as queue_heartbeat
 from core import jobs
 from core.tasks import job_task
@@ -23,6 +25,12 @@ def retrain() -> None:
 def expire_features() -> None:
     """Expire old feature batches in Redis."""
     pipeline.expire_features()
+
+
+@job_task(queue="default")
+def delete_expired_sessions() -> None:
+    """Delete the sessions that have expired."""
+    SessionStore.clear_expired()
 
 
 @job_task(queue="fast")

@@ -8,6 +8,7 @@ from django.contrib import admin
 from django.contrib.auth.models import Group, Permission, User
 from django.test import Client, RequestFactory
 from django_celery_beat.models import ClockedSchedule, CrontabSchedule, IntervalSchedule, PeriodicTask, SolarSchedule
+from playwright.sync_api import Page
 from unfold.admin import ModelAdmin
 
 from core.jobs import Job, State, kinds
@@ -85,6 +86,28 @@ def test_every_page_opens_for_the_administrator(client: Client, rows: dict[type[
         assert client.get(_url(model)).status_code == 200, model
         assert client.get(_url(model, f"{row.pk}/change/")).status_code == 200, model
         assert client.get(_url(model, "add/")).status_code in (200, 403), model
+
+
+def test_a_browser_shows_it_under_its_policy(page: Page, live_server: Any, administrator: User) -> None:
+    rows = one_of_each(administrator)
+    problems: list[str] = []
+    page.on("console", lambda message: problems.append(f"{page.url} {message.text}"))
+    page.on("pageerror", lambda error: problems.append(f"{page.url} {error}"))
+    page.goto("/admin/")
+    assert page.locator("#id_username").is_visible()
+    session = _signed_in(administrator).cookies["sessionid"].value
+    page.context.add_cookies([{"name": "sessionid", "value": session, "url": live_server.url}])
+
+    for model in (User, PeriodicTask, Dataset, AccessToken):
+        for address in (_url(model), _url(model, f"{rows[model].pk}/change/")):
+            answer = page.goto(address)
+            assert answer is not None
+            assert (
+                "'unsafe-inline'"
+                not in answer.headers["content-security-policy"].partition("script-src")[2].partition(";")[0]
+            )
+
+    assert problems == []
 
 
 def test_who_may_look_sees_every_page_and_no_password_and_changes_nothing(

@@ -129,7 +129,8 @@ def test_it_starts_with_every_setting_made(tmp_path: Path) -> None:
         "ADMIN_PASSWORD": "secret", "GOOGLE_APPLICATION_CREDENTIALS": "/key.json",
         "STORAGE_EMULATOR_HOST": "http://127.0.0.1:4443", "DATABASE_URL": "postgres://titanic:secret@postgres/titanic",
         "REDIS_URL": "redis://redis:6379/0", "EMAIL_URL": "submission://user:password@example.org:587",
-        "LOG_FORMAT": "json", "JOB_LEASE_SECONDS": "90", "DEBUG": "true", "POSTGRES_PASSWORD": "secret",
+        "LOG_FORMAT": "json", "LOG_KEPT_DAYS": "7", "HTTPS": "true", "HSTS_SECONDS": "31536000", "SESSION_HOURS": "24",
+        "THROTTLE_SIGN_IN": "5/m", "JOB_LEASE_SECONDS": "90", "DEBUG": "true", "POSTGRES_PASSWORD": "secret",
         "TRUSTED_PROXIES": "10.0.0.7, 172.16.0.0/12,::1", "TLS_CERTIFICATE": "/certificate.pem", "TLS_KEY": "/key.pem",
     }  # fmt: skip
     assert _names_in_the_example() <= environment.keys()
@@ -141,6 +142,76 @@ def test_it_starts_with_every_setting_made(tmp_path: Path) -> None:
     )  # fmt: skip
 
 
+def _production() -> dict[str, str]:
+    """The settings that the README gives for production."""
+    (block,) = re.findall(r"^    SECRET_KEY=…(?:.*\n)+?\n", (ROOT / "README.md").read_text(), re.MULTILINE)
+    values = dict(line.split("#")[0].strip().split("=", 1) for line in block.strip().splitlines())
+    return {
+        **values, "PATH": "/usr/bin:/bin", "SECRET_KEY": "".join(map(chr, range(60, 120))),
+        "TRUSTED_PROXIES": "0.0.0.0/0",
+        "DATABASE_URL": "postgres://titanic:secret@postgres/titanic", "REDIS_URL": "redis://redis:6379/0",
+        "DJANGO_SETTINGS_MODULE": "titanic_site.settings",
+    }  # fmt: skip
+
+
+def test_djangos_check_of_a_deployment_has_nothing_to_say_of_the_documented_settings(tmp_path: Path) -> None:
+    command = [sys.executable, "manage.py", "check", "--deploy", "--fail-level", "WARNING"]
+
+    checked = subprocess.run(
+        command,
+        cwd=ROOT,
+        env={**_production(), "TITANIC_HOME": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert checked.returncode == 0, checked.stderr
+
+
+#: Asks the application of wsgi.py as Granian does, and prints of each request what was answered.
+_ASK = """
+import json, sys
+from wsgiref.util import setup_testing_defaults
+from titanic_site.wsgi import application
+
+answers = []
+for environ in json.load(sys.stdin):
+    setup_testing_defaults(environ)
+    def start(status, headers):
+        answers.append([int(status[:3]), {name: value for name, value in headers}])
+    for _ in application(environ, start):
+        pass
+print("ANSWERS", json.dumps(answers))
+"""
+
+
+def test_behind_tls_all_is_https_and_a_stranger_cannot_say_so(tmp_path: Path) -> None:
+    environment = {**_production(), "TITANIC_HOME": str(tmp_path), "TRUSTED_PROXIES": "10.0.0.7"}
+    site = {"HTTP_HOST": environment["ALLOWED_HOSTS"], "PATH_INFO": "/accounts/login/", "REMOTE_ADDR": "10.0.0.7"}
+    said = {"HTTP_X_FORWARDED_FOR": "192.0.2.1", "HTTP_X_FORWARDED_PROTO": "https"}
+    requests = [
+        {**site, **said},
+        {**site, **said, "HTTP_X_FORWARDED_PROTO": "http"},
+        {**site, **said, "REMOTE_ADDR": "192.0.2.1"},
+        {**site, "PATH_INFO": "/healthz", "HTTP_HOST": "10.1.2.3:8000"},
+    ]
+
+    ended = subprocess.run(
+        [sys.executable, "-c", _ASK], cwd=ROOT, env=environment, input=json.dumps(requests), capture_output=True,
+        text=True, check=True,
+    )  # fmt: skip
+    (line,) = (line for line in ended.stdout.splitlines() if line.startswith("ANSWERS "))
+    secure, plain, stranger, probe = json.loads(line.removeprefix("ANSWERS "))
+
+    assert secure[0] == 200
+    assert secure[1]["Strict-Transport-Security"] == "max-age=31536000"
+    assert "Secure" in secure[1]["Set-Cookie"]
+    for status, headers in (plain, stranger):
+        assert (status, headers["Location"]) == (301, f"https://{site['HTTP_HOST']}/accounts/login/")
+    assert probe[0] == 200
+
+
 @pytest.mark.parametrize(
     ("name", "value"),
     [
@@ -149,6 +220,9 @@ def test_it_starts_with_every_setting_made(tmp_path: Path) -> None:
         ("CSRF_TRUSTED_ORIGINS", "example.org"), ("ARTIFACT_BUCKET", "gs://ship"), ("EMAIL_URL", "nonsense://"),
         ("ALERT_WEBHOOK_URL", "example.org/hook"), ("ALERT_WEBHOOK_URL", "http://[::1"),
         ("JOB_LEASE_SECONDS", "0"), ("TRUSTED_PROXIES", "proxy"), ("TRUSTED_PROXIES", "10.0.0.7/8"),
+        ("SECRET_KEY", "a"), ("SECRET_KEY", "k" * 60), ("SECRET_KEY", "django-insecure-" + "abcdefgh" * 6),
+        ("HTTPS", "true"), ("HTTPS", "on TLS"), ("SESSION_HOURS", "0"), ("SESSION_HOURS", "for ever"),
+        ("LOG_KEPT_DAYS", "0"), ("THROTTLE_SIGN_IN", "often"),
     ],
 )  # fmt: skip
 def test_a_wrong_setting_stops_the_start_with_one_sentence(name: str, value: str, tmp_path: Path) -> None:

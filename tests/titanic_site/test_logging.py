@@ -4,8 +4,9 @@ import json
 import logging
 import logging.config
 import multiprocessing
+import re
 from collections.abc import Iterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -31,7 +32,7 @@ def _today(directory: Path) -> Path:
 
 
 def test_it_works(tmp_path: Path) -> None:
-    logging.config.dictConfig(configuration(tmp_path / "logs", log_format="text"))
+    logging.config.dictConfig(configuration(tmp_path / "logs", log_format="text", kept_days=30))
     set_guid("abc123")
 
     logging.getLogger("titanic").info("the %s sails", "ship")
@@ -43,18 +44,20 @@ def test_it_works(tmp_path: Path) -> None:
 
 
 def test_a_line_is_one_json_object_when_asked(tmp_path: Path) -> None:
-    logging.config.dictConfig(configuration(tmp_path, log_format="json"))
+    logging.config.dictConfig(configuration(tmp_path, log_format="json", kept_days=30))
 
     logging.getLogger("titanic").error("it sank", exc_info=ValueError("iceberg"))
 
     line = json.loads(_today(tmp_path).read_text())
     assert (line["level"], line["logger"], line["message"], line["request_id"]) == ("ERROR", "titanic", "it sank", "")
     assert line["process"]
+    assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z", line["time"])
+    assert abs(datetime.fromisoformat(line["time"]) - datetime.now(UTC)) < timedelta(minutes=1)
     assert "iceberg" in line["exc_info"]
 
 
 def test_what_is_refused_as_hostile_takes_one_line(tmp_path: Path) -> None:
-    logging.config.dictConfig(configuration(tmp_path, log_format="text"))
+    logging.config.dictConfig(configuration(tmp_path, log_format="text", kept_days=30))
 
     logging.getLogger("django.security.DisallowedHost").error("evil.example", exc_info=ValueError("evil"))
 
@@ -63,7 +66,7 @@ def test_what_is_refused_as_hostile_takes_one_line(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("log_format", ["text", "json"])
 def test_whatever_a_client_names_an_entry_is_one_line_in_no_colour(tmp_path: Path, log_format: str) -> None:
-    logging.config.dictConfig(configuration(tmp_path, log_format=log_format))
+    logging.config.dictConfig(configuration(tmp_path, log_format=log_format, kept_days=30))
     name = "a\n2026-11-01T00:00:00.000Z ERROR forged\r\x1b[31m\u202e\x85\u2028"
 
     logging.getLogger("titanic").error("cannot read %s", name, exc_info=ValueError(name))
@@ -74,13 +77,13 @@ def test_whatever_a_client_names_an_entry_is_one_line_in_no_colour(tmp_path: Pat
 
 
 def test_nothing_is_made_before_the_first_line(tmp_path: Path) -> None:
-    logging.config.dictConfig(configuration(tmp_path / "logs", log_format="text"))
+    logging.config.dictConfig(configuration(tmp_path / "logs", log_format="text", kept_days=30))
 
     assert not (tmp_path / "logs").exists()
 
 
 def test_a_line_goes_into_the_file_of_its_day(tmp_path: Path) -> None:
-    handler = DailyFile(str(tmp_path))
+    handler = DailyFile(str(tmp_path), kept_days=30)
     for day in ("1912-04-14T23:59:59", "1912-04-15T00:00:00"):
         record = logging.makeLogRecord({"msg": day})
         record.created = datetime.fromisoformat(day).replace(tzinfo=UTC).timestamp()
@@ -91,8 +94,26 @@ def test_a_line_goes_into_the_file_of_its_day(tmp_path: Path) -> None:
     assert (tmp_path / "log_1912-04-15.log").read_text() == "1912-04-15T00:00:00\n"
 
 
+def test_a_file_older_than_the_setting_is_deleted_with_the_first_line_of_a_day(tmp_path: Path) -> None:
+    theirs = ("postgres.log", "log_1911-01-01.txt", "log_1911-01-01.log.gz", "log_of_the_ship.log")
+    for name in ("log_1912-03-14.log", "log_1912-03-15.log", "log_1912-04-14.log", *theirs):
+        (tmp_path / name).touch()
+    (tmp_path / "log_1910-01-01.log").mkdir()
+    handler = DailyFile(str(tmp_path), kept_days=31)
+    record = logging.makeLogRecord({"msg": "day"})
+    record.created = datetime(1912, 4, 15, tzinfo=UTC).timestamp()
+
+    handler.handle(record)
+    handler.close()
+
+    kept = {"log_1912-03-15.log", "log_1912-04-14.log", "log_1912-04-15.log", *theirs}
+    # What is no file of ours is left, and keeps no line out of the log.
+    assert {path.name for path in tmp_path.iterdir()} == {*kept, "log_1910-01-01.log"}
+    assert (tmp_path / "log_1912-04-15.log").read_text() == "day\n"
+
+
 def test_libraries_that_tell_of_every_tick_are_quiet(tmp_path: Path) -> None:
-    logging.config.dictConfig(configuration(tmp_path, log_format="text"))
+    logging.config.dictConfig(configuration(tmp_path, log_format="text", kept_days=30))
 
     logging.getLogger("celery.beat").info("Scheduler: Sending due task")
     logging.getLogger("celery.beat").warning("late")
@@ -102,7 +123,7 @@ def test_libraries_that_tell_of_every_tick_are_quiet(tmp_path: Path) -> None:
 
 
 def _write(directory: str, letter: str) -> None:
-    handler = DailyFile(directory)
+    handler = DailyFile(directory, kept_days=30)
     for _ in range(500):
         handler.handle(logging.makeLogRecord({"msg": letter * 300}))
     handler.close()

@@ -87,7 +87,7 @@ class TestLink:
 
         assert answer["Location"] == "/"
         assert client.session["_auth_user_id"] == str(admin.pk)
-        assert "admin signed in by the link" in caplog.text
+        assert "admin signed in from 127.0.0.1 by the link" in caplog.text
         assert link.partition("token=")[2] not in caplog.text
 
     def test_a_used_one_is_void(self, client: Client, admin: User) -> None:

@@ -7,16 +7,14 @@ from typing import Any
 
 import pytest
 from django.contrib.staticfiles import finders
-from django.db import connections
 from django.template import engines
 from django.template.loader import render_to_string
 from django.test import Client
 from msgspec import structs
-from playwright.sync_api import Page, sync_playwright
+from playwright.sync_api import Page
 
 from core.charts import Series, thinned
 from tests.model_figures import WORST, metrics
-from tests.programs import CHROMIUM
 from training.models import ModelVersion, Stage, TrainingRun
 from training.report import LEAST_ROWS, worst_slices
 
@@ -308,18 +306,6 @@ def test_the_library_of_charts_comes_with_its_package() -> None:
 def test_thinning_keeps_short_series_and_the_ends_of_long_ones() -> None:
     assert thinned(Series("a", [1, 2], [3, 4])) == [(1, 3), (2, 4)]
     assert [x for x, _y in thinned(Series("a", range(500), range(500)))][::11] == [0, 499]
-
-
-@pytest.fixture
-def page(live_server: Any) -> Any:
-    if CHROMIUM is None:
-        pytest.skip("no Chromium on this machine")
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu"])
-        yield browser.new_page(base_url=live_server.url, viewport={"width": 390, "height": 800})
-        browser.close()
-        # Playwright's loop makes Django open a second connection, in the way when the database is dropped.
-        connections.close_all()
 
 
 def is_drawn(page: Page) -> list[bool]:

@@ -11,6 +11,8 @@ from django.db.models import QuerySet
 from django.http import HttpRequest
 from django.urls import reverse
 
+from core.users import client_address
+
 logger = logging.getLogger(__name__)
 
 _MAX_AGE_SECONDS = 3600
@@ -34,7 +36,7 @@ def sign_in(request: HttpRequest, token: str) -> bool:
     except signing.BadSignature:
         return False
     login(request, admin)
-    logger.info("%s signed in by the link printed at the start", admin)
+    logger.info("%s signed in from %s by the link printed at the start", admin, client_address(request))
     return True
 
 

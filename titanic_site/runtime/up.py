@@ -187,7 +187,11 @@ class _Readiness:
             self.is_announced = True
             self._echo(f"READY {_address(host)}")
             if link:
-                self._echo(f"Sign in, once and within an hour: {_address(_LOOPBACK_OF.get(host, host))}{link}")
+                site = _address(_LOOPBACK_OF.get(host, host))
+                if settings.SECURE_SSL_REDIRECT:
+                    # Behind TLS the site's own name answers alone.
+                    site = f"https://{settings.ALLOWED_HOSTS[0]}"
+                self._echo(f"Sign in, once and within an hour: {site}{link}")
             path = settings.HOME / "credentials.json"
             if path.exists():
                 self._echo(f"Admin: {json.loads(path.read_text())['username']}, the password is in {path}")
