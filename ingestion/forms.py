@@ -82,7 +82,7 @@ class SourceForm(forms.ModelForm):  # type: ignore[type-arg]
             self.initial["every"] = int(minutes) if minutes in Interval.values else _UNCHANGED
         else:
             self.initial["every"] = Interval.HOUR
-        if source.pk and transports.names_database(source.uri) and not self.databases:
+        if source.pk and source.is_database and not self.databases:
             self.fields["uri"].disabled = True
             self.initial["uri"] = source.address
 

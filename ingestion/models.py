@@ -129,6 +129,11 @@ class Source(IngestOptions):
         return transports.redact(self.uri)
 
     @property
+    def is_database(self) -> bool:
+        """Whether it is a table or a query of a database."""
+        return transports.names_database(self.uri)
+
+    @property
     def is_enabled(self) -> bool:
         """Whether its schedule is on."""
         return self.schedule is not None and self.schedule.enabled

@@ -11,7 +11,6 @@ from django_celery_beat.models import IntervalSchedule, PeriodicTask
 
 from core.errors import Conflict
 from core.roles import Scope, Scopes
-from ingestion import transports
 from ingestion.apps import IngestionConfig
 from ingestion.models import Source
 
@@ -30,7 +29,7 @@ def default() -> Source:
 
 def may_change(source: Source, *, scopes: Scopes) -> bool:
     """Tell whether a person with these scopes may change the source: a database is an administrator's."""
-    return Scope.ADMIN in scopes or not transports.names_database(source.uri)
+    return Scope.ADMIN in scopes or not source.is_database
 
 
 @transaction.atomic

@@ -138,6 +138,7 @@ def test_an_operator_names_no_database_and_changes_none(client: Client) -> None:
     assert "ann@db.example" in shown.content.decode()
     assert "secret" not in shown.content.decode()
     assert [answer.status_code for answer in answers] == [403] * 6
+    assert f'href="{on_page}"' not in client.get("/datasets/").content.decode()
     assert list(Source.objects.values_list("name", "uri")) == [("database", DATABASE)]
     assert client.post("/admin/ingestion/source/add/", form()).status_code == 302
 
