@@ -103,6 +103,16 @@ def test_bodies_have_limits_and_an_away_web_is_told(proxy: Proxy) -> None:
     assert away.headers["Retry-After"] == "5"
 
 
+def test_who_floods_the_sign_in_page_is_cut_short_before_web(proxy: Proxy) -> None:
+    with proxy.web.client() as client:
+        statuses = [client.get(f"/{site}/login/").status_code for _ in range(40) for site in ("accounts", "admin")]
+        others = {client.get(path).status_code for path in ("/", "/accounts/password_reset/", "/healthz")}
+
+    assert set(statuses) == {200, 429}
+    assert statuses[:20] == [200] * 20
+    assert others == {200}
+
+
 def test_one_signs_in_over_tls(proxy: Proxy, django_user_model: Any) -> None:
     context = ssl.create_default_context()
     proxy.authority.configure_trust(context)

@@ -5,9 +5,12 @@ import socket
 import subprocess
 import sys
 import time
+from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from statistics import median
+from threading import Event
 from typing import Any
 
 import pytest
@@ -129,3 +132,32 @@ with connection.cursor() as cursor:
     shown = subprocess.run([sys.executable, "-c", code], env=environment(), capture_output=True, text=True, check=True)
 
     assert shown.stdout.strip() == "50s"
+
+
+@pytest.mark.long
+def test_twelve_who_guess_passwords_leave_predictions_their_time(web: Web) -> None:
+    is_over, statuses = Event(), Counter[int]()
+
+    def guess(number: int) -> None:
+        with web.client() as client:
+            form = {"username": "admin", "csrfmiddlewaretoken": client.get("/accounts/login/").cookies["csrftoken"]}
+            while not is_over.is_set():
+                answer = client.post("/accounts/login/", data={**form, "password": f"guess {number}"})
+                statuses[answer.status_code] += 1
+
+    with ThreadPoolExecutor(12) as pool, web.client() as client:
+        guessers = [pool.submit(guess, number) for number in range(12)]
+        seconds = []
+        for _ in range(100):
+            begun = time.perf_counter()
+            assert client.post("/api/v1/predictions/", json=CAST[0]).status_code == 201
+            seconds.append(time.perf_counter() - begun)
+        is_over.set()
+        for guesser in guessers:
+            guesser.result()
+
+    # Of one address, twenty an hour, and as many more as were under way at that moment.
+    assert statuses[200] < 25
+    assert statuses[429] > 100
+    # It was more than a second when each guess was hashed at once.
+    assert median(seconds) < 0.5
