@@ -25,7 +25,8 @@ from titanic_site.runtime import embedded
 
 ROOT = Path(__file__).parents[1]
 SAMPLE = ROOT / "ingestion/sample/sample.csv"
-_SETTINGS = re.findall(r"^#?([A-Z_]+)=", (ROOT / ".env.example").read_text(encoding="utf-8"), flags=re.MULTILINE)
+#: Every setting the environment may have.
+SETTINGS = re.findall(r"^#?([A-Z_]+)=", (ROOT / ".env.example").read_text(encoding="utf-8"), flags=re.MULTILINE)
 _at_the_end = ExitStack()
 
 
@@ -33,7 +34,7 @@ _at_the_end = ExitStack()
 def home() -> Iterator[None]:
     """A new, migrated home for this process and its children, whatever the environment says."""
     with tempfile.TemporaryDirectory(prefix="titanic-bench-") as folder:
-        os.environ.update(dict.fromkeys(_SETTINGS, ""))
+        os.environ.update(dict.fromkeys(SETTINGS, ""))
         os.environ.update(
             TITANIC_HOME=folder,
             PORT=str(free_port()),

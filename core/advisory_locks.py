@@ -14,7 +14,6 @@ class AdvisoryLock(IntEnum):
     USERS_SCORING_JOBS = 4_104_004
     FIRST_ADMIN = 4_104_005
     LOG_WRITER = 4_104_006
-    SCHEDULER = 4_104_007
 
 
 def lock(name: AdvisoryLock, *, key: int | None = None) -> None:

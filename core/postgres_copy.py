@@ -8,6 +8,8 @@ from typing import Self
 
 import msgspec
 from django.db import connection
+from psycopg2.extensions import get_wait_callback
+from psycopg2.extras import execute_values
 
 # Rows as JSON writes them, as a dialect of CSV.
 _AS_JSON = r", ESCAPE '\', NULL 'null'"
@@ -25,7 +27,15 @@ def copy_rows(table: str, columns: Sequence[str], rows: Sequence[Sequence[object
 
 
 def copy_lines(table: str, columns: Sequence[str], lines: bytes) -> None:
-    """COPY rows that are JSON already, an array on each line, as msgspec writes them; raises ValueError."""
+    """COPY rows that are JSON already, an array on each line, as msgspec writes them; raises ValueError.
+
+    In a process that bounds its waits (`postgres_waits`) they are inserted: libpq's COPY blocks.
+    """
+    if get_wait_callback() is not None:
+        insert = f"INSERT INTO {table} ({', '.join(columns)}) VALUES %s"
+        with connection.cursor() as cursor, connection.wrap_database_errors:
+            execute_values(cursor, insert, _decode_lines(lines), page_size=1000)
+        return
     # CSV knows an escaped quote and no other letter that JSON escapes.
     if lines.count(b"\\") != lines.count(b'\\"'):
         copied = _copy(_statement(table, columns), to_csv(_decode_lines(lines)))

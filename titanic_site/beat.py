@@ -2,23 +2,33 @@
 
 import logging
 
-from django.db import DatabaseError, InterfaceError, connections
-from django.db.backends.base.base import BaseDatabaseWrapper
+from celery.signals import beat_init
+from django.db import DatabaseError, InterfaceError
 from django_celery_beat.schedulers import DatabaseScheduler
+from redis.exceptions import LockError
 
-from core.advisory_locks import AdvisoryLock
+from core import postgres_waits, redis
 
 logger = logging.getLogger(__name__)
 
+#: How long (seconds) the lock outlives a scheduler that was killed; it is renewed at each tick.
+LOCK_SECONDS = 15
+
+
+@beat_init.connect
+def bound_waits(**_: object) -> None:
+    """Bound the waits for PostgreSQL: the lock would expire in the middle of a tick."""
+    postgres_waits.install()
+
 
 class SoleScheduler(DatabaseScheduler):
-    """Ticks while it holds an advisory lock in its own database session, and stands by otherwise.
+    """Ticks while it holds a lock in Redis, and stands by otherwise.
 
-    The lock goes with the session, whatever ends it: there is nothing to expire and nothing to clean up.
+    In Redis, since nothing is sent without it; and no lock of a database session outlives PgBouncer's transactions.
     """
 
     def __init__(self, *args: object, **kwargs: object) -> None:
-        self._session: BaseDatabaseWrapper | None = None
+        self._lock = redis.client().lock("scheduler", timeout=LOCK_SECONDS, blocking=False)
         self._is_sole = False
         # A successor reads from the rows what has been sent: each is written at once.
         super().__init__(*args, sync_every_tasks=1, **kwargs)
@@ -41,15 +51,19 @@ class SoleScheduler(DatabaseScheduler):
         """Write what was sent, then release the lock."""
         if self._is_sole:
             super().close()
-        self._end_session()
+            self._is_sole = False
+            try:
+                self._lock.release()
+            except (LockError, *redis.RedisUnavailable) as error:
+                logger.warning("The scheduler's lock is not released, it expires: %s", error)
 
     def _holds_lock(self) -> bool:
         was_sole = self._is_sole
         try:
-            self._is_sole = self._take_lock()
-        except (DatabaseError, InterfaceError) as error:
+            self._is_sole = self._renew_lock() if was_sole else self._lock.acquire()
+        except redis.RedisUnavailable as error:
+            # Without Redis nothing can be sent; whose the lock is shows when it is back.
             logger.warning("The scheduler's lock cannot be taken: %s", error)
-            self._end_session()
             return False
         if self._is_sole and not was_sole:
             self._reload_schedules()
@@ -57,19 +71,12 @@ class SoleScheduler(DatabaseScheduler):
             logger.info("This scheduler is %s", "active" if self._is_sole else "standing by")
         return self._is_sole
 
-    def _take_lock(self) -> bool:
-        """Take the lock, or prove that it is still ours: a session may take its own lock again."""
-        if self._session is None:
-            self._session = connections.create_connection("default")
-        with self._session.cursor() as cursor:
-            cursor.execute("SELECT pg_try_advisory_lock(%s)", [AdvisoryLock.SCHEDULER.value])
-            return bool(cursor.fetchone()[0])
-
-    def _end_session(self) -> None:
-        self._is_sole = False
-        if self._session is not None:
-            self._session.close()
-            self._session = None
+    def _renew_lock(self) -> bool:
+        try:
+            return bool(self._lock.reacquire())
+        except LockError:
+            # It expired, or Redis lost it.
+            return False
 
     def _reload_schedules(self) -> None:
         """Read every schedule again at the next tick."""

@@ -6,9 +6,10 @@ from django.conf import settings
 from django.core.wsgi import get_wsgi_application
 from granian.utils.proxies import wrap_wsgi_with_proxy_headers
 
+from core import postgres_waits
+
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "titanic_site.settings")
-# libpq's own variable: a query of a page or the API ends before whoever waits for it gives up.
-os.environ.setdefault("PGOPTIONS", "-c statement_timeout=50s")
+postgres_waits.install()
 if settings.ARTIFACT_BUCKET:
     # Imported only with a bucket: Google's client takes forty megabytes.
     from core import bucket

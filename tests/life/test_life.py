@@ -26,6 +26,9 @@ import redis
 from django.conf import settings
 from playwright.sync_api import Page, sync_playwright
 
+from drills.drill import drill
+from drills.faults import FAULTS
+from drills.product import Product
 from predictions.scorer import RECHECK_SECONDS
 from tests.people import CAST, ELISABETH, OWEN, table
 from tests.programs import CHROMIUM
@@ -38,6 +41,7 @@ class Running:
 
     process: subprocess.Popen[str]
     home: Path
+    port: int
     url: str
     api: httpx.Client
 
@@ -85,7 +89,7 @@ def running() -> Iterator[Running]:
         token = json.loads((home / "credentials.json").read_text())["token"]
         url = f"http://127.0.0.1:{port}"
         with httpx.Client(base_url=url, headers={"Authorization": f"Token {token}"}, timeout=30) as api:
-            yield Running(process, home, url, api)
+            yield Running(process, home, port, url, api)
     finally:
         process.send_signal(signal.SIGINT)
         process.wait(60)
@@ -107,7 +111,7 @@ def page(running: Running) -> Iterator[Page]:
 
 def test_everything_is_ready(running: Running) -> None:
     # Another test may just have killed something, or emptied Redis.
-    _until(lambda: running.api.get("/readyz").status_code == 200, seconds=60)
+    running.wait("/readyz", _is_all_well, seconds=60)
 
     assert "champion" in [model["stage"] for model in running.api.get("/api/v1/models/").json()["results"]]
     assert running.api.get("/api/v1/datasets/1/").json()["row_count"] == 1309
@@ -329,7 +333,26 @@ def test_killed_ten_times_under_load_nothing_that_was_answered_is_lost(
     assert all("Traceback" not in answer.text for answer in refused)
     assert len(set(told)) == len(told)
     _until(lambda: _stored(running, told) == len(told), seconds=90)
-    _until(lambda: running.api.get("/readyz").status_code == 200, seconds=120)
+    running.wait("/readyz", _is_all_well, seconds=120)
+
+
+@pytest.mark.parametrize("name", ["SIGSTOP PostgreSQL", "SIGSTOP Valkey", "kill -9 a web process"])
+def test_a_short_drill_loses_nothing_and_heals_by_itself(running: Running, name: str) -> None:
+    running.wait("/readyz", _is_all_well, seconds=60)
+    (fault,) = (fault for fault in FAULTS if fault.name == name)
+
+    result = drill(Product(running.home, running.port, running.process), fault, seconds=8)
+
+    assert result.is_survived, result
+    # Without a bound they would all wait until the server goes on; a shared machine takes its own seconds.
+    assert max(result.first_health, result.later_health) < 7
+    if fault.lasts:
+        assert not result.errors
+    running.wait("/readyz", _is_all_well, seconds=60)
+
+
+def _is_all_well(readiness: Any) -> bool:
+    return set(readiness["checks"].values()) == {"ok"}
 
 
 def _found(victim: Callable[[Running], psutil.Process], running: Running) -> psutil.Process:

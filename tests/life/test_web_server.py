@@ -124,14 +124,32 @@ def test_clients_that_ask_at_the_same_time_each_get_their_own_answer(web: Web, a
 def test_every_query_of_the_web_has_an_end(champion: ModelVersion) -> None:
     code = """
 import titanic_site.wsgi
-from django.db import connection
-with connection.cursor() as cursor:
-    cursor.execute("SHOW statement_timeout")
-    print(*cursor.fetchone())
+from core import postgres_waits
+from core.errors import to_api_error
+from django.db import OperationalError, connection
+postgres_waits.SILENCE_SECONDS = postgres_waits.STATEMENT_SECONDS = 0.2
+try:
+    connection.cursor().execute("SELECT pg_sleep(60)")
+except OperationalError as error:
+    print(to_api_error(error).code)
+connection.cursor().execute("SELECT 1")
 """
-    shown = subprocess.run([sys.executable, "-c", code], env=environment(), capture_output=True, text=True, check=True)
+    ran = subprocess.run([sys.executable, "-c", code], env=environment(), capture_output=True, text=True, check=True)
 
-    assert shown.stdout.strip() == "50s"
+    assert ran.stdout.strip() == "too_long"
+
+
+def test_the_web_sends_no_option_that_pgbouncer_refuses(champion: ModelVersion) -> None:
+    code = """
+import os
+import titanic_site.wsgi
+from django.db import connection
+connection.ensure_connection()
+print(os.environ.get("PGOPTIONS"), connection.connection.get_dsn_parameters().get("options") or None)
+"""
+    ran = subprocess.run([sys.executable, "-c", code], env=environment(), capture_output=True, text=True, check=True)
+
+    assert ran.stdout.split() == ["None", "None"]
 
 
 @pytest.mark.long

@@ -8,7 +8,9 @@ from django.core.cache import cache
 from django.test import Client
 
 from core import heartbeat, redis
+from predictions import scorer
 from tests.people import OWEN
+from tests.services import postgres_away
 from titanic_site.runtime import up
 from training.models import ModelVersion
 
@@ -44,11 +46,31 @@ def test_without_a_champion_it_is_not_ready(client: Client, db: None) -> None:
     assert "No model is serving" in response.json()["checks"]["champion"]
 
 
-def test_a_silent_queue_is_named(client: Client, champion: ModelVersion) -> None:
+def test_a_silent_queue_is_named_and_stops_no_prediction(client: Client, champion: ModelVersion) -> None:
     answer_for_all()
     redis.client().set("heartbeat:scoring", time.time() - 2 * heartbeat.SILENCE_LIMIT)
 
-    assert client.get("/readyz").json()["checks"]["workers"] == "No worker is available for: scoring"
+    response = client.get("/readyz")
+
+    assert (response.status_code, response.json()["ready"]) == (200, True)
+    assert response.json()["checks"]["workers"] == "No worker is available for: scoring"
+
+
+def test_it_can_predict_without_postgres_or_without_redis_but_not_without_both(
+    client: Client, champion: ModelVersion, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scorer.champion()
+
+    with postgres_away():
+        without_postgres = client.get("/readyz")
+        with monkeypatch.context() as patch:
+            patch.setattr(redis.breaker, "is_open", True)
+            without_both = client.get("/readyz")
+
+    assert without_postgres.status_code == 200
+    assert without_postgres.json()["checks"]["database"].startswith("PostgreSQL does not answer")
+    assert (without_both.status_code, without_both.json()["ready"]) == (503, False)
+    assert without_both.json()["checks"]["redis"].startswith("Redis does not answer")
 
 
 def test_a_worker_that_one_queue_fills_is_not_taken_for_dead() -> None:
@@ -113,4 +135,5 @@ def test_a_redis_that_is_away_is_a_figure_not_an_error(
     redis.client.cache_clear()
     assert 'titanic_up{service="redis"} 0.0' in text
     assert "titanic_champion_version" in text
-    assert ready.status_code == 503
+    assert ready.status_code == 200
+    assert ready.json()["checks"]["redis"] != "ok"

@@ -65,10 +65,7 @@ def test_another_takes_over_and_knows_what_was_sent(schedulers: list[SoleSchedul
         _run(scheduler)
 
     schedulers[0].close()
-    deadline = time.monotonic() + 10
-    # Postgres lets the lock go when it comes to the end of the session.
-    while not schedulers[1]._is_sole and time.monotonic() < deadline:
-        _run(schedulers[1])
+    _run(schedulers[1])
     _run(schedulers[2])
 
     assert _sent_count() == 1
@@ -76,10 +73,23 @@ def test_another_takes_over_and_knows_what_was_sent(schedulers: list[SoleSchedul
     assert not schedulers[2]._is_sole
 
 
-def test_it_goes_on_when_the_database_ends_its_session(schedulers: list[SoleScheduler]) -> None:
+def test_another_takes_over_from_one_that_was_killed(schedulers: list[SoleScheduler]) -> None:
     _run(schedulers[0])
-    with connection.cursor() as cursor:
-        cursor.execute("SELECT pg_terminate_backend(pid) FROM pg_locks WHERE locktype = 'advisory'")
+    # What a killed one leaves behind, a lock's life later.
+    redis.client().pexpire("scheduler", 1)
+    time.sleep(0.01)
+
+    _run(schedulers[1])
+    assert schedulers[1]._is_sole
+
+    assert schedulers[0].tick() == 5
+    assert not schedulers[0]._is_sole
+    assert _sent_count() == 1
+
+
+def test_it_goes_on_when_redis_lost_the_lock(schedulers: list[SoleScheduler]) -> None:
+    _run(schedulers[0])
+    redis.client().delete("scheduler")
 
     assert schedulers[0].tick() == 5
     assert not schedulers[0]._is_sole
@@ -87,6 +97,30 @@ def test_it_goes_on_when_the_database_ends_its_session(schedulers: list[SoleSche
     _run(schedulers[0])
     assert schedulers[0]._is_sole
     assert _sent_count() == 1
+
+
+def test_the_lock_needs_no_session_of_the_database(schedulers: list[SoleScheduler]) -> None:
+    """As behind PgBouncer, where each transaction may have another."""
+    for _ in range(2):
+        for scheduler in schedulers:
+            connection.close()
+            _run(scheduler)
+
+    assert [scheduler._is_sole for scheduler in schedulers] == [True, False, False]
+
+
+def test_it_stands_by_while_redis_does_not_answer(
+    schedulers: list[SoleScheduler], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _run(schedulers[0])
+
+    with monkeypatch.context() as patch:
+        patch.setattr(redis.breaker, "is_open", True)
+        assert [scheduler.tick() for scheduler in schedulers] == [5, 5, 5]
+    for scheduler in schedulers:
+        _run(scheduler)
+
+    assert [scheduler._is_sole for scheduler in schedulers] == [True, False, False]
 
 
 def test_it_reads_schedules_made_after_it_began(schedulers: list[SoleScheduler], due: PeriodicTask) -> None:

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from titanic_site.layout import Layout
 from titanic_site.runtime.postgres import Postgres
-from titanic_site.runtime.server import EmbeddedError, Server, take_lock
+from titanic_site.runtime.server import START_SECONDS, EmbeddedError, Server, take_lock
 from titanic_site.runtime.valkey import Valkey
 
 __all__ = ["EmbeddedError", "Layout", "Services", "in_use"]
@@ -40,8 +40,8 @@ class Services:
         """Tell whether both serve clients right now."""
         return all(server.is_answering() for server in self.servers)
 
-    def start(self) -> None:
-        """Return when both answer; each that does not is started."""
+    def start(self, *, patience: float = START_SECONDS) -> None:
+        """Return when both answer: each that is down is started, one that runs has some seconds to answer."""
         try:
             self._make_directories()
             if self._share is None:
@@ -53,7 +53,7 @@ class Services:
             raise EmbeddedError(message) from error
         try:
             for server in self.servers:
-                server.start(users=self._users_lock)
+                server.start(users=self._users_lock, patience=patience)
         finally:
             os.close(turn)
 

@@ -12,7 +12,8 @@ from typing import ClassVar
 
 from titanic_site.runtime import last_user_guard
 
-_START_SECONDS = 120
+#: How long a server may take to start, after a crash with much to recover.
+START_SECONDS = 120
 _STEP_SECONDS = 0.02
 _LOG_BYTES = 10 * 1024**2
 _REMEDY = (
@@ -50,9 +51,9 @@ class Server(ABC):
     def _prepare(self, *, lock: int) -> None:
         """Create what must be there before a start, and remove what must not; the server's lock is held."""
 
-    def start(self, *, users: Path) -> None:
-        """Return when the server answers: start it, or wait for one that is starting already."""
-        end = time.monotonic() + _START_SECONDS
+    def start(self, *, users: Path, patience: float = START_SECONDS) -> None:
+        """Return when the server answers: start it, or wait some seconds for one that runs already."""
+        end = time.monotonic() + patience
         is_ours = False
         while not self.is_answering():
             lock = self._take_lock()
@@ -63,7 +64,7 @@ class Server(ABC):
                     self._launch(lock=lock, users=users)
                 is_ours = True
             elif time.monotonic() > end:
-                raise self.failure(f"does not answer since {_START_SECONDS} s")
+                raise self.failure(f"does not answer since {patience:.0f} s")
             else:
                 if not is_ours:
                     self._kill_orphans()

@@ -36,6 +36,7 @@ WORKERS = {
 }
 _STOP_SECONDS = 120
 _COMPLAINT_SECONDS = 60
+_FROZEN_SECONDS = 2
 
 #: Threads of a web process that run Django (decision 0008).
 BLOCKING_THREADS = "2"
@@ -164,8 +165,9 @@ def _services(*, echo: Echo) -> Iterator[embedded.Services | None]:
 
 def _restart_stopped(services: embedded.Services, *, echo: Echo) -> None:
     if not services.are_answering():
-        services.start()
-        echo("A database server had stopped and was started again")
+        # One that runs and does not answer must not keep the programs from being restarted.
+        services.start(patience=_FROZEN_SECONDS)
+        echo("A database server had stopped and answers again")
 
 
 class _Readiness:

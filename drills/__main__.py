@@ -1,0 +1,42 @@
+"""Start the product in a home of its own, apply each fault under traffic, and end with one table.
+
+python -m drills [WORD ...] [--seconds N]; words choose the faults whose names have one. Exit code 1 when a prediction
+was lost or doubled, or something did not heal by itself.
+"""
+
+import argparse
+import sys
+
+from drills.drill import HEAD, drill
+from drills.faults import FAULTS
+from drills.product import running
+
+
+def main() -> None:
+    """Run the drills that the command line names."""
+    parser = argparse.ArgumentParser(prog="python -m drills", description=__doc__)
+    parser.add_argument("words", nargs="*", metavar="WORD", help="parts of the faults' names; all when left out")
+    parser.add_argument("--seconds", type=float, default=20.0, help="how long a fault that lasts goes on")
+    options = parser.parse_args()
+    chosen = [fault for fault in FAULTS if not options.words or any(word in fault.name for word in options.words)]
+    if not chosen:
+        parser.error(f"there is no such fault; there are: {', '.join(fault.name for fault in FAULTS)}")
+    results = []
+    with running() as product:
+        for fault in chosen:
+            if fault.needs_own_disk and not product.is_alone_on_disk:
+                print(f"left out, no file system can be mounted here: {fault.name}", flush=True)
+                continue
+            print(f"drilling: {fault.name}", flush=True)
+            results.append(drill(product, fault, seconds=options.seconds))
+            for reason, count in results[-1].errors.most_common():
+                print(f"  {count} x {reason}", flush=True)
+    rows = [HEAD, *(result.cells() for result in results)]
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    for row in rows:
+        print("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+    sys.exit(not all(result.is_survived for result in results))
+
+
+if __name__ == "__main__":
+    main()
