@@ -12,7 +12,7 @@ LOCK := $(PY) -m uv pip compile --quiet --universal --python-version 3.11 --gene
 CATALOGUES := $(patsubst %.po,%.mo,$(wildcard locale/*/LC_MESSAGES/django.po))
 
 .DEFAULT_GOAL := help
-.PHONY: help install install-test run stop logs shell test test-long check format messages bench lock
+.PHONY: help install install-test run stop logs shell test test-long check format messages bench drill lock
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-13s %s\n", $$1, $$2 }' Makefile
@@ -57,6 +57,9 @@ messages: install ## bring the translations in locale/ in step with the code
 
 bench: install-test ## measure what is promised, in some 20 minutes, also into benchmarks/results.json; ARGS=serving for a part
 	@exec $(PY) -m benchmarks $(ARGS)
+
+drill: install-test ## faults under traffic, in some 12 minutes: what clients see, how soon it heals; ARGS=Valkey for some
+	@exec $(PY) -m drills $(ARGS)
 
 lock: $(PY) ## compile requirements/*.txt again; ARGS=--upgrade for newer versions
 	@$(PY) -m uv --version >/dev/null 2>&1 || { echo "uv is missing: run make install-test first."; exit 1; }
