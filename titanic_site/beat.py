@@ -12,7 +12,9 @@ from core import postgres_waits, redis
 logger = logging.getLogger(__name__)
 
 #: How long (seconds) the lock outlives a scheduler that was killed; it is renewed at each tick.
-LOCK_SECONDS = 15
+LOCK_SECONDS = 10
+#: How often (seconds) one that stands by tries to take it.
+STANDBY_SECONDS = 1.0
 
 
 @beat_init.connect
@@ -39,7 +41,7 @@ class SoleScheduler(DatabaseScheduler):
     def tick(self, *args: object, **kwargs: object) -> float:
         """Send what is due if this one holds the lock; return the seconds until the next tick."""
         if not self._holds_lock():
-            return float(self.max_interval)
+            return STANDBY_SECONDS
         try:
             return float(super().tick(*args, **kwargs))
         except (DatabaseError, InterfaceError) as error:

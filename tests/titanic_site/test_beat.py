@@ -11,7 +11,7 @@ from django.utils import timezone
 from django_celery_beat.models import IntervalSchedule, PeriodicTask
 
 from core import redis
-from titanic_site.beat import SoleScheduler
+from titanic_site.beat import STANDBY_SECONDS, SoleScheduler
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -82,7 +82,7 @@ def test_another_takes_over_from_one_that_was_killed(schedulers: list[SoleSchedu
     _run(schedulers[1])
     assert schedulers[1]._is_sole
 
-    assert schedulers[0].tick() == 5
+    assert schedulers[0].tick() == STANDBY_SECONDS
     assert not schedulers[0]._is_sole
     assert _sent_count() == 1
 
@@ -91,7 +91,7 @@ def test_it_goes_on_when_redis_lost_the_lock(schedulers: list[SoleScheduler]) ->
     _run(schedulers[0])
     redis.client().delete("scheduler")
 
-    assert schedulers[0].tick() == 5
+    assert schedulers[0].tick() == STANDBY_SECONDS
     assert not schedulers[0]._is_sole
 
     _run(schedulers[0])
@@ -116,7 +116,7 @@ def test_it_stands_by_while_redis_does_not_answer(
 
     with monkeypatch.context() as patch:
         patch.setattr(redis.breaker, "is_open", True)
-        assert [scheduler.tick() for scheduler in schedulers] == [5, 5, 5]
+        assert [scheduler.tick() for scheduler in schedulers] == [STANDBY_SECONDS] * 3
     for scheduler in schedulers:
         _run(scheduler)
 
