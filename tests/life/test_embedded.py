@@ -174,6 +174,24 @@ def test_a_valkey_that_cannot_write_answers_and_goes_on_when_it_can(layout: Layo
         assert client.ping()
 
 
+def test_a_large_log_is_begun_anew_while_the_server_writes(layout: Layout) -> None:
+    with in_use(layout) as services:
+        server, old = services.postgres, services.postgres.log.with_suffix(".old.log")
+        server.rotate_log()
+        assert not old.exists()
+        with server.log.open("ab") as log:
+            log.write(b"x" * 11 * 1024**2)
+
+        server.rotate_log()
+        with pytest.raises(psycopg2.Error):
+            query(layout, "SELECT no_such_column")
+
+        assert old.stat().st_size > 11 * 1024**2
+        assert _soon(lambda: "no_such_column" in server.log.read_text())
+        assert server.log.stat().st_size < 100_000
+        old.unlink()
+
+
 def test_a_session_that_computes_does_not_keep_a_killed_postgres_down(layout: Layout) -> None:
     with in_use(layout) as services:
         busy = psycopg2.connect(layout.database_url, async_=True)

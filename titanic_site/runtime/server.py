@@ -2,11 +2,13 @@
 
 import fcntl
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import time
 from abc import ABC, abstractmethod
+from contextlib import suppress
 from pathlib import Path
 from typing import ClassVar
 
@@ -70,6 +72,13 @@ class Server(ABC):
                     self._kill_orphans()
                 time.sleep(_STEP_SECONDS)
 
+    def rotate_log(self) -> None:
+        """Copy a large log beside it and empty it; the server, which appends to it, need not know."""
+        with suppress(OSError):
+            if self.log.stat().st_size > _LOG_BYTES:
+                shutil.copyfile(self.log, self.log.with_suffix(".old.log"))
+                os.truncate(self.log, 0)
+
     def is_running(self) -> bool:
         """Tell whether any process of the server is alive; the kernel drops the lock with the last of them."""
         lock = self._take_lock()
@@ -83,8 +92,7 @@ class Server(ABC):
     def _launch(self, *, lock: int, users: Path) -> None:
         try:
             self._prepare(lock=lock)
-            if self.log.exists() and self.log.stat().st_size > _LOG_BYTES:
-                self.log.replace(self.log.with_suffix(".old.log"))
+            self.rotate_log()
             with self.log.open("ab") as log:
                 subprocess.run(
                     [

@@ -72,7 +72,7 @@ def run(*, echo: Echo) -> int:
         readiness = _Readiness(echo=echo)
         every_second = [readiness.check]
         if services is not None:
-            every_second.append(partial(_restart_stopped, services, echo=echo))
+            every_second.append(partial(_maintain_services, services, echo=echo))
         return Supervisor(
             stages=programs(),
             directory=settings.BASE_DIR,
@@ -163,7 +163,9 @@ def _services(*, echo: Echo) -> Iterator[embedded.Services | None]:
         connections.close_all()
 
 
-def _restart_stopped(services: embedded.Services, *, echo: Echo) -> None:
+def _maintain_services(services: embedded.Services, *, echo: Echo) -> None:
+    for server in services.servers:
+        server.rotate_log()
     if not services.are_answering():
         # One that runs and does not answer must not keep the programs from being restarted.
         services.start(patience=_FROZEN_SECONDS)
