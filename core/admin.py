@@ -1,20 +1,71 @@
 """Jobs in the admin: read-only, with actions to cancel them and run them again."""
 
 from collections.abc import Callable
+from typing import Any
 
+from django import forms
 from django.contrib import admin, messages
 from django.contrib.auth import get_permission_codename
+from django.db import transaction
 from django.db.models import QuerySet
 from django.http import HttpRequest
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 from unfold.admin import ModelAdmin
 
+from core import audit
 from core.errors import TitanicError
 from core.jobs import Job, enqueue
+from core.models import Action, AuditEntry
 
 
-class ReadOnlyAdmin(ModelAdmin):
+class AuditedAdmin(ModelAdmin):
+    """Rows whose changes in the admin are recorded in the audit trail."""
+
+    def construct_change_message(self, request: HttpRequest, form: Any, formsets: Any, add: bool = False) -> Any:  # noqa: FBT001, FBT002
+        """Note the changed fields for `log_addition` and `log_change`, which lack the form."""
+        names = [name for name in (form.cleaned_data if add else form.changed_data) if "password" not in name]
+        request.audited = {  # type: ignore[attr-defined]
+            "before": {name: _named(form.initial.get(name), form.fields[name]) for name in names if not add},
+            "after": {name: _named(form.cleaned_data.get(name), form.fields[name]) for name in names},
+        }
+        return super().construct_change_message(request, form, formsets, add)
+
+    def log_addition(self, request: HttpRequest, obj: Any, message: Any) -> Any:
+        """Record what was added, in the transaction of the form."""
+        audit.record(Action.ADDED, obj, **request.audited)  # type: ignore[attr-defined]
+        return super().log_addition(request, obj, message)
+
+    def log_change(self, request: HttpRequest, obj: Any, message: Any) -> Any:
+        """Record what was changed, in the transaction of the form; a password has an entry of its own."""
+        changes = getattr(request, "audited", {})
+        if changes.get("after"):
+            audit.record(Action.CHANGED, obj, **changes)
+        return super().log_change(request, obj, message)
+
+    def delete_model(self, request: HttpRequest, obj: Any) -> None:
+        """Record what is deleted."""
+        audit.record(Action.DELETED, obj)
+        super().delete_model(request, obj)
+
+    def delete_queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> None:
+        """Record what is deleted."""
+        with transaction.atomic():
+            for row in queryset:
+                audit.record(Action.DELETED, row)
+            super().delete_queryset(request, queryset)
+
+
+def _named(value: object, field: forms.Field) -> object:
+    """Name the rows that a field refers to."""
+    if isinstance(value, (list, QuerySet)):
+        return ", ".join(map(str, value))
+    if isinstance(field, forms.ModelChoiceField) and field.queryset is not None and isinstance(value, int):
+        return field.queryset.filter(pk=value).first()
+    return value
+
+
+class ReadOnlyAdmin(AuditedAdmin):
     """Rows that only the system writes."""
 
     def has_add_permission(self, request: HttpRequest, obj: object = None) -> bool:
@@ -61,3 +112,13 @@ class JobAdmin(ReadOnlyAdmin):
                 self.message_user(request, f"{job}: {error.message}", messages.ERROR)
             else:
                 self.message_user(request, text % {"job": job})
+
+
+@admin.register(AuditEntry)
+class AuditEntryAdmin(ReadOnlyAdmin):
+    """The audit trail."""
+
+    list_display = ("at", "actor", "actor_kind", "action", "object_name", "address", "request_id")
+    list_filter = ("action", "actor_kind")
+    search_fields = ("actor", "object_name", "request_id", "address")
+    show_full_result_count = False

@@ -1,7 +1,9 @@
 """CSV injection (OWASP): a spreadsheet must not run a cell of a download as a formula."""
 
+import csv
+import io
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -22,6 +24,18 @@ def escape_row(row: Iterable[object]) -> list[str]:
     ["'=cmd|' /C calc'!A0", '-1.5', '']
     """
     return [_escape("" if cell is None else str(cell)) for cell in row]
+
+
+def csv_lines(rows: Iterable[Iterable[object]]) -> Iterator[str]:
+    """Yield rows as lines of CSV, each cell escaped.
+
+    >>> list(csv_lines([["-1", "a,b"]]))
+    ['-1,"a,b"\\r\\n']
+    """
+    for row in rows:
+        line = io.StringIO()
+        csv.writer(line).writerow(escape_row(row))
+        yield line.getvalue()
 
 
 def escaped_column(name: str) -> "pl.Expr":

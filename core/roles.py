@@ -34,8 +34,8 @@ ROLES: Mapping[str, Scopes] = {
     "operator": frozenset({Scope.READ, Scope.PREDICT, Scope.OPERATE}),
     "administrator": ALL,
 }
-#: Permissions of Django's models that only an administrator has: who may do what, and who is signed in.
-_ADMIN_APPS = frozenset({"auth", "sessions", "titanic_site"})
+#: Permissions of Django's models that only an administrator has: who may do what, who did, and who is signed in.
+_ADMIN_APPS = frozenset({"auth", "core", "sessions", "titanic_site"})
 
 
 def requires(scope: Scope, *, even_to_read: bool = False) -> Callable[[View], View]:

@@ -39,7 +39,7 @@ def queue_build(*, dataset: Dataset) -> FeatureBatch:
         raise Conflict(_("%(dataset)s is not loaded: ingest it first.") % {"dataset": dataset})
     if dataset.archived_at:
         raise Conflict(_("The rows of %(dataset)s are archived: choose a newer dataset.") % {"dataset": dataset})
-    return FeatureBatch.objects.create(dataset=dataset)
+    return FeatureBatch(dataset=dataset).queue_new()
 
 
 def build(batch: FeatureBatch) -> None:

@@ -8,8 +8,10 @@ from django.db import IntegrityError, transaction
 from django.utils import timezone
 from django.utils.translation import gettext as _
 
+from core import audit
 from core.csv_injection import unescape
 from core.errors import Conflict, Invalid
+from core.models import Action
 from ingestion import contract
 from ingestion.models import Dataset, Passenger, RejectedRow
 from ingestion.passenger import GROUP, KEY, LABEL, RULES
@@ -45,6 +47,9 @@ def accept(row: RejectedRow, cells: Mapping[str, str]) -> Passenger:
         dataset = _lock(row.dataset)
         passenger = _accept(dataset, row, cells)
         dataset.save(update_fields=["row_count", "problem_count", "revision", "split"])
+        before = {name: cell for name, cell in cells_of(row).items() if cells.get(name, "") != cell}
+        after = {LINE: row.line_number, **{name: cells.get(name, "") for name in before}}
+        audit.record(Action.CORRECTED, dataset, before=before, after=after)
     return passenger
 
 
@@ -73,6 +78,7 @@ def accept_file(dataset: Dataset, file: IO[bytes]) -> Corrected:
                 rejected[line] = _(RAGGED)
         if accepted_count:
             dataset.save(update_fields=["row_count", "problem_count", "revision", "split"])
+            audit.record(Action.CORRECTED, dataset, after={"accepted rows": accepted_count})
     return Corrected(accepted_count, rejected)
 
 

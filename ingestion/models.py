@@ -223,6 +223,12 @@ class Dataset(IngestOptions, Profiled, Job):
         return transports.redact(self.uri)
 
     @property
+    def audited_inputs(self) -> dict[str, object]:
+        return {name: value for name, value in super().audited_inputs.items() if name != "uri"} | {
+            "address": self.address
+        }
+
+    @property
     def table_fields(self) -> tuple[Field, ...]:
         """The fields that are read from its table."""
         return (KEY_FIELD, *FIELDS, *((LABEL_FIELD,) if self.has_label else ()))

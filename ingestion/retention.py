@@ -4,7 +4,9 @@ from django.db import transaction
 from django.utils import timezone
 from django.utils.translation import gettext as _
 
+from core import audit
 from core.errors import Conflict
+from core.models import Action
 from ingestion import partitions
 from ingestion.apps import IngestionConfig
 from ingestion.models import Dataset, Source
@@ -28,6 +30,7 @@ def archive(dataset: Dataset) -> None:
         dataset.rejected_rows.all().delete()
         dataset.archived_at = timezone.now()
         dataset.save(update_fields=["archived_at"])
+        audit.record(Action.ARCHIVED, dataset, before={"rows": dataset.row_count})
 
 
 def archive_old() -> list[Dataset]:

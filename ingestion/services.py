@@ -59,22 +59,20 @@ def queue_ingest(*, uri: str, by_command: bool = False, **options: object) -> Da
             field.run_validators(getattr(dataset, field.name))
         except ValidationError as error:
             raise TitanicError(" ".join(error.messages), field=field.name) from error
-    dataset.save()
-    return dataset
+    return dataset.queue_new()
 
 
 def queue_upload(*, file: "UploadedFile[bytes]") -> Dataset:
     """Queue an ingest of an uploaded file; raises TooLarge."""
     name = upload_label(file)
-    return Dataset.objects.create(uri=name, name=name, upload=file)
+    return Dataset(uri=name, name=name, upload=file).queue_new()
 
 
 def queue_source(source: Source) -> Dataset:
     """Queue an ingest of the newest object at a source, even one that was loaded before."""
     dataset = _dataset_of(source, RemoteObject(source.uri, "", None))
     dataset.is_forced = True
-    dataset.save()
-    return dataset
+    return dataset.queue_new()
 
 
 def queue_changed(source: Source) -> Iterator[Dataset]:
@@ -97,8 +95,7 @@ def queue_changed(source: Source) -> Iterator[Dataset]:
         if _same_object(dataset).filter(is_known).exists():
             continue
         try:
-            with transaction.atomic():
-                dataset.save()
+            dataset.queue_new()
         except IntegrityError:
             # Another worker has queued this version.
             continue

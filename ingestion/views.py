@@ -1,6 +1,5 @@
 """The pages of ingestion."""
 
-import csv
 from collections.abc import Iterable, Sequence
 
 from django.contrib import messages
@@ -10,7 +9,7 @@ from django.utils.http import content_disposition_header
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
-from core.csv_injection import escape_row
+from core.csv_injection import csv_lines
 from core.errors import Forbidden, Invalid
 from core.pagination import page
 from core.roles import Scope, requires, scopes_of_request
@@ -179,6 +178,5 @@ def _list(request: HttpRequest, address: AddressForm, upload: UploadForm, *, sta
 
 def _csv(name: str, rows: Iterable[Sequence[object]]) -> HttpResponse:
     disposition = content_disposition_header(as_attachment=True, filename=name)
-    response = HttpResponse(content_type="text/csv; charset=utf-8", headers={"Content-Disposition": disposition})
-    csv.writer(response).writerows(map(escape_row, rows))
-    return response
+    headers = {"Content-Disposition": disposition}
+    return HttpResponse(csv_lines(rows), content_type="text/csv; charset=utf-8", headers=headers)

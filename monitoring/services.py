@@ -27,7 +27,7 @@ def queue_check() -> DriftCheck:
         raise Conflict(_("There is no champion yet: train a model first."))
     if DriftCheck.objects.open().exists():
         raise Conflict(_("A drift check is under way already: wait for it."))
-    return DriftCheck.objects.create()
+    return DriftCheck().queue_new()
 
 
 def check_drift(check: DriftCheck) -> None:

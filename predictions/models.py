@@ -6,16 +6,18 @@ from uuid import UUID
 
 import uuid_utils
 from django.conf import settings
-from django.db import models
+from django.db import models, transaction
 from django.db.models import F
 from django.urls import reverse
 from django.utils import timezone
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
+from core import audit
 from core.errors import Conflict
 from core.file_names import GeneratedName
 from core.jobs import Job, JobQuerySet, State
+from core.models import Action
 from core.roles import Scope
 from ingestion.passenger import LABEL_WORDS, PassengerFields, describe
 
@@ -105,10 +107,12 @@ class ScoringJob(Job):
         """Queue this very job again: it goes on with the parts that are not scored yet."""
         if self.state == State.SUCCEEDED:
             return super().rerun()
-        if not self.as_queryset().filter(state__in=(State.FAILED, State.CANCELLED)).update(
-            state=State.QUEUED, error="", finished_at=None, sent_at=timezone.now(), starts=1
-        ):  # fmt: skip
-            raise Conflict(_("This run is not over yet: cancel it first."))
+        with transaction.atomic():
+            if not self.as_queryset().filter(state__in=(State.FAILED, State.CANCELLED)).update(
+                state=State.QUEUED, error="", finished_at=None, sent_at=timezone.now(), starts=1
+            ):  # fmt: skip
+                raise Conflict(_("This run is not over yet: cancel it first."))
+            audit.record(Action.REPEATED, self, before={"state": self.state}, after=self.audited_inputs)
         self.refresh_from_db()
         return self
 

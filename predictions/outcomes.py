@@ -12,7 +12,9 @@ from django.db import connection, transaction
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_noop
 
+from core import audit
 from core.errors import Conflict, TooLarge
+from core.models import Action
 from core.postgres_copy import copy_rows
 from core.redis import RedisUnavailable
 from ingestion.passenger import LABEL
@@ -68,7 +70,11 @@ def record(prediction_id: UUID, *, actual: bool, by: User | None) -> tuple[Outco
     """Record an outcome; returns it and whether it is new. Raises Http404, and Conflict when another is recorded."""
     log.get(prediction_id)
     # Of two requests at once the database lets the first one in.
-    outcome, is_new = Outcome.objects.get_or_create(prediction_id=prediction_id, defaults={"actual": actual, "by": by})
+    with transaction.atomic():
+        defaults = {"actual": actual, "by": by}
+        outcome, is_new = Outcome.objects.get_or_create(prediction_id=prediction_id, defaults=defaults)
+        if is_new:
+            audit.record(Action.OUTCOME_RECORDED, outcome, after={"actual": actual})
     if outcome.actual != actual:
         raise Conflict(_(_DIFFERENT_OUTCOME), field=LABEL)
     return outcome, is_new
@@ -126,6 +132,8 @@ def _record_block(reported: list[Reported], summary: Summary, *, by: User | None
         )
         rejected = cursor.fetchall()
         cursor.execute("DROP TABLE reported")
+        if recorded_count:
+            audit.record(Action.OUTCOME_RECORDED, "file", after={"count": recorded_count})
     summary.recorded_count += recorded_count
     summary.known_count += len(reported) - recorded_count - len(rejected)
     for line, is_unknown in rejected:

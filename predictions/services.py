@@ -187,4 +187,4 @@ def queue_scoring(*, file: "UploadedFile[bytes]", by: User | None, is_explained:
         if ScoringJob.objects.open().filter(created_by=by).count() >= settings.MOST_OPEN_JOBS:
             message = _("%(most)s of your files are being scored already: wait for one of them, or cancel it.")
             raise Conflict(message % {"most": settings.MOST_OPEN_JOBS})
-        return ScoringJob.objects.create(name=name, upload=file, created_by=by, is_explained=is_explained)
+        return ScoringJob(name=name, upload=file, created_by=by, is_explained=is_explained).queue_new()

@@ -8,6 +8,7 @@ from django.utils import timezone
 from django_celery_beat.models import ClockedSchedule, CrontabSchedule, SolarSchedule
 
 from core.jobs import State
+from core.models import AuditEntry
 from features.models import FeatureBatch
 from ingestion import partitions, sources
 from ingestion.models import Dataset, Passenger, RejectedRow, RowProblem, Source
@@ -60,6 +61,7 @@ def one_of_each(user: User) -> dict[type[Any], Any]:
         ShadowScore.objects.create(prediction_id=prediction.pk, **answer),
         Outcome.objects.create(prediction_id=prediction.pk, actual=True),
         Reproduction.objects.create(version=version, **over),
+        AuditEntry.objects.create(actor_kind="user", action="added"),
         StageChange.objects.create(version=version, before=Stage.CANDIDATE, after=Stage.RETIRED, by=user),
     ]  # fmt: skip
     found = {type(row): row for row in rows}

@@ -1,19 +1,24 @@
 """Users, tokens and schedules in the admin, in its theme."""
 
+from functools import wraps
 from typing import Any
 
 from django.contrib import admin, messages
+from django.contrib.admin import ModelAdmin
 from django.contrib.auth.admin import GroupAdmin, UserAdmin
 from django.contrib.auth.models import Group, User
+from django.db import transaction
 from django.db.models import QuerySet
 from django.http import HttpRequest
 from django.utils.translation import gettext as _
 from django_celery_beat import admin as beat
 from django_celery_beat.models import ClockedSchedule, CrontabSchedule, IntervalSchedule, PeriodicTask, SolarSchedule
-from unfold.admin import ModelAdmin
 from unfold.forms import AdminPasswordChangeForm, UserChangeForm, UserCreationForm
 from unfold.widgets import UnfoldAdminSelectWidget, UnfoldAdminTextInputWidget
 
+from core import audit
+from core.admin import AuditedAdmin
+from core.models import Action
 from core.roles import Scope, scopes_of
 from titanic_site.models import SCOPE_FIELDS, AccessToken
 
@@ -22,16 +27,20 @@ for model in (User, Group, PeriodicTask, IntervalSchedule, CrontabSchedule, Sola
 
 
 @admin.register(User)
-class ThemedUserAdmin(UserAdmin, ModelAdmin):
+class ThemedUserAdmin(UserAdmin, AuditedAdmin):
     """Users."""
 
     form = UserChangeForm
     add_form = UserCreationForm
     change_password_form = AdminPasswordChangeForm
 
+    def log_addition(self, request: HttpRequest, obj: Any, message: Any) -> Any:
+        """Leave the audit trail to `core.account_audit`: Django's own commands add users too."""
+        return ModelAdmin.log_addition(self, request, obj, message)
+
 
 @admin.register(Group)
-class ThemedGroupAdmin(GroupAdmin, ModelAdmin):
+class ThemedGroupAdmin(GroupAdmin, AuditedAdmin):
     """Roles."""
 
 
@@ -48,13 +57,27 @@ class PeriodicTaskForm(beat.PeriodicTaskForm):
         self.fields["regtask"].widget = ThemedTaskSelect()
 
 
-# django-celery-beat's own actions require no permission.
+def _audited(action: Any) -> Any:
+    """Require a permission for an action of django-celery-beat's, and record it."""
+
+    @wraps(action)
+    def run(model_admin: Any, request: HttpRequest, tasks: QuerySet[PeriodicTask]) -> None:
+        with transaction.atomic():
+            for task in tasks:
+                kind = Action.RUN if action.__name__ == "run_tasks" else Action.CHANGED
+                after = {"action": action.short_description}
+                audit.record(kind, task, before={"enabled": task.enabled}, after=after)
+            action(model_admin, request, tasks)
+
+    return admin.action(permissions=["change"], description=action.short_description)(run)
+
+
 for name in beat.PeriodicTaskAdmin.actions:
-    admin.action(permissions=["change"])(getattr(beat.PeriodicTaskAdmin, name))
+    setattr(beat.PeriodicTaskAdmin, name, _audited(getattr(beat.PeriodicTaskAdmin, name)))
 
 
 @admin.register(PeriodicTask)
-class ThemedPeriodicTaskAdmin(beat.PeriodicTaskAdmin, ModelAdmin):
+class ThemedPeriodicTaskAdmin(beat.PeriodicTaskAdmin, AuditedAdmin):
     """Schedules."""
 
     form = PeriodicTaskForm
@@ -63,22 +86,22 @@ class ThemedPeriodicTaskAdmin(beat.PeriodicTaskAdmin, ModelAdmin):
 
 
 @admin.register(IntervalSchedule, SolarSchedule)
-class ThemedScheduleAdmin(ModelAdmin):
+class ThemedScheduleAdmin(AuditedAdmin):
     """Intervals, sunrise, sunset and the like."""
 
 
 @admin.register(CrontabSchedule)
-class ThemedCrontabAdmin(beat.CrontabScheduleAdmin, ModelAdmin):
+class ThemedCrontabAdmin(beat.CrontabScheduleAdmin, AuditedAdmin):
     """Crontabs."""
 
 
 @admin.register(ClockedSchedule)
-class ThemedClockedAdmin(beat.ClockedScheduleAdmin, ModelAdmin):
+class ThemedClockedAdmin(beat.ClockedScheduleAdmin, AuditedAdmin):
     """Single moments."""
 
 
 @admin.register(AccessToken)
-class AccessTokenAdmin(ModelAdmin):
+class AccessTokenAdmin(AuditedAdmin):
     """API tokens: made here or by `create_token`, shown once, revoked by deleting them."""
 
     list_display = ("token_key", "user", "note", *SCOPE_FIELDS, "created", "expiry")

@@ -11,8 +11,10 @@ from django.db import transaction
 from django.db.models import Q
 from django.utils.translation import gettext as _
 
+from core import audit
 from core.advisory_locks import AdvisoryLock, lock
 from core.errors import TitanicError
+from core.models import Action
 from ingestion import sources
 from ingestion.transports import local
 from titanic_site import pipeline, schedules
@@ -59,7 +61,8 @@ def ensure_admin(*, echo: Callable[[str], object]) -> None:
     if admin is None:
         password = settings.ADMIN_PASSWORD or secrets.token_urlsafe(16)
         admin = User.objects.create_superuser(ADMIN, password=password)
-        _instance, token = AccessToken.objects.create(admin, note="bootstrap", can_admin=True)
+        row, token = AccessToken.objects.create(admin, note="bootstrap", can_admin=True)
+        audit.record(Action.ADDED, row)
         # Written whole or not at all, and before the commit: killed in between, the next start makes both again.
         draft = path.with_suffix(".draft")
         draft.unlink(missing_ok=True)

@@ -43,6 +43,7 @@ INSTALLED_APPS = [
     "drf_standardized_errors",
     "knox",
     "rest_framework",
+    "core",
     "titanic_site",
     "ingestion",
     "features",
@@ -63,6 +64,7 @@ MIDDLEWARE = [
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "core.audit.remember_request",
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "titanic_site.middleware.content_security_policy",
@@ -111,8 +113,9 @@ REDIS_URL = env.url(
 AUTHENTICATION_BACKENDS = ["core.sign_in.PasswordBackend"]
 PASSWORD_HASHERS = ["core.sign_in.BackgroundHasher"]
 AUTH_PASSWORD_VALIDATORS = [
-    {"NAME": f"django.contrib.auth.password_validation.{name}"}
-    for name in ("UserAttributeSimilarityValidator", "MinimumLengthValidator", "CommonPasswordValidator")
+    {"NAME": "django.contrib.auth.password_validation.UserAttributeSimilarityValidator"},
+    {"NAME": "core.account_audit.MinimumLengthValidator"},
+    {"NAME": "django.contrib.auth.password_validation.CommonPasswordValidator"},
 ]
 
 LANGUAGE_CODE = "en"
@@ -153,6 +156,8 @@ FILE_UPLOAD_HANDLERS = [
 
 #: How many whole months of predictions are kept beside the present one; None keeps all.
 PREDICTIONS_KEPT_MONTHS: int | None = None
+#: For how many days the audit trail is kept; PostgreSQL deletes none of its entries before thirty.
+AUDIT_KEPT_DAYS = env.number("AUDIT_KEPT_DAYS", default=730, least=30, most=36_500)
 
 # Web speaks plain http: that the client's side is https is known from a trusted proxy alone.
 HTTPS = env.flag("HTTPS", default=False)

@@ -1,11 +1,15 @@
 """The pages that span the apps: the front page, all runs, schedules."""
 
+import json
 import sys
+from itertools import chain
 
+from django.conf import settings
 from django.contrib import messages
 from django.contrib.auth.decorators import login_not_required
 from django.contrib.auth.views import redirect_to_login
-from django.http import Http404, HttpRequest, HttpResponse
+from django.http import Http404, HttpRequest, HttpResponse, StreamingHttpResponse
+from django.http.response import HttpResponseBase
 from django.shortcuts import get_object_or_404, redirect, render
 from django.urls import reverse
 from django.utils.http import url_has_allowed_host_and_scheme
@@ -16,9 +20,11 @@ from django.views.decorators.http import require_GET, require_POST, require_safe
 from django_celery_beat.models import PeriodicTask
 
 from core import moments
+from core.csv_injection import csv_lines
 from core.errors import Forbidden, InternalError, TitanicError, to_api_error
 from core.jobs import Job, JobQuerySet
-from core.pagination import SIZE, page_of
+from core.models import AuditEntry
+from core.pagination import SIZE, page, page_of
 from core.roles import Scope, public_form, requires, scopes_of_request
 from core.views import start_job
 from features.models import FeatureBatch
@@ -28,6 +34,7 @@ from predictions.forms import PassengerForm
 from predictions.models import Prediction
 from titanic_site import job_list, pipeline
 from titanic_site import schedules as default_schedules
+from titanic_site.forms import AuditFilter
 from titanic_site.middleware import API_PATHS, error_json, error_page
 from titanic_site.runtime import start_link as link
 from training.models import ModelVersion, TrainingRun
@@ -67,8 +74,8 @@ def home(request: HttpRequest) -> HttpResponse:
 def all_runs(request: HttpRequest) -> HttpResponse:
     """List every job of every kind."""
     jobs = job_list.newest(request, before=moments.parse(request.GET.get("before", "")), count=SIZE + 1)
-    page = page_of(jobs, request.GET, key=lambda job: job.created_at.isoformat())
-    return render(request, "run_list.html", {"page": page})
+    newest = page_of(jobs, request.GET, key=lambda job: job.created_at.isoformat())
+    return render(request, "run_list.html", {"page": newest})
 
 
 @requires(Scope.PREDICT)
@@ -125,6 +132,24 @@ def schedules(request: HttpRequest) -> HttpResponse:
     labels = default_schedules.labels()
     named = [(labels.get(task.name, task.name), task) for task in tasks]
     return render(request, "schedule_list.html", {"tasks": named})
+
+
+@requires(Scope.ADMIN, even_to_read=True)
+@require_safe
+def audit(request: HttpRequest) -> HttpResponseBase:
+    """List the audit trail, or download with `?format=csv` what the filter selects."""
+    filters = AuditFilter(request.GET)
+    if request.GET.get("format") == "csv" and filters.is_valid():
+        names = [field.name for field in AuditEntry._meta.fields]
+        entries = filters.entries().values_list(*names).iterator()
+        rows = ([json.dumps(cell) if isinstance(cell, dict) else cell for cell in entry] for entry in entries)
+        return StreamingHttpResponse(
+            csv_lines(chain([names], rows)),
+            content_type="text/csv; charset=utf-8",
+            headers={"Content-Disposition": 'attachment; filename="audit.csv"'},
+        )
+    context = {"page": page(filters.entries(), request), "filter": filters, "days": settings.AUDIT_KEPT_DAYS}
+    return render(request, "audit_list.html", context, status=400 if filters.errors else 200)
 
 
 def _job(request: HttpRequest, kind: str, pk: int) -> Job:

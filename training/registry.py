@@ -12,8 +12,10 @@ from django.db import transaction
 from django.db.models import Max
 from django.utils.translation import gettext as _
 
+from core import audit
 from core.advisory_locks import AdvisoryLock, lock
 from core.errors import Conflict
+from core.models import Action
 from features.definition import VERSION
 from training import gate
 from training.artifact import Artifact, ArtifactError
@@ -22,6 +24,7 @@ from training.models import ModelVersion, Stage, StageChange
 from training.training_data import Examples
 
 _LONGEST_REASON = 300
+_ACTIONS = {Stage.CHAMPION: Action.PROMOTED, Stage.CHALLENGER: Action.SHADOW_STARTED, Stage.RETIRED: Action.RETIRED}
 
 
 def load(version: ModelVersion) -> Artifact:
@@ -170,6 +173,8 @@ def _move(version: ModelVersion, stage: Stage, *, by: User | None, reason: str, 
     StageChange.objects.create(
         version=version, before=version.stage, after=stage, by=by, reason=reason, is_rollback=is_rollback
     )
+    action = Action.ROLLED_BACK if is_rollback else _ACTIONS[stage]
+    audit.record(action, version, before={"stage": version.stage}, after={"stage": stage, "reason": reason})
     version.stage = stage
     version.save(update_fields=["stage"])
 

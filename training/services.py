@@ -50,7 +50,7 @@ def queue_run(
         raise Conflict(_("%(batch)s is not built: build it first.") % {"batch": batch})
     if not batch.dataset.has_label:
         raise Conflict(_("%(dataset)s has no labels: ingest one that has.") % {"dataset": batch.dataset})
-    return TrainingRun.objects.create(feature_batch=batch, algorithm=algorithm, seed=seed, candidates=candidates)
+    return TrainingRun(feature_batch=batch, algorithm=algorithm, seed=seed, candidates=candidates).queue_new()
 
 
 def train(run: TrainingRun) -> None:
@@ -75,7 +75,7 @@ def train(run: TrainingRun) -> None:
 
 def queue_reproduction(*, version: ModelVersion) -> Reproduction:
     """Queue a reproduction of a version."""
-    return Reproduction.objects.create(version=version)
+    return Reproduction(version=version).queue_new()
 
 
 def reproduce(reproduction: Reproduction) -> None:

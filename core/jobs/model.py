@@ -20,8 +20,10 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 from rest_framework.request import Request
 
+from core import audit
 from core.errors import Conflict, TitanicError
 from core.jobs.lease import Lease
+from core.models import Action
 from core.roles import Scope, scopes_of_request
 from core.users import current_user
 
@@ -114,6 +116,10 @@ class Job(models.Model):
     sent_at = models.DateTimeField(default=timezone.now, editable=False)
     lease_expires_at = models.DateTimeField(null=True, editable=False)
     worker = models.CharField(gettext_lazy("worker"), max_length=200, blank=True, editable=False)
+    # That of the request which queued it; log lines and the audit trail have it too.
+    request_id = models.CharField(
+        gettext_lazy("request id"), max_length=36, blank=True, default=audit.request_id, editable=False
+    )
 
     class Meta:
         abstract = True
@@ -157,6 +163,18 @@ class Job(models.Model):
     def _is_resumed(self) -> bool:
         """Whether it was resumed: then not all of its rows were handled since it started."""
         return self.is_resumable and getattr(self, "starts", 1) > 1
+
+    @property
+    def audited_inputs(self) -> dict[str, object]:
+        """What the audit trail tells of it: the inputs, without secrets."""
+        return {name: getattr(self, name) for name in self.inputs}
+
+    def queue_new(self) -> Self:
+        """Save the new job and record who queued it."""
+        with transaction.atomic():
+            self.save()
+            audit.record(Action.QUEUED, self, after=self.audited_inputs)
+        return self
 
     @contextmanager
     def running(self) -> Iterator[None]:
@@ -217,11 +235,12 @@ class Job(models.Model):
 
     def cancel(self) -> None:
         """Stop the job: a queued one never runs, a running one ends at its next report."""
-        changed = self.as_queryset().open().update(
-            state=State.CANCELLED, finished_at=Now(), error="", lease_expires_at=None
-        )  # fmt: skip
-        if not changed:
-            raise Conflict(_("This run is over already."))
+        with transaction.atomic():
+            before = self.as_queryset().open().select_for_update().first()
+            if before is None:
+                raise Conflict(_("This run is over already."))
+            self.as_queryset().update(state=State.CANCELLED, finished_at=Now(), error="", lease_expires_at=None)
+            audit.record(Action.CANCELLED, self, before={"state": before.state})
         self.refresh_from_db()
 
     def rerun(self) -> Self:
@@ -229,7 +248,9 @@ class Job(models.Model):
         if self.is_open:
             raise Conflict(_("This run is not over yet: cancel it first."))
         again = type(self)(**{name: getattr(self, name) for name in self.inputs})
-        again.save()
+        with transaction.atomic():
+            again.save()
+            audit.record(Action.REPEATED, again, before={"job": self}, after=again.audited_inputs)
         return again
 
     def as_queryset(self) -> JobQuerySet[Self]:

@@ -131,6 +131,7 @@ def test_it_starts_with_every_setting_made(tmp_path: Path) -> None:
         "REDIS_URL": "redis://redis:6379/0", "EMAIL_URL": "submission://user:password@example.org:587",
         "LOG_FORMAT": "json", "LOG_KEPT_DAYS": "7", "HTTPS": "true", "HSTS_SECONDS": "31536000", "SESSION_HOURS": "24",
         "THROTTLE_SIGN_IN": "5/m", "JOB_LEASE_SECONDS": "90", "DEBUG": "true", "POSTGRES_PASSWORD": "secret",
+        "AUDIT_KEPT_DAYS": "365",
         "TRUSTED_PROXIES": "10.0.0.7, 172.16.0.0/12,::1", "TLS_CERTIFICATE": "/certificate.pem", "TLS_KEY": "/key.pem",
     }  # fmt: skip
     assert _names_in_the_example() <= environment.keys()

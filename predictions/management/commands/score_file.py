@@ -27,11 +27,11 @@ class Command(StepCommand):
             with options["input"].open("rb") as file:
                 # An output that cannot be written fails before the work, not after it.
                 options["output"].open("ab").close()
-                job = ScoringJob.objects.create(
+                job = ScoringJob(
                     upload=File(file, options["input"].name),
                     name=label(options["input"].name),
                     is_explained=options["explain"],
-                )
+                ).queue_new()
             scoring.score(job)
             with options["output"].open("wb") as out:
                 out.writelines(scoring.results(job))
