@@ -5,6 +5,7 @@ import os
 from collections.abc import Callable, Mapping
 from contextvars import ContextVar
 from datetime import timedelta
+from uuid import UUID
 
 from celery import current_task
 from django.conf import settings
@@ -58,7 +59,9 @@ def record(
 
 def request_id() -> str:
     """Return the id of the present request, or of the request that queued the present task."""
-    return get_guid() or ""
+    guid = get_guid()
+    # A client may write its own in any way that Python reads.
+    return UUID(guid).hex if guid else ""
 
 
 def current_actor() -> Actor:

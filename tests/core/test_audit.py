@@ -6,7 +6,7 @@ import io
 from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import pytest
 from django.contrib.auth.models import Group, User
@@ -133,6 +133,16 @@ class TestActor:
 
         monkeypatch.setattr(getpass, "getuser", fail)
         assert audit.current_actor()["actor"].isdigit()
+
+
+@pytest.mark.parametrize("guid", [f"urn:uuid:{UUID(GUID)}", f"{{{UUID(GUID)}}}", str(UUID(GUID)).upper(), GUID])
+def test_a_request_id_is_kept_however_it_is_written(captain: User, entries: Entries, guid: str) -> None:
+    client = Client(headers={"X-Request-ID": guid})
+    client.force_login(captain)
+    client.post("/datasets/ingest/")
+
+    assert entries().get(action="queued").request_id == GUID
+    assert Dataset.objects.get().request_id == GUID
 
 
 def test_every_step_of_a_models_life_is_recorded(client: Client, champion: ModelVersion, entries: Entries) -> None:
