@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import dj_database_url
+import psutil
 import psycopg2
 import pytest
 import redis
@@ -205,6 +206,23 @@ def test_a_session_that_computes_does_not_keep_a_killed_postgres_down(layout: La
 
         assert query(layout, "SELECT 1") == "1"
         busy.close()
+
+
+def test_a_frozen_server_keeps_nobody_waiting_who_has_other_work(layout: Layout) -> None:
+    with in_use(layout) as services:
+        server = psutil.Process(int((layout.root / "postgres/data/postmaster.pid").read_text().split()[0]))
+        server.suspend()
+        began = time.monotonic()
+        try:
+            with pytest.raises(EmbeddedError, match="does not answer"):
+                services.start(patience=0.5)
+        finally:
+            server.resume()
+
+        # It was two minutes, in which `up` restarted nothing else.
+        assert time.monotonic() - began < 30
+        services.start(patience=30)
+        assert query(layout, "SELECT 1") == "1"
 
 
 def test_a_pid_that_somebody_else_has_now_is_no_server(layout: Layout) -> None:

@@ -11,6 +11,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import httpx
 import psutil
@@ -18,6 +19,7 @@ import pytest
 import redis
 
 from titanic_site.runtime import embedded, supervisor
+from titanic_site.runtime import up as up_module
 from titanic_site.runtime.supervisor import Program, Supervisor
 
 ROOT = Path(__file__).parents[2]
@@ -241,6 +243,19 @@ def test_once_everything_was_there_it_does_not_give_up(tmp_path: Path) -> None:
 
     assert Supervisor(stages=stages, directory=tmp_path, echo=echo, is_starting=lambda: False).run() == 0
     assert deaths == ["worker ended with code 1, restarting it"] * 8
+
+
+def test_a_full_disk_finds_no_hole_in_the_files_of_metrics(tmp_path: Path, settings: Any) -> None:
+    settings.METRICS_DIR = tmp_path
+    path = tmp_path / "counter_1.db"
+    with path.open("wb") as file:
+        file.write(b"counted")
+        file.truncate(2**20)
+
+    up_module._allocate_metrics()
+
+    assert path.stat().st_blocks * 512 >= path.stat().st_size == 2**20
+    assert path.read_bytes().startswith(b"counted\0")
 
 
 @pytest.fixture

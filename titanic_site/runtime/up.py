@@ -70,7 +70,7 @@ def run(*, echo: Echo) -> int:
                     kwargs={"queue": queue}, queue=queue, expires=heartbeat.SILENCE_LIMIT, retry=False
                 )
         readiness = _Readiness(echo=echo)
-        every_second = [readiness.check]
+        every_second = [readiness.check, _allocate_metrics]
         if services is not None:
             every_second.append(partial(_maintain_services, services, echo=echo))
         return Supervisor(
@@ -170,6 +170,18 @@ def _maintain_services(services: embedded.Services, *, echo: Echo) -> None:
         # One that runs and does not answer must not keep the programs from being restarted.
         services.start(patience=_FROZEN_SECONDS)
         echo("A database server had stopped and answers again")
+
+
+def _allocate_metrics() -> None:
+    """Allocate the blocks of the metrics' files, which begin as holes.
+
+    The kernel kills a process (SIGBUS) that writes into a hole while the disk is full.
+    """
+    for path in settings.METRICS_DIR.glob("*.db"):
+        with suppress(FileNotFoundError), path.open("r+b") as file:
+            status = os.fstat(file.fileno())
+            if status.st_blocks * 512 < status.st_size and hasattr(os, "posix_fallocate"):
+                os.posix_fallocate(file.fileno(), 0, status.st_size)
 
 
 class _Readiness:
