@@ -131,6 +131,15 @@ class PredictionOutcome(APIView):
         return Response(OutcomeSerializer(outcome).data, status=code)
 
 
+class OutcomeCorrection(APIView):
+    """Replace a wrong outcome: 404 where none is recorded."""
+
+    @extend_schema(request=OutcomeSerializer, responses=OutcomeSerializer)
+    def post(self, request: Request, pk: UUID) -> Response:
+        data = validate_body(OutcomeSerializer, request)
+        return Response(OutcomeSerializer(outcomes.correct(pk, actual=data["actual"], by=current_user(request))).data)
+
+
 class ShadowComparison(APIView):
     """Compare a challenger's answers with the logged ones, on the same predictions."""
 
@@ -222,6 +231,7 @@ urlpatterns = [
     path("predictions/<uuid:pk>/", PredictionDetail.as_view()),
     path("predictions/<uuid:pk>/explanation/", PredictionExplanation.as_view()),
     path("predictions/<uuid:pk>/outcome/", PredictionOutcome.as_view()),
+    path("predictions/<uuid:pk>/outcome/correct/", OutcomeCorrection.as_view()),
     path("shadow/<int:version>/", ShadowComparison.as_view()),
     path("scoring-jobs/", ScoringJobList.as_view()),
     path("scoring-jobs/<int:pk>/", ScoringJobDetail.as_view()),

@@ -1,4 +1,4 @@
-"""Outcomes: what really happened to passengers, recorded once and never changed."""
+"""Outcomes: what really happened to passengers, recorded once; only an operator corrects a wrong one."""
 
 import re
 from bisect import insort
@@ -9,6 +9,8 @@ from uuid import UUID
 
 from django.contrib.auth.models import User
 from django.db import connection, transaction
+from django.shortcuts import get_object_or_404
+from django.utils import timezone
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_noop
 
@@ -32,7 +34,7 @@ PROBLEMS_SHOWN = 100
 _BOOLEANS = {"true": True, "1": True, "false": False, "0": False}
 # As the API and the pages write it: Python's own parser takes braces and much else.
 _UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.ASCII | re.IGNORECASE)
-_DIFFERENT_OUTCOME = gettext_noop("Another outcome is recorded for this prediction; it cannot be changed.")
+_DIFFERENT_OUTCOME = gettext_noop("Another outcome is recorded for this prediction; an operator can correct it.")
 
 
 class Reported(NamedTuple):
@@ -78,6 +80,18 @@ def record(prediction_id: UUID, *, actual: bool, by: User | None) -> tuple[Outco
     if outcome.actual != actual:
         raise Conflict(_(_DIFFERENT_OUTCOME), field=LABEL)
     return outcome, is_new
+
+
+def correct(prediction_id: UUID, *, actual: bool, by: User | None) -> Outcome:
+    """Replace a wrong outcome; the audit trail keeps the old one. Raises Http404 where none is recorded."""
+    with transaction.atomic():
+        outcome = get_object_or_404(Outcome.objects.select_for_update(), pk=prediction_id)
+        if outcome.actual != actual:
+            before = {"actual": outcome.actual, "by": outcome.by, "recorded_at": outcome.recorded_at}
+            outcome.actual, outcome.by, outcome.recorded_at = actual, by, timezone.now()
+            outcome.save()
+            audit.record(Action.CORRECTED, outcome, before=before, after={"actual": actual, "by": by})
+    return outcome
 
 
 def record_file(file: IO[bytes], *, by: User | None) -> Summary:

@@ -11,6 +11,7 @@ urlpatterns = [
     path("predictions/<uuid:pk>/", views.prediction, name="prediction"),
     path("predictions/<uuid:pk>/why/", views.explain, name="why"),
     path("predictions/<uuid:pk>/outcome/", views.record_outcome, name="outcome"),
+    path("predictions/<uuid:pk>/outcome/correct/", views.correct_outcome, name="correct_outcome"),
     path("predictions/shadow/<int:version>/", views.shadow_comparison, name="shadow"),
     path("scoring/", views.scoring_jobs, name="scoring"),
     path("scoring/start/", views.start_scoring, name="score"),

@@ -105,11 +105,16 @@ def explain(request: HttpRequest, pk: UUID) -> HttpResponse:
 @require_POST
 def record_outcome(request: HttpRequest, pk: UUID) -> HttpResponse:
     """Record what really happened."""
-    actual = request.POST.get(LABEL)
-    if actual not in ("0", "1"):
-        raise Invalid({LABEL: [("invalid", _("Must be 0 or 1."))]})
-    outcomes.record(pk, actual=actual == "1", by=current_user(request))
+    outcomes.record(pk, actual=_posted_outcome(request), by=current_user(request))
     messages.success(request, _("Recorded."))
+    return redirect("prediction", pk)
+
+
+@require_POST
+def correct_outcome(request: HttpRequest, pk: UUID) -> HttpResponse:
+    """Replace a wrong outcome."""
+    outcomes.correct(pk, actual=_posted_outcome(request), by=current_user(request))
+    messages.success(request, _("Corrected."))
     return redirect("prediction", pk)
 
 
@@ -171,3 +176,10 @@ def scoring_job(request: HttpRequest, pk: int) -> HttpResponse:
 def scoring_results(request: HttpRequest, pk: int) -> StreamingHttpResponse:
     """A finished job's file."""
     return results_response(get_object_or_404(ScoringJob.objects.visible_to(request), pk=pk))
+
+
+def _posted_outcome(request: HttpRequest) -> bool:
+    actual = request.POST.get(LABEL)
+    if actual not in ("0", "1"):
+        raise Invalid({LABEL: [("invalid", _("Must be 0 or 1."))]})
+    return actual == "1"

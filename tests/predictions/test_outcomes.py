@@ -14,11 +14,14 @@ from django.test import Client
 from rest_framework.test import APIClient
 
 from core.errors import Conflict
+from core.models import AuditEntry
 from ingestion import table
+from ingestion.passenger import LABEL_WORDS
 from monitoring import performance
 from predictions import log, outcomes, services, shadow
 from predictions.models import Outcome, Prediction
 from tests.people import OWEN
+from tests.users import make_user
 from training import registry
 from training.models import ModelVersion, Stage, TrainingRun
 
@@ -69,6 +72,48 @@ def test_it_is_recorded_on_the_prediction_s_page(client: Client, prediction_id: 
     assert client.post(f"{page}outcome/", {"survived": "0"}).status_code == 409
     assert client.post(f"{page}outcome/", {"survived": "x"}).status_code == 400
     assert client.get(f"{page}outcome/").status_code == 405
+
+
+def test_an_operator_corrects_it_and_the_trail_keeps_the_old_one(
+    api: APIClient, client: Client, prediction_id: str
+) -> None:
+    log.drain()
+    page, call = f"/predictions/{prediction_id}/", f"/api/v1/predictions/{prediction_id}/outcome/"
+    assert api.post(f"{call}correct/", {"survived": True}, format="json").status_code == 404
+    assert api.post(call, {"survived": False}, format="json").status_code == 201
+    shown = client.get(page).text
+    assert f"{page}outcome/correct/" in shown
+    assert f"Correct to “{LABEL_WORDS[True]}”" in shown
+
+    answer = client.post(f"{page}outcome/correct/", {"survived": "1"}, follow=True)
+    again = api.post(f"{call}correct/", {"survived": True}, format="json")
+
+    assert "Corrected." in answer.text
+    assert (again.status_code, again.json()["survived"]) == (200, True)
+    entry = AuditEntry.objects.get(action="corrected")
+    assert (entry.before["actual"], entry.after["actual"], entry.object_id) == (False, True, prediction_id)
+    assert entry.before["by"] == "caller"
+
+
+@pytest.mark.parametrize("body", [{}, {"survived": None}, {"survived": "true"}, {"survived": True, "x": 1}, []])
+def test_what_is_no_correction_is_refused(api: APIClient, client: Client, prediction_id: str, body: Any) -> None:
+    api.post(f"/api/v1/predictions/{prediction_id}/outcome/", {"survived": False}, format="json")
+
+    answer = api.post(f"/api/v1/predictions/{prediction_id}/outcome/correct/", body, format="json")
+
+    assert answer.status_code == 400
+    assert client.post(f"/predictions/{prediction_id}/outcome/correct/", {"survived": "x"}).status_code == 400
+    assert client.post(f"/predictions/{uuid4()}/outcome/correct/", {"survived": "1"}).status_code == 404
+    assert Outcome.objects.get().actual is False
+
+
+def test_an_analyst_corrects_none(client: Client, prediction_id: str) -> None:
+    log.drain()
+    outcomes.record(UUID(prediction_id), actual=False, by=None)
+    client.force_login(make_user("analyst", "analyst"))
+
+    assert "outcome/correct/" not in client.get(f"/predictions/{prediction_id}/").text
+    assert client.post(f"/predictions/{prediction_id}/outcome/correct/", {"survived": "1"}).status_code == 403
 
 
 def test_a_challenger_is_compared_on_outcomes(api: APIClient, prediction_id: str, champion: ModelVersion) -> None:
@@ -137,7 +182,7 @@ def test_each_wrong_line_is_named_and_the_good_ones_are_recorded(champion: Model
     assert [line for line, _reason in summary.problems] == [5, 6, 7, 8, 10, 12, 13, 14, 15, 16, 17]
     reasons = dict(summary.problems)
     assert reasons[8] == "There is no such prediction."
-    assert reasons[10] == reasons[7] == "Another outcome is recorded for this prediction; it cannot be changed."
+    assert reasons[10] == reasons[7] == "Another outcome is recorded for this prediction; an operator can correct it."
     assert Outcome.objects.get(pk=twice).actual is True
     assert Outcome.objects.get(pk=other).actual is False
     assert "not the id of a prediction" in page.text
