@@ -2,10 +2,11 @@
 
 import logging
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from uuid import UUID
 
 import numpy as np
+from django.conf import settings
 from django.db import connection
 from django.db.models import Exists, OuterRef
 from django.utils import timezone
@@ -35,6 +36,11 @@ _OVERLAP = timedelta(minutes=2)
 def score_all() -> int:
     """Score with each challenger the predictions it has not scored yet; returns the number of scores."""
     return sum(_score(version) for version in ModelVersion.objects.challengers())
+
+
+def delete_before(moment: datetime) -> int:
+    """Delete the scores of predictions made before a moment, and return how many those were."""
+    return ShadowScore.objects.filter(prediction_id__lt=lowest_id(moment)).delete()[0]
 
 
 @dataclass(frozen=True)
@@ -120,6 +126,9 @@ def _first_unscored(version: ModelVersion) -> UUID:
     since = StageChange.objects.filter(version=version, after=Stage.CHALLENGER).order_by("-at")[0].at
     before = Prediction.objects.until(since).order_by("-id").values_list("id", flat=True)[ROWS_BEFORE - 1 : ROWS_BEFORE]
     first = next(iter(before), UUID(int=0))
+    if days := settings.SHADOW_SCORES_KEPT_DAYS:
+        # What was deleted is not scored again.
+        first = max(first, lowest_id(timezone.now() - timedelta(days=days)))
     last = ShadowScore.objects.filter(model_version=version.version).order_by("-prediction_id").first()
     # A version that was retired and is a challenger again does not score the time between.
     return first if last is None else max(first, lowest_id(made_at(last.prediction_id) - _OVERLAP))

@@ -155,7 +155,12 @@ FILE_UPLOAD_HANDLERS = [
 ]
 
 #: How many whole months of predictions are kept beside the present one; None keeps all.
-PREDICTIONS_KEPT_MONTHS: int | None = None
+PREDICTIONS_KEPT_MONTHS = env.number("PREDICTIONS_KEPT_MONTHS", default=0, least=0, most=1200) or None
+#: For how many days the rest of what grows is kept; 0 keeps all.
+DEAD_LETTERS_KEPT_DAYS = env.number("DEAD_LETTERS_KEPT_DAYS", default=0, least=0, most=36_500)
+SHADOW_SCORES_KEPT_DAYS = env.number("SHADOW_SCORES_KEPT_DAYS", default=180, least=0, most=36_500)
+SCORING_KEPT_DAYS = env.number("SCORING_KEPT_DAYS", default=90, least=0, most=36_500)
+JOBS_KEPT_DAYS = env.number("JOBS_KEPT_DAYS", default=365, least=0, most=36_500)
 #: For how many days the audit trail is kept; PostgreSQL deletes none of its entries before thirty.
 AUDIT_KEPT_DAYS = env.number("AUDIT_KEPT_DAYS", default=730, least=30, most=36_500)
 

@@ -6,7 +6,7 @@ from core import audit, jobs
 from core import heartbeat as queue_heartbeat
 from core.tasks import job_task
 from ingestion.models import Source
-from titanic_site import pipeline
+from titanic_site import pipeline, retention
 
 
 @job_task(queue="training", is_short=False)
@@ -37,6 +37,12 @@ def delete_expired_sessions() -> None:
 def delete_old_audit() -> None:
     """Delete audit entries beyond AUDIT_KEPT_DAYS."""
     audit.delete_old()
+
+
+@job_task(queue="default")
+def delete_old() -> None:
+    """Delete what is older than the settings say."""
+    retention.delete_old()
 
 
 @job_task(queue="fast")

@@ -7,8 +7,9 @@ scored twice. The job's own worker only splits the file, takes parts like the ot
 
 from predictions.scoring.chunks import prediction_ids, score_chunk
 from predictions.scoring.job import score, score_parts
-from predictions.scoring.result_files import are_results_stored, result_bytes, results
+from predictions.scoring.result_files import are_results_stored, delete_results, result_bytes, results
 
 __all__ = [
-    "are_results_stored", "prediction_ids", "result_bytes", "results", "score", "score_chunk", "score_parts",
+    "are_results_stored", "delete_results", "prediction_ids", "result_bytes", "results", "score", "score_chunk",
+    "score_parts",
 ]  # fmt: skip

@@ -1,6 +1,7 @@
 """The results of a scoring job: one stored file for each part, and a header in front of them."""
 
 from collections.abc import Iterator
+from contextlib import suppress
 from functools import partial
 from pathlib import PurePath
 
@@ -31,7 +32,7 @@ def result_bytes(job: ScoringJob) -> int:
 def are_results_stored(job: ScoringJob) -> bool:
     """Tell whether storage still has the results of all parts."""
     try:
-        names = set(default_storage.listdir(_folder(job))[1])
+        names = set(default_storage.listdir(_folder(job.pk))[1])
     except FileNotFoundError:
         return False
     return _names(job) <= names
@@ -39,14 +40,23 @@ def are_results_stored(job: ScoringJob) -> bool:
 
 def store(job: ScoringJob, number: int, text: bytes) -> str:
     """Store a part's results and return the name of the file."""
-    return default_storage.save(f"{_folder(job)}/{number}.csv", ContentFile(text))
+    return default_storage.save(f"{_folder(job.pk)}/{number}.csv", ContentFile(text))
 
 
 def delete_leftovers(job: ScoringJob) -> None:
     """Delete the files of workers that were stopped before their part was done."""
-    folder = _folder(job)
+    folder = _folder(job.pk)
     for name in set(default_storage.listdir(folder)[1]) - _names(job):
         default_storage.delete(f"{folder}/{name}")
+
+
+def delete_results(job_id: int) -> None:
+    """Delete all results of a job, and their folder."""
+    folder = _folder(job_id)
+    with suppress(FileNotFoundError):
+        for name in default_storage.listdir(folder)[1]:
+            default_storage.delete(f"{folder}/{name}")
+        default_storage.delete(folder)
 
 
 def csv_lines(rows: pl.DataFrame) -> bytes:
@@ -60,8 +70,8 @@ def _header(job: ScoringJob) -> bytes:
     return csv_lines(pl.DataFrame([escape_row(columns)], orient="row"))
 
 
-def _folder(job: ScoringJob) -> str:
-    return f"scoring/results/{job.pk}"
+def _folder(job_id: int) -> str:
+    return f"scoring/results/{job_id}"
 
 
 def _names(job: ScoringJob) -> set[str]:

@@ -1,0 +1,87 @@
+"""Delete what is older than the settings say: one task applies them all, each day."""
+
+import logging
+from collections.abc import Callable
+from datetime import datetime, timedelta
+from functools import partial
+
+from django.conf import settings
+from django.core.files.storage import default_storage
+from django.db import models, transaction
+from django.utils import timezone
+
+from core.jobs import OPEN_STATES, Job, JobQuerySet, State, kinds
+from monitoring.models import DriftCheck
+from predictions import shadow
+from predictions.models import DeadLetter, ScoringJob
+
+logger = logging.getLogger(__name__)
+
+
+def delete_old() -> dict[str, int]:
+    """Apply the settings that are not 0, which keeps all; returns how many rows of each kind were deleted."""
+    steps: dict[str, tuple[int, Callable[[datetime], int]]] = {
+        "dead letters": (settings.DEAD_LETTERS_KEPT_DAYS, _delete_dead_letters),
+        "shadow scores": (settings.SHADOW_SCORES_KEPT_DAYS, shadow.delete_before),
+        "scoring jobs": (settings.SCORING_KEPT_DAYS, _delete_scoring_jobs),
+        "jobs": (settings.JOBS_KEPT_DAYS, _delete_jobs),
+    }
+    deleted = {name: delete(timezone.now() - timedelta(days=days)) for name, (days, delete) in steps.items() if days}
+    for name, count in deleted.items():
+        if count:
+            logger.info("%s %s deleted, which were kept long enough", count, name)
+    return deleted
+
+
+def _delete_dead_letters(moment: datetime) -> int:
+    return DeadLetter.objects.filter(created_at__lt=moment).delete()[0]
+
+
+def _delete_scoring_jobs(moment: datetime) -> int:
+    """Delete scoring jobs that are over, with their files and results; their predictions stay in the log."""
+    # polars takes a second to import, and the web does without it.
+    from predictions import scoring
+
+    deleted = 0
+    jobs: JobQuerySet[Job] = JobQuerySet(ScoringJob)
+    over = jobs.exclude(state__in=OPEN_STATES).filter(finished_at__lt=moment)
+    for pk in list(over.values_list("pk", flat=True)):
+        deleted += _delete_job(over, pk, also=partial(scoring.delete_results, pk))
+    return deleted
+
+
+def _delete_jobs(moment: datetime) -> int:
+    """Delete other jobs that left nothing behind: those that failed or were cancelled, and drift checks but the last.
+
+    What another row refers to stays, and so do the datasets, features and models of jobs that succeeded.
+    """
+    deleted = 0
+    for model in kinds():
+        if model is ScoringJob:
+            continue
+        over: JobQuerySet[Job] = JobQuerySet(model).filter(finished_at__lt=moment)
+        if model is DriftCheck:
+            over = over.exclude(pk__in=DriftCheck.objects.succeeded()[:1])
+        else:
+            over = over.filter(state__in=(State.FAILED, State.CANCELLED))
+        for relation in model._meta.related_objects:
+            if relation.on_delete is not models.CASCADE:
+                over = over.filter(**{f"{relation.name}__isnull": True})
+        for pk in list(over.values_list("pk", flat=True)):
+            deleted += _delete_job(over, pk)
+    return deleted
+
+
+def _delete_job(over: JobQuerySet[Job], pk: int, *, also: Callable[[], None] | None = None) -> int:
+    """Delete one job, unless it was started again meanwhile, and its upload, unless a rerun has it too."""
+    with transaction.atomic():
+        job = over.filter(pk=pk).select_for_update(skip_locked=True, of=("self",)).first()
+        if job is None:
+            return 0
+        upload = getattr(job, "upload", None)
+        job.delete()
+        if upload and not JobQuerySet(over.model).filter(models.Q(upload=upload.name)).exists():
+            transaction.on_commit(partial(default_storage.delete, upload.name))
+        if also:
+            transaction.on_commit(also)
+    return 1
