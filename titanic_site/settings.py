@@ -267,10 +267,11 @@ DJANGO_GUID = {
     # A job's log lines carry the id of the request that queued it.
     "INTEGRATIONS": [CeleryIntegration(use_django_logging=True)],
 }
+LOG_KEPT_DAYS = env.number("LOG_KEPT_DAYS", default=30, most=3650)
 LOGGING = configuration(
     HOME / "logs",
     log_format=env.one_of("LOG_FORMAT", "text", "json"),
-    kept_days=env.number("LOG_KEPT_DAYS", default=30, most=3650),
+    kept_days=LOG_KEPT_DAYS,
 )
 
 PROMETHEUS_LATENCY_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 10, float("inf"))

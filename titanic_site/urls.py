@@ -24,6 +24,7 @@ urlpatterns = [
     path("runs/<str:kind>/<int:pk>/cancel/", views.run_cancel, name="run_cancel"),
     path("pipeline/", views.next_step, name="pipeline"),
     path("schedules/", views.schedules, name="schedules"),
+    path("storage/", views.storage, name="storage"),
     path("audit/", views.audit, name="audit"),
     path("accounts/link/", views.start_link, name="start_link"),
     path("accounts/", include("django.contrib.auth.urls")),

@@ -34,6 +34,7 @@ from predictions.forms import PassengerForm
 from predictions.models import Prediction
 from titanic_site import job_list, pipeline
 from titanic_site import schedules as default_schedules
+from titanic_site import storage as stored
 from titanic_site.forms import AuditFilter
 from titanic_site.middleware import API_PATHS, error_json, error_page
 from titanic_site.runtime import start_link as link
@@ -132,6 +133,13 @@ def schedules(request: HttpRequest) -> HttpResponse:
     labels = default_schedules.labels()
     named = [(labels.get(task.name, task.name), task) for task in tasks]
     return render(request, "schedule_list.html", {"tasks": named})
+
+
+@requires(Scope.OPERATE, even_to_read=True)
+@require_safe
+def storage(request: HttpRequest) -> HttpResponse:
+    """Show the tables and folders that grow."""
+    return render(request, "storage.html", {"tables": stored.tables(), "folders": stored.folders()})
 
 
 @requires(Scope.ADMIN, even_to_read=True)

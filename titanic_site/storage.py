@@ -1,0 +1,107 @@
+"""What grows: how much of it there is, for how long it is kept, and since when. Nothing is counted row by row."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+from django.conf import settings
+from django.db import connection, models
+from django.utils.translation import gettext as _
+from django.utils.translation import ngettext
+
+from core.jobs import kinds
+from core.models import AuditEntry
+from ingestion.models import Passenger, RejectedRow, RowProblem
+from predictions.models import DeadLetter, Outcome, Prediction, ScoringJob, ScoringPart, ShadowScore
+
+
+@dataclass(frozen=True)
+class Usage:
+    """A table or a folder: its rows or files, its bytes, how long it is kept, and when its oldest row was made."""
+
+    name: str
+    count: int | None
+    byte_count: int
+    kept: str
+    oldest_at: datetime | None = None
+
+
+def tables() -> list[Usage]:
+    """Estimate the tables that grow, largest first; PostgreSQL's count is that of its last ANALYZE, or none."""
+    for_ever, with_job, with_dataset = _("for ever"), _("as long as its job"), _("until its dataset is archived")
+    months = settings.PREDICTIONS_KEPT_MONTHS
+    listed: list[tuple[type[models.Model], str | None, str]] = [
+        (
+            Prediction,
+            "created_at",
+            ngettext("%(n)s month", "%(n)s months", months) % {"n": months} if months else for_ever,
+        ),
+        (Outcome, None, for_ever),
+        (ShadowScore, "created_at", _days(settings.SHADOW_SCORES_KEPT_DAYS)),
+        (DeadLetter, "created_at", _days(settings.DEAD_LETTERS_KEPT_DAYS)),
+        (AuditEntry, "at", _days(settings.AUDIT_KEPT_DAYS)),
+        (ScoringPart, None, with_job),
+        (Passenger, None, with_dataset),
+        (RejectedRow, None, with_dataset),
+        (RowProblem, None, for_ever),
+    ]
+    jobs = _days(settings.JOBS_KEPT_DAYS)
+    jobs = _("%(days)s, unless in use") % {"days": jobs} if settings.JOBS_KEPT_DAYS else jobs
+    scoring = _days(settings.SCORING_KEPT_DAYS)
+    listed += [(model, "created_at", scoring if model is ScoringJob else jobs) for model in kinds()]
+    sizes = _sizes([model._meta.db_table for model, _field, _kept in listed])
+    usages = [
+        Usage(str(model._meta.verbose_name_plural), *sizes[model._meta.db_table], kept, _oldest(model, field))
+        for model, field, kept in listed
+    ]
+    return sorted(usages, key=lambda usage: -usage.byte_count)
+
+
+def folders() -> list[Usage]:
+    """Measure the folders that grow on this machine, largest first; a bucket is not measured."""
+    artifacts = [] if settings.ARTIFACT_BUCKET else sorted(Path(settings.MEDIA_ROOT).glob("*/"))
+    kept = {"scoring": _days(settings.SCORING_KEPT_DAYS), "logs": _days(settings.LOG_KEPT_DAYS)}
+    usages = []
+    for folder in [*artifacts, settings.HOME / "logs"]:
+        sizes = _file_sizes(folder)
+        usages.append(Usage(f"{folder.name}/", len(sizes), sum(sizes), kept.get(folder.name, _("for ever"))))
+    return sorted(usages, key=lambda usage: -usage.byte_count)
+
+
+def _days(days: int) -> str:
+    return ngettext("%(n)s day", "%(n)s days", days) % {"n": days} if days else _("for ever")
+
+
+def _sizes(names: list[str]) -> dict[str, tuple[int | None, int]]:
+    """Estimate rows, and measure bytes with indexes, of each table with its partitions."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT name, sum(reltuples) FILTER (WHERE reltuples >= 0), sum(pg_total_relation_size(c.oid))"
+            "  FROM unnest(%s) AS name JOIN pg_class c ON c.relkind = 'r' AND (c.oid = name::regclass"
+            "       OR c.oid IN (SELECT inhrelid FROM pg_inherits WHERE inhparent = name::regclass))"
+            " GROUP BY name",
+            [names],
+        )
+        found = {name: (None if rows is None else int(rows), int(size)) for name, rows, size in cursor.fetchall()}
+    # A partitioned table without partitions has no storage.
+    return {name: found.get(name, (0, 0)) for name in names}
+
+
+def _oldest(model: type[models.Model], field: str | None) -> datetime | None:
+    """Return when the row with the lowest key was made: the key's index finds it."""
+    if field is None:
+        return None
+    oldest: datetime | None = model._default_manager.order_by("pk").values_list(field, flat=True).first()
+    return oldest
+
+
+def _file_sizes(folder: Path) -> list[int]:
+    sizes = []
+    for path in folder.rglob("*"):
+        try:
+            if path.is_file():
+                sizes.append(path.stat().st_size)
+        except OSError:
+            # It was deleted meanwhile.
+            continue
+    return sizes
