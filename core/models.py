@@ -24,6 +24,8 @@ class Action(models.TextChoices):
     ADDED = "added", gettext_lazy("Added")
     CHANGED = "changed", gettext_lazy("Changed")
     DELETED = "deleted", gettext_lazy("Deleted")
+    DOWNLOADED = "downloaded", gettext_lazy("Downloaded")
+    ERASED = "erased", gettext_lazy("Erased")
     RUN = "run", gettext_lazy("Run now")
     PASSWORD_CHANGED = "password_changed", gettext_lazy("Password changed")
     SIGNED_IN = "signed_in", gettext_lazy("Signed in")

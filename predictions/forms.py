@@ -8,10 +8,11 @@ from django.db import models
 from django.utils.text import format_lazy
 from django.utils.translation import gettext_lazy as _
 
+from ingestion import schema
 from ingestion.contract import Field
 from ingestion.passenger import DERIVABLE, LABEL, PassengerFields
 from ingestion.schema import FIELDS
-from predictions import explanation
+from predictions import erasure, explanation
 
 
 class PassengerField(forms.CharField):
@@ -66,6 +67,15 @@ class OutcomesForm(forms.Form):
         ),
         widget=forms.FileInput(attrs={"accept": ".csv,text/csv"}),
     )
+
+
+class PersonForm(forms.Form):
+    """What a person's predictions are found by."""
+
+    field = forms.ChoiceField(
+        label=_("Find by"), choices=[(name, schema.VERBOSE_NAMES.get(name, _("Id"))) for name in erasure.FIELDS]
+    )
+    value = forms.CharField(label=_("Value"), help_text=_("Exactly as it was sent."), max_length=500)
 
 
 class ScoringForm(forms.Form):

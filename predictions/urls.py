@@ -8,6 +8,7 @@ urlpatterns = [
     path("predict", views.predict, name="predict"),
     path("predictions/", views.predictions, name="predictions"),
     path("predictions/outcomes/", views.record_outcomes, name="outcomes"),
+    path("predictions/erase/", views.erase_predictions, name="erase_predictions"),
     path("predictions/<uuid:pk>/", views.prediction, name="prediction"),
     path("predictions/<uuid:pk>/why/", views.explain, name="why"),
     path("predictions/<uuid:pk>/outcome/", views.record_outcome, name="outcome"),

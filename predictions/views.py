@@ -7,8 +7,10 @@ from django.conf import settings
 from django.contrib import messages
 from django.db.models import Count, Q
 from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
+from django.http.response import HttpResponseBase
 from django.shortcuts import get_object_or_404, redirect, render
 from django.utils.translation import gettext as _
+from django.utils.translation import ngettext
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 from django_htmx.http import reswap
 
@@ -20,10 +22,10 @@ from core.users import current_user
 from core.views import start_job
 from ingestion.passenger import LABEL
 from ingestion.schema import VERBOSE_NAMES, as_row
-from predictions import explanation, log, outcomes, scorer, services, shadow
+from predictions import erasure, explanation, log, outcomes, scorer, services, shadow
 from predictions.downloads import results_response
 from predictions.filters import PredictionFilter
-from predictions.forms import OutcomesForm, PassengerForm, ScoringForm
+from predictions.forms import OutcomesForm, PassengerForm, PersonForm, ScoringForm
 from predictions.models import Outcome, Prediction, ScoringJob
 from training.models import ModelVersion
 
@@ -131,6 +133,32 @@ def record_outcomes(request: HttpRequest) -> HttpResponse:
         form.add_error("file", error.message)
         return render(request, "outcome_file.html", {"form": form}, status=error.status)
     return render(request, "outcome_file.html", {"form": OutcomesForm(), "recorded": recorded})
+
+
+@requires(Scope.OPERATE, even_to_read=True)
+@require_http_methods(["GET", "HEAD", "POST"])
+def erase_predictions(request: HttpRequest) -> HttpResponseBase:
+    """Find a person's predictions, download or erase them; a POST each, so that no address has a name in it."""
+    form = PersonForm(request.POST or None)
+    context: dict[str, object] = {"form": form, "count": None, "not_confirmed": False}
+    if not form.is_valid():
+        return render(request, "erase.html", context, status=400 if form.errors else 200)
+    field, value = form.cleaned_data["field"], form.cleaned_data["value"]
+    action, is_confirmed = request.POST.get("action"), "confirmed" in request.POST
+    try:
+        if action == "download":
+            headers = {"Content-Disposition": 'attachment; filename="predictions.csv"'}
+            lines = erasure.download(field, value)
+            return StreamingHttpResponse(lines, content_type="text/csv; charset=utf-8", headers=headers)
+        if action == "erase" and is_confirmed:
+            count = erasure.erase(field, value)
+            text = ngettext("%(count)s prediction erased.", "%(count)s predictions erased.", count)
+            messages.success(request, text % {"count": count})
+            return redirect("erase_predictions")
+        context |= {"count": erasure.find(field, value).count(), "not_confirmed": action == "erase"}
+    except Invalid as error:
+        form.add_error("value", [message for errors in error.errors.values() for _code, message in errors])
+    return render(request, "erase.html", context, status=400 if form.errors or action == "erase" else 200)
 
 
 @require_safe

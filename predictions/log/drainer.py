@@ -26,11 +26,15 @@ def drain() -> int:
     At least once, and idempotent: the row's id decides, and only what is committed leaves the stream. An entry that
     fails by its own fault stays for the next drains, and becomes a dead letter when it has failed too often.
     """
-    moved = 0
-    for batch in stream.read():
+    moved, batches = 0, stream.read()
+    while stream.backlog():
         with transaction.atomic():
             # More drainers would only repeat each other's work.
             if not try_lock(AdvisoryLock.LOG_WRITER):
+                break
+            # Read under the lock: what was read before it may have been erased since.
+            batch = next(batches, None)
+            if batch is None:
                 break
             counts, failures = store_entries(batch)
             dead = set_aside([entry for entry in batch if entry.entry_id in failures], failures)
