@@ -63,10 +63,8 @@ def required_scope(view: object, method: str | None) -> Scope:
 
 
 def scopes_of(user: Any) -> Scopes:
-    """Return the scopes of a user's roles; with LOGIN_REQUIRED=false anonymous visitors operate the pages."""
-    if not user.is_authenticated:
-        return frozenset() if settings.LOGIN_REQUIRED else ROLES["operator"]
-    if not user.is_active:
+    """Return the scopes of a user's roles: none of an anonymous one."""
+    if not user.is_authenticated or not user.is_active:
         return frozenset()
     if user.is_superuser:
         return ALL
@@ -79,9 +77,12 @@ def scopes_of(user: Any) -> Scopes:
 
 
 def scopes_of_request(request: HttpRequest | Request) -> Scopes:
-    """Return the scopes of a call's token or of a page's user; with API_ALLOW_ANONYMOUS calls without one operate."""
+    """Return the scopes of a call's token or of a page's user.
+
+    With LOGIN_REQUIRED=false every visitor operates the pages, with API_ALLOW_ANONYMOUS calls without a token operate.
+    """
     if not isinstance(request, Request):
-        return scopes_of(request.user)
+        return scopes_of(request.user) | (frozenset() if settings.LOGIN_REQUIRED else ROLES["operator"])
     token: Any = request.auth
     if token:
         scopes: Scopes = token.scopes

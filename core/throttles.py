@@ -15,6 +15,7 @@ from rest_framework.request import Request
 
 from core import redis
 from core.errors import Throttled
+from core.roles import Scope, scopes_of
 from core.users import client_address
 
 logger = logging.getLogger(__name__)
@@ -28,9 +29,9 @@ def throttle_ip(request: HttpRequest | Request) -> None:
 
 
 def throttle_anonymous(request: HttpRequest) -> None:
-    """Count a page's request by address, unless the user is signed in; raises Throttled."""
+    """Count a page's request by address, unless the user's role permits predictions; raises Throttled."""
     # Without a limit the session is not looked up: the form answers while PostgreSQL is unavailable.
-    if settings.THROTTLE_ANON and not request.user.is_authenticated:
+    if settings.THROTTLE_ANON and Scope.PREDICT not in scopes_of(request.user):
         throttle_ip(request)
 
 

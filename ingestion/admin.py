@@ -8,9 +8,8 @@ from django.forms import ModelForm
 from django.http import HttpRequest
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
-from unfold.admin import ModelAdmin
 
-from core.admin import JobAdmin, ReadOnlyAdmin
+from core.admin import BaseAdmin, JobAdmin, ReadOnlyAdmin
 from core.errors import TitanicError
 from core.jobs import enqueue
 from core.roles import Scope, scopes_of_request
@@ -21,7 +20,7 @@ from ingestion.passenger import KEY, LABEL
 
 
 @admin.register(Source)
-class SourceAdmin(ModelAdmin):
+class SourceAdmin(BaseAdmin):
     """Sources; only here, and by an administrator, may the address be a database."""
 
     form = DatabaseSourceForm

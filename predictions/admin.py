@@ -34,6 +34,11 @@ class ScoringJobAdmin(JobAdmin):
 class ScoringPartAdmin(ReadOnlyAdmin):
     """Parts of scored files."""
 
+    def get_queryset(self, request: HttpRequest) -> QuerySet[ScoringPart]:
+        """Leave out the parts of somebody else's file, unless the user may operate."""
+        parts: QuerySet[ScoringPart] = super().get_queryset(request)
+        return parts.filter(job__in=ScoringJob.objects.visible_to(request))
+
     list_display = ("__str__", "is_done", "row_count", "problem_count", "line")
     list_filter = ("is_done",)
     list_select_related = ("job",)

@@ -14,6 +14,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
 from core import audit
+from core.advisory_locks import AdvisoryLock, lock
 from core.errors import Conflict
 from core.file_names import GeneratedName
 from core.jobs import Job, JobQuerySet, State
@@ -103,16 +104,25 @@ class ScoringJob(Job):
     def __str__(self) -> str:
         return _("Scoring job %(id)s") % {"id": self.pk}
 
+    def limit_open(self) -> None:
+        """Raise Conflict while the owner has as many open jobs as a user may have; in the transaction that adds one."""
+        # Of two at once the second counts the first.
+        lock(AdvisoryLock.USERS_SCORING_JOBS, key=self.created_by_id or 0)
+        if ScoringJob.objects.open().filter(created_by=self.created_by_id).count() >= settings.MOST_OPEN_JOBS:
+            message = _("%(most)s of your files are being scored already: wait for one of them, or cancel it.")
+            raise Conflict(message % {"most": settings.MOST_OPEN_JOBS})
+
+    @transaction.atomic
     def rerun(self) -> Self:
         """Queue this very job again: it goes on with the parts that are not scored yet."""
+        self.limit_open()
         if self.state == State.SUCCEEDED:
             return super().rerun()
-        with transaction.atomic():
-            if not self.as_queryset().filter(state__in=(State.FAILED, State.CANCELLED)).update(
-                state=State.QUEUED, error="", finished_at=None, sent_at=timezone.now(), starts=1
-            ):  # fmt: skip
-                raise Conflict(_("This run is not over yet: cancel it first."))
-            audit.record(Action.REPEATED, self, before={"state": self.state}, after=self.audited_inputs)
+        if not self.as_queryset().filter(state__in=(State.FAILED, State.CANCELLED)).update(
+            state=State.QUEUED, error="", finished_at=None, sent_at=timezone.now(), starts=1
+        ):  # fmt: skip
+            raise Conflict(_("This run is not over yet: cancel it first."))
+        audit.record(Action.REPEATED, self, before={"state": self.state}, after=self.audited_inputs)
         self.refresh_from_db()
         return self
 

@@ -9,15 +9,13 @@ from typing import NamedTuple
 
 import msgspec
 import uuid_utils
-from django.conf import settings
 from django.contrib.auth.models import User
 from django.core.files.uploadedfile import UploadedFile
 from django.db import transaction
 from django.utils import timezone
 from django.utils.translation import gettext as _
 
-from core.advisory_locks import AdvisoryLock, lock
-from core.errors import Conflict, Invalid, TooLarge
+from core.errors import Invalid, TooLarge
 from core.file_names import upload_label
 from features.definition import FEATURES
 from ingestion import contract, passenger, schema
@@ -182,9 +180,6 @@ def queue_scoring(*, file: "UploadedFile[bytes]", by: User | None, is_explained:
     """Store an uploaded CSV file and queue its scoring; raises TooLarge, Conflict."""
     name = upload_label(file)
     with transaction.atomic():
-        # Of two uploads at once the second counts the first.
-        lock(AdvisoryLock.USERS_SCORING_JOBS, key=by.pk if by else 0)
-        if ScoringJob.objects.open().filter(created_by=by).count() >= settings.MOST_OPEN_JOBS:
-            message = _("%(most)s of your files are being scored already: wait for one of them, or cancel it.")
-            raise Conflict(message % {"most": settings.MOST_OPEN_JOBS})
-        return ScoringJob(name=name, upload=file, created_by=by, is_explained=is_explained).queue_new()
+        job = ScoringJob(name=name, upload=file, created_by=by, is_explained=is_explained)
+        job.limit_open()
+        return job.queue_new()

@@ -31,6 +31,7 @@ from training.models import ModelVersion
 
 
 @public_form
+@requires(Scope.PREDICT)
 @require_http_methods(["GET", "HEAD", "POST"])
 def predict(request: HttpRequest) -> HttpResponse:
     """Predict for what the form posts, or show what to correct; a GET redirects to the form."""

@@ -11,6 +11,7 @@ from django.db import transaction
 from django.db.models import QuerySet
 from django.http import HttpRequest
 from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy as _lazy
 from django_celery_beat import admin as beat
 from django_celery_beat.models import ClockedSchedule, CrontabSchedule, IntervalSchedule, PeriodicTask, SolarSchedule
 from unfold.forms import AdminPasswordChangeForm, UserChangeForm, UserCreationForm
@@ -27,12 +28,33 @@ for model in (User, Group, PeriodicTask, IntervalSchedule, CrontabSchedule, Sola
 
 
 @admin.register(User)
-class ThemedUserAdmin(UserAdmin, AuditedAdmin):
+class ThemedUserAdmin(UserAdmin, AuditedAdmin):  # type: ignore[misc]
     """Users."""
 
     form = UserChangeForm
     add_form = UserCreationForm
     change_password_form = AdminPasswordChangeForm
+    fieldsets = (
+        (None, {"fields": ("username", "password")}),
+        (_lazy("Personal info"), {"fields": ("first_name", "last_name", "email")}),
+        (_lazy("Permissions"), {"fields": ("is_active", "is_staff", "is_superuser", "groups")}),
+        (_lazy("Important dates"), {"fields": ("last_login", "date_joined")}),
+    )
+    list_filter = ("is_staff", "is_superuser", "is_active", "groups")
+    filter_horizontal = ("groups",)
+
+    def has_change_permission(self, request: HttpRequest, obj: User | None = None) -> bool:
+        """Leave superusers to superusers: without one `up` prints no link."""
+        if obj is not None and obj.is_superuser and not request.user.is_superuser:
+            return False
+        return bool(super().has_change_permission(request, obj))
+
+    def has_delete_permission(self, request: HttpRequest, obj: User | None = None) -> bool:
+        """Let a superuser delete users, one by one; others end their access, which keeps what refers to them."""
+        return bool(obj and request.user.is_superuser and super().has_delete_permission(request, obj))
+
+    def get_readonly_fields(self, request: HttpRequest, obj: User | None = None) -> tuple[str, ...]:
+        return ("last_login", "date_joined") + (() if request.user.is_superuser else ("is_superuser",))
 
     def log_addition(self, request: HttpRequest, obj: Any, message: Any) -> Any:
         """Leave the audit trail to `core.account_audit`: Django's own commands add users too."""
@@ -40,8 +62,18 @@ class ThemedUserAdmin(UserAdmin, AuditedAdmin):
 
 
 @admin.register(Group)
-class ThemedGroupAdmin(GroupAdmin, AuditedAdmin):
-    """Roles."""
+class ThemedGroupAdmin(GroupAdmin, AuditedAdmin):  # type: ignore[misc]
+    """Roles, which are fixed: a user's page gives them."""
+
+    fields = ("name",)
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        return False
+
+    def has_change_permission(self, request: HttpRequest, obj: Group | None = None) -> bool:
+        return False
+
+    has_delete_permission = has_change_permission
 
 
 class ThemedTaskSelect(UnfoldAdminSelectWidget, beat.TaskSelectWidget):

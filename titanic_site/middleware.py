@@ -17,7 +17,7 @@ from django_htmx.http import HttpResponseClientRedirect, reselect, retarget
 from django_htmx.middleware import HtmxDetails
 
 from core.errors import Forbidden, LengthRequired, TitanicError, Unavailable, error_body, retry_headers, to_api_error
-from core.roles import required_scope, scopes_of
+from core.roles import required_scope, scopes_of_request
 
 Handler = Callable[[HttpRequest], HttpResponse]
 
@@ -108,7 +108,7 @@ class AccessMiddleware(LoginRequiredMiddleware):
         if is_public and (settings.PUBLIC_FORM or not getattr(view_func, "is_form", False)):
             return None
         try:
-            scopes = scopes_of(request.user)
+            scopes = scopes_of_request(request)
             is_anonymous = not (scopes or request.user.is_authenticated)
         except (DatabaseError, InterfaceError) as error:
             known = to_api_error(error)

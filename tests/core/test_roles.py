@@ -14,6 +14,7 @@ from django.test import Client
 from django.urls import URLPattern, URLResolver, get_resolver
 from rest_framework.permissions import AllowAny
 
+from core.errors import Conflict
 from core.roles import ROLES, Scope, permission_scope, required_scope, scopes_of
 from predictions.models import ScoringJob
 from tests.people import OWEN
@@ -124,6 +125,7 @@ def test_a_token_permits_no_more_than_its_owners_role(champion: ModelVersion) ->
         call_command("create_token", "analyst", scope=["operate"])
 
 
+@pytest.mark.usefixtures("login_required")
 def test_a_file_is_seen_by_its_owner_and_by_operators(db: None) -> None:
     owner, other, operator = make_user("owner", "analyst"), make_user("other", "analyst"), make_user("operator")
     job = ScoringJob.objects.create(name="secret.csv", created_by=owner, state="failed")
@@ -144,12 +146,33 @@ def test_a_file_is_seen_by_its_owner_and_by_operators(db: None) -> None:
         ScoringJob.objects.update(state="failed")
 
 
+def test_a_file_that_is_scored_again_counts_among_the_open_ones(db: None) -> None:
+    owner = make_user("owner", "analyst")
+    jobs = [ScoringJob.objects.create(name="x.csv", created_by=owner, state="failed") for _ in range(6)]
+
+    for job in jobs[:5]:
+        job.rerun()
+    with pytest.raises(Conflict, match="5 of your files"):
+        jobs[5].rerun()
+
+
 @pytest.mark.usefixtures("login_required")
 def test_the_form_is_closed_by_setting(client: Client, settings: Any, champion: ModelVersion) -> None:
     assert client.get("/").status_code == 200
     settings.PUBLIC_FORM = False
     assert client.get("/")["Location"] == "/accounts/login/?next=/"
     assert client.post("/predict", OWEN).status_code == 302
+    for role, status, is_offered in ((None, 403, False), ("viewer", 403, False), ("analyst", 200, True)):
+        client.force_login(make_user(str(role), role))
+        assert client.post("/predict", OWEN).status_code == status
+        assert ('id="ask"' in client.get("/").text) == is_offered
+
+
+def test_without_a_login_signing_in_takes_nothing_away(client: Client, db: None) -> None:
+    client.force_login(make_user("sailor", None))
+
+    assert client.get("/datasets/").status_code == 200
+    assert scopes_of(make_user("other", None)) == frozenset()
 
 
 def test_a_permission_that_was_given_by_itself_is_void(db: None) -> None:
