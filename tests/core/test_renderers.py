@@ -33,4 +33,4 @@ def test_an_answer_needs_no_garbage_collection(champion: ModelVersion, without_c
     status = ClientHandler()(request.environ).status_code
 
     assert status == 200
-    assert [each for each in gc.get_objects() if isinstance(each, Request | Response)] == []
+    assert [each for each in gc.get_objects() if type(each) in (Request, Response)] == []
