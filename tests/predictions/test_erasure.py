@@ -108,6 +108,15 @@ def test_what_postgres_rejects_is_erased_line_by_line_from_stream_and_dead_lette
     assert letters == {"1-0": (encode([kept]), ""), "4-0": (b"\xff\0", "")}
 
 
+def test_the_page_erases_what_only_a_dead_letter_holds(db: None, client: Client) -> None:
+    DeadLetter.objects.create(entry_id="1-0", raw=encode([entry(name=NAME)]), error="", attempts=3)
+
+    assert 'name="confirmed"' in post(client, "find").text
+    post(client, "erase", confirmed="on")
+
+    assert not DeadLetter.objects.exists()
+
+
 def test_a_drainer_stores_nothing_that_was_erased_before_it_had_the_lock(
     db: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
