@@ -7,6 +7,7 @@ from django.urls import include, path
 from django.views.generic import RedirectView
 from django.views.i18n import set_language
 
+from core import sign_in
 from titanic_site import views
 
 handler400 = views.bad_request
@@ -27,6 +28,10 @@ urlpatterns = [
     path("storage/", views.storage, name="storage"),
     path("audit/", views.audit, name="audit"),
     path("accounts/link/", views.start_link, name="start_link"),
+    # Before Django's own, and the admin's.
+    path("accounts/password_change/", sign_in.change_password, name="password_change"),
+    path("admin/password_change/", sign_in.change_password),
+    path("accounts/password_reset/", sign_in.reset_password, name="password_reset"),
     path("accounts/", include("django.contrib.auth.urls")),
     path("i18n/setlang/", login_not_required(set_language), name="set_language"),
     path("admin/", admin.site.urls),

@@ -70,7 +70,7 @@ def _addresses() -> list[tuple[str, str, str]]:
         (method, re.sub(r"<(?:(\w+):)?\w+>", lambda part: _SAMPLES[part[1] or "str"], path), rule)
         for path, rules in _declared().items()
         for method, rule in zip(("GET", "POST"), rules, strict=True)
-        if not path.startswith("/accounts/")
+        if not path.startswith("/accounts/") and rule != "signed in"
     ]
 
 

@@ -9,13 +9,17 @@ from typing import Any
 import pytest
 from django.contrib.auth.hashers import PBKDF2PasswordHasher, check_password, make_password
 from django.contrib.auth.models import User
+from django.core import mail
 from django.test import Client
 from limits.strategies import MovingWindowRateLimiter
 from redis.exceptions import ConnectionError as Away
 
 from core import sign_in
+from core.models import AuditEntry
 
 PAGES = ("/accounts/login/", "/admin/login/")
+CHANGE_PAGES = ("/accounts/password_change/", "/admin/password_change/")
+RESET = "/accounts/password_reset/"
 # The theme of the admin has its own ways with variables.
 pytestmark = pytest.mark.ignore_template_errors
 
@@ -31,6 +35,13 @@ def _post(password: str, *, name: str = "captain", address: str = "192.0.2.1", p
     return Client(REMOTE_ADDR=address).post(page, {"username": name, "password": password})
 
 
+def _change(old: str, user: User, *, page: str = CHANGE_PAGES[0], address: str = "192.0.2.1") -> Any:
+    client = Client(REMOTE_ADDR=address)
+    client.force_login(user)
+    new = {"new_password1": "unsinkable-1912", "new_password2": "unsinkable-1912"}
+    return client.post(page, {"old_password": old, **new})
+
+
 @pytest.mark.parametrize("page", PAGES)
 def test_it_works(page: str, caplog: pytest.LogCaptureFixture, settings: Any) -> None:
     with caplog.at_level(logging.INFO):
@@ -40,8 +51,8 @@ def test_it_works(page: str, caplog: pytest.LogCaptureFixture, settings: Any) ->
     assert right.cookies["sessionid"]["max-age"] == 12 * 3600
     lines = [record.getMessage() for record in caplog.records if record.name == "core.sign_in"]
     assert lines == [
-        "Sign-in as captain from 192.0.2.1 failed",
-        "Sign-in as captain from 192.0.2.1: the password is right",
+        "Password for captain from 192.0.2.1: wrong",
+        "Password for captain from 192.0.2.1: right",
     ]
     assert not [record for record in caplog.records if "ice" in record.getMessage()]
 
@@ -108,12 +119,23 @@ def test_without_a_limit_all_pass(settings: Any) -> None:
     assert [_post("a").status_code for _ in range(5)] == [200] * 5
 
 
-def test_a_process_hashes_for_one_at_a_time() -> None:
+@pytest.mark.parametrize("change", [None, *CHANGE_PAGES])
+def test_a_process_hashes_for_one_at_a_time(
+    change: str | None, captain: User, settings: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings.PASSWORD_HASHERS = ["core.sign_in.BackgroundHasher"]
+    monkeypatch.setattr(sign_in.BackgroundHasher, "iterations", 1)
+    captain.set_password("iceberg")
+    captain.save()
+
+    def post() -> Any:
+        return _change("iceberg", captain, page=change) if change else _post("iceberg")
+
     with sign_in._hashing:
-        busy = _post("iceberg")
+        busy = post()
 
     assert (busy.status_code, busy["Retry-After"]) == (429, "1")
-    assert _post("iceberg").status_code == 302
+    assert post().status_code == 302
 
 
 def test_hashes_are_djangos_own(settings: Any) -> None:
@@ -136,3 +158,75 @@ def test_hashing_gives_way_to_what_else_the_process_does() -> None:
 
     assert sign_in._background.submit(niceness).result() == 5
     assert niceness() == 0
+
+
+class TestChange:
+    def test_it_works(self, captain: User, caplog: pytest.LogCaptureFixture) -> None:
+        with caplog.at_level(logging.INFO):
+            wrong, right = _change("ice", captain), _change("iceberg", captain)
+
+        assert "Your old password was entered incorrectly" in wrong.text
+        assert right["Location"] == "/accounts/password_change/done/"
+        assert _post("unsinkable-1912").status_code == 302
+        lines = [record.getMessage() for record in caplog.records if record.name == "core.sign_in"]
+        assert lines[:2] == ["Password for captain from 192.0.2.1: wrong", "Password for captain from 192.0.2.1: right"]
+        assert AuditEntry.objects.get(action="sign_in_failed").actor == "captain"
+
+    def test_who_guesses_the_old_password_is_slowed_on_all_pages(self, captain: User) -> None:
+        guesses = [_change(guess, captain, page=page) for guess, page in zip("ab", CHANGE_PAGES, strict=True)]
+
+        assert [guess.status_code for guess in guesses] == [200, 200]
+        assert [_change("iceberg", captain, page=page).status_code for page in CHANGE_PAGES] == [429, 429]
+        assert _post("iceberg").status_code == 429
+        assert _change("iceberg", captain, address="192.0.2.2").status_code == 302
+
+    @pytest.mark.parametrize("old", ["", "\0", "x" * 2_000_000])
+    def test_an_odd_password_is_wrong(self, old: str, captain: User) -> None:
+        assert _change(old, captain).status_code == 200
+
+    def test_it_needs_no_role(self, db: None) -> None:
+        nobody = User.objects.create_user("nobody", password="iceberg")
+
+        assert _change("iceberg", nobody).status_code == 302
+
+
+class TestReset:
+    def test_it_works(self, captain: User, client: Client) -> None:
+        User.objects.filter(pk=captain.pk).update(email="captain@example.org")
+
+        answers = [client.post(RESET, {"email": f"{name}@example.org"}) for name in ("captain", "nobody")]
+
+        assert [(answer.status_code, answer["Location"]) for answer in answers] == [(302, f"{RESET}done/")] * 2
+        (message,) = mail.outbox
+        link = next(line for line in message.body.splitlines() if "/accounts/reset/" in line)
+        form = client.get(link.removeprefix("http://testserver"))["Location"]
+        new = {"new_password1": "unsinkable-1912", "new_password2": "unsinkable-1912"}
+        assert client.post(form, new)["Location"] == "/accounts/reset/done/"
+        assert _post("unsinkable-1912").status_code == 302
+
+    def test_an_address_is_limited(self, client: Client) -> None:
+        requests = [client.post(RESET, {"email": f"{number}@example.org"}) for number in range(3)]
+
+        assert [request.status_code for request in requests] == [302, 302, 429]
+        assert 0 < int(requests[2]["Retry-After"]) <= 3600
+        assert client.get(RESET).status_code == 200
+        assert Client(REMOTE_ADDR="192.0.2.2").post(RESET, {"email": "a@example.org"}).status_code == 302
+
+    @pytest.mark.parametrize("email", ["", "\0@example.org", "a@b\nBcc: c@example.org", "x" * 300 + "@example.org"])
+    def test_an_odd_address_is_sent_nothing(self, email: str, client: Client) -> None:
+        assert client.post(RESET, {"email": email}).status_code == 200
+        assert not mail.outbox
+
+    @pytest.mark.parametrize(
+        "link", ["x/y", "OTk5OTk5OTk5OTk5OTk5OTk5OTk5OQ/set-password", "AA/%00", "MQ/set-password"]
+    )
+    def test_a_forged_link_is_refused(self, link: str, client: Client) -> None:
+        assert "This link has been used" in client.get(f"/accounts/reset/{link}/").text
+
+    def test_without_a_mail_server_it_says_who_can_help(self, client: Client, settings: Any) -> None:
+        settings.EMAIL_BACKEND = "django.core.mail.backends.console.EmailBackend"
+
+        page = client.get(RESET).text
+
+        assert "until its administrator sets EMAIL_URL" in page
+        assert 'name="email"' not in page

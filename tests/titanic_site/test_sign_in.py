@@ -229,3 +229,26 @@ class TestVisitor:
 
         assert answer.status_code == 200
         assert page.status_code == 503
+
+
+@pytest.mark.parametrize(
+    ("page", "text"),
+    [
+        ("/accounts/password_change/", "Old password"),
+        ("/admin/password_change/", "Old password"),
+        ("/accounts/password_change/done/", "Your password is changed"),
+        ("/accounts/password_reset/", "Send the link"),
+        ("/accounts/password_reset/done/", "If a user has this email address"),
+        ("/accounts/reset/x/y/", "Request a new link"),
+        ("/accounts/reset/done/", "Your new password is set"),
+    ],
+)
+def test_pages_of_passwords_are_the_sites_own(page: str, text: str, client: Client, admin: User) -> None:
+    client.force_login(admin)
+
+    answer = client.get(page)
+
+    assert text in answer.text
+    assert " · Titanic MLOps</title>" in answer.text
+    assert " style=" not in answer.text
+    assert '<a href="/accounts/password_change/"' in answer.text
