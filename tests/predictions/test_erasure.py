@@ -170,7 +170,9 @@ def test_without_redis_nothing_is_erased(champion: ModelVersion, client: Client,
     assert Prediction.objects.get().pk == one
 
 
+@pytest.mark.usefixtures("login_required")
 def test_it_is_an_operator_s(champion: ModelVersion, client: Client) -> None:
+    client.force_login(make_user("operator"))
     assert URL in client.get("/predictions/").text
     client.force_login(make_user("analyst", "analyst"))
 

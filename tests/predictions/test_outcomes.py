@@ -107,6 +107,7 @@ def test_what_is_no_correction_is_refused(api: APIClient, client: Client, predic
     assert Outcome.objects.get().actual is False
 
 
+@pytest.mark.usefixtures("login_required")
 def test_an_analyst_corrects_none(client: Client, prediction_id: str) -> None:
     log.drain()
     outcomes.record(UUID(prediction_id), actual=False, by=None)
