@@ -5,11 +5,12 @@ from typing import Any
 
 from django import forms
 from django.contrib import admin, messages
+from django.contrib.admin.models import LogEntry
 from django.contrib.auth import get_permission_codename
 from django.core.exceptions import BadRequest, ValidationError
 from django.db import transaction
-from django.db.models import QuerySet
-from django.http import HttpRequest
+from django.db.models import Model, QuerySet
+from django.http import HttpRequest, HttpResponse
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 from unfold.admin import ModelAdmin
@@ -29,7 +30,7 @@ class BaseAdmin(ModelAdmin):
         offered = {field if isinstance(field, str) else field[0] for field in self.list_filter}
         return name in offered and condition in _CONDITIONS and "\0" not in value
 
-    def changelist_view(self, request: HttpRequest, extra_context: dict[str, str] | None = None) -> Any:
+    def changelist_view(self, request: HttpRequest, extra_context: dict[str, str] | None = None) -> HttpResponse:
         """Show the rows; answers 400 where an action names a row that cannot be."""
         for key in request.POST.getlist("_selected_action"):
             try:
@@ -38,7 +39,8 @@ class BaseAdmin(ModelAdmin):
                 raise BadRequest(str(error)) from error
             if "\0" in key:
                 raise BadRequest
-        return super().changelist_view(request, extra_context)
+        page: HttpResponse = super().changelist_view(request, extra_context)
+        return page
 
 
 class AuditedAdmin(BaseAdmin):
@@ -53,24 +55,26 @@ class AuditedAdmin(BaseAdmin):
         }
         return super().construct_change_message(request, form, formsets, add)
 
-    def log_addition(self, request: HttpRequest, obj: Any, message: Any) -> Any:
+    def log_addition(self, request: HttpRequest, obj: Model, message: object) -> LogEntry:
         """Record what was added, in the transaction of the form."""
         audit.record(Action.ADDED, obj, **request.audited)  # type: ignore[attr-defined]
-        return super().log_addition(request, obj, message)
+        entry: LogEntry = super().log_addition(request, obj, message)
+        return entry
 
-    def log_change(self, request: HttpRequest, obj: Any, message: Any) -> Any:
+    def log_change(self, request: HttpRequest, obj: Model, message: object) -> LogEntry:
         """Record what was changed, in the transaction of the form; a password has an entry of its own."""
         changes = getattr(request, "audited", {})
         if changes.get("after"):
             audit.record(Action.CHANGED, obj, **changes)
-        return super().log_change(request, obj, message)
+        entry: LogEntry = super().log_change(request, obj, message)
+        return entry
 
-    def delete_model(self, request: HttpRequest, obj: Any) -> None:
+    def delete_model(self, request: HttpRequest, obj: Model) -> None:
         """Record what is deleted."""
         audit.record(Action.DELETED, obj)
         super().delete_model(request, obj)
 
-    def delete_queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> None:
+    def delete_queryset(self, request: HttpRequest, queryset: QuerySet[Model]) -> None:
         """Record what is deleted."""
         with transaction.atomic():
             for row in queryset:

@@ -1,11 +1,13 @@
 """Roles and scopes: what a person or a token may do, alike on pages, in the admin and in the API."""
 
 from collections.abc import Callable, Mapping
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from django.conf import settings
 from django.contrib.auth.backends import ModelBackend
+from django.contrib.auth.base_user import AbstractBaseUser
 from django.contrib.auth.decorators import login_not_required
+from django.contrib.auth.models import AnonymousUser, User
 from django.db import models
 from django.http import HttpRequest
 from django.http.response import HttpResponseBase
@@ -24,6 +26,7 @@ class Scope(models.TextChoices):
 
 
 Scopes = frozenset[Scope]
+AnyUser = AbstractBaseUser | AnonymousUser
 View = TypeVar("View", bound=Callable[..., HttpResponseBase])
 
 ALL: Scopes = frozenset(Scope)
@@ -62,17 +65,18 @@ def required_scope(view: object, method: str | None) -> Scope:
     return scope
 
 
-def scopes_of(user: Any) -> Scopes:
+def scopes_of(user: AnyUser) -> Scopes:
     """Return the scopes of a user's roles: none of an anonymous one."""
-    if not user.is_authenticated or not user.is_active:
+    if not isinstance(user, User) or not user.is_active:
         return frozenset()
     if user.is_superuser:
         return ALL
     # One query for each request, or each time a token is looked up.
-    if not hasattr(user, "role_scopes"):
+    scopes: Scopes | None = getattr(user, "role_scopes", None)
+    if scopes is None:
         names = user.groups.values_list("name", flat=True)
-        user.role_scopes = frozenset().union(*(ROLES.get(name, frozenset()) for name in names))
-    scopes: Scopes = user.role_scopes
+        scopes = frozenset[Scope]().union(*(ROLES.get(name, frozenset()) for name in names))
+        user.role_scopes = scopes  # type: ignore[attr-defined]
     return scopes
 
 
@@ -83,11 +87,10 @@ def scopes_of_request(request: HttpRequest | Request) -> Scopes:
     """
     if not isinstance(request, Request):
         return scopes_of(request.user) | (frozenset() if settings.LOGIN_REQUIRED else ROLES["operator"])
-    token: Any = request.auth
-    if token:
-        scopes: Scopes = token.scopes
-        return scopes
-    return ROLES["operator"] if settings.API_ALLOW_ANONYMOUS else frozenset()
+    if request.auth is None:
+        return ROLES["operator"] if settings.API_ALLOW_ANONYMOUS else frozenset()
+    scopes: Scopes = getattr(request.auth, "scopes", frozenset())
+    return scopes
 
 
 def permission_scope(permission: str) -> Scope:
@@ -107,14 +110,14 @@ def permission_scope(permission: str) -> Scope:
 class RoleBackend(ModelBackend):
     """Signs in by password; permissions come from the user's role, never from one that was given by itself."""
 
-    def has_perm(self, user_obj: Any, perm: str, obj: object = None) -> bool:
+    def has_perm(self, user_obj: AnyUser, perm: str, obj: models.Model | None = None) -> bool:
         """Tell whether the user's role has the scope that stands for the permission."""
-        return user_obj.is_authenticated and permission_scope(perm) in scopes_of(user_obj)
+        return permission_scope(perm) in scopes_of(user_obj)
 
-    def has_module_perms(self, user_obj: Any, app_label: str) -> bool:
+    def has_module_perms(self, user_obj: AnyUser, app_label: str) -> bool:
         """Tell whether the user may see the app in the admin."""
         return self.has_perm(user_obj, f"{app_label}.view_")
 
-    def get_all_permissions(self, user_obj: Any, obj: object = None) -> set[str]:
+    def get_all_permissions(self, user_obj: AnyUser, obj: models.Model | None = None) -> set[str]:
         """Return none: roles have no rows of permissions."""
         return set()

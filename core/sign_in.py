@@ -59,7 +59,7 @@ class PasswordBackend(RoleBackend):
     """Signs in by password; failures are limited by address and by user name (THROTTLE_SIGN_IN)."""
 
     def authenticate(
-        self, request: HttpRequest | None, username: str | None = None, password: str | None = None, **kwargs: Any
+        self, request: HttpRequest | None, username: str | None = None, password: str | None = None, **kwargs: str
     ) -> User | None:
         """Return the user whose password it is, or None; raises Throttled."""
         address = client_address(request) if request else "this machine"

@@ -3,6 +3,7 @@
 import re
 from typing import Any
 
+from django.http.response import HttpResponseBase
 from django_prometheus.middleware import Metrics, PrometheusAfterMiddleware
 
 
@@ -53,6 +54,6 @@ class RequestMetrics(PrometheusAfterMiddleware):
             labels["view"] = "<rejected>"
         return super().label_metric(metric, request, response, **labels)
 
-    def _is_rejection(self, response: Any) -> bool:
+    def _is_rejection(self, response: HttpResponseBase) -> bool:
         target = response.headers.get("Location") or response.headers.get("HX-Redirect") or ""
         return response.status_code in self.REJECTIONS or bool(self.SIGN_IN.match(target))

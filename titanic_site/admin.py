@@ -5,10 +5,11 @@ from typing import Any
 
 from django.contrib import admin, messages
 from django.contrib.admin import ModelAdmin
+from django.contrib.admin.models import LogEntry
 from django.contrib.auth.admin import GroupAdmin, UserAdmin
 from django.contrib.auth.models import Group, User
 from django.db import transaction
-from django.db.models import QuerySet
+from django.db.models import Model, QuerySet
 from django.http import HttpRequest
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy as _lazy
@@ -56,7 +57,7 @@ class ThemedUserAdmin(UserAdmin, AuditedAdmin):  # type: ignore[misc]
     def get_readonly_fields(self, request: HttpRequest, obj: User | None = None) -> tuple[str, ...]:
         return ("last_login", "date_joined") + (() if request.user.is_superuser else ("is_superuser",))
 
-    def log_addition(self, request: HttpRequest, obj: Any, message: Any) -> Any:
+    def log_addition(self, request: HttpRequest, obj: Model, message: object) -> LogEntry:
         """Leave the audit trail to `core.account_audit`: Django's own commands add users too."""
         return ModelAdmin.log_addition(self, request, obj, message)
 
