@@ -61,10 +61,14 @@ class RequestId(CorrelationId):
 
 
 class OmitTraceback(logging.Filter):
-    """Omits the traceback of hostile requests that Django rejects: they could fill the disk."""
+    """Omits tracebacks that say nothing more than their line and could fill the disk.
+
+    Those of requests that Django rejects, and of the scheduler's each second without PostgreSQL.
+    """
 
     def filter(self, record: logging.LogRecord) -> bool:
-        if record.name.startswith("django.security."):
+        is_rejection = record.name == "django.request" and record.levelno < logging.ERROR
+        if is_rejection or record.name.startswith(("django.security.", "django_celery_beat.")):
             record.exc_info = None
         return True
 

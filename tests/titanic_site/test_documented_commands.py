@@ -30,7 +30,20 @@ FOREIGN = (".venv/bin/python -m pip install ", "gcloud storage ")
 OTHER_STEPS = ("bootstrap", "up --stop")
 #: A search of half a minute, and a migration that must not be written.
 CHEAPER = {"train": ("--algorithm=logistic_regression", "--candidates=0"), "makemigrations": ("--check", "--dry-run")}
-VERBS = {"Build", "Compare", "Load", "Make", "Promote", "Reproduce", "Retire", "Run", "Score", "Start", "Train"}
+VERBS = {
+    "Build",
+    "Compare",
+    "Count",
+    "Load",
+    "Make",
+    "Promote",
+    "Reproduce",
+    "Retire",
+    "Run",
+    "Score",
+    "Start",
+    "Train",
+}
 APPS = ("ingestion", "features", "training", "predictions", "monitoring", "titanic_site")
 OUR_COMMANDS = sorted(name for name, app in get_commands().items() if app in APPS)
 
@@ -113,7 +126,7 @@ def test_the_steps_run_one_after_the_other(
     (tmp_path / "in.csv").write_text(table(*CAST))
     words = {
         "ADDRESS": sample_path, "N": champion.version + 1, "IN": tmp_path / "in.csv", "OUT": tmp_path / "out.csv",
-        "USER": "caller",
+        "USER": "caller", "FIELD": "name", "VALUE": "Allen",
     }  # fmt: skip
 
     for step in (*STEPS, *OTHER_STEPS):
