@@ -18,7 +18,7 @@ def record_sign_in(user: User, **_: object) -> None:
 
 @receiver(user_logged_out)
 def record_sign_out(user: User | None, **_: object) -> None:
-    """Record who signed out; without a session nobody did."""
+    """Record who signed out; a request without a session has no user."""
     if user is not None:
         audit.record(Action.SIGNED_OUT, user)
 

@@ -1,4 +1,4 @@
-"""Jobs in the admin: read-only, with actions to cancel them and run them again."""
+"""What the admin's pages have in common: safe filters, audited changes, read-only rows, jobs with their actions."""
 
 from collections.abc import Callable
 from typing import Any

@@ -47,7 +47,7 @@ def record(
     `subject` is the object, or a name where there is none; before and after are small values by name, never secrets.
     """
     entry = AuditEntry(**current_actor(), request_id=request_id(), action=action)
-    # The trail is in one language, whoever acts.
+    # The trail is in one language, not in the actor's.
     with override(settings.LANGUAGE_CODE):
         entry.object_name, entry.before, entry.after = _text(subject), _small(before or {}), _small(after or {})
         if isinstance(subject, Model):
@@ -65,7 +65,7 @@ def request_id() -> str:
 
 
 def current_actor() -> Actor:
-    """Return who acts: a user, a token of a user, nobody in particular, a task, or the user of the command line."""
+    """Return who acts: a user, a user's token, an anonymous visitor, a task, or the user of the command line."""
     request = _request.get()
     if request is None:
         is_task = current_task and not current_task.request.called_directly

@@ -14,7 +14,7 @@ from core.circuit_breaker import CircuitBreaker
 SILENCE_SECONDS = 1.0
 #: How long (seconds) a probe waits for each of its two answers.
 PROBE_SECONDS = 1.0
-#: What one statement may take (seconds); then it is cancelled, before whoever waits for it gives up.
+#: What one statement may take (seconds); then it is cancelled, before the client gives up.
 STATEMENT_SECONDS = 50.0
 
 

@@ -82,9 +82,9 @@ def _sizes(names: list[str]) -> dict[str, tuple[int | None, int]]:
             " GROUP BY name",
             [names],
         )
-        found = {name: (None if rows is None else int(rows), int(size)) for name, rows, size in cursor.fetchall()}
+        sizes = {name: (None if rows is None else int(rows), int(size)) for name, rows, size in cursor.fetchall()}
     # A partitioned table without partitions has no storage.
-    return {name: found.get(name, (0, 0)) for name in names}
+    return {name: sizes.get(name, (0, 0)) for name in names}
 
 
 def _oldest(model: type[models.Model], field: str | None) -> datetime | None:
