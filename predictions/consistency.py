@@ -103,7 +103,7 @@ def send(channel: Channel, rows: Sequence[Row]) -> list[float]:
             number = partial(scoring.prediction_ids, job_id=0, moment=timezone.now())
             scored = scoring.score_chunk(chunk, scorer.champion(), number=number)
             # As the results' file writes them.
-            written = scored.results.select("probability").write_csv(include_header=False)
+            written = scored.results.select(scoring.PROBABILITY).write_csv(include_header=False)
             return [float(line) for line in written.splitlines()]
 
 

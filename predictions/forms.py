@@ -63,7 +63,11 @@ class OutcomesForm(forms.Form):
     file = forms.FileField(
         label=_("What really happened, as a file"),
         help_text=format_lazy(
-            _("A CSV file with the columns id (of the prediction) and {label} (true or false, 1 or 0)."), label=LABEL
+            _(
+                "A CSV file with the columns prediction_id and {label} (true or false, 1 or 0; empty where it is not "
+                "known), such as a scoring job’s results with {label} filled in."
+            ),
+            label=LABEL,
         ),
         widget=forms.FileInput(attrs={"accept": ".csv,text/csv"}),
     )

@@ -25,8 +25,8 @@ from ingestion.validation_messages import table_errors
 from predictions import log
 from predictions.models import Outcome, Prediction
 
-#: The columns of a file of outcomes: the prediction's id, and the label.
-ID = "id"
+#: The column of a file of outcomes with the prediction's id, as results of scoring name it; the other is the label's.
+ID = "prediction_id"
 #: How many lines a file may have: a person waits for the answer, some twenty seconds for so many.
 MAX_LINES = 1_000_000
 #: How many rejected lines of a file are named; the others are counted.
@@ -47,10 +47,11 @@ class Reported(NamedTuple):
 
 @dataclass
 class Summary:
-    """The result of a file: how many lines were new, how many known already, and why the others were rejected."""
+    """The result of a file: how many lines were new, known already or left empty, and why the others were rejected."""
 
     recorded_count: int = 0
     known_count: int = 0
+    empty_count: int = 0
     problem_count: int = 0
     problems: list[tuple[int, str]] = field(default_factory=list)
 
@@ -65,7 +66,7 @@ class Summary:
     @property
     def line_count(self) -> int:
         """Count all lines so far."""
-        return self.recorded_count + self.known_count + self.problem_count
+        return self.recorded_count + self.known_count + self.empty_count + self.problem_count
 
 
 def record(prediction_id: UUID, *, actual: bool, by: User | None) -> tuple[Outcome, bool]:
@@ -95,9 +96,10 @@ def correct(prediction_id: UUID, *, actual: bool, by: User | None) -> Outcome:
 
 
 def record_file(file: IO[bytes], *, by: User | None) -> Summary:
-    """Record the outcomes of a CSV file, the prediction's id and the label; a rejected line holds up no other.
+    """Record the outcomes of a CSV file: results of a scoring, say, with the label filled in where it is known.
 
-    Safe to repeat. Raises TitanicError where the file is no table or breaks off: the blocks before are recorded.
+    A rejected line holds up no other. Safe to repeat. Raises TitanicError where the file is no table or breaks off: the
+    blocks before are recorded.
     """
     # So that predictions of the last second are known too.
     with suppress(*RedisUnavailable):
@@ -110,7 +112,9 @@ def record_file(file: IO[bytes], *, by: User | None) -> Summary:
             reported: list[Reported] = []
             for line, id_text, text in zip(chunk.lines.tolist(), chunk.cells[ID], chunk.cells[LABEL], strict=True):
                 prediction_id, actual = id_text.strip(), _BOOLEANS.get(text.strip().lower())
-                if not _UUID.fullmatch(prediction_id):
+                if not text.strip():
+                    summary.empty_count += 1
+                elif not _UUID.fullmatch(prediction_id):
                     summary.reject(line, _("This is not the id of a prediction."))
                 elif actual is None:
                     summary.reject(line, _("What happened must be true or false, 1 or 0."))

@@ -5,11 +5,11 @@ that holds the part's row locked. A worker that is killed leaves no part half do
 scored twice. The job's own worker only splits the file, takes parts like the others, and waits for the last.
 """
 
-from predictions.scoring.chunks import prediction_ids, score_chunk
+from predictions.scoring.chunks import PROBABILITY, prediction_ids, score_chunk
 from predictions.scoring.job import score, score_parts
 from predictions.scoring.result_files import are_results_stored, delete_results, result_bytes, results
 
 __all__ = [
-    "are_results_stored", "delete_results", "prediction_ids", "result_bytes", "results", "score", "score_chunk",
-    "score_parts",
+    "PROBABILITY", "are_results_stored", "delete_results", "prediction_ids", "result_bytes", "results", "score",
+    "score_chunk", "score_parts",
 ]  # fmt: skip

@@ -20,9 +20,10 @@ from predictions.scorer import Champion
 
 #: The column of the line that a row begins on; it joins answers to rows and is not written.
 LINE = "line"
-#: The columns of the prediction's id and of the reasons of a rejection.
-PREDICTION_ID, ERROR = "prediction_id", "error"
-_ANSWER = ("probability", LABEL, "model_version")
+#: The columns of an answer, and of the reasons of a rejection; the label's own column stays free for what happened.
+PREDICTION_ID, PREDICTED, PROBABILITY = "prediction_id", f"predicted_{LABEL}", "predicted_probability"
+ERROR = "error"
+_ANSWER = (PROBABILITY, PREDICTED, "model_version")
 _EXPLANATION = ("base", *(f"why_{name}" for name in INPUTS))
 # A version 7 UUID: 48 bits of time, its version and variant, and 62 bits that are ours: the job and the line.
 _VERSION_BITS, _JOB_SHIFT, _JOB_BITS = (7 << 76) | (2 << 62), 32, 30
@@ -42,8 +43,8 @@ def score_chunk(
     checked = table_validation.check_columns(FIELDS, chunk.cells, rules=RULES)
     scored = model.score(checked.columns)
     accepted = checked.frame.with_columns(
-        pl.Series("probability", scored.probabilities.astype(np.float64)),
-        pl.Series(LABEL, scored.predicted.astype(np.int8)),
+        pl.Series(PROBABILITY, scored.probabilities.astype(np.float64)),
+        pl.Series(PREDICTED, scored.predicted.astype(np.int8)),
         pl.lit(model.version).alias("model_version"),
         pl.Series(LINE, chunk.lines[checked.rows]),
     )
@@ -59,6 +60,7 @@ def score_chunk(
 
 def answer_columns(*, is_explained: bool) -> list[str]:
     """Name the columns that scoring adds to a row that is accepted."""
+    # Parts that were scored before an update lie in this order.
     return [*_ANSWER, *(_EXPLANATION if is_explained else ()), PREDICTION_ID]
 
 

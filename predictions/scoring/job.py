@@ -17,12 +17,11 @@ from core.errors import TitanicError
 from core.jobs import Cancelled, State
 from core.postgres_copy import copy_csv
 from core.redis import RedisUnavailable
-from ingestion.passenger import LABEL
 from predictions import explanation, log, scorer
 from predictions.metrics import counter_of
 from predictions.models import Channel, Prediction, ScoringJob
 from predictions.scoring import result_files, splitting
-from predictions.scoring.chunks import LINE, PREDICTION_ID, prediction_ids, score_chunk
+from predictions.scoring.chunks import LINE, PREDICTED, PREDICTION_ID, PROBABILITY, prediction_ids, score_chunk
 from training.artifact import ArtifactError
 from training.models import ModelVersion
 
@@ -112,7 +111,7 @@ def score_next(job: ScoringJob, file: IO[bytes]) -> bool:
         if ScoringJob.objects.select_for_update().get(pk=job.pk).state == State.CANCELLED:
             default_storage.delete(part.results.name)
             raise Cancelled
-        positives = int(scored.accepted[LABEL].sum())
+        positives = int(scored.accepted[PREDICTED].sum())
         for predicted, count in ((True, positives), (False, scored.accepted.height - positives)):
             if count:
                 transaction.on_commit(partial(counter_of(model.version, predicted, Channel.CSV.value).inc, count))
@@ -124,7 +123,8 @@ def _log(job: ScoringJob, accepted: pl.DataFrame, model: scorer.Champion) -> Non
     assert job.split_at is not None
     rows = accepted.with_columns(
         pl.col(PREDICTION_ID).alias("id"),
-        pl.col(LABEL).alias("predicted"),
+        pl.col(PREDICTED).alias("predicted"),
+        pl.col(PROBABILITY).alias("probability"),
         pl.lit(model.threshold).alias("threshold"),
         pl.lit(Channel.CSV.value).alias("source"),
         pl.lit(job.pk).alias("scoring_job_id"),

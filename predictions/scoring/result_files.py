@@ -1,6 +1,6 @@
 """The results of a scoring job: one stored file for each part, and a header in front of them."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from functools import partial
 from pathlib import PurePath
@@ -11,6 +11,7 @@ from django.core.files.storage import default_storage
 from django.db.models import Sum
 
 from core.csv_injection import escape_row
+from ingestion.table import column_name
 from predictions.models import ScoringJob
 from predictions.scoring.chunks import ERROR, answer_columns
 
@@ -59,6 +60,24 @@ def delete_results(job_id: int) -> None:
         default_storage.delete(folder)
 
 
+def input_headings(header: Sequence[str], added: Iterable[str]) -> list[str]:
+    """Tell the input's columns from those that are added: one of the same name is written with `input_` before it.
+
+    >>> input_headings(["Name", "Prediction ID", "input_prediction_id"], ["prediction_id"])
+    ['Name', 'input_input_Prediction ID', 'input_prediction_id']
+    """
+    added_names = {column_name(name) for name in added}
+    taken = added_names | {column_name(heading) for heading in header}
+    headings = []
+    for heading in header:
+        name = heading
+        while column_name(heading) in added_names and column_name(name) in taken:
+            name = f"input_{name}"
+        taken.add(column_name(name))
+        headings.append(name)
+    return headings
+
+
 def csv_lines(rows: pl.DataFrame) -> bytes:
     """Write rows as CSV without a header."""
     return rows.write_csv(include_header=False).encode()
@@ -66,8 +85,8 @@ def csv_lines(rows: pl.DataFrame) -> bytes:
 
 def _header(job: ScoringJob) -> bytes:
     assert job.header is not None
-    columns = [*job.header, *answer_columns(is_explained=job.is_explained), ERROR]
-    return csv_lines(pl.DataFrame([escape_row(columns)], orient="row"))
+    added = [*answer_columns(is_explained=job.is_explained), ERROR]
+    return csv_lines(pl.DataFrame([escape_row([*input_headings(job.header, added), *added])], orient="row"))
 
 
 def _folder(job_id: int) -> str:

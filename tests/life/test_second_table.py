@@ -195,7 +195,7 @@ def test_a_file_is_scored(copy: Copy) -> None:
     lines = copy.api.get(started.headers["Location"] + "results.csv").text.splitlines()
 
     assert (job["state"], job["row_count"], len(lines)) == ("succeeded", 569, 570), job
-    assert "malignant" in lines[0]
+    assert "predicted_malignant" in lines[0]
 
 
 def test_drift_is_checked(copy: Copy) -> None:

@@ -147,7 +147,7 @@ def ask(count: int) -> list[UUID]:
 
 def test_a_file_is_recorded_and_the_same_again_changes_nothing(champion: ModelVersion, client: Client) -> None:
     one, two, three = ask(3)
-    text = f"id,survived\n{one},1\n{two},0\n{three},TRUE\n"
+    text = f"prediction_id,survived\n{one},1\n{two},0\n{three},TRUE\n"
 
     first, again = upload(client, text), upload(client, text)
 
@@ -160,7 +160,7 @@ def test_a_file_is_recorded_and_the_same_again_changes_nothing(champion: ModelVe
 def test_it_is_recorded_by_whom_it_was(champion: ModelVersion, client: Client, django_user_model: Any) -> None:
     client.force_login(django_user_model.objects.get(username="admin"))
 
-    upload(client, f"id,survived\n{ask(1)[0]},1\n")
+    upload(client, f"prediction_id,survived\n{ask(1)[0]},1\n")
 
     assert Outcome.objects.get().by == django_user_model.objects.get(username="admin")
 
@@ -171,16 +171,16 @@ def test_each_wrong_line_is_named_and_the_good_ones_are_recorded(champion: Model
     outcomes.record(changed, actual=True, by=None)
     unknown = uuid4()
     lines = [
-        "SURVIVED,note,Id", f'1,"x\ny",{good}', "", "1,,not-an-id", f"maybe,,{other}", f"0,,{changed}", f"1,,{unknown}",
-        f"1,,{twice}", f"0,,{twice}", f"1,,{twice}", "1,", f"1,,{{{good}}}", f"1,,{good.hex}", f",,{good}", "1,,\0",
-        "1,,1' OR '1'='1", f"0,,{other}\t",
+        "SURVIVED,note,Prediction ID", f'1,"x\ny",{good}', "", "1,,not-an-id", f"maybe,,{other}", f"0,,{changed}",
+        f"1,,{unknown}", f"1,,{twice}", f"0,,{twice}", f"1,,{twice}", "1,", f"1,,{{{good}}}", f"1,,{good.hex}",
+        f",,{good}", "1,,\0", "1,,1' OR '1'='1", f"0,,{other}\t",
     ]  # fmt: skip
 
     page = upload(client, "\n".join(lines))
 
     summary = page.context["recorded"]
-    assert (summary.recorded_count, summary.known_count) == (3, 1)
-    assert [line for line, _reason in summary.problems] == [5, 6, 7, 8, 10, 12, 13, 14, 15, 16, 17]
+    assert (summary.recorded_count, summary.known_count, summary.empty_count) == (3, 1, 1)
+    assert [line for line, _reason in summary.problems] == [5, 6, 7, 8, 10, 12, 13, 14, 16, 17]
     reasons = dict(summary.problems)
     assert reasons[8] == "There is no such prediction."
     assert reasons[10] == reasons[7] == "Another outcome is recorded for this prediction; an operator can correct it."
@@ -193,12 +193,12 @@ def test_each_wrong_line_is_named_and_the_good_ones_are_recorded(champion: Model
     ("data", "reason"),
     [
         (b"", "empty"),
-        (b"id\nx\n", "no column survived"),
-        (b"id,survived,ID\nx,1,x\n", "twice"),
+        (b"prediction_id\nx\n", "no column survived"),
+        (b"prediction_id,survived,Prediction_ID\nx,1,x\n", "twice"),
         (b"\xff\xfei\0d\0", "UTF-16"),
-        (b"id,survived\n\xff,1\n", "not UTF-8"),
-        (b'id,survived\n"x,1\n' * 3, "quote"),
-        (b"id;survived\nx;1\n", "separated"),
+        (b"prediction_id,survived\n\xff,1\n", "not UTF-8"),
+        (b'prediction_id,survived\n"x,1\n' * 3, "quote"),
+        (b"prediction_id;survived\nx;1\n", "separated"),
         (b"\0\0\0\0", "no text"),
         (b"\x1f\x8b broken", "gzip"),
     ],
@@ -223,7 +223,7 @@ def test_without_a_file_the_form_says_so(champion: ModelVersion, client: Client)
 
 
 def test_a_file_without_lines_records_nothing(champion: ModelVersion, client: Client) -> None:
-    assert upload(client, "id,survived\n").context["recorded"].line_count == 0
+    assert upload(client, "prediction_id,survived\n").context["recorded"].line_count == 0
 
 
 def test_where_a_file_breaks_off_the_blocks_before_are_recorded(
@@ -231,7 +231,7 @@ def test_where_a_file_breaks_off_the_blocks_before_are_recorded(
 ) -> None:
     monkeypatch.setattr(table, "BLOCK_BYTES", 200)
     ids = ask(20)
-    text = "id,survived\n" + "".join(f"{pk},1\n" for pk in ids)
+    text = "prediction_id,survived\n" + "".join(f"{pk},1\n" for pk in ids)
 
     page = upload(client, text.encode() + b"\xff,1\n")
 
@@ -245,7 +245,7 @@ def test_a_file_that_is_too_long_is_refused_where_it_is(
     monkeypatch.setattr(table, "BLOCK_BYTES", 200)
     monkeypatch.setattr(outcomes, "MAX_LINES", 10)
 
-    page = upload(client, "id,survived\n" + f"{uuid4()},1\n" * 1000)
+    page = upload(client, "prediction_id,survived\n" + f"{uuid4()},1\n" * 1000)
 
     assert page.status_code == 413
     assert "more than 10 lines" in page.context["form"].errors["file"][0]
@@ -256,8 +256,8 @@ def test_a_long_file_is_read_in_pieces_and_its_first_wrong_lines_are_shown(
 ) -> None:
     monkeypatch.setattr(table, "BLOCK_BYTES", 64 * 1024)
     wrong, unknown = 40_000, 1_000
-    file = io.BytesIO(b"id,survived\n" + b"x,1\n" * wrong + f"{uuid4()},1\n".encode() * unknown)
-    outcomes.record_file(io.BytesIO(b"id,survived\nx,1\n"), by=None)
+    file = io.BytesIO(b"prediction_id,survived\n" + b"x,1\n" * wrong + f"{uuid4()},1\n".encode() * unknown)
+    outcomes.record_file(io.BytesIO(b"prediction_id,survived\nx,1\n"), by=None)
 
     tracemalloc.start()
     summary = outcomes.record_file(file, by=None)
@@ -275,7 +275,7 @@ def test_the_first_wrong_lines_of_the_file_are_shown_whatever_is_wrong_with_them
 ) -> None:
     monkeypatch.setattr(outcomes, "PROBLEMS_SHOWN", 3)
     (good,) = ask(1)
-    lines = ["id,survived", f"{good},1", f"{uuid4()},1", "x,1", "a,b,c", "a,b,c", "x,1"]
+    lines = ["prediction_id,survived", f"{good},1", f"{uuid4()},1", "x,1", "a,b,c", "a,b,c", "x,1"]
 
     summary = upload(client, "\n".join(lines)).context["recorded"]
 
@@ -292,7 +292,7 @@ def test_two_files_at_once_with_the_same_predictions_in_another_order_are_both_r
     summaries: list[outcomes.Summary] = []
 
     def send(order: list[UUID]) -> None:
-        text = "id,survived\n" + "".join(f"{pk},1\n" for pk in order)
+        text = "prediction_id,survived\n" + "".join(f"{pk},1\n" for pk in order)
         summaries.append(outcomes.record_file(io.BytesIO(text.encode()), by=None))
         connection.close()
 

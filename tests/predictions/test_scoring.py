@@ -30,8 +30,8 @@ from core.errors import TitanicError
 from core.jobs import State
 from features.definition import INPUTS
 from ingestion import table as tables
-from predictions import explanation, scorer, scoring, services
-from predictions.models import Prediction, ScoringJob, ScoringPart
+from predictions import explanation, outcomes, scorer, scoring, services
+from predictions.models import Outcome, Prediction, ScoringJob, ScoringPart
 from predictions.scoring import job as job_module
 from predictions.scoring import splitting
 from tests.people import CAST, ELISABETH, OWEN, table
@@ -85,7 +85,7 @@ def test_parts_together_are_what_the_whole_is(champion: ModelVersion, monkeypatc
     assert (job.row_count, job.problem_count, job.model_version) == (100, 0, champion.version)
     assert Prediction.objects.filter(scoring_job_id=job.pk).count() == 100
     answers = [given.probability for given in services.predict(services.parse_batch(CAST))]
-    assert [float(row["probability"]) for row in found[:4]] == answers
+    assert [float(row["predicted_probability"]) for row in found[:4]] == answers
 
 
 @pytest.mark.usefixtures("small_parts")
@@ -101,7 +101,7 @@ def test_what_is_wrong_with_a_row_stands_beside_it(champion: ModelVersion) -> No
     wrong = [(number, row["error"]) for number, row in enumerate(found, start=1) if row["error"]]
     assert [number for number, _error in wrong] == [18, 30]
     assert wrong[0][1].startswith("pclass: ")
-    assert found[17]["probability"] == found[29]["probability"] == ""
+    assert found[17]["predicted_probability"] == found[29]["predicted_probability"] == ""
     assert found[32]["Name"] == "'=cmd()"
     assert Prediction.objects.filter(scoring_job_id=job.pk).count() == 38
 
@@ -269,7 +269,7 @@ def test_each_answer_is_explained_when_asked_for(champion: ModelVersion) -> None
 
     for row in found:
         shares = [float(row[f"why_{name}"]) for name in INPUTS]
-        assert float(row["base"]) + sum(shares) == pytest.approx(float(row["probability"]), abs=1e-10)
+        assert float(row["base"]) + sum(shares) == pytest.approx(float(row["predicted_probability"]), abs=1e-10)
 
 
 def test_too_many_rows_are_not_explained(champion: ModelVersion, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -378,6 +378,36 @@ def test_each_answer_has_the_id_that_outcomes_are_told_by(api: APIClient, champi
     assert {row["scoring_job_id"] for row in logged} == {job.pk}
     assert api.get(f"/api/v1/predictions/?scoring_job={job.pk + 1}").json()["results"] == []
     assert api.post(f"/api/v1/predictions/{told[0]}/outcome/", {"survived": True}, format="json").status_code == 201
+
+
+def test_results_with_the_label_filled_in_are_a_file_of_outcomes(champion: ModelVersion) -> None:
+    lines = people(3).splitlines()
+    # The label is known of the first, wrong of nobody, and unknown of the second; the third row is rejected.
+    lines[2], lines[3] = lines[2].replace('"1"', "", 1), lines[3].replace('"1","3"', '"1","9"', 1)
+    job, rows = scored("\n".join(lines) + "\n")
+
+    summary = outcomes.record_file(io.BytesIO(b"".join(scoring.results(job))), by=None)
+
+    assert list(rows[0])[-5:] == [
+        "predicted_probability", "predicted_survived", "model_version", "prediction_id", "error"
+    ]  # fmt: skip
+    assert (summary.recorded_count, summary.empty_count, summary.problems) == (
+        1, 1, [(4, "This is not the id of a prediction.")]
+    )  # fmt: skip
+    assert {(str(outcome.pk), outcome.actual) for outcome in Outcome.objects.all()} == {
+        (rows[0]["prediction_id"], rows[0]["Survived"] == "1")
+    }
+
+
+def test_results_that_are_scored_again_have_both_answers_under_names_of_their_own(champion: ModelVersion) -> None:
+    job, first = scored(people(2))
+    again, second = scored(b"".join(scoring.results(job)))
+
+    _job, third = scored(b"".join(scoring.results(again)))
+
+    assert second[0]["input_prediction_id"] == first[0]["prediction_id"] != second[0]["prediction_id"]
+    assert third[0]["input_input_prediction_id"] == second[0]["prediction_id"]
+    assert len(set(third[0])) == len(third[0])
 
 
 def test_a_job_is_cancelled_by_whose_it_is_or_who_may_operate(

@@ -207,7 +207,7 @@ def test_a_file_is_scored_row_by_row(api: APIClient, champion: ModelVersion) -> 
     assert waiting.status_code == 409
     found = api.get(f"/api/v1/scoring-jobs/{job.pk}/results.csv", headers={"Accept": "text/csv"})
     lines = b"".join(found).decode().splitlines()
-    assert lines[0].endswith("Embarked,probability,survived,model_version,prediction_id,error")
+    assert lines[0].endswith("Embarked,predicted_probability,predicted_survived,model_version,prediction_id,error")
     assert ",1,1,0" in lines[1]
     assert "age: Must be from 0 to 120." in lines[2]
     assert "'=cmd" in lines[3]

@@ -15,7 +15,7 @@ from predictions.models import ScoringJob
 
 
 class Command(StepCommand):
-    help = "Score a CSV file: the input plus probability, answer and model_version."
+    help = "Score a CSV file: the input plus the prediction's id, answer, probability and model version."
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("input", type=Path)
