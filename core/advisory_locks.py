@@ -11,7 +11,8 @@ class AdvisoryLock(IntEnum):
     MODEL_STAGES = 4_104_001
     FEATURE_BATCH = 4_104_002
     LOG_PARTITIONS = 4_104_003
-    USERS_SCORING_JOBS = 4_104_004
+    #: Uploaded files and who has them, before any of their rows; never while a file is written.
+    UPLOADS = 4_104_004
     FIRST_ADMIN = 4_104_005
     LOG_WRITER = 4_104_006
 

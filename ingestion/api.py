@@ -12,6 +12,7 @@ from core.api import accepted, validate_body
 from core.pagination import InOrder
 from core.parsers import JSONParser
 from core.uploads import UploadSerializer
+from core.users import current_user
 from ingestion import services
 from ingestion.models import Dataset, RowProblem
 from ingestion.serializers import AddressSerializer, DatasetSerializer, RowProblemSerializer
@@ -31,7 +32,8 @@ class DatasetList(generics.ListAPIView[Dataset]):
     def post(self, request: Request) -> Response:
         if request.content_type.startswith(MultiPartParser.media_type):
             file = validate_body(UploadSerializer, request)["file"]
-            return accepted(services.queue_upload(file=file), DatasetSerializer, request=request)
+            dataset = services.queue_upload(file=file, by=current_user(request))
+            return accepted(dataset, DatasetSerializer, request=request)
         uri = validate_body(AddressSerializer, request)["uri"]
         return accepted(services.queue_ingest(uri=uri), DatasetSerializer, request=request)
 

@@ -13,8 +13,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 from django_celery_beat.models import PeriodicTask
 
-from core.file_names import GeneratedName
-from core.jobs import OPEN_STATES, Job, JobQuerySet, State
+from core.jobs import OPEN_STATES, JobQuerySet, State, UploadJob
 from ingestion import transports
 from ingestion.contract import Columns, Field
 from ingestion.passenger import DERIVABLE, KEY, LABEL, LabelledPassenger, describe
@@ -147,8 +146,10 @@ class DatasetQuerySet(JobQuerySet["Dataset"]):
         return self.succeeded().filter(archived_at__isnull=True)
 
     def archivable(self, *, in_use: Collection[int]) -> Self:
-        """Select datasets with rows that are not `in_use` (ids)."""
-        return self.with_rows().exclude(pk__in=in_use)
+        """Select datasets with rows or with an uploaded file, those left out that are open or `in_use` (ids)."""
+        has_rows = Q(state=State.SUCCEEDED, archived_at__isnull=True)
+        chosen = self.filter(has_rows | Q(upload_bytes__isnull=False))
+        return chosen.exclude(state__in=OPEN_STATES).exclude(pk__in=in_use)
 
     def labelled(self) -> Self:
         """Select datasets that a model can be trained on."""
@@ -158,12 +159,12 @@ class DatasetQuerySet(JobQuerySet["Dataset"]):
 UNIQUE_CONTENT = "each_content_once_per_object"
 
 
-class Dataset(IngestOptions, Profiled, Job):
+class Dataset(IngestOptions, Profiled, UploadJob):
     """One version of a table: fetched, validated, loaded."""
 
     task_name = "ingestion.tasks.ingest"
     task_argument = "dataset_id"
-    inputs = ("source", "name", "uri", "version", "upload", "by_command", *INGEST_OPTIONS)
+    inputs = (*UploadJob.inputs, "source", "name", "uri", "version", "by_command", *INGEST_OPTIONS)
     page = "dataset"
     kind: ClassVar = gettext_lazy("Ingest")
 
@@ -183,7 +184,6 @@ class Dataset(IngestOptions, Profiled, Job):
     is_forced = models.BooleanField(default=False, editable=False)
     # Named at the shell: any file and any database may be read.
     by_command = models.BooleanField(default=False, editable=False)
-    upload = models.FileField(gettext_lazy("upload"), upload_to=GeneratedName("uploads"), blank=True, max_length=300)
     sha256 = models.CharField(max_length=64, blank=True, db_index=True, editable=False)
     byte_count = models.BigIntegerField(gettext_lazy("bytes"), null=True, editable=False)
     row_count = models.PositiveIntegerField(gettext_lazy("rows"), null=True, editable=False)
@@ -198,7 +198,7 @@ class Dataset(IngestOptions, Profiled, Job):
 
     objects = DatasetQuerySet.as_manager()
 
-    class Meta(Job.Meta):
+    class Meta(UploadJob.Meta):
         verbose_name = gettext_lazy("dataset")
         verbose_name_plural = gettext_lazy("datasets")
         constraints = [

@@ -1,10 +1,11 @@
-"""Archive datasets: their rows are dropped, profile and lineage stay."""
+"""Archive datasets: their rows and uploaded files are deleted, profile and lineage stay."""
 
 from django.db import transaction
 from django.utils import timezone
 from django.utils.translation import gettext as _
 
 from core import audit
+from core.advisory_locks import AdvisoryLock, lock
 from core.errors import Conflict
 from core.models import Action
 from ingestion import partitions
@@ -13,23 +14,27 @@ from ingestion.models import Dataset, Source
 
 
 def is_archivable(dataset: Dataset) -> bool:
-    """Tell whether the dataset has rows that nothing needs."""
+    """Tell whether the dataset has rows or an uploaded file that nothing needs."""
     return Dataset.objects.archivable(in_use=IngestionConfig.datasets_in_use()).filter(pk=dataset.pk).exists()
 
 
 def archive(dataset: Dataset) -> None:
-    """Drop the dataset's rows; raises Conflict while they are in use."""
+    """Drop the dataset's rows and let go of its uploaded file; raises Conflict while they are in use."""
     with transaction.atomic():
+        lock(AdvisoryLock.UPLOADS)
         dataset = Dataset.objects.select_for_update().get(pk=dataset.pk)
         if dataset.is_open:
             raise Conflict(_("%(dataset)s is being loaded: wait for it, or cancel it.") % {"dataset": dataset})
         if not is_archivable(dataset):
-            message = _("%(dataset)s stays: it has no rows, or a model in use or the current features need them.")
+            message = _(
+                "%(dataset)s stays: it has no rows and no file, or a model in use or the current features need them."
+            )
             raise Conflict(message % {"dataset": dataset})
         partitions.drop(dataset)
         dataset.rejected_rows.all().delete()
-        dataset.archived_at = timezone.now()
+        dataset.archived_at = dataset.archived_at or timezone.now()
         dataset.save(update_fields=["archived_at"])
+        dataset.release_upload()
         audit.record(Action.ARCHIVED, dataset, before={"rows": dataset.row_count})
 
 

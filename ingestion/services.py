@@ -9,6 +9,7 @@ from typing import IO, TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from django.conf import settings
+from django.contrib.auth.models import User
 from django.core.exceptions import ValidationError
 from django.core.files.uploadedfile import UploadedFile
 from django.db import IntegrityError, InterfaceError, OperationalError, transaction
@@ -62,10 +63,12 @@ def queue_ingest(*, uri: str, by_command: bool = False, **options: object) -> Da
     return dataset.queue_new()
 
 
-def queue_upload(*, file: "UploadedFile[bytes]") -> Dataset:
-    """Queue an ingest of an uploaded file; raises TooLarge."""
+def queue_upload(*, file: "UploadedFile[bytes]", by: User | None) -> Dataset:
+    """Store an uploaded file and queue its ingest; raises TooLarge, Conflict."""
     name = upload_label(file)
-    return Dataset(uri=name, name=name, upload=file).queue_new()
+    dataset = Dataset(uri=name, name=name, upload=file, created_by=by)
+    with dataset.storing():
+        return dataset.queue_new()
 
 
 def queue_source(source: Source) -> Dataset:

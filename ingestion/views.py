@@ -13,6 +13,7 @@ from core.csv_injection import csv_lines
 from core.errors import Forbidden, Invalid
 from core.pagination import page
 from core.roles import Scope, requires, scopes_of_request
+from core.users import current_user
 from core.views import start_job
 from ingestion import corrections, retention, services, sources
 from ingestion.forms import AddressForm, CorrectedForm, RowForm, SourceForm, UploadForm
@@ -37,7 +38,7 @@ def ingest(request: HttpRequest) -> HttpResponse:
         upload = UploadForm(request.POST, request.FILES)
         if not upload.is_valid():
             return _list(request, AddressForm(), upload, status=400)
-        dataset = services.queue_upload(file=upload.cleaned_data["file"])
+        dataset = services.queue_upload(file=upload.cleaned_data["file"], by=current_user(request))
     elif "uri" in request.POST:
         address = AddressForm(request.POST)
         if not address.is_valid():
@@ -142,7 +143,7 @@ def archive(request: HttpRequest, pk: int) -> HttpResponse:
     """Drop a dataset's rows; profile and lineage stay."""
     dataset = get_object_or_404(Dataset, pk=pk)
     retention.archive(dataset)
-    messages.success(request, _("The rows are gone; profile and lineage stay."))
+    messages.success(request, _("Rows and uploaded file are gone; profile and lineage stay."))
     return redirect(dataset)
 
 

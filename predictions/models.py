@@ -17,7 +17,7 @@ from core import audit
 from core.advisory_locks import AdvisoryLock, lock
 from core.errors import Conflict
 from core.file_names import GeneratedName
-from core.jobs import Job, JobQuerySet, State
+from core.jobs import JobQuerySet, State, UploadJob
 from core.models import Action
 from core.roles import Scope
 from ingestion.passenger import LABEL_WORDS, PassengerFields, describe
@@ -68,13 +68,13 @@ class Channel(models.TextChoices):
     V2 = "v2", gettext_lazy("Open Inference Protocol")
 
 
-class ScoringJob(Job):
+class ScoringJob(UploadJob):
     """A CSV file to be scored row by row, in parts that several workers share."""
 
     task_name = "predictions.tasks.score"
     task_argument = "job_id"
     queue = "scoring"
-    inputs = ("upload", "name", "created_by", "is_explained")
+    inputs = (*UploadJob.inputs, "name", "is_explained")
     page = "scoring_job"
     scope = Scope.PREDICT
     has_owner = True
@@ -86,9 +86,6 @@ class ScoringJob(Job):
     is_explained = models.BooleanField(gettext_lazy("explained"), default=False)
     row_count = models.PositiveIntegerField(gettext_lazy("rows"), null=True, editable=False)
     problem_count = models.PositiveIntegerField(gettext_lazy("rejected rows"), null=True, editable=False)
-    created_by = models.ForeignKey(
-        settings.AUTH_USER_MODEL, verbose_name=gettext_lazy("by"), null=True, blank=True, on_delete=models.SET_NULL
-    )
     starts = models.PositiveSmallIntegerField(gettext_lazy("starts"), default=0, editable=False)
     # Set once, when the file is split: one model, one moment and one header for all parts.
     model_version = models.PositiveIntegerField(gettext_lazy("model"), null=True, editable=False)
@@ -97,7 +94,7 @@ class ScoringJob(Job):
 
     objects = JobQuerySet["ScoringJob"].as_manager()
 
-    class Meta(Job.Meta):
+    class Meta(UploadJob.Meta):
         verbose_name = gettext_lazy("scoring job")
         verbose_name_plural = gettext_lazy("scoring jobs")
 
@@ -107,7 +104,7 @@ class ScoringJob(Job):
     def limit_open(self) -> None:
         """Raise Conflict while the owner has as many open jobs as a user may have; in the transaction that adds one."""
         # Of two at once the second counts the first.
-        lock(AdvisoryLock.USERS_SCORING_JOBS, key=self.created_by_id or 0)
+        lock(AdvisoryLock.UPLOADS)
         if ScoringJob.objects.open().filter(created_by=self.created_by_id).count() >= settings.MOST_OPEN_JOBS:
             message = _("%(most)s of your files are being scored already: wait for one of them, or cancel it.")
             raise Conflict(message % {"most": settings.MOST_OPEN_JOBS})

@@ -11,7 +11,6 @@ import msgspec
 import uuid_utils
 from django.contrib.auth.models import User
 from django.core.files.uploadedfile import UploadedFile
-from django.db import transaction
 from django.utils import timezone
 from django.utils.translation import gettext as _
 
@@ -178,8 +177,7 @@ def score(request: ScoringRequest) -> tuple[list[Answer], list[log.LogEntry]]:
 
 def queue_scoring(*, file: "UploadedFile[bytes]", by: User | None, is_explained: bool = False) -> ScoringJob:
     """Store an uploaded CSV file and queue its scoring; raises TooLarge, Conflict."""
-    name = upload_label(file)
-    with transaction.atomic():
-        job = ScoringJob(name=name, upload=file, created_by=by, is_explained=is_explained)
+    job = ScoringJob(name=upload_label(file), upload=file, created_by=by, is_explained=is_explained)
+    with job.storing():
         job.limit_open()
         return job.queue_new()

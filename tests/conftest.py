@@ -139,7 +139,7 @@ def load(db: None) -> Callable[..., Dataset]:
 
     def _load(text: str | bytes, **fields: Any) -> Dataset:
         data = text.encode() if isinstance(text, str) else text
-        dataset = ingestion_services.queue_upload(file=SimpleUploadedFile("table.csv", data))
+        dataset = ingestion_services.queue_upload(file=SimpleUploadedFile("table.csv", data), by=None)
         Dataset.objects.filter(pk=dataset.pk).update(**fields)
         dataset.refresh_from_db()
         ingestion_services.ingest(dataset)

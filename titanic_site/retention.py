@@ -6,11 +6,11 @@ from datetime import datetime, timedelta
 from functools import partial
 
 from django.conf import settings
-from django.core.files.storage import default_storage
 from django.db import models, transaction
 from django.utils import timezone
 
-from core.jobs import OPEN_STATES, Job, JobQuerySet, State, kinds
+from core.advisory_locks import AdvisoryLock, lock
+from core.jobs import OPEN_STATES, Job, JobQuerySet, State, UploadJob, kinds
 from monitoring.models import DriftCheck
 from predictions import shadow
 from predictions.models import DeadLetter, ScoringJob
@@ -75,13 +75,14 @@ def _delete_jobs(moment: datetime) -> int:
 def _delete_job(over: JobQuerySet[Job], pk: int, *, also: Callable[[], None] | None = None) -> int:
     """Delete one job, unless it was started again meanwhile, and its upload, unless a rerun has it too."""
     with transaction.atomic():
+        # Before the row: who starts a job again takes them in this order.
+        lock(AdvisoryLock.UPLOADS)
         job = over.filter(pk=pk).select_for_update(skip_locked=True, of=("self",)).first()
         if job is None:
             return 0
-        upload = getattr(job, "upload", None)
+        if isinstance(job, UploadJob):
+            job.release_upload()
         job.delete()
-        if upload and not JobQuerySet(over.model).filter(models.Q(upload=upload.name)).exists():
-            transaction.on_commit(partial(default_storage.delete, upload.name))
         if also:
             transaction.on_commit(also)
     return 1

@@ -143,6 +143,10 @@ STORAGES = {
     "staticfiles": {"BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"},
 }
 LARGEST_UPLOAD = 2 * 1024**3
+#: How many uploaded files, and bytes of them, are kept of one user and in all; 0 is no limit.
+UPLOADS_PER_USER = env.number("UPLOADS_PER_USER", default=1000, least=0, most=10**6)
+UPLOAD_BYTES_PER_USER = 1024**3 * env.number("UPLOAD_GB_PER_USER", default=20, least=0, most=10**6)
+UPLOAD_BYTES_IN_ALL = 1024**3 * env.number("UPLOAD_GB_IN_ALL", default=100, least=0, most=10**6)
 #: How many files of one user are scored at a time.
 MOST_OPEN_JOBS = 5
 #: How many of the newest feature batches stay in Redis, beside the current one and those of models in use.

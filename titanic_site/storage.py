@@ -1,15 +1,18 @@
-"""What grows: how much of it there is, for how long it is kept, and since when. Nothing is counted row by row."""
+"""What grows: how much of it there is, for how long it is kept, and since when. Of long tables no row is counted."""
 
+from collections import Counter
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
 from django.conf import settings
 from django.db import connection, models
+from django.template.defaultfilters import filesizeformat
+from django.utils.text import capfirst
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
-from core.jobs import kinds
+from core.jobs import kept_files, kinds
 from core.models import AuditEntry
 from ingestion.models import Passenger, RejectedRow, RowProblem
 from predictions.models import DeadLetter, Outcome, Prediction, ScoringJob, ScoringPart, ShadowScore
@@ -51,7 +54,7 @@ def tables() -> list[Usage]:
     listed += [(model, "created_at", scoring if model is ScoringJob else jobs) for model in kinds()]
     sizes = _sizes([model._meta.db_table for model, _field, _kept in listed])
     usages = [
-        Usage(str(model._meta.verbose_name_plural), *sizes[model._meta.db_table], kept, _oldest(model, field))
+        Usage(capfirst(str(model._meta.verbose_name_plural)), *sizes[model._meta.db_table], kept, _oldest(model, field))
         for model, field, kept in listed
     ]
     return sorted(usages, key=lambda usage: -usage.byte_count)
@@ -66,6 +69,27 @@ def folders() -> list[Usage]:
         sizes = _file_sizes(folder)
         usages.append(Usage(f"{folder.name}/", len(sizes), sum(sizes), kept.get(folder.name, _("for ever"))))
     return sorted(usages, key=lambda usage: -usage.byte_count)
+
+
+def uploads() -> list[Usage]:
+    """Sum up the uploaded files that are kept: first all of them, then each user's, largest first, with the limits."""
+    counts: Counter[str] = Counter()
+    sizes: Counter[str] = Counter()
+    for files in kept_files():
+        owners = files.values_list("created_by__username").annotate(models.Count("pk"), models.Sum("upload_bytes"))
+        for name, count, byte_count in owners:
+            owner = name or _("anonymous or deleted users")
+            counts[owner] += count
+            sizes[owner] += byte_count
+    most_files, most_bytes, most_in_all = (
+        settings.UPLOADS_PER_USER, settings.UPLOAD_BYTES_PER_USER, settings.UPLOAD_BYTES_IN_ALL,
+    )  # fmt: skip
+    in_words = [ngettext("%(count)s file", "%(count)s files", most_files) % {"count": most_files}] if most_files else []
+    in_words += [filesizeformat(most_bytes)] if most_bytes else []
+    limit = ", ".join(in_words) or _("unlimited")
+    limit_in_all = filesizeformat(most_in_all) if most_in_all else _("unlimited")
+    total = Usage(_("All"), counts.total(), sizes.total(), limit_in_all)
+    return [total, *(Usage(owner, counts[owner], size, limit) for owner, size in sizes.most_common())]
 
 
 def _days(days: int) -> str:

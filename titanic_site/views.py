@@ -138,8 +138,9 @@ def schedules(request: HttpRequest) -> HttpResponse:
 @requires(Scope.OPERATE, even_to_read=True)
 @require_safe
 def storage(request: HttpRequest) -> HttpResponse:
-    """Show the tables and folders that grow."""
-    return render(request, "storage.html", {"tables": stored.tables(), "folders": stored.folders()})
+    """Show the tables and folders that grow, and what users have uploaded."""
+    context = {"tables": stored.tables(), "folders": stored.folders(), "uploads": stored.uploads()}
+    return render(request, "storage.html", context)
 
 
 @requires(Scope.ADMIN, even_to_read=True)

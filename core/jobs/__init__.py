@@ -3,6 +3,7 @@
 from core.jobs.model import OPEN_STATES, Cancelled, Job, JobQuerySet, NotClaimed, State
 from core.jobs.publisher import enqueue
 from core.jobs.recovery import MAX_STARTS, RESEND_AFTER, kinds, recover_stale
+from core.jobs.uploads import UploadJob, kept_files
 
 __all__ = [
     "MAX_STARTS",
@@ -13,7 +14,9 @@ __all__ = [
     "JobQuerySet",
     "NotClaimed",
     "State",
+    "UploadJob",
     "enqueue",
+    "kept_files",
     "kinds",
     "recover_stale",
 ]

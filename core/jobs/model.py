@@ -65,7 +65,9 @@ class JobQuerySet(models.QuerySet[J]):
         user = current_user(request)
         if not self.model.has_owner or (user and Scope.OPERATE in scopes_of_request(request)):
             return self.all()
-        return self.filter(created_by=user)
+        own = self.filter(created_by=user)
+        # What was owned by a user who is deleted has no owner, and is nobody's.
+        return own if user else own.filter(is_owned=False)
 
     def succeeded(self) -> Self:
         return self.filter(state=State.SUCCEEDED)

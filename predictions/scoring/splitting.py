@@ -41,12 +41,15 @@ def split_file(job: ScoringJob) -> None:
                 if row_count > explanation.MAX_ROWS:
                     raise TitanicError(message % {"most": explanation.MAX_ROWS})
         uploaded = upload = str(job.upload.name)
-        if plain.seek(0, io.SEEK_END) != job.upload.size:
+        plain_bytes = plain.seek(0, io.SEEK_END)
+        if plain_bytes != job.upload.size:
+            job.check_quota(plain_bytes - job.upload.size)
             upload = f"{uploaded}.csv"
             # A worker that was killed here may have left one.
             default_storage.delete(upload)
             plain.seek(0)
             upload = default_storage.save(upload, File(plain))
+        job.upload_bytes = plain_bytes
     try:
         _record_parts(job, header, parts, champion=champion, upload=upload)
     except BaseException:
@@ -75,7 +78,7 @@ def _record_parts(
         job.lock_row()
         job.header, job.model_version, job.split_at = header, champion.version, timezone.now()
         job.upload.name = upload
-        job.save(update_fields=["header", "model_version", "split_at", "upload"])
+        job.save(update_fields=["header", "model_version", "split_at", "upload", "upload_bytes"])
         ScoringPart.objects.bulk_create(
             ScoringPart(job=job, number=number, start=part.start, end=part.end, line=part.line)
             for number, part in enumerate(parts)

@@ -68,7 +68,7 @@ def test_whatever_keeps_a_file_labels_it_alike() -> None:
     def file() -> SimpleUploadedFile:
         return SimpleUploadedFile("\x1b[31m" + "泰" * 250 + "\n\u202e.csv", b"x")
 
-    rows: list[Any] = [ingestion.queue_upload(file=file()), predictions.queue_scoring(file=file(), by=None)]
+    rows: list[Any] = [ingestion.queue_upload(file=file(), by=None), predictions.queue_scoring(file=file(), by=None)]
 
     assert [row.name for row in rows] == [label(file().name)] * 2
     assert len(rows[0].name) == MAX_LABEL_LENGTH

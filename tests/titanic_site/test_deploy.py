@@ -132,6 +132,7 @@ def test_it_starts_with_every_setting_made(tmp_path: Path) -> None:
         "LOG_FORMAT": "json", "LOG_KEPT_DAYS": "7", "HTTPS": "true", "HSTS_SECONDS": "31536000", "SESSION_HOURS": "24",
         "THROTTLE_SIGN_IN": "5/m", "JOB_LEASE_SECONDS": "90", "DEBUG": "true", "POSTGRES_PASSWORD": "secret",
         "AUDIT_KEPT_DAYS": "365", "PREDICTIONS_KEPT_MONTHS": "24", "DEAD_LETTERS_KEPT_DAYS": "365",
+        "UPLOADS_PER_USER": "0", "UPLOAD_GB_PER_USER": "1", "UPLOAD_GB_IN_ALL": "10",
         "SHADOW_SCORES_KEPT_DAYS": "30", "SCORING_KEPT_DAYS": "30", "JOBS_KEPT_DAYS": "0",
         "TRUSTED_PROXIES": "10.0.0.7, 172.16.0.0/12,::1", "TLS_CERTIFICATE": "/certificate.pem", "TLS_KEY": "/key.pem",
     }  # fmt: skip
@@ -225,7 +226,7 @@ def test_behind_tls_all_is_https_and_a_stranger_cannot_say_so(tmp_path: Path) ->
         ("SECRET_KEY", "a"), ("SECRET_KEY", "k" * 60), ("SECRET_KEY", "django-insecure-" + "abcdefgh" * 6),
         ("HTTPS", "true"), ("HTTPS", "on TLS"), ("SESSION_HOURS", "0"), ("SESSION_HOURS", "for ever"),
         ("LOG_KEPT_DAYS", "0"), ("THROTTLE_SIGN_IN", "often"),
-        ("PREDICTIONS_KEPT_MONTHS", "-1"), ("SCORING_KEPT_DAYS", "for ever"),
+        ("PREDICTIONS_KEPT_MONTHS", "-1"), ("UPLOADS_PER_USER", "-1"), ("SCORING_KEPT_DAYS", "for ever"),
     ],
 )  # fmt: skip
 def test_a_wrong_setting_stops_the_start_with_one_sentence(name: str, value: str, tmp_path: Path) -> None:

@@ -29,14 +29,14 @@ def test_tables_with_partitions_are_summed_up(champion: ModelVersion, client: Cl
         for model in (Prediction, DeadLetter, AuditEntry):
             cursor.execute(f"ANALYZE {model._meta.db_table}")
 
-    predictions, letters = usage("predictions"), usage("dead letters")
+    predictions, letters = usage("Predictions"), usage("Dead letters")
 
     assert predictions.count == Prediction.objects.count()
     assert predictions.kept == "for ever"
     assert letters.count == 1
     assert letters.oldest_at == DeadLetter.objects.get().created_at
     assert letters.byte_count > 8000
-    assert (usage("audit entries").count or 0) > 0
+    assert (usage("Audit entries").count or 0) > 0
 
 
 def test_the_page_shows_them_to_operators(client: Client, champion: ModelVersion, settings: Any) -> None:
@@ -45,5 +45,5 @@ def test_the_page_shows_them_to_operators(client: Client, champion: ModelVersion
 
     assert page.status_code == 200
     for text in ("24 months", "1 day<", "Dead letters", "logs/", "Scoring jobs"):
-        assert text in page.text.replace("logs/".capitalize(), "logs/"), text
+        assert text in page.text, text
     assert 'href="/storage/"' in client.get("/monitoring/").text

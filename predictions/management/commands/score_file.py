@@ -31,7 +31,9 @@ class Command(StepCommand):
                     upload=File(file, options["input"].name),
                     name=label(options["input"].name),
                     is_explained=options["explain"],
-                ).queue_new()
+                )
+                with job.storing():
+                    job.queue_new()
             scoring.score(job)
             with options["output"].open("wb") as out:
                 out.writelines(scoring.results(job))
