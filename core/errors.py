@@ -7,6 +7,7 @@ from http import HTTPStatus
 
 from django.conf import settings
 from django.core.exceptions import RequestDataTooBig, TooManyFieldsSent, TooManyFilesSent
+from django.core.paginator import InvalidPage
 from django.db import InterfaceError, OperationalError
 from django.http import UnreadablePostError
 from django.utils.functional import Promise
@@ -53,6 +54,14 @@ class Forbidden(TitanicError):
     default_message = gettext_lazy(
         "Your role does not permit this. An administrator gives roles: in the admin, at Users."
     )
+
+
+class NoSuchPage(TitanicError):
+    """A page that a list does not have."""
+
+    code = "not_found"
+    status = HTTPStatus.NOT_FOUND
+    default_message = gettext_lazy("There is no such page.")
 
 
 class TooLarge(TitanicError):
@@ -154,7 +163,9 @@ def to_api_error(error: Exception) -> TitanicError | None:
 
 
 def _from_django(error: Exception) -> TitanicError | None:
-    """Translate what Django raises when a view reads the body."""
+    """Translate what Django raises when a view reads the body, or the number of a page."""
+    if isinstance(error, InvalidPage):
+        return NoSuchPage()
     if isinstance(error, UnreadablePostError):
         return IncompleteBody()
     if isinstance(error, RequestDataTooBig):

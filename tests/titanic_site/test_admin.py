@@ -254,6 +254,12 @@ def test_an_action_on_no_row_is_rejected(client: Client, db: None, key: str) -> 
     assert answer.status_code in (302, 400)
 
 
+@pytest.mark.parametrize("page", ["x", "0", "99", "\0"])
+def test_a_page_of_the_search_that_is_none_is_not_found(client: Client, db: None, page: str) -> None:
+    assert client.get("/admin/search/", {"s": "user", "page": page}).status_code == 404
+    assert client.get("/admin/search/", {"s": "user"}).status_code == 200
+
+
 def test_an_administrator_takes_no_superuser_down(administrator: User) -> None:
     other = make_user("boatswain", "administrator", is_staff=True)
     client = _signed_in(other)
