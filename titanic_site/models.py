@@ -32,10 +32,13 @@ class AccessToken(AbstractAuthToken):  # type: ignore[misc]
         return f"{self.token_key}… ({self.user})"
 
     def clean(self) -> None:
-        """Require an expiry in the future of a new token; an existing one may be ended."""
+        """Require an expiry in the future of a new token; that of an existing one may be brought forward."""
         super().clean()
         if self._state.adding and self.expiry is not None and self.expiry <= timezone.now():
             raise ValidationError({"expiry": _("Must be in the future.")})
+        earlier = AccessToken.objects.filter(pk=self.pk, expiry__isnull=False).values_list("expiry", flat=True).first()
+        if earlier and (self.expiry is None or self.expiry > earlier):
+            raise ValidationError({"expiry": _("May only be brought forward: make a new token that lasts longer.")})
         # Without a user the form has its own error.
         beyond = self.granted - scopes_of(self.user) if self.user_id else ()
         if beyond:

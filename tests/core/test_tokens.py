@@ -177,6 +177,24 @@ def test_the_admin_makes_a_token_shows_it_once_and_revokes_it(
     assert _client(token).get("/api/v1/models/").status_code == 401
 
 
+@pytest.mark.ignore_template_errors
+def test_nobody_makes_a_token_last_longer_than_it_was_given(client: Client, db: None) -> None:
+    owner = make_user("owner", is_staff=True)
+    client.force_login(owner)
+    token, _text = AccessToken.objects.create(owner, expiry=timedelta(days=2))
+    page, form = f"/admin/titanic_site/accesstoken/{token.pk}/change/", {"can_read": "on", "expiry_1": "00:00:00"}
+
+    for day in ("2126-01-01", ""):
+        late = client.post(page, {**form, "expiry_0": day, "expiry_1": day and "00:00:00"})
+        assert "brought forward" in str(late.context["adminform"].form.errors["expiry"])
+    tomorrow = timezone.now() + timedelta(days=1)
+    assert client.post(page, {**form, "expiry_0": f"{tomorrow:%Y-%m-%d}"}).status_code == 302
+
+    token.refresh_from_db()
+    assert token.expiry is not None
+    assert token.expiry.date() == tomorrow.date()
+
+
 def test_the_admin_refuses_a_token_that_has_expired_already(
     admin_client: Client, admin_user: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
