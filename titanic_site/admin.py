@@ -1,5 +1,6 @@
 """Users, tokens and schedules in the admin, in its theme."""
 
+from collections.abc import Iterable
 from functools import wraps
 from typing import Any
 
@@ -20,8 +21,11 @@ from unfold.widgets import UnfoldAdminSelectWidget, UnfoldAdminTextInputWidget
 
 from core import audit
 from core.admin import AuditedAdmin
+from core.errors import Forbidden
 from core.models import Action
-from core.roles import Scope, scopes_of
+from core.roles import Scope, scopes_of, scopes_of_request
+from ingestion import sources
+from ingestion.models import Source
 from titanic_site.models import SCOPE_FIELDS, AccessToken
 
 for model in (User, Group, PeriodicTask, IntervalSchedule, CrontabSchedule, SolarSchedule, ClockedSchedule):
@@ -90,14 +94,22 @@ class PeriodicTaskForm(beat.PeriodicTaskForm):
         self.fields["regtask"].widget = ThemedTaskSelect()
 
 
+def _may_change(request: HttpRequest, tasks: Iterable[PeriodicTask]) -> bool:
+    """Tell whether the person may change all of the schedules: that of a source as far as the source itself."""
+    scopes = scopes_of_request(request)
+    return all(sources.may_change(source, scopes=scopes) for source in Source.objects.filter(schedule__in=tasks))
+
+
 def _audited(action: Any) -> Any:
     """Require a permission for an action of django-celery-beat's, and record it."""
 
     @wraps(action)
     def run(model_admin: Any, request: HttpRequest, tasks: QuerySet[PeriodicTask]) -> None:
+        kind = Action.RUN if action.__name__ == "run_tasks" else Action.CHANGED
+        if kind is Action.CHANGED and not _may_change(request, tasks):
+            raise Forbidden
         with transaction.atomic():
             for task in tasks:
-                kind = Action.RUN if action.__name__ == "run_tasks" else Action.CHANGED
                 after = {"action": action.short_description}
                 audit.record(kind, task, before={"enabled": task.enabled}, after=after)
             action(model_admin, request, tasks)
@@ -114,6 +126,15 @@ class ThemedPeriodicTaskAdmin(beat.PeriodicTaskAdmin, AuditedAdmin):
     """Schedules."""
 
     form = PeriodicTaskForm
+
+    def has_change_permission(self, request: HttpRequest, obj: PeriodicTask | None = None) -> bool:
+        """Tell whether the person may change schedules, or this one."""
+        return bool(super().has_change_permission(request, obj)) and _may_change(request, [obj] if obj else [])
+
+    def has_delete_permission(self, request: HttpRequest, obj: PeriodicTask | None = None) -> bool:
+        """Tell whether the person may delete schedules, or this one."""
+        return bool(super().has_delete_permission(request, obj)) and _may_change(request, [obj] if obj else [])
+
     # Its own has an inline script, to say a crontab in words while one is chosen.
     change_form_template = None
 

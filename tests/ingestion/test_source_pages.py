@@ -133,11 +133,24 @@ def test_an_operator_names_no_database_and_changes_none(client: Client) -> None:
         client.post(on_page, form(name="mine")),
         client.post(f"{on_page}remove/"),
     ]
+    assert source.schedule is not None
+    schedules, interval = "/admin/django_celery_beat/periodictask/", source.schedule.interval
+    answers += [
+        client.post(f"{schedules}{source.schedule.pk}/delete/", {"post": "yes"}),
+        client.post(f"{schedules}{source.schedule.pk}/change/", {"name": "mine"}),
+        client.post(f"/admin/django_celery_beat/intervalschedule/{interval.pk}/delete/", {"post": "yes"}),
+        *(
+            client.post(schedules, {"action": action, "_selected_action": source.schedule.pk, "post": "yes"})
+            for action in ("delete_selected", "enable_tasks", "disable_tasks", "toggle_tasks")
+        ),
+    ]
 
     assert "by an administrator" in added.content.decode()
     assert "ann@db.example" in shown.content.decode()
     assert "secret" not in shown.content.decode()
-    assert [answer.status_code for answer in answers] == [403] * 6
+    assert [answer.status_code for answer in answers] == [403] * 13
+    source.schedule.refresh_from_db()
+    assert not source.schedule.enabled
     assert f'href="{on_page}"' not in client.get("/datasets/").content.decode()
     assert list(Source.objects.values_list("name", "uri")) == [("database", DATABASE)]
     assert client.post("/admin/ingestion/source/add/", form()).status_code == 302
