@@ -5,8 +5,9 @@ from collections.abc import Mapping, Sequence
 
 from django.db import transaction
 
-from core import redis
+from core import audit, redis
 from core.advisory_locks import AdvisoryLock, try_lock
+from core.models import Action
 from predictions.log import stream
 from predictions.log.entries import StreamEntry
 from predictions.log.postgres import store_entries
@@ -70,10 +71,13 @@ def set_aside(entries: Sequence[StreamEntry], failures: Mapping[bytes, Exception
 def retry(letter: DeadLetter) -> bool:
     """Try once more to store a dead letter; deletes it when that works, and records the error when it does not."""
     _counts, failures = store_entries([StreamEntry(letter.entry_id.encode(), bytes(letter.raw))])
-    if not failures:
-        letter.delete()
-        return True
-    letter.error = str(*failures.values())
-    letter.attempts += 1
-    letter.save(update_fields=["error", "attempts"])
+    with transaction.atomic():
+        # Not the error, which may quote a person.
+        audit.record(Action.REPEATED, letter, after={"stored": not failures})
+        if not failures:
+            letter.delete()
+            return True
+        letter.error = str(*failures.values())
+        letter.attempts += 1
+        letter.save(update_fields=["error", "attempts"])
     return False

@@ -19,6 +19,7 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from rest_framework.test import APIClient
 
 from core import postgres_copy, redis
+from core.models import Action, AuditEntry
 from ingestion.schema import FIELD_NAMES
 from monitoring import health
 from predictions import log, partitions
@@ -324,6 +325,8 @@ class TestPoison:
         assert "1 prediction stored." in done.text
         assert Prediction.objects.get().pk == one.id
         assert DeadLetter.objects.get().attempts == 4
+        retried = AuditEntry.objects.filter(action=Action.REPEATED, object_kind="dead letter")
+        assert sorted(entry.after["stored"] for entry in retried) == [False, True]
         assert admin_client.post("/admin/predictions/deadletter/add/").status_code == 403
         # Whoever deletes it has to confirm.
         delete = f"/admin/predictions/deadletter/{bad.pk}/delete/"
