@@ -147,10 +147,19 @@ def database(url: str) -> dict[str, object]:
 
 
 def email(url: str) -> dict[str, object]:
-    """Return Django's settings of the mail server."""
-    config = dict(dj_email_url.parse(url))
+    """Return Django's settings of the mail server.
+
+    >>> [email(f"smtp://host{query}")["EMAIL_TIMEOUT"] for query in ("", "?timeout=20")]
+    [5, 20]
+    """
+    try:
+        config = dict(dj_email_url.parse(url))
+    except ValueError:
+        config = {}
     if not config.get("EMAIL_BACKEND"):
         refuse("EMAIL_URL cannot be read: write it as submission://user:password@host:587.")
+    # Mail is sent within a request, which a server that is silent holds up no longer.
+    config["EMAIL_TIMEOUT"] = config["EMAIL_TIMEOUT"] or 5
     return config
 
 

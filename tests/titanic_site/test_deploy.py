@@ -221,6 +221,7 @@ def test_behind_tls_all_is_https_and_a_stranger_cannot_say_so(tmp_path: Path) ->
         ("PORT", "eighty"), ("PORT", "99999"), ("WEB_WORKERS", "0"), ("DEBUG", "perhaps"), ("DRIFT_BACKEND", "magic"),
         ("LOG_FORMAT", "xml"), ("THROTTLE_PREDICT", "fast"), ("DATABASE_URL", "postgres://x"), ("REDIS_URL", "redis://x"),
         ("CSRF_TRUSTED_ORIGINS", "example.org"), ("ARTIFACT_BUCKET", "gs://ship"), ("EMAIL_URL", "nonsense://"),
+        ("EMAIL_URL", "smtp://host?timeout=soon"),
         ("ALERT_WEBHOOK_URL", "example.org/hook"), ("ALERT_WEBHOOK_URL", "http://[::1"),
         ("JOB_LEASE_SECONDS", "0"), ("TRUSTED_PROXIES", "proxy"), ("TRUSTED_PROXIES", "10.0.0.7/8"),
         ("SECRET_KEY", "a"), ("SECRET_KEY", "k" * 60), ("SECRET_KEY", "django-insecure-" + "abcdefgh" * 6),
