@@ -4,14 +4,13 @@ import getpass
 import os
 from collections.abc import Callable, Mapping
 from contextvars import ContextVar
-from datetime import timedelta
+from datetime import datetime
 from uuid import UUID
 
 from celery import current_task
 from django.conf import settings
 from django.db.models import Model
 from django.http import HttpRequest, HttpResponse
-from django.utils import timezone
 from django.utils.translation import override
 from django_guid import get_guid
 
@@ -82,10 +81,9 @@ def current_actor() -> Actor:
     )
 
 
-def delete_old() -> int:
-    """Delete what is older than AUDIT_KEPT_DAYS, and return how many entries those were."""
-    oldest = timezone.now() - timedelta(days=settings.AUDIT_KEPT_DAYS)
-    return AuditEntry.objects.filter(at__lt=oldest).delete()[0]
+def delete_before(moment: datetime) -> int:
+    """Delete older entries, and return how many those were."""
+    return AuditEntry.objects.filter(at__lt=moment).delete()[0]
 
 
 def _system_user() -> str:

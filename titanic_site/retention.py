@@ -9,6 +9,7 @@ from django.conf import settings
 from django.db import models, transaction
 from django.utils import timezone
 
+from core import audit
 from core.advisory_locks import AdvisoryLock, lock
 from core.jobs import OPEN_STATES, Job, JobQuerySet, State, UploadJob, kinds
 from monitoring.models import DriftCheck
@@ -25,6 +26,7 @@ def delete_old() -> dict[str, int]:
         "shadow scores": (settings.SHADOW_SCORES_KEPT_DAYS, shadow.delete_before),
         "scoring jobs": (settings.SCORING_KEPT_DAYS, _delete_scoring_jobs),
         "jobs": (settings.JOBS_KEPT_DAYS, _delete_jobs),
+        "audit entries": (settings.AUDIT_KEPT_DAYS, audit.delete_before),
     }
     deleted = {name: delete(timezone.now() - timedelta(days=days)) for name, (days, delete) in steps.items() if days}
     for name, count in deleted.items():

@@ -42,7 +42,6 @@ def defaults() -> list[Schedule]:
         ),
         Schedule(gettext_noop("Check drift"), "monitoring.tasks.scheduled_check", _HOUR, "default"),
         Schedule(gettext_noop("Archive old datasets"), "ingestion.tasks.archive_old", _DAY, "default"),
-        Schedule(gettext_noop("Delete old audit entries"), "titanic_site.tasks.delete_old_audit", _DAY, "default"),
         Schedule(gettext_noop("Delete what is kept long enough"), "titanic_site.tasks.delete_old", _DAY, "default"),
         Schedule(gettext_noop("Repair feature store"), "features.tasks.repair", _MINUTE, "default"),
         Schedule(gettext_noop("Expire old features"), "titanic_site.tasks.expire_features", _HOUR, "default"),

@@ -2,8 +2,8 @@
 
 from django.contrib.sessions.backends.db import SessionStore
 
-from core import audit, jobs
 from core import heartbeat as queue_heartbeat
+from core import jobs
 from core.tasks import job_task
 from ingestion.models import Source
 from titanic_site import pipeline, retention
@@ -31,12 +31,6 @@ def expire_features() -> None:
 def delete_expired_sessions() -> None:
     """Delete the sessions that have expired."""
     SessionStore.clear_expired()
-
-
-@job_task(queue="default")
-def delete_old_audit() -> None:
-    """Delete audit entries beyond AUDIT_KEPT_DAYS."""
-    audit.delete_old()
 
 
 @job_task(queue="default")

@@ -29,7 +29,7 @@ from monitoring.models import DriftCheck
 from predictions.models import ScoringJob
 from tests.people import ELISABETH, JAMES, OWEN, table
 from tests.users import make_user
-from titanic_site import schedules
+from titanic_site import retention, schedules
 from titanic_site.models import AccessToken
 from training import registry
 from training.models import ModelVersion, TrainingRun
@@ -362,7 +362,7 @@ class TestTable:
             at = timezone.now() - timedelta(days=days)
             AuditEntry.objects.create(at=at, actor_kind="user", action="added", object_name=f"{days} days")
 
-        assert audit.delete_old() == 1
+        assert retention.delete_old()["audit entries"] == 1
         assert AuditEntry.objects.filter(object_name="89 days").exists()
 
     def test_large_and_strange_values_are_cut(self, captain: User) -> None:

@@ -2,13 +2,16 @@
 
 from collections.abc import Callable
 from datetime import datetime, timedelta
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 import pytest
+from django.apps import apps
 from django.core.files.storage import default_storage
 from django.core.files.uploadedfile import SimpleUploadedFile
 from django.utils import timezone
+from django_celery_beat.models import IntervalSchedule, PeriodicTask
 
 from core.errors import TitanicError
 from core.jobs import State
@@ -50,9 +53,9 @@ def test_dead_letters_and_shadow_scores_beyond_their_days_are_deleted(settings: 
         )  # fmt: skip
     settings.DEAD_LETTERS_KEPT_DAYS = 0
 
-    assert retention.delete_old() == {"shadow scores": 1, "scoring jobs": 0, "jobs": 0}
+    assert retention.delete_old() == {"shadow scores": 1, "scoring jobs": 0, "jobs": 0, "audit entries": 0}
     settings.DEAD_LETTERS_KEPT_DAYS = 10
-    assert retention.delete_old() == {"dead letters": 1, "shadow scores": 0, "scoring jobs": 0, "jobs": 0}
+    assert retention.delete_old()["dead letters"] == 1
     assert DeadLetter.objects.get().entry_id == "9"
 
 
@@ -111,3 +114,13 @@ def test_jobs_that_left_nothing_are_deleted_and_what_is_in_use_stays(
     assert not TrainingRun.objects.filter(state=State.CANCELLED).exists()
     assert DriftCheck.objects.get() == checks[-1]
     assert ModelVersion.objects.champion() == champion
+
+
+@pytest.mark.django_db
+def test_the_schedule_that_was_the_audit_trails_own_is_deleted() -> None:
+    every, _ = IntervalSchedule.objects.get_or_create(every=1, period=IntervalSchedule.DAYS)
+    old = PeriodicTask.objects.create(name="old", task="titanic_site.tasks.delete_old_audit", interval=every)
+
+    import_module("titanic_site.migrations.0003_one_schedule_deletes").delete_schedule(apps, None)
+
+    assert not PeriodicTask.objects.filter(pk=old.pk).exists()
