@@ -24,9 +24,10 @@ def main() -> None:
     results = []
     with running() as product:
         for fault in chosen:
-            if fault.needs_own_disk and not product.is_alone_on_disk:
-                print(f"left out, no file system can be mounted here: {fault.name}", flush=True)
+            if lack := fault.lacks(product):
+                print(f"left out, {lack}: {fault.name}", flush=True)
                 continue
+            product.deploy(fault.deployment)
             print(f"drilling: {fault.name}", flush=True)
             results.append(drill(product, fault, seconds=options.seconds))
             for reason, count in results[-1].errors.most_common():

@@ -93,16 +93,18 @@ def _wait_until_all_works(product: Product, traffic: Traffic) -> float | None:
 
     That takes the web, both servers, the workers and, since it sends the log's writer, the scheduler.
     """
-    since, since_by_clock = time.monotonic(), time.time()
-    resend_at = since
+    resend_at = since = time.monotonic()
+    heartbeats: list[bytes | None] | None = None
     while (now := time.monotonic()) < since + _GIVE_UP_SECONDS:
         try:
+            heartbeats = heartbeats or _heartbeats(product)
             if now >= resend_at:
                 # A message may have been lost with its worker.
                 _send_heartbeats(product)
                 resend_at = now + _RESEND_SECONDS
             fresh = [answer.id for answer in traffic.predictions if answer.id and answer.sent_at > since]
-            if _all_queues_took_one(product, since_by_clock) and _rows(product, set(fresh[:1])):
+            is_new = [new != old for new, old in zip(_heartbeats(product), heartbeats, strict=True)]
+            if all(is_new) and _rows(product, set(fresh[:1])):
                 return time.monotonic()
         except (psycopg2.Error, redis.RedisError, BrokerError):
             # Not yet.
@@ -120,10 +122,9 @@ def _send_heartbeats(product: Product) -> None:
             heartbeat.apply_async(kwargs={"queue": queue}, queue=queue, expires=60, retry=False, producer=producer)
 
 
-def _all_queues_took_one(product: Product, since: float) -> bool:
+def _heartbeats(product: Product) -> list[bytes | None]:
     with redis.Redis.from_url(product.layout.redis_url, socket_timeout=2) as client:
-        times = client.mget([f"heartbeat:{queue}" for queue in settings.QUEUES])
-    return all(at is not None and float(at) > since for at in times)
+        return client.mget([f"heartbeat:{queue}" for queue in settings.QUEUES])
 
 
 def _stored(product: Product, ids: set[str]) -> Counter[str]:

@@ -2,6 +2,7 @@
 
 import shutil
 import signal
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass
@@ -9,7 +10,7 @@ from dataclasses import dataclass
 import psutil
 import psycopg2
 
-from drills.product import Product, tree
+from drills.product import Deployment, Product, tree
 
 Processes = Callable[[Product], Sequence[psutil.Process]]
 
@@ -22,6 +23,15 @@ class Fault:
     apply: Callable[[Product], AbstractContextManager[None]]
     lasts: bool = False
     needs_own_disk: bool = False
+    deployment: Deployment = Deployment.EMBEDDED
+
+    def lacks(self, product: Product) -> str | None:
+        """Return what this machine lacks for it."""
+        if self.needs_own_disk and not product.is_alone_on_disk:
+            return "no file system can be mounted here"
+        if self.deployment == Deployment.OWN_CLOCK and (sys.platform != "linux" or not shutil.which("cc")):
+            return "no C compiler (Debian: apt install gcc)"
+        return None
 
 
 @contextmanager
@@ -100,6 +110,25 @@ def every_connection_taken(product: Product) -> Iterator[None]:
             connection.close()
 
 
+def black_hole(server: str) -> Callable[[Product], AbstractContextManager[None]]:
+    """Let packets between the product and a server vanish: no connection breaks, none is refused."""
+    return lambda product: product.links[server].cut()
+
+
+def set_clock(seconds: int) -> Callable[[Product], AbstractContextManager[None]]:
+    """Set the machine's clock, and in the end right again: two steps."""
+
+    @contextmanager
+    def apply(product: Product) -> Iterator[None]:
+        product.set_clock(seconds)
+        try:
+            yield
+        finally:
+            product.set_clock(0)
+
+    return apply
+
+
 def _workers(product: Product) -> list[psutil.Process]:
     return [process for top in product.processes("worker") for process in tree(top.pid)]
 
@@ -124,4 +153,8 @@ FAULTS = (
     Fault("PostgreSQL's connections taken", every_connection_taken, lasts=True),
     Fault("disk full", full_disk, lasts=True, needs_own_disk=True),
     Fault("kill -9 up, then start it", kill_up),
+    Fault("network to PostgreSQL a black hole", black_hole("PostgreSQL"), lasts=True, deployment=Deployment.REMOTE),
+    Fault("network to Valkey a black hole", black_hole("Valkey"), lasts=True, deployment=Deployment.REMOTE),
+    Fault("clock an hour ahead, then right", set_clock(3600), lasts=True, deployment=Deployment.OWN_CLOCK),
+    Fault("clock an hour behind, then right", set_clock(-3600), lasts=True, deployment=Deployment.OWN_CLOCK),
 )

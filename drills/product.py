@@ -2,13 +2,16 @@
 
 import json
 import os
+import secrets
+import struct
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass, field
+from enum import Enum
 from pathlib import Path
 
 import django
@@ -17,6 +20,7 @@ from django.core.management import call_command
 from django.db import connections
 
 from benchmarks.product import SETTINGS, free_port
+from drills.link import Link
 from titanic_site.layout import Layout
 from titanic_site.runtime import embedded
 
@@ -25,6 +29,14 @@ SAMPLE = ROOT / "ingestion/sample/sample.csv"
 #: What a home on a memory file system may hold.
 HOME_MEGABYTES = 1_024
 _START_SECONDS = 120
+
+
+class Deployment(Enum):
+    """How the product runs, for faults that need it so."""
+
+    EMBEDDED = "with servers of its own"
+    REMOTE = "with servers over the network"
+    OWN_CLOCK = "with a clock that can be set"
 
 
 @dataclass
@@ -36,11 +48,17 @@ class Product:
     up: subprocess.Popen[bytes]
     #: Whether the home is a file system of its own, which can be filled.
     is_alone_on_disk: bool = False
+    deployment: Deployment = Deployment.EMBEDDED
+    #: The ways to PostgreSQL and Valkey, of a remote deployment.
+    links: dict[str, Link] = field(default_factory=dict)
+    _environment: dict[str, str] = field(default_factory=dict)
+    #: What runs beside `up`, for its deployment.
+    _beside: ExitStack = field(default_factory=ExitStack)
 
     @classmethod
     def start(cls, home: Path, *, is_alone_on_disk: bool) -> "Product":
         """Start `manage.py up` and return when it is ready."""
-        product = cls(home, int(os.environ["PORT"]), _start_up(), is_alone_on_disk)
+        product = cls(home, int(os.environ["PORT"]), _start_up({}), is_alone_on_disk)
         product.wait_until_ready()
         return product
 
@@ -67,8 +85,46 @@ class Product:
     def restart(self) -> None:
         """Start `up` again after it was killed; the processes it had end by themselves first."""
         self.up.wait()
-        self.up = _start_up()
+        self.up = _start_up(self._environment)
         self.wait_until_ready()
+
+    def deploy(self, deployment: Deployment) -> None:
+        """Start `up` anew for this deployment, unless it runs so already."""
+        if deployment == self.deployment:
+            return
+        self.stop()
+        self.deployment, self._environment = deployment, {}
+        if deployment == Deployment.REMOTE:
+            services = self._beside.enter_context(embedded.in_use(self.layout))
+            self.links = {
+                "PostgreSQL": Link(services.postgres.sockets / ".s.PGSQL.5432"),
+                "Valkey": Link(services.valkey.sockets / "valkey.sock"),
+            }
+            self._environment = {
+                "DATABASE_URL": f"postgres://titanic@127.0.0.1:{self.links['PostgreSQL'].port}/titanic",
+                "REDIS_URL": f"redis://127.0.0.1:{self.links['Valkey'].port}/0",
+                "SECRET_KEY": secrets.token_urlsafe(50),
+            }
+        elif deployment == Deployment.OWN_CLOCK:
+            library = self.home.with_name("clock.so")
+            source = Path(__file__).with_name("clock.c")
+            subprocess.run(["cc", "-shared", "-fPIC", "-O1", "-o", str(library), str(source), "-ldl"], check=True)
+            self.set_clock(0)
+            self._environment = {
+                "LD_PRELOAD": str(library), "DRILL_CLOCK": str(self._clock),
+            }  # fmt: skip
+        self.up = _start_up(self._environment)
+        self.wait_until_ready()
+
+    def set_clock(self, seconds: int) -> None:
+        """Set the clock of all processes, PostgreSQL's and Valkey's too, to the machine's and so many seconds."""
+        with self._clock.open("r+b" if self._clock.exists() else "wb", buffering=0) as file:
+            # In one piece: the processes have it mapped.
+            file.write(struct.pack("l", seconds))
+
+    @property
+    def _clock(self) -> Path:
+        return self.home.with_name("clock")
 
     def processes(self, *words: str) -> list[psutil.Process]:
         """Return the programs of `up` whose command has one of these words, without their children."""
@@ -93,6 +149,7 @@ class Product:
         """Stop `up` as Ctrl-C does."""
         self.up.terminate()
         self.up.wait(120)
+        self._beside.close()
 
 
 def tree(pid: int) -> list[psutil.Process]:
@@ -125,9 +182,10 @@ def running() -> Iterator[Product]:
             product.stop()
 
 
-def _start_up() -> subprocess.Popen[bytes]:
+def _start_up(environment: dict[str, str]) -> subprocess.Popen[bytes]:
+    command = [sys.executable, "manage.py", "up"]
     with _log().open("wb") as out:
-        return subprocess.Popen([sys.executable, "manage.py", "up"], cwd=ROOT, stdout=out, stderr=out)
+        return subprocess.Popen(command, cwd=ROOT, env={**os.environ, **environment}, stdout=out, stderr=out)
 
 
 def _log() -> Path:

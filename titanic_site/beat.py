@@ -1,10 +1,12 @@
 """The scheduler (Celery beat): schedules are rows, and of all schedulers exactly one sends what is due."""
 
 import logging
+from datetime import datetime
 
 from celery.signals import beat_init
 from django.db import DatabaseError, InterfaceError
-from django_celery_beat.schedulers import DatabaseScheduler
+from django.utils import timezone
+from django_celery_beat.schedulers import DatabaseScheduler, ModelEntry
 from redis.exceptions import LockError
 
 from core import postgres_waits, redis
@@ -23,13 +25,26 @@ def bound_waits(**_: object) -> None:
     postgres_waits.install()
 
 
+class PastEntry(ModelEntry):
+    """A schedule that was last run in the past, also after the clock was set back: it would wait for that time."""
+
+    last_run_at: datetime
+
+    def __init__(self, *args: object, **kwargs: object) -> None:
+        super().__init__(*args, **kwargs)
+        self.last_run_at = min(self.last_run_at, timezone.now())
+
+
 class SoleScheduler(DatabaseScheduler):
     """Ticks while it holds a lock in Redis, and stands by otherwise.
 
     In Redis, since nothing is sent without it; and no lock of a database session outlives PgBouncer's transactions.
     """
 
+    Entry = PastEntry
+
     def __init__(self, *args: object, **kwargs: object) -> None:
+        self._ticked_at = timezone.now()
         self._lock = redis.client().lock("scheduler", timeout=LOCK_SECONDS, blocking=False)
         self._is_sole = False
         # A successor reads from the rows what has been sent: each is written at once.
@@ -42,6 +57,11 @@ class SoleScheduler(DatabaseScheduler):
         """Send what is due if this one holds the lock; return the seconds until the next tick."""
         if not self._holds_lock():
             return STANDBY_SECONDS
+        now = timezone.now()
+        if now < self._ticked_at:
+            logger.warning("The clock was set back by %s", self._ticked_at - now)
+            self._reload_schedules()
+        self._ticked_at = now
         try:
             return float(super().tick(*args, **kwargs))
         except (DatabaseError, InterfaceError) as error:

@@ -7,8 +7,8 @@ from celery import current_app
 from django.db import transaction
 from kombu.exceptions import OperationalError as BrokerUnavailable
 
+from core import redis
 from core.jobs.model import Job
-from core.redis import RedisUnavailable
 
 logger = logging.getLogger(__name__)
 
@@ -21,8 +21,12 @@ def enqueue(job: Job) -> None:
 def publish(job: Job) -> None:
     """Send the job's message; without a broker the row stays queued until stale jobs are recovered."""
     try:
-        current_app.send_task(
-            job.task_name, kwargs={job.task_argument: job.pk}, task_id=job.task_id, queue=job.queue, retry=False
-        )
-    except (BrokerUnavailable, *RedisUnavailable):
-        logger.warning("%s not published: it will be with the next recovery of stale jobs", job.task_id)
+        # Celery would wait for a silent one in each request.
+        if redis.breaker.is_answering():
+            current_app.send_task(
+                job.task_name, kwargs={job.task_argument: job.pk}, task_id=job.task_id, queue=job.queue, retry=False
+            )
+            return
+    except (BrokerUnavailable, *redis.RedisUnavailable):
+        pass
+    logger.warning("%s not published: it will be with the next recovery of stale jobs", job.task_id)

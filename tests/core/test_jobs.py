@@ -1,17 +1,23 @@
 """A job's life: claimed once, leased, ended honestly, started again."""
 
+import socket
 import threading
 import time
+from contextlib import closing
 from datetime import timedelta
 
 import pytest
 from celery import current_app
+from django.conf import settings
 from django.db import connection, transaction
 from django.utils import timezone
+from kombu.exceptions import OperationalError as BrokerUnavailable
 
 from core import heartbeat, jobs, redis
+from core.circuit_breaker import CircuitBreaker
 from core.errors import Conflict, TitanicError, Unavailable
 from core.jobs import Cancelled, NotClaimed, State, lease
+from core.jobs.publisher import publish
 from ingestion.models import Dataset
 from predictions.models import ScoringJob
 from tests.services import postgres_away
@@ -55,7 +61,7 @@ def test_a_job_that_goes_on_where_its_worker_died_has_no_pace() -> None:
     began = job.started_at
 
     ScoringJob.objects.update(lease_expires_at=timezone.now() - timedelta(seconds=1))
-    jobs.recover_stale()
+    jobs.recover_stale(pause=0)
     job._claim()
 
     assert (job.state, job.handled_count) == (State.RUNNING, 150_000)
@@ -196,7 +202,7 @@ def test_the_sweep_closes_what_a_dead_worker_left(job: Dataset) -> None:
         state=State.RUNNING, worker="gone", lease_expires_at=timezone.now() - timedelta(seconds=1)
     )
 
-    closed, _ = jobs.recover_stale()
+    closed, _ = jobs.recover_stale(pause=0)
 
     job.refresh_from_db()
     assert closed == 1
@@ -207,6 +213,49 @@ def test_the_sweep_closes_what_a_dead_worker_left(job: Dataset) -> None:
 def test_the_sweep_leaves_a_living_job_alone(job: Dataset) -> None:
     with job.running():
         assert jobs.recover_stale()[0] == 0
+
+
+def test_the_sweep_leaves_jobs_alone_whose_leases_a_clock_set_forward_seems_to_end(
+    job: Dataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Dataset.objects.filter(pk=job.pk).update(
+        state=State.RUNNING, worker="alive", lease_expires_at=timezone.now() - timedelta(hours=1)
+    )
+
+    def renew(_seconds: float) -> None:
+        Dataset.objects.filter(pk=job.pk).update(lease_expires_at=timezone.now() + timedelta(minutes=1))
+
+    monkeypatch.setattr(time, "sleep", renew)
+
+    assert jobs.recover_stale()[0] == 0
+    job.refresh_from_db()
+    assert job.state == State.RUNNING
+
+
+def test_a_job_is_queued_in_time_while_redis_is_silent(
+    job: Dataset, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    with closing(socket.create_server(("127.0.0.1", 0))) as silent:
+        url = f"redis://127.0.0.1:{silent.getsockname()[1]}/0"
+        breaker = CircuitBreaker("Redis", probe=redis._probe)
+        # The thread that closes the circuit is not needed.
+        monkeypatch.setattr(breaker, "_close_when_answered", lambda: None)
+        with monkeypatch.context() as patch:
+            patch.setattr(settings, "REDIS_URL", url)
+            patch.setattr(redis, "breaker", breaker)
+            began = time.monotonic()
+            publish(job)
+            publish(job)
+            assert time.monotonic() - began < 3
+        # And where the breaker has just had an answer.
+        began = time.monotonic()
+        with current_app.connection_for_write(url) as broker, pytest.raises(BrokerUnavailable):
+            current_app.send_task("none", connection=broker, retry=False)
+        assert time.monotonic() - began < 5
+
+    assert "not published" in caplog.text
+    job.refresh_from_db()
+    assert job.state == State.QUEUED
 
 
 def test_the_sweep_sends_again_what_was_never_delivered(job: Dataset) -> None:

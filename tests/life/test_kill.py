@@ -49,7 +49,7 @@ def wait_until_it_runs(process: "subprocess.Popen[bytes]", number: int) -> None:
 def close_what_was_abandoned() -> None:
     """What the sweep does, a lease later."""
     Dataset.objects.filter(state=State.RUNNING).update(lease_expires_at="2000-01-01T00:00:00Z")
-    jobs.recover_stale()
+    jobs.recover_stale(pause=0)
 
 
 @pytest.mark.timeout(300)

@@ -74,13 +74,24 @@ def test_it_can_predict_without_postgres_or_without_redis_but_not_without_both(
 
 
 def test_a_worker_that_one_queue_fills_is_not_taken_for_dead() -> None:
-    long_ago = time.time() - 2 * heartbeat.SILENCE_LIMIT
+    is_hung, long_ago = up.HangDetector(("default", "scoring")), time.monotonic() - 2 * heartbeat.SILENCE_LIMIT
     heartbeat.beat("scoring")
-    redis.client().set("heartbeat:default", long_ago)
-    assert not up._is_hung(("default", "scoring"), long_ago)
+    assert not is_hung(long_ago)
 
-    redis.client().set("heartbeat:scoring", long_ago)
-    assert up._is_hung(("default", "scoring"), long_ago)
+    # As if nothing had come since.
+    is_hung._changed_at = long_ago
+    assert is_hung(long_ago)
+    assert not is_hung(time.monotonic())
+
+    heartbeat.beat("scoring")
+    assert not is_hung(long_ago)
+
+
+def test_a_clock_that_was_set_forward_makes_no_worker_seem_dead() -> None:
+    is_hung, long_ago = up.HangDetector(("default",)), time.monotonic() - 2 * heartbeat.SILENCE_LIMIT
+    redis.client().set("heartbeat:default", time.time() - 3600)
+
+    assert not is_hung(long_ago)
 
 
 @pytest.mark.parametrize("refusal", ["MISCONF its disk is full", "NOREPLICAS not enough", "OOM used up"])

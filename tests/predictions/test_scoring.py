@@ -258,7 +258,7 @@ def test_a_job_whose_worker_died_is_queued_again_a_few_times(champion: ModelVers
     for start in range(1, jobs.MAX_STARTS + 1):
         job._claim()
         ScoringJob.objects.update(lease_expires_at=timezone.now() - timedelta(seconds=1))
-        jobs.recover_stale()
+        jobs.recover_stale(pause=0)
         job.refresh_from_db()
         assert job.starts == start
         assert job.state == (State.QUEUED if start < jobs.MAX_STARTS else State.FAILED)

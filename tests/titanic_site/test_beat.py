@@ -11,7 +11,7 @@ from django.utils import timezone
 from django_celery_beat.models import IntervalSchedule, PeriodicTask
 
 from core import redis
-from titanic_site.beat import STANDBY_SECONDS, SoleScheduler
+from titanic_site.beat import STANDBY_SECONDS, PastEntry, SoleScheduler
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -132,3 +132,22 @@ def test_it_reads_schedules_made_after_it_began(schedulers: list[SoleScheduler],
     _run(schedulers[0])
 
     assert _sent_count() == 2
+
+
+def test_schedules_go_on_when_the_clock_was_set_back(
+    schedulers: list[SoleScheduler], due: PeriodicTask, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    due.interval, _ = IntervalSchedule.objects.get_or_create(every=1, period=IntervalSchedule.SECONDS)
+    due.save()
+    with monkeypatch.context() as patch:
+        later = timezone.now() + timedelta(hours=1)
+        patch.setattr(timezone, "now", lambda: later)
+        patch.setattr(PastEntry, "_default_now", lambda _entry: later)
+        _run(schedulers[0])
+    before = _sent_count()
+
+    _run(schedulers[0])
+    time.sleep(1.1)
+    _run(schedulers[0])
+
+    assert _sent_count() == before + 1

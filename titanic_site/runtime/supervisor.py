@@ -36,7 +36,7 @@ class Program:
     stop_signals: tuple[tuple[signal.Signals, float], ...] = ((signal.SIGTERM, 10.0),)
     #: What the kernel sends it when the supervisor itself is killed.
     parent_death_signal: signal.Signals = signal.SIGTERM
-    #: Takes the time it was started at, and tells whether it runs without doing its work.
+    #: Takes the time it was started at (monotonic), and tells whether it runs without doing its work.
     is_hung: Callable[[float], bool] = lambda _started_at: False
 
 
@@ -174,7 +174,7 @@ class _Child:
     def start(self) -> None:
         """Start it in a process group of its own: Ctrl-C in the terminal reaches the supervisor alone."""
         self._stop_signals = None
-        self.started_at = time.time()
+        self.started_at = time.monotonic()
         self._process = subprocess.Popen(
             self.program.command,
             stdin=subprocess.DEVNULL,

@@ -126,25 +126,36 @@ def programs() -> list[list[Program]]:
             stop_signals=((signal.SIGTERM, 20.0), (signal.SIGQUIT, 5.0)),
             # Without the supervisor the services stop too: no run can finish.
             parent_death_signal=signal.SIGQUIT,
-            is_hung=partial(_is_hung, queues),
+            is_hung=HangDetector(queues),
         )
         for name, (queues, options) in WORKERS.items()
     ]  # fmt: skip
     return [[scheduler], [web], workers]
 
 
-def _is_hung(queues: tuple[str, ...], started_at: float) -> bool:
-    """Tell whether a worker has answered for none of its queues for too long; a new one gets the time to begin.
+class HangDetector:
+    """Tells whether a worker has answered for none of its queues for too long; a new one gets the time to begin.
 
-    Its processes serve all of them: one that answers for any is alive.
+    Its processes serve all of them: one that answers for any is alive. A clock that was set forward makes no heartbeat
+    old: what counts is how long (monotonic) none has been new.
     """
-    running = time.time() - started_at
-    if running < heartbeat.SILENCE_LIMIT:
-        return False
-    with suppress(*redis.RedisUnavailable):
-        ages = heartbeat.ages()
-        return all(min(running, ages[queue] or running) > heartbeat.SILENCE_LIMIT for queue in queues)
-    return False
+
+    def __init__(self, queues: tuple[str, ...]) -> None:
+        self._keys = [f"heartbeat:{queue}" for queue in queues]
+        self._heartbeats: object = None
+        self._changed_at = time.monotonic()
+
+    def __call__(self, started_at: float) -> bool:
+        """Take the time the worker was started at."""
+        try:
+            heartbeats = redis.client().mget(self._keys)
+        except redis.RedisUnavailable:
+            # Nor can a worker write one.
+            self._heartbeats = None
+            return False
+        if heartbeats != self._heartbeats:
+            self._heartbeats, self._changed_at = heartbeats, time.monotonic()
+        return time.monotonic() - max(self._changed_at, started_at) > heartbeat.SILENCE_LIMIT
 
 
 @contextmanager
