@@ -3,7 +3,7 @@
 from django.contrib import admin
 
 from core.admin import JobAdmin, ReadOnlyAdmin
-from monitoring.models import Alert, DriftCheck, FeatureDrift
+from monitoring.models import Alert, DriftCheck, DriftWatch, FeatureDrift
 
 
 @admin.register(DriftCheck)
@@ -28,3 +28,12 @@ class AlertAdmin(ReadOnlyAdmin):
 
     list_display = ("kind", "subject", "text", "raised_at", "last_seen_at", "resolved_at")
     list_filter = ("kind",)
+
+
+@admin.register(DriftWatch)
+class DriftWatchAdmin(ReadOnlyAdmin):
+    """The drift watch of each champion."""
+
+    list_display = ("__str__", "state", "since", "prediction_count", "looked_at", "error")
+    list_select_related = ("version",)
+    exclude = ("bins",)

@@ -4,7 +4,7 @@ from prometheus_client import Counter
 
 from features.definition import DERIVED, FEATURES
 
-DRIFTS = Counter("drift_count", "Features found to have drifted", ["feature"])
+DRIFTS = Counter("drift_count", "Alarms of the drift watch", ["feature"])
 # A series that begins with its first drift would show no increase.
 for _feature in FEATURES:
     if _feature not in DERIVED:

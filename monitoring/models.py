@@ -66,6 +66,46 @@ class FeatureDrift(models.Model):
         return f"{self.name}: p = {self.p_value:.3g}"
 
 
+class DriftWatch(models.Model):
+    """The continuous watch over a model's live inputs: its calibration, the newest predictions, and what they say."""
+
+    class State(models.TextChoices):
+        """What the watch says; unknown before enough predictions."""
+
+        UNKNOWN = "unknown", gettext_lazy("Not enough predictions")
+        CALM = "calm", gettext_lazy("No drift")
+        DRIFT = "drift", gettext_lazy("Drift")
+
+    version = models.OneToOneField(
+        ModelVersion, verbose_name=gettext_lazy("model"), on_delete=models.PROTECT, related_name="drift_watch"
+    )
+    # A `watch.Watch`; None until it is calibrated, or where `error` says why it cannot be.
+    calibration = models.JSONField(gettext_lazy("calibration"), null=True, editable=False)
+    error = models.TextField(gettext_lazy("error"), blank=True, editable=False)
+    calibration_sent_at = models.DateTimeField(null=True, editable=False)
+    # When the model became the champion: what it answered in an earlier term is not looked at again.
+    promoted_at = models.DateTimeField(gettext_lazy("promoted"), null=True, editable=False)
+    state = models.CharField(gettext_lazy("state"), max_length=10, choices=State, default=State.UNKNOWN, editable=False)
+    since = models.DateTimeField(gettext_lazy("since"), null=True, editable=False)
+    # By feature, the test of the present alarm that exceeded its threshold most: a `watch.Exceedance`.
+    exceeding = models.JSONField(gettext_lazy("exceeding"), default=dict, editable=False)
+    # The bins of the newest predictions, one byte for each column; the longest window's at most.
+    bins = models.BinaryField(default=b"", editable=False)
+    last_prediction_id = models.UUIDField(null=True, editable=False)
+    prediction_count = models.PositiveBigIntegerField(gettext_lazy("predictions"), default=0, editable=False)
+    # Predictions since a test exceeded its threshold: after the longest window's the alarm ends.
+    quiet_count = models.PositiveIntegerField(default=0, editable=False)
+    looked_at = models.DateTimeField(gettext_lazy("looked"), null=True, editable=False)
+
+    class Meta:
+        verbose_name = gettext_lazy("drift watch")
+        verbose_name_plural = gettext_lazy("drift watches")
+        ordering = ("-version",)
+
+    def __str__(self) -> str:
+        return _("Drift watch of %(version)s") % {"version": self.version}
+
+
 class AlertQuerySet(models.QuerySet["Alert"]):
     """Alerts by how they stand."""
 

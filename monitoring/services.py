@@ -11,7 +11,6 @@ import features.services
 from core.errors import Conflict
 from features.definition import derive
 from ingestion import schema
-from monitoring.counters import DRIFTS
 from monitoring.models import DriftCheck, FeatureDrift
 from predictions.models import Prediction
 from training.models import ModelVersion, Stage
@@ -63,9 +62,6 @@ def check_drift(check: DriftCheck) -> None:
                 drifted=any(test.drifted for test in tests) if tests else None,
             )
             check.complete()
-    for test in tests:
-        if test.drifted:
-            DRIFTS.labels(test.name).inc()
 
 
 def scheduled_check() -> DriftCheck | None:

@@ -1,8 +1,8 @@
 """Celery tasks of monitoring."""
 
 from core.tasks import job_task
-from monitoring import alerts, consistency, services, webhook
-from monitoring.models import Alert, DriftCheck
+from monitoring import alerts, consistency, drift_watch, services, webhook
+from monitoring.models import Alert, DriftCheck, DriftWatch
 
 # Seconds until the next evaluation sends the message again.
 _NEXT_EVALUATION = 10
@@ -18,6 +18,22 @@ def check_drift(*, check_id: int) -> None:
 def scheduled_check() -> None:
     """Check drift where there is something to check."""
     services.scheduled_check()
+
+
+@job_task(queue="fast")
+def watch_drift() -> None:
+    """Look at the newest live predictions; a change of state raises or resolves its alert at once."""
+    if drift_watch.look():
+        alerts.evaluate_alerts()
+    watch_id = drift_watch.claim_calibration()
+    if watch_id is not None:
+        calibrate_watch.delay(watch_id=watch_id)
+
+
+@job_task(queue="default")
+def calibrate_watch(*, watch_id: int) -> None:
+    """Calibrate a drift watch."""
+    drift_watch.calibrate(DriftWatch.objects.select_related("version__run").get(pk=watch_id))
 
 
 @job_task(queue="default")

@@ -1,14 +1,16 @@
 """The state of the drift watch: monitoring publishes it in Redis, every process that answers reads it from memory."""
 
-import contextlib
 import time
+from collections.abc import Sequence
+from contextlib import suppress
 from datetime import datetime
-from typing import Literal
+from functools import lru_cache
 
 import msgspec
 
 from core import redis
 from core.redis import RedisUnavailable
+from features.definition import FEATURES
 
 _KEY = "predictions:drift"
 #: For how long (seconds) a process answers with the state that it read last.
@@ -18,24 +20,57 @@ REFRESH_SECONDS = 3.0
 class DriftState(msgspec.Struct, frozen=True):
     """Whether live inputs have drifted from the model's training rows, since when, and in which features.
 
-    It is unknown before enough predictions, and while no model serves that has a calibrated watch.
+    The state is unknown (before enough predictions, and while no calibrated model serves), calm or drift.
     """
 
-    state: Literal["unknown", "calm", "drift"] = "unknown"
+    state: str = "unknown"
     since: datetime | None = None
-    features: list[str] = []
+    features: tuple[str, ...] = ()
     model_version: int | None = None
+
+
+class FeatureNote(msgspec.Struct, frozen=True):
+    """Whether a feature has drifted, and whether the value asked about lies within those of the training rows.
+
+    It is not known of a model of an earlier version of this product.
+    """
+
+    name: str
+    drifted: bool
+    seen: bool | None
+
+
+class DriftNote(msgspec.Struct, frozen=True):
+    """What an answer says of drift: the watch's state, since when, and each feature."""
+
+    state: str
+    since: datetime | None
+    features: list[FeatureNote]
 
 
 class _Memory:
     """The state that this process read last."""
 
     def __init__(self) -> None:
-        self.state = DriftState()
-        self.read_at = float("-inf")
+        self.reset()
+
+    def reset(self) -> None:
+        """Forget it, as in a new process."""
+        self._state = DriftState()
+        self._read_at = float("-inf")
+
+    def current(self) -> DriftState:
+        """Return the state, at most a few seconds old; while Redis is unavailable the last one that was read."""
+        if time.monotonic() - self._read_at > REFRESH_SECONDS:
+            # Other threads answer with the last state meanwhile.
+            self._read_at = time.monotonic()
+            with suppress(*RedisUnavailable):
+                self._state = read()
+        return self._state
 
 
 _memory = _Memory()
+current, reset = _memory.current, _memory.reset
 
 
 def publish(state: DriftState) -> None:
@@ -49,11 +84,12 @@ def read() -> DriftState:
     return DriftState() if encoded is None else msgspec.json.decode(encoded, type=DriftState)
 
 
-def current() -> DriftState:
-    """Return the state, at most a few seconds old; while Redis is unavailable the last one that was read."""
-    if time.monotonic() - _memory.read_at > REFRESH_SECONDS:
-        # Other threads answer with the last state meanwhile.
-        _memory.read_at = time.monotonic()
-        with contextlib.suppress(RedisUnavailable):
-            _memory.state = read()
-    return _memory.state
+def note(seen: Sequence[bool | None]) -> DriftNote:
+    """Describe the present state beside an answer; `seen` tells it of each feature."""
+    return _note(current(), tuple(seen))
+
+
+@lru_cache(maxsize=64)
+def _note(state: DriftState, seen: tuple[bool | None, ...]) -> DriftNote:
+    features = [FeatureNote(name, name in state.features, known) for name, known in zip(FEATURES, seen, strict=True)]
+    return DriftNote(state.state, state.since, features)

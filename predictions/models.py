@@ -165,6 +165,10 @@ class PredictionQuerySet(models.QuerySet["Prediction"]):
         """Select predictions made before this moment."""
         return self.filter(id__lt=lowest_id(moment, slack_ms=_CLOCK_SLACK_MS), created_at__lt=moment)
 
+    def live(self) -> Self:
+        """Leave out files: their rows are no traffic."""
+        return self.exclude(source=Channel.CSV)
+
     def newest(self, count: int) -> Self:
         """Select the last `count`, newest first."""
         return self.order_by("-id")[:count]

@@ -28,7 +28,7 @@ from core.jobs import lease
 from ingestion import services as ingestion_services
 from ingestion.models import Dataset
 from ingestion.transports import local
-from predictions import scorer
+from predictions import drift_state, scorer
 from predictions.log import stream
 from tests import small_trainings
 from tests.programs import CHROMIUM
@@ -68,6 +68,7 @@ def _clean_memory(monkeypatch: pytest.MonkeyPatch) -> None:
     redis.client().flushall()
     tokens.clear_cache()
     scorer.reset()
+    drift_state.reset()
     translation.deactivate()
 
 

@@ -12,7 +12,7 @@ from core.models import AuditEntry
 from features.models import FeatureBatch
 from ingestion import partitions, sources
 from ingestion.models import Dataset, Passenger, RejectedRow, RowProblem, Source
-from monitoring.models import Alert, DriftCheck, FeatureDrift
+from monitoring.models import Alert, DriftCheck, DriftWatch, FeatureDrift
 from predictions.models import DeadLetter, Outcome, Prediction, ScoringJob, ScoringPart, ShadowScore
 from tests.model_figures import metrics
 from tests.people import NOBODY
@@ -39,12 +39,13 @@ def one_of_each(user: User) -> dict[type[Any], Any]:
         version=1, run=run, onnx_file="x", pkl_file="x", metrics=metrics(), **_FIGURES
     )
     check = DriftCheck.objects.create(version=version, **over)
+    watch = DriftWatch.objects.create(version=version)
     test = {"statistic": 1, "p_value": 1, "threshold": 0.1, "effect": 0, "drifted": False}
     answer = {"model_version": 1, "probability": 0.5, "predicted": True, "created_at": now}
     prediction = Prediction.objects.create(source="api", threshold=0.5, **answer, **NOBODY)
     scoring = ScoringJob.objects.create(name="x.csv", upload="x.csv", **over)
     rows = [
-        user, source, source.schedule, source.schedule.interval, dataset, batch, run, version, check,
+        user, source, source.schedule, source.schedule.interval, dataset, batch, run, version, check, watch,
         prediction, scoring,
         AccessToken.objects.create(user)[0],
         Group.objects.create(name="crew"),

@@ -23,6 +23,7 @@ from training.metrics import (
     Search,
     Threshold,
 )
+from training.reference import Reference
 from training.training_data import Examples
 from training.training_spec import Progress, TrainedModel, TrainingSpec
 
@@ -86,7 +87,8 @@ def fit(
     graph = export.to_graph(pipeline)
     golden = export.golden_rows(pipeline, examples.matrix)
     export.verify(graph, pipeline, examples.matrix, golden=golden)
-    return TrainedModel(graph, export.to_pickle(pipeline), golden, parameters, threshold, metrics)
+    reference = Reference.sample(train, first, seed=spec.seed).to_bytes()
+    return TrainedModel(graph, export.to_pickle(pipeline), reference, golden, parameters, threshold, metrics)
 
 
 def choose_threshold(examples: Examples, out_of_fold: OutOfFold) -> Threshold:
@@ -101,9 +103,14 @@ def choose_threshold(examples: Examples, out_of_fold: OutOfFold) -> Threshold:
 
 
 def inputs(train: Examples) -> dict[str, Input]:
-    """Describe each feature of the training rows: how many different values, and the share that is unknown."""
-    features = train.features
-    return {name: Input(features[name].nunique(), float(features[name].isna().mean())) for name in FEATURES}
+    """Describe each feature of the training rows: how many different values, unknown ones, and the range."""
+    described = {}
+    for name, values in zip(FEATURES, train.matrix.T, strict=True):
+        is_unknown = np.isnan(values)
+        known = values[~is_unknown]
+        span = (float(known.min()), float(known.max())) if len(known) else ()
+        described[name] = Input(len(np.unique(known)), float(is_unknown.mean()), *span)
+    return described
 
 
 def _choose_calibration(

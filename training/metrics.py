@@ -137,10 +137,15 @@ class Importance(Struct, frozen=True):
 
 
 class Input(Struct, frozen=True):
-    """A feature in the training rows: how many different values, and the share that is unknown."""
+    """A feature in the training rows: how many different values, the share that is unknown, the least and the most.
+
+    A model of an earlier version of this product does not know the range.
+    """
 
     values: int
     missing: float
+    low: float | None = None
+    high: float | None = None
 
 
 class Calibration(Struct, frozen=True):

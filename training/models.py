@@ -123,6 +123,7 @@ class ModelVersion(models.Model):
     definition_version = models.CharField(gettext_lazy("definition"), max_length=20)
     onnx_file = models.FileField(gettext_lazy("ONNX file"), max_length=200)
     pkl_file = models.FileField(gettext_lazy("pickle"), max_length=200)
+    reference_file = models.FileField(gettext_lazy("reference rows"), max_length=200, blank=True)
     sha256 = models.CharField(gettext_lazy("SHA-256 of the ONNX file"), max_length=64)
     byte_count = models.PositiveIntegerField(gettext_lazy("bytes"))
     golden_rows = models.JSONField(gettext_lazy("golden rows"))

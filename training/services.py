@@ -25,6 +25,7 @@ from training import registry, subprocess_training
 from training.artifact import ArtifactError
 from training.metrics import Parameters
 from training.models import ModelVersion, Reproduction, TrainingRun
+from training.reference import Reference
 from training.training_data import Examples
 from training.training_spec import CANDIDATES, Progress, TrainedModel, TrainingSpec
 
@@ -102,6 +103,18 @@ def differences(version: ModelVersion, trained: TrainedModel) -> list[Difference
     ]
 
 
+def reference_of(version: ModelVersion) -> Reference:
+    """Load the training rows that live inputs of the version are compared with.
+
+    A version without a file of them is of an earlier version of this product: its batch has them. Raises Conflict where
+    that is archived, OSError where the file is gone.
+    """
+    if not version.reference_file:
+        return Reference.sample(examples_of(version.feature_batch).train, seed=version.run.seed)
+    with version.reference_file.open() as file:
+        return Reference.from_bytes(file.read())
+
+
 def examples_of(batch: FeatureBatch) -> Examples:
     """Load the batch with the labels and groups of its rows; raises TitanicError where nothing can be learned."""
     baseline_field, baseline_value = BASELINE or ("line_number", None)
@@ -150,6 +163,7 @@ def _build_version(run: TrainingRun, trained: TrainedModel, *, seconds: float) -
         definition_version=VERSION,
         onnx_file=content_store.store(trained.graph, suffix=".onnx"),
         pkl_file=content_store.store(trained.pickle, suffix=".pkl"),
+        reference_file=content_store.store(trained.reference, suffix=".npz"),
         sha256=content_store.sha256_of(trained.graph),
         byte_count=len(trained.graph),
         golden_rows=trained.golden,

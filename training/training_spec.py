@@ -37,10 +37,11 @@ class Progress(Struct, frozen=True):
 
 
 class TrainedModel(Struct, frozen=True):
-    """A model as files (ONNX graph, pickle), with its golden rows, parameters, threshold and metrics."""
+    """A model as files (ONNX graph, pickle, reference rows), with golden rows, parameters, threshold and metrics."""
 
     graph: bytes
     pickle: bytes
+    reference: bytes
     golden: list[GoldenRow]
     parameters: Parameters
     threshold: float

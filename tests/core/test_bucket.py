@@ -49,7 +49,7 @@ def names(ship: storage.Bucket, prefix: str) -> list[str]:
 
 def move(version: ModelVersion, ship: storage.Bucket) -> None:
     """Bring a version's files along, as an operator does who changes from the disk to a bucket."""
-    for name in (version.onnx_file.name, version.pkl_file.name):
+    for name in (version.onnx_file.name, version.pkl_file.name, version.reference_file.name):
         ship.blob(name).upload_from_filename(settings.MEDIA_ROOT / str(name))
 
 
@@ -58,7 +58,8 @@ def test_an_installation_begins_and_serves_from_it(db: None, ship_as_storage: st
 
     version = ModelVersion.objects.champion()
     assert version is not None
-    assert set(names(ship_as_storage, "models/")) == {version.onnx_file.name, version.pkl_file.name}
+    files = (version.onnx_file, version.pkl_file, version.reference_file)
+    assert set(names(ship_as_storage, "models/")) == {file.name for file in files}
     scorer.reset()
     assert scorer.champion().version == version.version
 

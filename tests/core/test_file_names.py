@@ -82,7 +82,7 @@ def test_whatever_keeps_a_file_gives_it_a_name_of_ours() -> None:
     named = {f"{field.model.__name__}.{field.name}": isinstance(field.upload_to, GeneratedName) for field in fields}
 
     # The others are never saved under a name that is not ours already.
-    ours = {"ModelVersion.onnx_file", "ModelVersion.pkl_file", "ScoringPart.results"}
+    ours = {f"ModelVersion.{name}_file" for name in ("onnx", "pkl", "reference")} | {"ScoringPart.results"}
     assert {name for name, is_own in named.items() if not is_own} == ours
 
 

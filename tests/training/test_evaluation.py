@@ -45,7 +45,7 @@ def test_inputs_are_described_by_feature(examples: Examples) -> None:
 
     ages = examples.matrix[:, FEATURES.index("Age")]
     assert list(inputs) == list(FEATURES)
-    assert inputs["Age"] == Input(len(np.unique(ages[~np.isnan(ages)])), 0.2)
+    assert inputs["Age"] == Input(len(np.unique(ages[~np.isnan(ages)])), 0.2, np.nanmin(ages), np.nanmax(ages))
     assert type(inputs["Age"].values) is int
 
 

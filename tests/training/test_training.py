@@ -151,7 +151,7 @@ def test_the_api_gives_the_metrics_by_these_names(champion: ModelVersion, api: A
         assert rows[0].keys() == {"slice", "rows", "share", "predicted", "accuracy", "low", "high", "log_loss"}
     assert metrics["baseline"].keys() == {"accuracy"}
     assert metrics["importance"][0].keys() == {"feature", "mean", "spread"}
-    assert metrics["inputs"]["Age"].keys() == {"values", "missing"}
+    assert metrics["inputs"]["Age"].keys() == {"values", "missing", "low", "high"}
     assert metrics["calibration"].keys() == {"chosen", "log_loss"}
     assert metrics["threshold"].keys() == {"value", "rule", "x", "y"}
     assert metrics["search"].keys() == {"candidates", "seconds", "trials"}
