@@ -4,11 +4,13 @@ import errno
 import logging
 from collections.abc import Mapping
 from http import HTTPStatus
+from typing import Self
 
 from django.conf import settings
 from django.core.exceptions import RequestDataTooBig, TooManyFieldsSent, TooManyFilesSent
 from django.core.paginator import InvalidPage
 from django.db import InterfaceError, OperationalError
+from django.forms import Form
 from django.http import UnreadablePostError
 from django.utils.functional import Promise
 from django.utils.translation import gettext as _
@@ -133,6 +135,14 @@ class Invalid(TitanicError):
     def __init__(self, errors: Mapping[str, list[tuple[str, str]]]) -> None:
         super().__init__(_("Some fields need correcting."))
         self.errors = errors
+
+    @classmethod
+    def of_form(cls, form: Form) -> Self:
+        """Return the error for a form that is not valid."""
+        return cls({
+            name: [(error.code or "invalid", message) for error in errors for message in error.messages]
+            for name, errors in form.errors.as_data().items()
+        })  # fmt: skip
 
     def in_words(self) -> str:
         """Join all fields and messages in one line."""

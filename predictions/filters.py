@@ -76,10 +76,7 @@ class PredictionFilter(forms.Form):
     def predictions(self) -> PredictionQuerySet:
         """Select the predictions; raises Invalid with every parameter that cannot be read."""
         if not self.is_valid():
-            raise Invalid({
-                name: [(error.code or "invalid", message) for error in errors for message in error.messages]
-                for name, errors in self.errors.as_data().items()
-            })  # fmt: skip
+            raise Invalid.of_form(self)
         filters: Mapping[str, object] = {
             "predicted": self.cleaned_data[LABEL],
             "source": self.cleaned_data["source"],

@@ -4,11 +4,13 @@ from functools import wraps
 from typing import Any
 
 from django.conf import settings
+from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.urls import path, re_path
-from drf_spectacular.utils import extend_schema
+from drf_spectacular.types import OpenApiTypes
+from drf_spectacular.utils import OpenApiParameter, extend_schema, extend_schema_view
 from drf_spectacular.views import SpectacularAPIView, SpectacularRedocView, SpectacularSwaggerSplitView
-from rest_framework import serializers
+from rest_framework import generics, serializers
 from rest_framework.exceptions import NotFound
 from rest_framework.permissions import AllowAny
 from rest_framework.request import Request
@@ -16,13 +18,17 @@ from rest_framework.response import Response
 from rest_framework.utils.urls import replace_query_param
 from rest_framework.views import APIView
 
+from core.errors import Invalid
 from core.jobs import State
+from core.models import Action, AuditEntry
 from core.moments import MomentField
 from core.pagination import NewestFirst
+from core.roles import Scope
 from features import api as features
 from ingestion import api as ingestion
 from monitoring import api as monitoring
 from predictions import api as predictions
+from titanic_site.forms import AuditFilter
 from titanic_site.job_list import newest
 from training import api as training
 
@@ -71,6 +77,45 @@ class RunList(APIView):
         return Response({"next": following, "previous": None, "results": RunSerializer(jobs, many=True).data})
 
 
+class AuditEntrySerializer(serializers.ModelSerializer[AuditEntry]):
+    """One change or sign-in."""
+
+    before = serializers.DictField(read_only=True)
+    after = serializers.DictField(read_only=True)
+
+    class Meta:
+        model = AuditEntry
+        fields = (
+            "id", "at", "actor_kind", "actor", "token", "address", "request_id", "action", "object_kind", "object_id",
+            "object_name", "object_url", "before", "after",
+        )  # fmt: skip
+
+
+@extend_schema_view(
+    get=extend_schema(
+        parameters=[
+            OpenApiParameter("action", str, enum=Action.values),
+            OpenApiParameter("actor", {"type": "string", "maxLength": 150}),
+            OpenApiParameter("object_name", {"type": "string", "maxLength": 200}, description="A part of the name."),
+            OpenApiParameter("request_id", {"type": "string", "maxLength": 36}),
+            OpenApiParameter("since", OpenApiTypes.DATETIME),
+            OpenApiParameter("until", OpenApiTypes.DATETIME),
+        ]
+    )
+)
+class AuditList(generics.ListAPIView[AuditEntry]):
+    """The audit trail, newest first."""
+
+    read_scope = Scope.ADMIN
+    serializer_class = AuditEntrySerializer
+
+    def get_queryset(self) -> QuerySet[AuditEntry]:
+        filters = AuditFilter(self.request.query_params)
+        if not filters.is_valid():
+            raise Invalid.of_form(filters)
+        return filters.entries()
+
+
 class Unknown(APIView):
     """Answers 404 in the API's own shape."""
 
@@ -100,6 +145,7 @@ urlpatterns = [
     # One list: each nested level would cost a look-up at every request.
     *(pattern for api in (predictions, ingestion, features, training, monitoring) for pattern in api.urlpatterns),
     path("runs/", RunList.as_view()),
+    path("audit/", AuditList.as_view()),
     path("schema/", SpectacularAPIView.as_view(permission_classes=[AllowAny]), name="api_schema"),
     path("redoc/", _own_styles(SpectacularRedocView.as_view(**_open)), name="api_reference"),
     path("docs/", _own_styles(SpectacularSwaggerSplitView.as_view(**_open)), name="api_docs"),

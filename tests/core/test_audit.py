@@ -211,7 +211,7 @@ def test_outcomes_are_recorded(client: Client, champion: ModelVersion, entries: 
 
     for _time in range(2):
         api.post(f"/api/v1/predictions/{first}/outcome/", {LABEL: True}, content_type="application/json")
-        file = SimpleUploadedFile("o.csv", f"id,{LABEL}\n{second},0\n{uuid4()},1\n".encode())
+        file = SimpleUploadedFile("o.csv", f"prediction_id,{LABEL}\n{second},0\n{uuid4()},1\n".encode())
         client.post("/predictions/outcomes/", {"file": file})
 
     one, many = entries()
@@ -425,3 +425,40 @@ class TestPage:
         assert operator.get("/audit/").status_code == 403
         assert operator.get("/admin/core/auditentry/").status_code == 403
         assert "/audit/" not in operator.get("/runs/").text
+
+
+class TestApi:
+    """The same for programs."""
+
+    @pytest.fixture
+    def api(self, captain: User) -> Client:
+        token = AccessToken.objects.create(captain, can_admin=True)[1]
+        return Client(headers={"Authorization": f"Token {token}"})
+
+    def test_it_filters_and_pages(self, api: Client, django_assert_max_num_queries: Any) -> None:
+        audit.record(Action.CHANGED, "hold", before={"is_open": True}, after={"is_open": False})
+        for number in range(3):
+            audit.record(Action.ADDED, f"{number}")
+
+        # The token, its user and the rows.
+        with django_assert_max_num_queries(3):
+            first = api.get("/api/v1/audit/?action=added&actor=&page_size=2").json()
+        following = api.get(first["next"]).json()
+        (changed,) = api.get("/api/v1/audit/?object_name=HOL&since=2026-01-01&until=2999-01-01T00:00").json()["results"]
+
+        assert [row["object_name"] for row in first["results"] + following["results"][:1]] == ["2", "1", "0"]
+        assert (changed["actor_kind"], changed["before"], changed["after"]) == (
+            "command", {"is_open": True}, {"is_open": False},
+        )  # fmt: skip
+
+    @pytest.mark.parametrize(
+        ("query", "name"),
+        [
+            ("action=x", "action"), ("until=0001-01-01T00:00:00%2B23:59", "until"), ("actor=%00", "actor"),
+            ("since=%F0%28", "since"), ("page_size=0", "page_size"),
+        ],
+    )  # fmt: skip
+    def test_what_cannot_be_read_is_named(self, api: Client, query: str, name: str) -> None:
+        answer = api.get(f"/api/v1/audit/?{query}")
+
+        assert (answer.status_code, answer.json()["errors"][0]["attr"]) == (400, name)
