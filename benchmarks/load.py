@@ -30,7 +30,7 @@ class Load:
         return sorted(self.latencies)[math.ceil(share * len(self.latencies)) - 1]
 
 
-def load(  # noqa: PLR0913
+def load(  # noqa: PLR0913 - each is an option of the load
     port: int, path: str, bodies: Sequence[Any] = (None,), token: str = "", *, seconds: float, connections: int = 16
 ) -> Load:
     """Send requests for so many seconds; raises AssertionError when an answer is none of 2xx.

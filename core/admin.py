@@ -46,7 +46,7 @@ class BaseAdmin(ModelAdmin):
 class AuditedAdmin(BaseAdmin):
     """Rows whose changes in the admin are recorded in the audit trail."""
 
-    def construct_change_message(self, request: HttpRequest, form: Any, formsets: Any, add: bool = False) -> Any:  # noqa: FBT001, FBT002
+    def construct_change_message(self, request: HttpRequest, form: Any, formsets: Any, add: bool = False) -> Any:  # noqa: FBT001, FBT002 - Django passes it by place
         """Note the changed fields for `log_addition` and `log_change`, which lack the form."""
         names = [name for name in (form.cleaned_data if add else form.changed_data) if "password" not in name]
         request.audited = {  # type: ignore[attr-defined]

@@ -32,7 +32,7 @@ def copy_lines(table: str, columns: Sequence[str], lines: bytes) -> None:
     In a process that bounds its waits (`postgres_waits`) they are inserted: libpq's COPY blocks.
     """
     if get_wait_callback() is not None:
-        insert = f"INSERT INTO {table} ({', '.join(columns)}) VALUES %s"
+        insert = f"INSERT INTO {table} ({', '.join(columns)}) VALUES %s"  # noqa: S608 - names of tables and columns are the code's own
         with connection.cursor() as cursor, connection.wrap_database_errors:
             execute_values(cursor, insert, _decode_lines(lines), page_size=1000)
         return

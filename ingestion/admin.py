@@ -34,7 +34,7 @@ class SourceAdmin(BaseAdmin):
             return ("name", "address", *INGEST_OPTIONS, "keep_count")
         return super().get_fields(request, obj)
 
-    def get_form(self, request: HttpRequest, obj: Source | None = None, change: bool = False, **kwargs: Any) -> Any:  # noqa: FBT001, FBT002
+    def get_form(self, request: HttpRequest, obj: Source | None = None, change: bool = False, **kwargs: Any) -> Any:  # noqa: FBT001, FBT002 - Django passes it by place
         """Leave out the form's own fields for a person who may only view, and databases for all but administrators."""
         if self._is_view_only(request, obj):
             kwargs["form"] = ModelForm
@@ -50,7 +50,7 @@ class SourceAdmin(BaseAdmin):
         """Tell whether the person may delete sources, or this one."""
         return super().has_delete_permission(request, obj) and self._is_permitted(request, obj)
 
-    def save_model(self, request: HttpRequest, obj: Source, form: SourceForm, change: bool) -> None:  # noqa: FBT001
+    def save_model(self, request: HttpRequest, obj: Source, form: SourceForm, change: bool) -> None:  # noqa: FBT001 - Django passes it by place
         """Save the source with its schedule."""
         form.save_with_schedule()
 

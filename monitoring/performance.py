@@ -47,4 +47,4 @@ _KNOWN = f"""
       FROM (SELECT * FROM {Outcome._meta.db_table} ORDER BY prediction_id DESC LIMIT %s) o
            CROSS JOIN LATERAL (SELECT * FROM {Prediction._meta.db_table} WHERE id = o.prediction_id LIMIT 1) p
      WHERE p.model_version = %s
-"""
+"""  # noqa: S608 - names of tables and columns are the code's own

@@ -33,6 +33,6 @@ def count(entries: Iterable[LogEntry]) -> None:
 
 
 @lru_cache(maxsize=64)
-def counter_of(version: int, predicted: bool, source: str) -> Counter:  # noqa: FBT001
+def counter_of(version: int, predicted: bool, source: str) -> Counter:  # noqa: FBT001 - a label of the metric
     """Return the counter of these labels, cached: looking it up costs more than counting."""
     return PREDICTIONS.labels(version, "true" if predicted else "false", source)

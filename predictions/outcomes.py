@@ -137,7 +137,7 @@ def _record_block(reported: list[Reported], summary: Summary, *, by: User | None
         cursor.execute("ANALYZE reported")
         # In the order of the ids, so that two files with the same ids wait for each other without a deadlock.
         cursor.execute(
-            f"INSERT INTO {table} (prediction_id, actual, by_id, recorded_at)"
+            f"INSERT INTO {table} (prediction_id, actual, by_id, recorded_at)"  # noqa: S608 - names of tables and columns are the code's own
             " SELECT DISTINCT ON (prediction_id) prediction_id, actual, %s::bigint, now() FROM reported"
             f" WHERE EXISTS (SELECT FROM {known} WHERE {known}.id = prediction_id)"
             " ORDER BY prediction_id, line ON CONFLICT DO NOTHING",
@@ -145,7 +145,7 @@ def _record_block(reported: list[Reported], summary: Summary, *, by: User | None
         )
         recorded_count = cursor.rowcount
         cursor.execute(
-            f"SELECT r.line, o.actual IS NULL FROM reported r LEFT JOIN {table} o USING (prediction_id)"
+            f"SELECT r.line, o.actual IS NULL FROM reported r LEFT JOIN {table} o USING (prediction_id)"  # noqa: S608 - names of tables and columns are the code's own
             " WHERE o.actual IS DISTINCT FROM r.actual ORDER BY r.line"
         )
         rejected = cursor.fetchall()

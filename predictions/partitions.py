@@ -37,7 +37,7 @@ def create_upcoming(now: datetime | None = None) -> None:
     end = lowest_id(_add_months(this_month, MONTHS_AHEAD + 1))
     while True:
         with connection.cursor() as cursor:
-            cursor.execute(f"SELECT id FROM {_DEFAULT} WHERE id < %s ORDER BY id LIMIT 1", [end])
+            cursor.execute(f"SELECT id FROM {_DEFAULT} WHERE id < %s ORDER BY id LIMIT 1", [end])  # noqa: S608 - names of tables and columns are the code's own
             oldest = cursor.fetchone()
         if oldest is None:
             return
@@ -54,7 +54,7 @@ def drop_old(*, keep: int, now: datetime | None = None) -> list[str]:
             _lock(cursor)
             cursor.execute(f"DROP TABLE {name}")
     with connection.cursor() as cursor:
-        cursor.execute(f"DELETE FROM {_DEFAULT} WHERE id < %s", [lowest_id(oldest)])
+        cursor.execute(f"DELETE FROM {_DEFAULT} WHERE id < %s", [lowest_id(oldest)])  # noqa: S608 - names of tables and columns are the code's own
     return old
 
 
@@ -77,7 +77,7 @@ def _create(month: datetime) -> None:
         # No row of the month may be written to the default partition between the two statements.
         cursor.execute(f"LOCK TABLE {_DEFAULT} IN ACCESS EXCLUSIVE MODE")
         cursor.execute(
-            f"WITH moved AS (DELETE FROM {_DEFAULT} WHERE id >= %s AND id < %s RETURNING *)"
+            f"WITH moved AS (DELETE FROM {_DEFAULT} WHERE id >= %s AND id < %s RETURNING *)"  # noqa: S608 - names of tables and columns are the code's own
             f" INSERT INTO {name} SELECT * FROM moved",
             bounds,
         )

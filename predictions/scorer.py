@@ -142,7 +142,7 @@ class ChampionCache:
             self._champion = Champion(version.version, version.threshold, registry.load(version))
         except (ArtifactError, Unavailable) as error:
             # The old champion keeps serving rather than a file that is not what the registry says.
-            logger.error("model %s cannot be loaded: %s", version.version, error)  # noqa: TRY400
+            logger.error("model %s cannot be loaded: %s", version.version, error)  # noqa: TRY400 - the reason is in the message
             pause = FIRST_RETRY_SECONDS if last is None else min(2 * last.pause, MAX_RETRY_SECONDS)
             self._failure = _LoadFailure(version.version, str(error), pause, time.monotonic() + pause)
             load_failures.record(version.version, str(error))

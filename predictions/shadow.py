@@ -83,14 +83,14 @@ _PAIRS = f"""
      WHERE s.model_version = %s
      ORDER BY s.prediction_id DESC
      LIMIT %s
-"""
+"""  # noqa: S608 - names of tables and columns are the code's own
 
 
 def _score(version: ModelVersion) -> int:
     try:
         artifact = registry.load(version)
     except ArtifactError as error:
-        logger.error("model %s cannot do shadow scoring: %s", version.version, error)  # noqa: TRY400
+        logger.error("model %s cannot do shadow scoring: %s", version.version, error)  # noqa: TRY400 - the reason is in the message
         load_failures.record(version.version, str(error))
         return 0
     load_failures.clear(version.version)

@@ -85,7 +85,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.server_state.asked.append((self.command, self.path, self.headers))
         self.server_state.next_answer()(self)
 
-    do_HEAD = do_GET  # noqa: N815
+    do_HEAD = do_GET  # noqa: N815 - the server's own name
 
     def do_POST(self) -> None:
         self.server_state.bodies.append(self.rfile.read(int(self.headers["Content-Length"])))

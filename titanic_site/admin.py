@@ -186,7 +186,7 @@ class AccessTokenAdmin(AuditedAdmin):
             kwargs["queryset"] = User.objects.filter(username=request.user.get_username())
         return super().formfield_for_foreignkey(db_field, request, **kwargs)
 
-    def save_model(self, request: HttpRequest, obj: AccessToken, form: Any, change: bool) -> None:  # noqa: FBT001
+    def save_model(self, request: HttpRequest, obj: AccessToken, form: Any, change: bool) -> None:  # noqa: FBT001 - Django passes it by place
         """Let the manager make token and hash, and show the token this once."""
         if change:
             super().save_model(request, obj, form, change)

@@ -15,7 +15,7 @@ import dj_email_url
 from environs import Env, EnvError, validate
 
 BASE_DIR = Path(__file__).resolve().parent.parent
-ANYWHERE = {"0.0.0.0", "::"}  # noqa: S104
+ANYWHERE = {"0.0.0.0", "::"}  # noqa: S104 - compared with what HOST says
 LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1", "[::1]"})
 #: What Django's own check of a deployment requires of SECRET_KEY.
 _KEY_LENGTH, _KEY_LETTERS = 50, 5

@@ -88,10 +88,10 @@ class UtcJsonFormatter(UtcTimes, JsonFormatter):
 class UtcFormatter(UtcTimes):
     """Each entry is one line whatever it contains, a traceback is indented."""
 
-    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802
+    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - logging's own name
         return _escaped(super().formatMessage(record))
 
-    def formatException(self, ei: Any) -> str:  # noqa: N802
+    def formatException(self, ei: Any) -> str:  # noqa: N802 - logging's own name
         return "\n".join(f"  {_escaped(line)}" for line in super().formatException(ei).split("\n"))
 
 

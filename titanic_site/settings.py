@@ -247,7 +247,7 @@ REST_FRAMEWORK = {
     "URL_FORMAT_OVERRIDE": None,
     "DEFAULT_THROTTLE_CLASSES": ["core.tokens.TokenThrottle"] if THROTTLE_PREDICT else [],
 }
-KNOX_TOKEN_MODEL = "titanic_site.AccessToken"
+KNOX_TOKEN_MODEL = "titanic_site.AccessToken"  # noqa: S105 - a model's name
 # knox's only table is swapped for ours, yet its migrations would make it.
 MIGRATION_MODULES = {"knox": None}
 REST_KNOX = {"TOKEN_TTL": None, "TOKEN_MODEL": KNOX_TOKEN_MODEL}
@@ -287,7 +287,7 @@ PROMETHEUS_LATENCY_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25
 METRICS_DIR = HOME / "metrics"
 METRICS_DIR.mkdir(parents=True, exist_ok=True)
 os.environ["PROMETHEUS_MULTIPROC_DIR"] = str(METRICS_DIR)
-from prometheus_client import values as prometheus  # noqa: E402
+from prometheus_client import values as prometheus  # noqa: E402 - it reads the environment that is set above
 
 # Processes of two containers may have the same number. The name is read once: this runs at each count.
 _NODE = os.uname().nodename

@@ -24,7 +24,7 @@ def stratified(examples: Examples, *, seed: int, count: int = FOLDS) -> list[Spl
         raise NotEnoughData("the rows fall into too few groups to keep each whole")
     folds = StratifiedGroupKFold(count, shuffle=True, random_state=seed)
     splits = list(folds.split(examples.matrix, examples.labels, examples.groups))
-    if any(len(set(examples.labels[rows].tolist())) < 2 for split in splits for rows in split):  # noqa: PLR2004  both labels
+    if any(len(set(examples.labels[rows].tolist())) < 2 for split in splits for rows in split):  # noqa: PLR2004 - both labels
         raise NotEnoughData("the rows fall into too few groups: some fold would have one label only")
     return splits
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import joblib
 import numpy as np
-from sklearn.experimental import enable_halving_search_cv  # noqa: F401  the next import needs it
+from sklearn.experimental import enable_halving_search_cv  # noqa: F401 - the next import needs it
 from sklearn.model_selection import HalvingRandomSearchCV
 
 from training import estimators, folds

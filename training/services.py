@@ -130,7 +130,7 @@ def examples_of(batch: FeatureBatch) -> Examples:
         baseline=np.array([value == baseline_value for value in baseline]) if BASELINE else None,
     )
     for part in (examples.holdout, examples.train):
-        if len(set(part.labels.tolist())) < 2 or len(part.labels) < _FEWEST_ROWS:  # noqa: PLR2004  both labels
+        if len(set(part.labels.tolist())) < 2 or len(part.labels) < _FEWEST_ROWS:  # noqa: PLR2004 - both labels
             raise TitanicError(_("The dataset is too small, or all its rows have the same label: load more rows."))
     return examples
 
@@ -175,7 +175,7 @@ def _made_with(batch: FeatureBatch) -> dict[str, str]:
     """List what a training depends on: data, code, libraries, machine."""
     try:
         command = ["git", "-C", str(settings.BASE_DIR), "rev-parse", "HEAD"]
-        commit = subprocess.run(command, capture_output=True, text=True, timeout=5, check=False).stdout.strip()
+        commit = subprocess.run(command, capture_output=True, text=True, timeout=5, check=False).stdout.strip()  # noqa: S603 - no shell, and programs of this installation
     except (OSError, subprocess.TimeoutExpired):
         commit = ""
     return {

@@ -85,7 +85,7 @@ def fit(
 @contextmanager
 def _started(arguments: list[str], errors: IO[bytes]) -> Iterator["subprocess.Popen[bytes]"]:
     folder = arguments[-1]
-    with subprocess.Popen(
+    with subprocess.Popen(  # noqa: S603 - no shell, and programs of this installation
         [sys.executable, "-m", "training.subprocess_training", *arguments],
         bufsize=0,
         cwd=_ROOT,

@@ -147,7 +147,7 @@ class _PublicAddressAdapter(IPFilterAdapter):  # type: ignore[misc]
         """Check the resolved address; called before each connection."""
         pool_key, options = super().build_connection_pool_key_attributes(*args, **kwargs)
         address = ip_address(pool_key["host"].strip("[]"))
-        is_public = address.is_global and (address.version == 4 or address in _PUBLIC_IPV6)  # noqa: PLR2004
+        is_public = address.is_global and (address.version == 4 or address in _PUBLIC_IPV6)  # noqa: PLR2004 - IP version 4
         if not is_public and str(address) not in EXEMPT_ADDRESSES:
             raise InvalidIPAddress(address)
         return pool_key, options

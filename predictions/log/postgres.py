@@ -61,7 +61,7 @@ def _insert(lines: bytes) -> None:
                 cursor.execute(f"CREATE TEMP TABLE drained (LIKE {table} INCLUDING DEFAULTS) ON COMMIT DROP")
                 copy_lines("drained", COLUMNS, lines)
                 cursor.execute(
-                    f"INSERT INTO {table} ({columns}) SELECT {columns} FROM drained ORDER BY id ON CONFLICT DO NOTHING"
+                    f"INSERT INTO {table} ({columns}) SELECT {columns} FROM drained ORDER BY id ON CONFLICT DO NOTHING"  # noqa: S608 - names of tables and columns are the code's own
                 )
                 # Another batch may follow in this transaction.
                 cursor.execute("DROP TABLE drained")

@@ -201,7 +201,7 @@ def at_once(*works: Callable[[], object]) -> list[BaseException]:
     def run(work: Callable[[], object]) -> None:
         try:
             work()
-        except BaseException as error:  # noqa: BLE001  the test tells of it
+        except BaseException as error:  # noqa: BLE001 - the test tells of it
             errors.append(error)
         finally:
             connection.close()

@@ -618,7 +618,7 @@ def test_postgres_going_away_in_mid_load_leaves_nothing_and_the_next_start_succe
 
 @pytest.mark.parametrize("size", [1, 20_000], ids=["noticed at the end", "noticed at once"])
 def test_a_full_disk_under_the_spool_says_so(channel: Channel, monkeypatch: pytest.MonkeyPatch, size: int) -> None:
-    monkeypatch.setattr("tempfile.TemporaryFile", lambda **_: open("/dev/full", "w+b"))  # noqa: PTH123, SIM115
+    monkeypatch.setattr("tempfile.TemporaryFile", lambda **_: open("/dev/full", "w+b"))  # noqa: PTH123, SIM115 - in place of one that the caller closes
 
     message = channel(table(OWEN, JAMES).encode() * size)
 

@@ -236,7 +236,7 @@ def test_helpers_take_parts_and_none_twice(champion: ModelVersion) -> None:
         try:
             while ScoringJob.objects.get(pk=job.pk).state in (State.QUEUED, State.RUNNING):
                 scoring.score_parts(job.pk)
-        except BaseException as error:  # noqa: BLE001
+        except BaseException as error:  # noqa: BLE001 - the test tells of it
             scoring_errors.append(error)
         finally:
             connections.close_all()

@@ -269,7 +269,7 @@ class TestAway:
         assert log.backlog() == 0
 
 
-class _redis_away:  # noqa: N801
+class _redis_away:  # noqa: N801 - reads as a function
     """A Redis address behind which nobody listens: a real refusal, not a pretended one."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:

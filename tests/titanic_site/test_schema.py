@@ -107,7 +107,7 @@ def test_schemathesis_finds_nothing(
 
 @pytest.mark.timeout(200)
 @pytest.mark.ignore_template_errors
-def test_a_generated_client_does_the_whole_life(  # noqa: PLR0913, PLR0917
+def test_a_generated_client_does_the_whole_life(  # noqa: PLR0913, PLR0917 - fixtures
     schema: Any,
     live_server: LiveServer,
     token: str,

@@ -34,7 +34,7 @@ def main(lock: str, users: str, stop_signal: str, account: str, fsync_directory:
     synced to the disk each second.
     """
     owner = int(account) if account else None
-    server = subprocess.Popen(
+    server = subprocess.Popen(  # noqa: S603 - no shell, and programs of this installation
         command,
         pass_fds=(int(lock),),
         user=owner,

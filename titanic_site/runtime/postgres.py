@@ -149,7 +149,7 @@ class Postgres(Server):
         """Run a program of the wheel; it inherits the lock, so that no other starts the server should we be killed."""
         account = self._run_as()
         with self.log.open("ab") as log:
-            subprocess.run(
+            subprocess.run(  # noqa: S603 - no shell, and programs of this installation
                 [str(_postgres_program(program)), *arguments],
                 check=True, input=text.encode(), stdout=log, stderr=log, cwd="/", pass_fds=(lock,),
                 user=account, group=account, extra_groups=None if account is None else [],

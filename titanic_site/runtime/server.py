@@ -94,7 +94,7 @@ class Server(ABC):
             self._prepare(lock=lock)
             self.rotate_log()
             with self.log.open("ab") as log:
-                subprocess.run(
+                subprocess.run(  # noqa: S603 - no shell, and programs of this installation
                     [
                         sys.executable, "-I", "-S", last_user_guard.__file__,
                         str(lock), str(users), str(int(self.stop_signal)), str(self._run_as() or ""),

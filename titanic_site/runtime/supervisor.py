@@ -175,7 +175,7 @@ class _Child:
         """Start it in a process group of its own: Ctrl-C in the terminal reaches the supervisor alone."""
         self._stop_signals = None
         self.started_at = time.monotonic()
-        self._process = subprocess.Popen(
+        self._process = subprocess.Popen(  # noqa: S603 - no shell, and programs of this installation
             self.program.command,
             stdin=subprocess.DEVNULL,
             cwd=self._directory,

@@ -251,7 +251,7 @@ def _why_not_ok(path: str) -> str | None:
     try:
         # A proxy of the environment does not know this machine's loopback.
         with build_opener(ProxyHandler({})).open(url, timeout=2) as answer:
-            return None if answer.status == 200 else f"{path} answers {answer.status}"  # noqa: PLR2004
+            return None if answer.status == 200 else f"{path} answers {answer.status}"  # noqa: PLR2004 - HTTP's OK
     except HTTPError as error:
         return f"{path} answers {error.code}: {error.read(500).decode(errors='replace')}"
     except OSError as error:

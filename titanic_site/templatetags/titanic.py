@@ -37,7 +37,7 @@ def badge(state: str, label: object) -> SafeString:
 
 
 @register.filter
-def label_word(value: bool) -> "StrOrPromise":  # noqa: FBT001
+def label_word(value: bool) -> "StrOrPromise":  # noqa: FBT001 - a template passes it by place
     """Return the label's word for true or false."""
     return LABEL_WORDS[bool(value)]
 
@@ -58,7 +58,7 @@ def any_open(jobs: Iterable[Job | None]) -> bool:
 
 
 @register.simple_tag(takes_context=True)
-def poll(context: Context, element_id: str, is_open: bool) -> SafeString:  # noqa: FBT001  a template passes by place
+def poll(context: Context, element_id: str, is_open: bool) -> SafeString:  # noqa: FBT001 - a template passes it by place
     """Return the attributes of an element that reloads itself while a job in it is open."""
     request = context["request"]
     # The response to a POST has an address that cannot be fetched.
