@@ -193,6 +193,23 @@ class ScoringJobCancel(APIView):
         return Response(ScoringJobSerializer(job).data)
 
 
+class ScoringJobDelete(APIView):
+    """Delete a job that is over, with its file and results; its predictions stay in the log. 409 before it has ended.
+
+    Allowed for the user who sent the file, and for tokens with the scope to operate.
+    """
+
+    scope = Scope.PREDICT
+
+    @extend_schema(request=None, responses={204: None})
+    def post(self, request: Request, pk: int) -> Response:
+        # It takes a second to import.
+        from predictions import scoring
+
+        scoring.delete(generics.get_object_or_404(ScoringJob.objects.visible_to(request), pk=pk))
+        return Response(status=status.HTTP_204_NO_CONTENT)
+
+
 class ScoringJobResults(APIView):
     """A finished job's file: the input plus the answers."""
 
@@ -236,5 +253,6 @@ urlpatterns = [
     path("scoring-jobs/", ScoringJobList.as_view()),
     path("scoring-jobs/<int:pk>/", ScoringJobDetail.as_view()),
     path("scoring-jobs/<int:pk>/cancel/", ScoringJobCancel.as_view()),
+    path("scoring-jobs/<int:pk>/delete/", ScoringJobDelete.as_view()),
     path("scoring-jobs/<int:pk>/results.csv", ScoringJobResults.as_view()),
 ]

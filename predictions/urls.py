@@ -17,5 +17,6 @@ urlpatterns = [
     path("scoring/", views.scoring_jobs, name="scoring"),
     path("scoring/start/", views.start_scoring, name="score"),
     path("scoring/<int:pk>/", views.scoring_job, name="scoring_job"),
+    path("scoring/<int:pk>/delete/", views.delete_scoring, name="scoring_delete"),
     path("scoring/<int:pk>/results.csv", views.scoring_results, name="scoring_results"),
 ]

@@ -201,6 +201,19 @@ def scoring_job(request: HttpRequest, pk: int) -> HttpResponse:
     return render(request, "scoring_detail.html", {"job": job, "parts": parts})
 
 
+@requires(Scope.PREDICT)
+@require_POST
+def delete_scoring(request: HttpRequest, pk: int) -> HttpResponse:
+    """Delete a scoring job that is over, with its file and results."""
+    # It takes a second to import.
+    from predictions import scoring
+
+    job = get_object_or_404(ScoringJob.objects.visible_to(request), pk=pk)
+    scoring.delete(job)
+    messages.success(request, _("%(job)s is deleted; its predictions stay in the log.") % {"job": job})
+    return redirect("scoring")
+
+
 @require_safe
 def scoring_results(request: HttpRequest, pk: int) -> StreamingHttpResponse:
     """A finished job's file."""

@@ -111,8 +111,8 @@ def kept_files() -> Iterator[QuerySet[UploadJob]]:
 
 def _remedy() -> str:
     days = settings.SCORING_KEPT_DAYS
-    archive = _("Archive datasets that are no longer needed.")
+    remedy = _("Archive datasets and delete scoring jobs that are no longer needed.")
     wait = ngettext(
         "Scored files are deleted after %(days)s day.", "Scored files are deleted after %(days)s days.", days
     )
-    return f"{archive} {wait % {'days': days}}" if days else archive
+    return f"{remedy} {wait % {'days': days}}" if days else remedy

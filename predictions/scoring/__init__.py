@@ -6,10 +6,10 @@ scored twice. The job's own worker only splits the file, takes parts like the ot
 """
 
 from predictions.scoring.chunks import PROBABILITY, prediction_ids, score_chunk
-from predictions.scoring.job import score, score_parts
+from predictions.scoring.job import delete, score, score_parts
 from predictions.scoring.result_files import are_results_stored, delete_results, result_bytes, results
 
 __all__ = [
-    "PROBABILITY", "are_results_stored", "delete_results", "prediction_ids", "result_bytes", "results", "score",
-    "score_chunk", "score_parts",
+    "PROBABILITY", "are_results_stored", "delete", "delete_results", "prediction_ids", "result_bytes", "results",
+    "score", "score_chunk", "score_parts",
 ]  # fmt: skip

@@ -13,8 +13,11 @@ from django.db.models import F, Sum
 from django.utils.translation import gettext as _
 from kombu.exceptions import OperationalError as BrokerUnavailable
 
-from core.errors import TitanicError
-from core.jobs import Cancelled, State
+from core import audit
+from core.advisory_locks import AdvisoryLock, lock
+from core.errors import Conflict, TitanicError
+from core.jobs import OPEN_STATES, Cancelled, State
+from core.models import Action
 from core.postgres_copy import copy_csv
 from core.redis import RedisUnavailable
 from predictions import explanation, log, scorer
@@ -116,6 +119,19 @@ def score_next(job: ScoringJob, file: IO[bytes]) -> bool:
             if count:
                 transaction.on_commit(partial(counter_of(model.version, predicted, Channel.CSV.value).inc, count))
     return True
+
+
+def delete(job: ScoringJob) -> None:
+    """Delete a job that is over, its results, and its file unless a rerun has it; its predictions stay in the log."""
+    with transaction.atomic():
+        lock(AdvisoryLock.UPLOADS)
+        over = ScoringJob.objects.exclude(state__in=OPEN_STATES).select_for_update().filter(pk=job.pk).first()
+        if over is None:
+            raise Conflict(_("This run is not over yet: cancel it first."))
+        over.release_upload()
+        audit.record(Action.DELETED, over, before={"name": over.name, "state": over.state})
+        over.delete()
+        transaction.on_commit(partial(result_files.delete_results, job.pk))
 
 
 def _log(job: ScoringJob, accepted: pl.DataFrame, model: scorer.Champion) -> None:

@@ -2,25 +2,28 @@
 
 import gzip
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from threading import Barrier
 from typing import Any
 
 import pytest
 from django.conf import settings as configured
-from django.contrib.auth.models import User
+from django.contrib.auth.models import Group, User
 from django.core.files.uploadedfile import SimpleUploadedFile
 from django.core.management import CommandError, call_command
-from django.db import DatabaseError
+from django.db import DatabaseError, connection, connections
 from django.test import Client
 from rest_framework.test import APIClient
 
 from core.errors import Conflict, TitanicError, TooLarge
 from core.jobs import State
+from core.models import Action, AuditEntry
 from ingestion import retention, services
 from ingestion.models import Dataset
 from predictions import scoring
 from predictions import services as predictions
-from predictions.models import ScoringJob
+from predictions.models import Prediction, ScoringJob
 from tests.people import OWEN, table
 from tests.users import make_user
 from titanic_site import retention as kept
@@ -129,6 +132,60 @@ def test_a_compressed_file_counts_with_what_it_becomes(champion: ModelVersion, s
     scoring.score(job)
 
     assert ScoringJob.objects.get().upload_bytes == len(data) == job.upload.size
+
+
+@pytest.mark.usefixtures("login_required")
+def test_a_scoring_job_is_deleted_by_its_owner(
+    owner: User, champion: ModelVersion, before: set[Path], django_capture_on_commit_callbacks: Commit
+) -> None:
+    def client(user: User) -> Client:
+        client = Client(headers={"Authorization": f"Token {AccessToken.objects.create(user)[1]}"})
+        client.force_login(user)
+        return client
+
+    owner.groups.set(Group.objects.filter(name="analyst"))
+    mine, other = client(owner), client(make_user("other", "analyst"))
+    jobs = [predictions.queue_scoring(file=file(), by=owner) for _ in range(2)]
+    addresses = [f"/scoring/{jobs[0].pk}/delete/", f"/api/v1/scoring-jobs/{jobs[1].pk}/delete/"]
+    assert [mine.post(address).status_code for address in addresses] == [409, 409]
+    for job in jobs:
+        scoring.score(job)
+
+    assert [other.post(address).status_code for address in addresses] == [404, 404]
+    assert addresses[0] in mine.get(jobs[0].get_absolute_url()).text
+    with django_capture_on_commit_callbacks(execute=True):
+        assert [mine.post(address).status_code for address in addresses] == [302, 204]
+
+    assert not ScoringJob.objects.exists()
+    assert stored() == before
+    assert Prediction.objects.filter(scoring_job_id__in=[job.pk for job in jobs]).count() == 2
+    assert AuditEntry.objects.filter(action=Action.DELETED, object_kind="scoring job", actor="owner").count() == 2
+
+
+def test_of_two_at_once_the_second_counts_the_first(
+    transactional_db: None, settings: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings.UPLOADS_PER_USER = 1
+    both_stored, check_quota = Barrier(2, timeout=30), ScoringJob.check_quota
+
+    def check(job: ScoringJob, byte_count: int) -> None:
+        check_quota(job, byte_count)
+        if not connection.in_atomic_block:
+            both_stored.wait()
+
+    def queue(_turn: int) -> bool:
+        try:
+            predictions.queue_scoring(file=file(), by=None)
+        except Conflict:
+            return False
+        finally:
+            connections.close_all()
+        return True
+
+    monkeypatch.setattr(ScoringJob, "check_quota", check)
+    with ThreadPoolExecutor(2) as pool:
+        assert sorted(pool.map(queue, range(2))) == [False, True]
+    assert ScoringJob.objects.count() == 1
 
 
 class TestRelease:
