@@ -18,6 +18,7 @@ RESULTS = Path(__file__).with_name("results.json")
 NAMES = (
     "one_passenger",
     "explanation",
+    "drift",
     "drift_false_alarms",
     "search",
     "features",

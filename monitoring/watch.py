@@ -128,7 +128,7 @@ def calibrate(
     rng = np.random.default_rng(seed)
     columns = columns_of(reference)
     bins = [column.bins(values) for column, values in _tested(columns, reference)]
-    draws: list[Draw] = [_draw_rows(len(reference)), _draw_groups(groups)]
+    draws: list[Draw] = [draw_rows(len(reference)), draw_groups(groups)]
     statistics = np.stack(
         [[_simulate(columns, bins, draw, rng, length=length) for _ in range(streams // len(draws))] for draw in draws]
     )  # (draws, streams, looks, windows, tests)
@@ -212,12 +212,13 @@ def _simulate(
     return stream_statistics(columns, [indices[stream] for indices in bins], reference)
 
 
-def _draw_rows(row_count: int) -> Draw:
+def draw_rows(row_count: int) -> Draw:
+    """Draw rows one by one, with replacement."""
     return lambda rng, count: rng.integers(row_count, size=count)
 
 
-def _draw_groups(groups: Groups) -> Draw:
-    """Draw whole groups, so that their rows come together."""
+def draw_groups(groups: Groups) -> Draw:
+    """Draw whole groups (n,) with replacement, so that their rows come together."""
     order = np.argsort(groups, kind="stable")
     _, starts, sizes = np.unique(groups[order], return_index=True, return_counts=True)
 
