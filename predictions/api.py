@@ -23,7 +23,7 @@ from core.roles import Scope
 from core.users import current_user
 from ingestion.openapi import batch_schema, passenger_schema
 from ingestion.passenger import LABEL
-from predictions import explanation, idempotency, log, outcomes, services, shadow
+from predictions import drift_state, explanation, idempotency, log, outcomes, services, shadow
 from predictions.downloads import results_response
 from predictions.filters import MAX_NUMBER, PredictionFilter
 from predictions.model_comparison import ModelComparison
@@ -93,7 +93,7 @@ class PredictionBatch(APIView):
     @extend_schema(request={"application/json": batch_schema(most=services.MAX_BATCH)}, responses=BatchAnswerSerializer)
     def post(self, request: Request) -> Response:
         batch = services.parse_batch(_instances(request.data))
-        return Response({"predictions": services.predict(batch)})
+        return Response({"predictions": services.predict(batch), "drift": drift_state.note()})
 
 
 class PredictionDetail(APIView):

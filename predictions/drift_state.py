@@ -1,7 +1,6 @@
 """The state of the drift watch: monitoring publishes it in Redis, every process that answers reads it from memory."""
 
 import time
-from collections.abc import Sequence
 from contextlib import suppress
 from datetime import datetime
 from functools import lru_cache
@@ -10,7 +9,8 @@ import msgspec
 
 from core import redis
 from core.redis import RedisUnavailable
-from features.definition import FEATURES
+from features.definition import FEATURES, Matrix
+from training.reference import SeenValues
 
 _KEY = "predictions:drift"
 #: For how long (seconds) a process answers with the state that it read last.
@@ -32,7 +32,7 @@ class DriftState(msgspec.Struct, frozen=True):
 class FeatureNote(msgspec.Struct, frozen=True):
     """Whether a feature has drifted, and whether the value asked about lies within those of the training rows.
 
-    It is not known of a model of an earlier version of this product.
+    The latter is None beside a batch, and for a model of an earlier version of this product.
     """
 
     name: str
@@ -46,6 +46,16 @@ class DriftNote(msgspec.Struct, frozen=True):
     state: str
     since: datetime | None
     features: list[FeatureNote]
+
+    @property
+    def drifted(self) -> list[str]:
+        """The features that have drifted."""
+        return [feature.name for feature in self.features if feature.drifted]
+
+    @property
+    def unseen(self) -> list[str]:
+        """The features whose value lies outside the training rows'."""
+        return [feature.name for feature in self.features if feature.seen is False]
 
 
 class _Memory:
@@ -84,9 +94,11 @@ def read() -> DriftState:
     return DriftState() if encoded is None else msgspec.json.decode(encoded, type=DriftState)
 
 
-def note(seen: Sequence[bool | None]) -> DriftNote:
-    """Describe the present state beside an answer; `seen` tells it of each feature."""
-    return _note(current(), tuple(seen))
+def note(seen_values: SeenValues | None = None, matrix: Matrix | None = None) -> DriftNote:
+    """Describe the present state, and the features of one row, shape (1, features), by what its model has seen."""
+    if seen_values is None or matrix is None:
+        return _note(current(), (None,) * len(FEATURES))
+    return _note(current(), tuple(seen_values.contain(matrix)[0].tolist()))
 
 
 @lru_cache(maxsize=64)

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import NamedTuple, cast
+from typing import NamedTuple, Self, cast
 
 import msgspec
 import numpy as np
@@ -23,6 +23,7 @@ from predictions import load_failures, metrics
 from training import registry
 from training.artifact import Artifact, ArtifactError
 from training.models import ModelVersion
+from training.reference import SeenValues
 
 logger = logging.getLogger(__name__)
 
@@ -62,6 +63,14 @@ class Champion:
     version: int
     threshold: float
     artifact: Artifact
+    #: None for a model of an earlier version of this product.
+    seen_values: SeenValues | None = None
+
+    @classmethod
+    def load(cls, version: ModelVersion) -> Self:
+        """Load a version; raises ArtifactError, Unavailable."""
+        artifact = registry.load(version)
+        return cls(version.version, version.threshold, artifact, SeenValues.of(version.evaluation.inputs))
 
     def score(self, columns: Columns) -> Scored:
         """Derive the features of typed passenger columns and score them."""
@@ -139,7 +148,7 @@ class ChampionCache:
         if last is not None and time.monotonic() < last.retry_at:
             return
         try:
-            self._champion = Champion(version.version, version.threshold, registry.load(version))
+            self._champion = Champion.load(version)
         except (ArtifactError, Unavailable) as error:
             # The old champion keeps serving rather than a file that is not what the registry says.
             logger.error("model %s cannot be loaded: %s", version.version, error)  # noqa: TRY400 - the reason is in the message
@@ -156,8 +165,7 @@ class ChampionCache:
 @lru_cache(maxsize=4)
 def get_version(version: int) -> Champion:
     """Load a version, champion or not; raises DoesNotExist, ArtifactError."""
-    model = ModelVersion.objects.get(version=version)
-    return Champion(model.version, model.threshold, registry.load(model))
+    return Champion.load(ModelVersion.objects.get(version=version))
 
 
 _cache = ChampionCache()

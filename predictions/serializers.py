@@ -11,8 +11,25 @@ from features.serializers import FeatureVector
 from ingestion.passenger import LABEL
 from ingestion.schema import as_row
 from predictions import scorer
+from predictions.drift_state import DriftNote, FeatureNote
 from predictions.models import Outcome, Prediction, ScoringJob
 from predictions.services import Answer
+
+
+class FeatureNoteSerializer(serializers.Serializer[FeatureNote]):
+    """Whether a feature has drifted, and whether this row's value lies within those of the training rows."""
+
+    name = serializers.CharField()
+    drifted = serializers.BooleanField()
+    seen = serializers.BooleanField(allow_null=True)
+
+
+class DriftNoteSerializer(serializers.Serializer[DriftNote]):
+    """The state of the drift watch (unknown, calm, drift), since when, and each feature."""
+
+    state = serializers.CharField()
+    since = serializers.DateTimeField(allow_null=True)
+    features = FeatureNoteSerializer(many=True)
 
 
 class AnswerSerializer(serializers.Serializer[Answer]):
@@ -26,12 +43,14 @@ class AnswerSerializer(serializers.Serializer[Answer]):
     model_version = serializers.IntegerField()
     features = FeatureVector()
     created_at = serializers.DateTimeField()
+    drift = DriftNoteSerializer(required=False)
 
 
 class BatchAnswerSerializer(serializers.Serializer[dict[str, list[Answer]]]):
     """The answers in the order of the instances."""
 
     predictions = AnswerSerializer(many=True)
+    drift = DriftNoteSerializer()
 
 
 class PredictionSerializer(serializers.ModelSerializer[Prediction]):

@@ -22,7 +22,7 @@ from ingestion.json_validation import Row
 from ingestion.passenger import LABEL
 from ingestion.schema import FIELD_NAMES, FIELDS
 from ingestion.validation_messages import by_field
-from predictions import log, metrics, optional_legacy, scorer
+from predictions import drift_state, log, metrics, optional_legacy, scorer
 from predictions.idempotency import LIFETIME_SECONDS, Key
 from predictions.models import Channel, ScoringJob
 from predictions.scorer import FeatureValues
@@ -41,6 +41,8 @@ class Answer(msgspec.Struct, frozen=True, gc=False, rename={"predicted": LABEL})
     model_version: int
     features: FeatureValues
     created_at: datetime
+    #: Beside the answer for a single passenger; a batch has one for all of its answers.
+    drift: drift_state.DriftNote | msgspec.UnsetType = msgspec.UNSET
 
 
 #: A passenger's values by field, and what the contract objects to.
@@ -166,11 +168,13 @@ def score(request: ScoringRequest) -> tuple[list[Answer], list[log.LogEntry]]:
     with metrics.SCORING_SECONDS.time():
         scored = champion.score(schema.columns_from_rows(request.rows))
     now = timezone.now()
+    is_single = len(request.rows) == 1
+    drift = drift_state.note(champion.seen_values, scored.matrix) if is_single else msgspec.UNSET
     columns = (request.rows, scored.matrix.tolist(), scored.probabilities.tolist(), scored.predicted.tolist())
     for row, features, probability, predicted in zip(*columns, strict=True):
         # Time-ordered, and in the order of the rows.
         id_ = str(uuid_utils.uuid7())
-        answers.append(Answer(id_, predicted, probability, threshold, version, scorer.Features(*features), now))
+        answers.append(Answer(id_, predicted, probability, threshold, version, scorer.Features(*features), now, drift))
         entries.append(log.Entry(id_, version, probability, threshold, predicted, channel, None, now, *row))
     return answers, entries
 

@@ -20,14 +20,16 @@ from core.pagination import page
 from core.roles import Scope, public_form, requires
 from core.users import current_user
 from core.views import start_job
+from features.definition import derive
 from ingestion.passenger import LABEL
-from ingestion.schema import VERBOSE_NAMES, as_row
-from predictions import erasure, explanation, log, outcomes, scorer, services, shadow
+from ingestion.schema import VERBOSE_NAMES, as_row, to_columns
+from predictions import drift_state, erasure, explanation, log, outcomes, scorer, services, shadow
 from predictions.downloads import results_response
 from predictions.filters import PredictionFilter
 from predictions.forms import OutcomesForm, PassengerForm, PersonForm, ScoringForm
 from predictions.models import Outcome, Prediction, ScoringJob
 from training.models import ModelVersion
+from training.reference import SeenValues
 
 
 @public_form
@@ -70,12 +72,16 @@ def prediction(request: HttpRequest, pk: UUID) -> HttpResponse:
     """One prediction: the passenger, the features, the answer, the outcome."""
     prediction = log.get(pk)
     passenger = as_row(prediction)
+    matrix = derive(to_columns([passenger]))
+    version = ModelVersion.objects.filter(version=prediction.model_version).first()
+    seen_values = SeenValues.of(version.evaluation.inputs) if version else None
     context = {
         "prediction": prediction,
         "label": LABEL,
         "passenger": [(VERBOSE_NAMES[name], value) for name, value in passenger.items()],
-        "features": scorer.features_of_passenger(passenger),
+        "features": scorer.Features(*matrix[0].tolist()),
         "outcome": Outcome.objects.filter(pk=pk).first(),
+        "drift": drift_state.note(seen_values, matrix),
     }
     return render(request, "prediction_detail.html", context)
 
