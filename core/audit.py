@@ -9,6 +9,8 @@ from uuid import UUID
 
 from celery import current_task
 from django.conf import settings
+from django.contrib.auth.models import AnonymousUser
+from django.db import DatabaseError, InterfaceError
 from django.db.models import Model
 from django.http import HttpRequest, HttpResponse
 from django.utils.translation import override
@@ -61,6 +63,19 @@ def request_id() -> str:
     guid = get_guid()
     # A client may write its own in any way that Python reads.
     return UUID(guid).hex if guid else ""
+
+
+def is_anonymous() -> bool:
+    """Tell whether the present request comes from nobody who signed in or sent a token, where people sign in."""
+    request = _request.get()
+    if request is None or not settings.LOGIN_REQUIRED:
+        return False
+    try:
+        return not request.user.is_authenticated
+    except (DatabaseError, InterfaceError):
+        # The form works also while the session cannot be looked up.
+        request.user = AnonymousUser()
+        return True
 
 
 def current_actor() -> Actor:

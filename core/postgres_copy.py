@@ -33,8 +33,12 @@ def copy_lines(table: str, columns: Sequence[str], lines: bytes) -> None:
     """
     if get_wait_callback() is not None:
         insert = f"INSERT INTO {table} ({', '.join(columns)}) VALUES %s"  # noqa: S608 - names of tables and columns are the code's own
+        rows = _decode_lines(lines)
+        if any(len(row) != len(columns) for row in rows):
+            message = f"each line must have {len(columns)} values"
+            raise ValueError(message)
         with connection.cursor() as cursor, connection.wrap_database_errors:
-            execute_values(cursor, insert, _decode_lines(lines), page_size=1000)
+            execute_values(cursor, insert, rows, page_size=1000)
         return
     # CSV knows an escaped quote and no other letter that JSON escapes.
     if lines.count(b"\\") != lines.count(b'\\"'):

@@ -1,9 +1,9 @@
 """The contract as OpenAPI, derived from the declaration that validates."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from itertools import product
 
-from ingestion.contract import CONTROL_RANGES
+from ingestion.contract import CONTROL_RANGES, Field
 from ingestion.passenger import EXAMPLE, RULES, PassengerFields
 from ingestion.schema import FIELDS
 
@@ -12,10 +12,12 @@ Schema = dict[str, object]
 _BLANK: Schema = {"type": "string", "pattern": r"^\s*$", "description": "blank means unknown"}
 
 
-def passenger_schema() -> Schema:
-    """Return the JSON schema of one passenger as the API takes it."""
+def passenger_schema(more: Mapping[Field, str]) -> Schema:
+    """Return the JSON schema of one passenger as the API takes it, with more fields and their descriptions."""
+    columns = zip(FIELDS, PassengerFields._meta.local_fields, strict=True)
+    described = {field: f"{column.verbose_name}. {column.help_text}" for field, column in columns}
     properties = {}
-    for field, column in zip(FIELDS, PassengerFields._meta.local_fields, strict=True):
+    for field, description in {**described, **more}.items():
         value: Schema
         if field.choices:
             value = {"enum": list(field.choices), "type": "integer" if field.is_integer else "string"}
@@ -28,7 +30,7 @@ def passenger_schema() -> Schema:
             value = {"type": "string", "pattern": rf"^\s*[^{CONTROL_RANGES}]{{0,{field.max_length or ''}}}\s*$"}
         if not field.is_required:
             value = {"anyOf": [value, {"type": "null"}, _BLANK], "default": field.default}
-        properties[field.name] = {**value, "description": f"{column.verbose_name}. {column.help_text}"}
+        properties[field.name] = {**value, "description": description}
     return {
         "type": "object",
         "properties": properties,
@@ -39,9 +41,9 @@ def passenger_schema() -> Schema:
     }
 
 
-def batch_schema(*, most: int) -> Schema:
+def batch_schema(passenger: Schema, *, most: int) -> Schema:
     """Return the JSON schema of a batch of at most `most` passengers."""
-    instances = {"type": "array", "items": passenger_schema(), "maxItems": most}
+    instances = {"type": "array", "items": passenger, "maxItems": most}
     return {
         "type": "object",
         "properties": {"instances": instances},

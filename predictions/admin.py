@@ -18,8 +18,12 @@ from predictions.models import DeadLetter, Outcome, Prediction, ScoringJob, Scor
 class PredictionAdmin(ReadOnlyAdmin):
     """The prediction log."""
 
-    list_display = ("id", "summary", "predicted", "probability", "model_version", "source", "created_at")
-    list_filter = ("predicted", "source")
+    list_display = (
+        "id", "summary", "predicted", "probability", "model_version", "source", "anonymous", "reference", "created_at",
+    )  # fmt: skip
+    list_filter = ("predicted", "source", "anonymous")
+    # Exactly as it was sent: the index knows nothing else.
+    search_fields = ("reference__exact",)
     show_full_result_count = False
 
 

@@ -21,13 +21,14 @@ from core.jobs import JobQuerySet
 from core.negotiation import FileNegotiation
 from core.roles import Scope
 from core.users import current_user
+from ingestion.contract import CONTROL_RANGES
 from ingestion.openapi import batch_schema, passenger_schema
 from ingestion.passenger import LABEL
 from predictions import drift_state, explanation, idempotency, log, outcomes, services, shadow
 from predictions.downloads import results_response
 from predictions.filters import MAX_NUMBER, PredictionFilter
 from predictions.model_comparison import ModelComparison
-from predictions.models import Channel, Outcome, Prediction, PredictionQuerySet, ScoringJob
+from predictions.models import REFERENCE, Channel, Outcome, Prediction, PredictionQuerySet, ScoringJob
 from predictions.serializers import (
     AnswerSerializer,
     BatchAnswerSerializer,
@@ -37,6 +38,8 @@ from predictions.serializers import (
     ScoringUploadSerializer,
 )
 from training.models import ModelVersion
+
+_ROW = passenger_schema({REFERENCE: "The caller's own id of the prediction, kept with it, to find it by."})
 
 
 class PredictionList(generics.ListAPIView[Prediction]):
@@ -54,6 +57,16 @@ class PredictionList(generics.ListAPIView[Prediction]):
             OpenApiParameter(LABEL, bool),
             OpenApiParameter("source", str, enum=Channel.values),
             OpenApiParameter("scoring_job", {"type": "integer", "minimum": 0, "maximum": MAX_NUMBER}),
+            OpenApiParameter(
+                REFERENCE.name,
+                {"type": "string", "pattern": rf"^[^\s{CONTROL_RANGES}][^{CONTROL_RANGES}]{{0,99}}$"},
+                description="Exactly this reference.",
+            ),
+            OpenApiParameter(
+                "anonymous",
+                bool,
+                description="Requests of nobody who had signed in or sent a token, where people sign in.",
+            ),
             OpenApiParameter("since", OpenApiTypes.DATETIME),
             OpenApiParameter("until", OpenApiTypes.DATETIME),
         ]
@@ -62,7 +75,7 @@ class PredictionList(generics.ListAPIView[Prediction]):
         return super().get(request, *args, **kwargs)
 
     @extend_schema(
-        request={"application/json": passenger_schema()},
+        request={"application/json": _ROW},
         responses={201: AnswerSerializer},
         parameters=[
             OpenApiParameter(
@@ -90,7 +103,9 @@ class PredictionBatch(APIView):
 
     scope = Scope.PREDICT
 
-    @extend_schema(request={"application/json": batch_schema(most=services.MAX_BATCH)}, responses=BatchAnswerSerializer)
+    @extend_schema(
+        request={"application/json": batch_schema(_ROW, most=services.MAX_BATCH)}, responses=BatchAnswerSerializer
+    )
     def post(self, request: Request) -> Response:
         batch = services.parse_batch(_instances(request.data))
         return Response({"predictions": services.predict(batch), "drift": drift_state.note()})

@@ -1,4 +1,4 @@
-"""A person's predictions: find them by id or by a field of free text, download them, erase them."""
+"""A person's predictions: find them by id, reference or a field of free text, download them, erase them."""
 
 from collections.abc import Iterator
 from contextlib import suppress
@@ -19,13 +19,13 @@ from ingestion import contract, schema
 from ingestion.passenger import LABEL
 from ingestion.validation_messages import by_field
 from predictions import log
-from predictions.models import Outcome, Prediction, PredictionQuerySet, ShadowScore
+from predictions.models import REFERENCE, Outcome, Prediction, PredictionQuerySet, ShadowScore
 
 ID = "id"
-#: What predictions are found by: their id, and each field of free text, such as a name.
+#: What predictions are found by: their id, the caller's own id, and each field of free text, such as a name.
 FIELDS = {
     ID: contract.Field(ID, "text", is_required=True, max_length=36),
-    **{field.name: replace(field, is_required=True) for field in schema.FIELDS if field.kind == "text"},
+    **{field.name: replace(field, is_required=True) for field in (REFERENCE, *schema.FIELDS) if field.kind == "text"},
 }
 
 

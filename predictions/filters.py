@@ -9,8 +9,9 @@ from django.utils.translation import gettext_lazy as _
 
 from core import moments
 from core.errors import Invalid
+from ingestion import contract
 from ingestion.passenger import LABEL, LABEL_WORDS
-from predictions.models import Channel, Prediction, PredictionQuerySet
+from predictions.models import REFERENCE, Channel, Prediction, PredictionQuerySet
 
 if TYPE_CHECKING:
     from django_stubs_ext import StrOrPromise
@@ -48,6 +49,13 @@ def _number(text: str) -> int | None:
     return int(text) if text.isascii() and text.isdigit() and len(text) <= len(str(MAX_NUMBER)) else None
 
 
+def _reference(text: str) -> contract.Value:
+    try:
+        return contract.parse(REFERENCE, text, is_text=True)
+    except contract.ContractViolation:
+        return None
+
+
 class PredictionFilter(forms.Form):
     """Which predictions to list."""
 
@@ -67,6 +75,12 @@ class PredictionFilter(forms.Form):
         label=_("Model"),
         widget=forms.NumberInput(attrs={"min": 1, "inputmode": "numeric", "placeholder": _("all")}),
     )
+    reference = ParsedField(_reference, label=_("Reference"))
+    anonymous = ParsedField(
+        lambda text: _FLAGS.get(text.lower()),
+        label=_("Anonymous"),
+        widget=forms.Select(choices=[("", _("all")), ("1", _("yes")), ("0", _("no"))]),
+    )
     scoring_job = ParsedField(
         _number, label=_("Scoring job"), widget=forms.NumberInput(attrs={"min": 1, "inputmode": "numeric"})
     )
@@ -82,6 +96,8 @@ class PredictionFilter(forms.Form):
             "source": self.cleaned_data["source"],
             "model_version": self.cleaned_data["model"],
             "scoring_job_id": self.cleaned_data["scoring_job"],
+            "reference": self.cleaned_data["reference"],
+            "anonymous": self.cleaned_data["anonymous"],
         }
         chosen = Prediction.objects.filter(**{name: value for name, value in filters.items() if value is not None})
         since, until = self.cleaned_data["since"], self.cleaned_data["until"]
@@ -90,4 +106,5 @@ class PredictionFilter(forms.Form):
 
     def shown_fields(self) -> list[BoundField]:
         """Choose the fields that the page shows: the usual ones, and every other one that is in use."""
-        return [self[name] for name in self.fields if name in (LABEL, "source", "model") or name in self.data]
+        usual = (LABEL, "source", "model", "reference", "anonymous")
+        return [self[name] for name in self.fields if name in usual or name in self.data]

@@ -13,6 +13,7 @@ from ingestion.contract import Field
 from ingestion.passenger import DERIVABLE, LABEL, PassengerFields
 from ingestion.schema import FIELDS
 from predictions import erasure, explanation
+from predictions.models import REFERENCE
 
 
 class PassengerField(forms.CharField):
@@ -77,7 +78,11 @@ class PersonForm(forms.Form):
     """What a person's predictions are found by."""
 
     field = forms.ChoiceField(
-        label=_("Find by"), choices=[(name, schema.VERBOSE_NAMES.get(name, _("Id"))) for name in erasure.FIELDS]
+        label=_("Find by"),
+        choices=[
+            (name, ({erasure.ID: _("Id"), REFERENCE.name: _("Reference")} | schema.VERBOSE_NAMES)[name])
+            for name in erasure.FIELDS
+        ],
     )
     value = forms.CharField(label=_("Value"), help_text=_("Exactly as it was sent."), max_length=500)
 

@@ -20,10 +20,13 @@ from core.file_names import GeneratedName
 from core.jobs import JobQuerySet, State, UploadJob
 from core.models import Action
 from core.roles import Scope
+from ingestion.contract import Field
 from ingestion.passenger import LABEL_WORDS, PassengerFields, describe
 
 # A version 7 UUID begins with 48 bits of milliseconds.
 _TIME_SHIFT = 80
+#: The caller's own id of a prediction, as the API takes it beside the passenger's fields.
+REFERENCE = Field("reference", "text", is_required=False, max_length=100)
 # How far an id's time and the prediction's may be apart.
 _CLOCK_SLACK_MS = 60_000
 
@@ -186,6 +189,11 @@ class Prediction(PassengerFields):
     # No foreign keys: the log is written by COPY, and a row must never be lost because another was deleted.
     scoring_job_id = models.BigIntegerField(gettext_lazy("scoring job"), null=True)
     created_at = models.DateTimeField(gettext_lazy("created"))
+    reference = models.CharField(gettext_lazy("reference"), max_length=REFERENCE.max_length, null=True)
+    # Processes of the version before write rows without it.
+    anonymous = models.BooleanField(gettext_lazy("anonymous"), default=False, db_default=False)
+    # That of the request which was answered; log lines have it too.
+    request_id = models.UUIDField(gettext_lazy("request id"), null=True)
 
     objects = PredictionQuerySet.as_manager()
 
@@ -208,6 +216,12 @@ class Prediction(PassengerFields):
                 name="prediction_by_job",
                 condition=models.Q(scoring_job_id__isnull=False),
             ),
+            models.Index(
+                fields=["reference", "id"],
+                name="prediction_by_reference",
+                condition=models.Q(reference__isnull=False),
+            ),
+            models.Index(fields=["id"], name="prediction_anonymous", condition=models.Q(anonymous=True)),
         ]
 
     def __str__(self) -> str:

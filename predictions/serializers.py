@@ -43,6 +43,7 @@ class AnswerSerializer(serializers.Serializer[Answer]):
     model_version = serializers.IntegerField()
     features = FeatureVector()
     created_at = serializers.DateTimeField()
+    reference = serializers.CharField(allow_null=True)
     drift = DriftNoteSerializer(required=False)
 
 
@@ -59,12 +60,14 @@ class PredictionSerializer(serializers.ModelSerializer[Prediction]):
     vars()[LABEL] = serializers.BooleanField(source="predicted")
     passenger = serializers.SerializerMethodField()
     features = serializers.SerializerMethodField()
+    # As the header and the log lines write it.
+    request_id = serializers.CharField(source="request_id.hex", read_only=True, default=None, allow_null=True)
 
     class Meta:
         model = Prediction
         fields = (
             "id", LABEL, "probability", "threshold", "model_version", "source", "scoring_job_id", "passenger",
-            "features", "created_at",
+            "features", "created_at", "reference", "anonymous", "request_id",
         )  # fmt: skip
         read_only_fields = fields
 

@@ -14,17 +14,18 @@ from django.core.files.uploadedfile import UploadedFile
 from django.utils import timezone
 from django.utils.translation import gettext as _
 
+from core import audit
 from core.errors import Invalid, TooLarge
 from core.file_names import upload_label
 from features.definition import FEATURES
 from ingestion import contract, passenger, schema
-from ingestion.json_validation import Row
+from ingestion.json_validation import Reader, Row
 from ingestion.passenger import LABEL
 from ingestion.schema import FIELD_NAMES, FIELDS
 from ingestion.validation_messages import by_field
 from predictions import drift_state, log, metrics, optional_legacy, scorer
 from predictions.idempotency import LIFETIME_SECONDS, Key
-from predictions.models import Channel, ScoringJob
+from predictions.models import REFERENCE, Channel, ScoringJob
 from predictions.scorer import FeatureValues
 
 MAX_BATCH = 10_000
@@ -41,6 +42,7 @@ class Answer(msgspec.Struct, frozen=True, gc=False, rename={"predicted": LABEL})
     model_version: int
     features: FeatureValues
     created_at: datetime
+    reference: contract.Value
     #: Beside the answer for a single passenger; a batch has one for all of its answers.
     drift: drift_state.DriftNote | msgspec.UnsetType = msgspec.UNSET
 
@@ -50,25 +52,32 @@ CheckedRow = tuple[dict[str, contract.Value], list[contract.Violation]]
 
 
 class ScoringRequest(NamedTuple):
-    """Checked passengers, and the channel they came through."""
+    """Checked passengers, the channel they came through, and the caller's own ids of them, if any."""
 
     rows: Sequence[Row]
     channel: Channel
+    references: Sequence[contract.Value] | None = None
 
 
 #: Check one row by the contract.
 check_row: Callable[..., CheckedRow] = partial(contract.check_row, FIELDS, rules=passenger.RULES)
+_API_FIELDS = (*FIELDS, REFERENCE)
+# Check one row with the caller's own id.
+_check_api_row: Callable[..., CheckedRow] = partial(contract.check_row, _API_FIELDS, rules=passenger.RULES)
+# Check many rows at once, where all of them are plain.
+_READERS = {check_row: schema.READER, _check_api_row: Reader(_API_FIELDS, rules=passenger.RULES)}
 
 
 def parse_one(raw: Mapping[str, object]) -> ScoringRequest:
     """Check one passenger as the API sends it; raises Invalid with every rejected field."""
-    return ScoringRequest(_check_rows([raw]), Channel.API)
+    return _split_references(_check_rows([raw], check=_check_api_row), Channel.API)
 
 
 def parse_batch(instances: Sequence[Mapping[str, object]]) -> ScoringRequest:
     """Check the API's batch of passengers; raises Invalid with every rejected field and its index, TooLarge."""
-    rows = check_batch(instances, field="instances", name_error="instances.{index}.{name}".format)
-    return ScoringRequest(rows, Channel.BATCH)
+    name_error = "instances.{index}.{name}".format
+    rows = check_batch(instances, field="instances", name_error=name_error, check=_check_api_row)
+    return _split_references(rows, Channel.BATCH)
 
 
 def parse_form(form: Mapping[str, str]) -> ScoringRequest:
@@ -94,9 +103,13 @@ def check_batch(
     if len(passengers) > MAX_BATCH:
         message = _("At most %(most)s rows at a time; for more, send a CSV file to scoring-jobs/.")
         raise TooLarge(message % {"most": MAX_BATCH}, field=field)
-    if check is check_row and (rows := schema.READER.read(passengers)) is not None:
+    if (reader := _READERS.get(check)) and (rows := reader.read(passengers)) is not None:
         return rows
     return _check_rows(passengers, check=check, name_error=name_error)
+
+
+def _split_references(rows: Sequence[Row], channel: Channel) -> ScoringRequest:
+    return ScoringRequest([row[:-1] for row in rows], channel, [row[-1] for row in rows])
 
 
 def _check_rows(
@@ -167,15 +180,18 @@ def score(request: ScoringRequest) -> tuple[list[Answer], list[log.LogEntry]]:
     version, threshold, channel = champion.version, champion.threshold, request.channel.value
     with metrics.SCORING_SECONDS.time():
         scored = champion.score(schema.columns_from_rows(request.rows))
-    now = timezone.now()
+    now, anonymous, request_id = timezone.now(), audit.is_anonymous(), audit.request_id() or None
     is_single = len(request.rows) == 1
     drift = drift_state.note(champion.seen_values, scored.matrix) if is_single else msgspec.UNSET
-    columns = (request.rows, scored.matrix.tolist(), scored.probabilities.tolist(), scored.predicted.tolist())
-    for row, features, probability, predicted in zip(*columns, strict=True):
+    references = request.references or [None] * len(request.rows)
+    columns = (scored.matrix.tolist(), scored.probabilities.tolist(), scored.predicted.tolist())
+    for row, reference, features, probability, predicted in zip(request.rows, references, *columns, strict=True):
         # Time-ordered, and in the order of the rows.
         id_ = str(uuid_utils.uuid7())
-        answers.append(Answer(id_, predicted, probability, threshold, version, scorer.Features(*features), now, drift))
-        entries.append(log.Entry(id_, version, probability, threshold, predicted, channel, None, now, *row))
+        named = scorer.Features(*features)
+        answers.append(Answer(id_, predicted, probability, threshold, version, named, now, reference, drift))
+        values = (*row, reference, anonymous, request_id)
+        entries.append(log.Entry(id_, version, probability, threshold, predicted, channel, None, now, *values))
     return answers, entries
 
 

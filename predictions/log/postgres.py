@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from django.db import DataError, IntegrityError, connection, transaction
 
 from core.postgres_copy import copy_lines
-from predictions.log.entries import COLUMNS, LogEntry, StreamEntry, count_predictions, encode
+from predictions.log.entries import COLUMNS, LogEntry, StreamEntry, complete, count_predictions, encode
 from predictions.models import Prediction
 
 #: Errors that an entry itself causes; a database that is unavailable, full or shutting down raises others.
@@ -26,7 +26,13 @@ def store_entries(batch: Sequence[StreamEntry]) -> tuple[dict[bytes, int], dict[
             counts[entry_id] = count_predictions(raw)
         except ValueError as error:
             failures[entry_id] = error
-    return counts, failures | _bisect_insert([entry for entry in batch if entry.entry_id in counts])
+    readable = [entry for entry in batch if entry.entry_id in counts]
+    try:
+        _insert(b"".join(entry.raw for entry in readable))
+    except _ENTRY_ERRORS:
+        completed = [StreamEntry(entry.entry_id, complete(entry.raw)) for entry in readable]
+        failures |= _bisect_insert(completed)
+    return counts, failures
 
 
 def _bisect_insert(batch: Sequence[StreamEntry]) -> dict[bytes, Exception]:

@@ -145,6 +145,9 @@ def _log(job: ScoringJob, accepted: pl.DataFrame, model: scorer.Champion) -> Non
         pl.lit(Channel.CSV.value).alias("source"),
         pl.lit(job.pk).alias("scoring_job_id"),
         pl.lit(job.split_at.isoformat()).alias("created_at"),
+        pl.lit(None).alias("reference"),
+        pl.lit(False).alias("anonymous"),  # noqa: FBT003
+        pl.lit(job.request_id or None).alias("request_id"),
     )
     copy_csv(Prediction._meta.db_table, log.COLUMNS, result_files.csv_lines(rows.select(log.COLUMNS)))
 

@@ -109,6 +109,6 @@ def test_predictions_and_outcomes_go_straight_to_postgres_once() -> None:
     with bounded():
         log.insert(entries)
         log.insert(entries)
-        summary = outcomes.record_file(BytesIO(f"id,survived\n{lines}".encode()), by=None)
+        summary = outcomes.record_file(BytesIO(f"prediction_id,survived\n{lines}".encode()), by=None)
 
     assert Prediction.objects.count() == Outcome.objects.count() == summary.recorded_count == 30

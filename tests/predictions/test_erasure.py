@@ -74,6 +74,25 @@ def test_one_is_erased_by_its_id(champion: ModelVersion, client: Client) -> None
     assert [row.pk for row in Prediction.objects.all()] == [other]
 
 
+def test_they_are_erased_by_the_caller_s_own_id(champion: ModelVersion, client: Client) -> None:
+    ask({**OWEN, "reference": "order-17"})
+    log.drain()
+    ask({**ELISABETH, "reference": "order-17"})
+    (other,) = ask({**OWEN, "name": "order-17"})
+    DeadLetter.objects.create(
+        entry_id="1-0", raw=encode([entry(reference="order-17", model_version=2**40)]), error="", attempts=3
+    )
+
+    downloaded = b"".join(post(client, "download", "order-17", field="reference").streaming_content).decode()
+    erased = post(client, "erase", "order-17", field="reference", confirmed="on")
+
+    assert (downloaded.count("order-17"), "reference" in downloaded.splitlines()[0]) == (2, True)
+    assert erased.status_code == 302
+    assert [row.pk for row in Prediction.objects.all()] == [other]
+    assert not DeadLetter.objects.exists()
+    assert AuditEntry.objects.get(action="erased").after == {"by": "reference", "count": 3}
+
+
 def test_they_are_downloaded_with_their_outcomes(champion: ModelVersion, client: Client) -> None:
     name = "=1+1, Mr. X"
     (one,) = ask({**OWEN, "name": name})
@@ -142,7 +161,7 @@ def test_a_drainer_stores_nothing_that_was_erased_before_it_had_the_lock(
     [
         ("id", "x"), ("id", ""), ("id", "1' OR '1'='1"), ("name", ""), ("name", "  "), ("name", "a\0b"),
         ("name", "x" * 201), ("name", "\x1b"), ("sex", "male"), ("pk__gte", str(UUID(int=0))), ("", ""),
-        ("survived", "1"), ("name", "x" * 10_000),
+        ("survived", "1"), ("name", "x" * 10_000), ("reference", "x" * 101), ("reference", "a\0b"), ("anonymous", "1"),
     ],
 )  # fmt: skip
 @pytest.mark.parametrize("action", ["find", "download", "erase"])

@@ -4,14 +4,17 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
 from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
 from typing import Any
 from uuid import UUID
 
+import msgspec
 import pytest
 from django.conf import settings
 from django.db import InterfaceError, OperationalError, connection, transaction
+from django.db.migrations.executor import MigrationExecutor
 from django.http import Http404
 from django.test import Client
 from django.utils import timezone
@@ -24,8 +27,9 @@ from ingestion.schema import FIELD_NAMES
 from monitoring import health
 from predictions import log, partitions
 from predictions.log import drainer, stream
-from predictions.log.entries import StreamEntry, encode
+from predictions.log.entries import COLUMNS, StreamEntry, encode
 from predictions.models import DeadLetter, Prediction, lowest_id, new_id
+from tests.core.test_postgres_waits import bounded
 from tests.people import NOBODY, OWEN
 from tests.services import postgres_away, table_away
 from tests.web import environment
@@ -170,7 +174,8 @@ class TestHistory:
         [
             ({}, "pkey"), ({"model_version": 7}, "model_version_id_idx"), ({"source": "form"}, "source_id_idx"),
             ({"predicted": True}, "pkey"), ({"source": "batch"}, "pkey"),
-            ({"scoring_job_id": 5}, "scoring_job_id_id_idx"),
+            ({"scoring_job_id": 5}, "scoring_job_id_id_idx"), ({"reference": "a"}, "reference_id_idx"),
+            ({"anonymous": True}, f"{timezone.now():%Y_%m}_id_idx"),
         ],
     )  # fmt: skip
     def test_each_filter_has_its_index(self, filters: dict[str, Any], index: str) -> None:
@@ -214,6 +219,50 @@ def test_it_works(api: APIClient, champion: Any) -> None:
     assert log.drain() == 1
 
     assert Prediction.objects.get().probability == answer["probability"]
+
+
+class TestEarlierVersions:
+    """Lines without the columns that came later: in the stream, among dead letters, and beside lines of today."""
+
+    @pytest.mark.parametrize("is_bounded", [False, True])
+    def test_they_are_looked_up_erased_and_stored(self, is_bounded: bool) -> None:
+        old, twin, erased, letter = (entry() for _ in range(4))
+        _wait(_old(old), entry(), _old(twin) + encode([entry()]) + _old(erased), _old(entry(model_version=2**40)))
+        DeadLetter.objects.create(entry_id="1-0", raw=_old(letter), error="", attempts=3)
+
+        with bounded() if is_bounded else nullcontext():
+            waiting = log.get(UUID(str(old.id)))
+            with transaction.atomic():
+                erased_ids = log.erase_unstored("id", str(erased.id))
+            moved, is_stored = log.drain(), log.retry(DeadLetter.objects.get())
+
+        assert (waiting.pk, waiting.reference, waiting.anonymous, waiting.request_id) == (old.id, None, False, None)
+        assert erased_ids == {str(erased.id)}
+        assert (moved, is_stored, log.backlog()) == (4, True, 1)
+        rows = Prediction.objects.filter(pk__in=[old.id, twin.id, letter.id])
+        assert list(rows.values_list("reference", "anonymous", "request_id")) == [(None, False, None)] * 3
+        assert Prediction.objects.count() == 5
+
+
+def test_the_log_of_an_earlier_version_gets_its_indexes_partition_by_partition(months: None) -> None:
+    names = ["prediction_by_reference", "prediction_anonymous"]
+    with connection.cursor() as cursor:
+        MigrationExecutor(connection).migrate([("predictions", "0004_fill_upload_bytes")])
+        try:
+            log_of_before = [name for name in COLUMNS if name not in ("reference", "anonymous", "request_id")]
+            postgres_copy.copy_lines("predictions_prediction", log_of_before, _old(entry()))
+            MigrationExecutor(connection).migrate([("predictions", "0005_prediction_reference_anonymous_request_id")])
+            # As a migration that broke off leaves it.
+            cursor.execute("CREATE INDEX prediction_anonymous ON ONLY predictions_prediction (id) WHERE anonymous;"
+                           "CREATE INDEX predictions_prediction_default_id_idx ON predictions_prediction_default (id)"
+                           " WHERE anonymous")  # fmt: skip
+        finally:
+            executor = MigrationExecutor(connection)
+            executor.migrate(executor.loader.graph.leaf_nodes())
+        cursor.execute("SELECT bool_and(indisvalid) FROM pg_index WHERE indexrelid::regclass::text = ANY(%s)", [names])
+        assert cursor.fetchone() == (True,)
+
+    assert not Prediction.objects.get().anonymous
 
 
 class TestPoison:
@@ -494,6 +543,11 @@ def _wait(*entries: Any) -> None:
     for one in entries:
         message = one if isinstance(one, dict) else {stream.FIELD: one if isinstance(one, bytes) else encode([one])}
         redis.client().xadd(stream.STREAM, message)
+
+
+def _old(one: Any) -> bytes:
+    """The line that the version before wrote."""
+    return msgspec.json.encode(msgspec.structs.astuple(one)[: COLUMNS.index("reference")]) + b"\n"
 
 
 def _dead_letter() -> DeadLetter:

@@ -29,7 +29,7 @@ def test_one_passenger_is_answered_in_the_documented_shape(api: APIClient, champ
 
     assert response.status_code == 201
     assert set(response.json()) == {
-        "id", "survived", "probability", "threshold", "model_version", "features", "created_at", "drift",
+        "id", "survived", "probability", "threshold", "model_version", "features", "created_at", "reference", "drift",
     }  # fmt: skip
     assert tuple(response.json()["features"]) == FEATURES
     assert response.json()["model_version"] == champion.version
