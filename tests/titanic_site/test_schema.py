@@ -36,7 +36,7 @@ def schema(api: APIClient) -> Any:
 @pytest.fixture
 def token(champion: ModelVersion, django_user_model: Any) -> str:
     """A token for everything."""
-    made: str = AccessToken.objects.create(make_user("client"))[1]
+    made: str = AccessToken.objects.create(make_user("client", "administrator"), can_admin=True)[1]
     return made
 
 
