@@ -15,6 +15,7 @@ class AdvisoryLock(IntEnum):
     UPLOADS = 4_104_004
     FIRST_ADMIN = 4_104_005
     LOG_WRITER = 4_104_006
+    ALERTS = 4_104_007
 
 
 def lock(name: AdvisoryLock, *, key: int | None = None) -> None:

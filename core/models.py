@@ -26,6 +26,8 @@ class Action(models.TextChoices):
     DELETED = "deleted", gettext_lazy("Deleted")
     DOWNLOADED = "downloaded", gettext_lazy("Downloaded")
     ERASED = "erased", gettext_lazy("Erased")
+    ACKNOWLEDGED = "acknowledged", gettext_lazy("Acknowledged")
+    RESOLVED = "resolved", gettext_lazy("Resolved")
     RUN = "run", gettext_lazy("Run now")
     PASSWORD_CHANGED = "password_changed", gettext_lazy("Password changed")
     SIGNED_IN = "signed_in", gettext_lazy("Signed in")

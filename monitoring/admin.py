@@ -1,9 +1,10 @@
 """Monitoring in the admin."""
 
 from django.contrib import admin
+from django.http import HttpRequest
 
-from core.admin import JobAdmin, ReadOnlyAdmin
-from monitoring.models import Alert, DriftCheck, DriftWatch, FeatureDrift
+from core.admin import AuditedAdmin, JobAdmin, ReadOnlyAdmin
+from monitoring.models import Alert, AlertRule, DriftCheck, DriftWatch, FeatureDrift
 
 
 @admin.register(DriftCheck)
@@ -22,12 +23,27 @@ class FeatureDriftAdmin(ReadOnlyAdmin):
     list_select_related = ("drift_check",)
 
 
+@admin.register(AlertRule)
+class AlertRuleAdmin(AuditedAdmin):
+    """The rules of alerts: one for each kind, which are fixed."""
+
+    list_display = ("kind", "is_enabled", "severity", "threshold", "silenced_until")
+    list_filter = ("is_enabled", "severity")
+    readonly_fields = ("kind", "threshold_label")
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        return False
+
+    def has_delete_permission(self, request: HttpRequest, obj: object = None) -> bool:
+        return False
+
+
 @admin.register(Alert)
 class AlertAdmin(ReadOnlyAdmin):
     """Alerts."""
 
-    list_display = ("kind", "subject", "text", "raised_at", "last_seen_at", "resolved_at")
-    list_filter = ("kind",)
+    list_display = ("kind", "severity", "subject", "message", "raised_at", "acknowledged_at", "resolved_at")
+    list_filter = ("kind", "severity")
 
 
 @admin.register(DriftWatch)

@@ -1,132 +1,281 @@
 """Alerts: what a person should look at, evaluated every few seconds. A new kind is one more function in `RULES`."""
 
+import json
 import logging
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import timedelta
 from typing import NamedTuple
 
 from django.conf import settings
+from django.contrib.auth.models import User
+from django.db import transaction
 from django.utils import timezone
 from django.utils.translation import gettext as _
+from django.utils.translation import gettext_noop
+from django_celery_beat.models import PeriodicTask
 
-from core import redis
+from core import audit, redis
+from core.advisory_locks import AdvisoryLock, lock
+from core.errors import Conflict, Unavailable
+from core.jobs import Job, JobQuerySet, State, kinds
+from core.models import Action
 from core.redis import RedisUnavailable
-from monitoring import consistency, health
-from monitoring.models import Alert
-from predictions import load_failures
+from ingestion.models import Dataset
+from monitoring import consistency, error_rate, health
+from monitoring.alert_kinds import Kind
+from monitoring.models import Alert, AlertRule
+from predictions import drift_state, load_failures, log, scorer
 from predictions.models import DeadLetter
 from training.models import ModelVersion, Stage
 
 logger = logging.getLogger(__name__)
 
-#: Seconds for which a part may be unavailable before it raises an alert: after a start, workers take a moment.
-ALERT_DELAY = 30.0
-#: The same for a consistency check that does not run.
-CONSISTENCY_ALERT_DELAY = 120.0
 # It is due each minute, yet it waits while long runs fill its worker, for an hour at most.
 _CONSISTENCY_MAX_AGE = timedelta(minutes=65)
-# A part that was last seen unavailable this many seconds ago starts over: there was no evaluation in between.
-_TROUBLE_TTL = 60
+# After a night the first check takes a moment.
+_CONSISTENCY_DELAY = 120
+# Without an evaluation for this many seconds, reasons start over.
+_HELD_TTL = 60
+_HELD = "alerts:held"
+_LONGEST_SUBJECT = 100
+#: For how long a rule is silenced from an alert's page: an hour, a day, a week; 0 ends it.
+SILENCE_HOURS = (0, 1, 24, 168)
+
+#: Kind and subject.
+Key = tuple[str, str]
 
 
 class Reason(NamedTuple):
-    """What has a problem, and a sentence that says which."""
+    """What has a problem, and a message with its parameters that says which.
+
+    `delay_seconds` is how long it must hold, where that is more than the rule says.
+    """
 
     subject: str
     text: str
+    parameters: Mapping[str, str | int] = {}
+    delay_seconds: int = 0
 
 
 def evaluate_alerts() -> None:
     """Raise an alert for each new reason, refresh those that hold, and resolve those whose reason is gone."""
-    reasons: dict[tuple[str, str], str] = {}
+    rules: dict[str, AlertRule] = AlertRule.objects.in_bulk(field_name="kind")
+    reasons: dict[Key, Reason] = {}
     unknown: list[str] = []
-    for kind, evaluate in RULES.items():
+    for kind, find in RULES.items():
+        if kind not in rules or not rules[kind].is_enabled:
+            continue
         try:
-            reasons |= {(kind, reason.subject): reason.text for reason in evaluate()}
+            reasons |= {(kind, reason.subject[:_LONGEST_SUBJECT]): reason for reason in find(rules[kind])}
         except RedisUnavailable as error:
             # Whether these hold cannot be known: they stay as they are, and hold up no other kind.
             logger.warning("cannot evaluate alerts of kind %s: %s", kind, error)
             unknown.append(kind)
+    held = _seconds_held(reasons)
     now = timezone.now()
-    notify_at = now if settings.ALERT_WEBHOOK_URL else None
-    for alert in Alert.objects.open().exclude(kind__in=unknown):
-        text = reasons.pop((alert.kind, alert.subject), None)
-        if text is not None:
-            Alert.objects.filter(pk=alert.pk).update(text=text, last_seen_at=now)
-        else:
-            logger.info("resolved: %s", alert)
-            Alert.objects.filter(pk=alert.pk, resolved_at=None).update(resolved_at=now, notify_at=notify_at, tries=0)
-    for (_kind, subject), text in reasons.items():
-        logger.warning("alert: %s: %s", subject, text)
-    alerts = [
-        Alert(kind=kind, subject=subject, text=text, raised_at=now, last_seen_at=now, notify_at=notify_at)
-        for (kind, subject), text in reasons.items()
-    ]
-    # Of two evaluations at once, the constraint ignores the second one's.
-    Alert.objects.bulk_create(alerts, ignore_conflicts=True)
+    with transaction.atomic():
+        # Of two evaluations at once, the second finds what the first has raised.
+        lock(AdvisoryLock.ALERTS)
+        for alert in Alert.objects.holding().exclude(kind__in=unknown):
+            reason = reasons.pop((alert.kind, alert.subject), None)
+            if reason is None:
+                _end(alert)
+            else:
+                alert.text, alert.parameters, alert.last_seen_at = reason.text, dict(reason.parameters), now
+                alert.save(update_fields=["text", "parameters", "last_seen_at"])
+        for (kind, subject), reason in reasons.items():
+            rule = rules[kind]
+            is_due = held[kind, subject] >= max(rule.delay_seconds, reason.delay_seconds)
+            since = now - timedelta(minutes=rule.cooldown_minutes)
+            if is_due and not Alert.objects.filter(kind=kind, subject=subject, resolved_at__gt=since).exists():
+                _raise(rule, subject, reason)
 
 
-def _rejected_artifacts() -> Iterator[Reason]:
+def acknowledge(alert: Alert, *, by: User | None, note: str = "") -> None:
+    """Record that a person looks after it; raises Conflict unless it is open."""
+    is_changed = Alert.objects.in_state("open").filter(pk=alert.pk)
+    with transaction.atomic():
+        if not is_changed.update(acknowledged_at=timezone.now(), acknowledged_by=by, acknowledged_note=note):
+            raise Conflict(_("This alert is acknowledged or resolved already."))
+        audit.record(Action.ACKNOWLEDGED, alert, after={"note": note})
+    alert.refresh_from_db()
+
+
+def resolve(alert: Alert, *, by: User | None, note: str = "") -> None:
+    """End it by a person's word: it is not raised again before its reason is gone; raises Conflict."""
+    changes = {"resolved_at": timezone.now(), "resolved_by": by, "resolved_note": note, "is_dismissed": True}
+    with transaction.atomic():
+        if not Alert.objects.open().filter(pk=alert.pk).update(**changes, **_notified()):
+            raise Conflict(_("This alert is resolved already."))
+        audit.record(Action.RESOLVED, alert, after={"note": note})
+    alert.refresh_from_db()
+
+
+def silence(rule: AlertRule, *, hours: int) -> None:
+    """Notify nobody of the rule's alerts for so many hours; 0 ends it."""
+    until = timezone.now() + timedelta(hours=hours) if hours else None
+    with transaction.atomic():
+        before = {"silenced_until": rule.silence}
+        rule.silenced_until = until
+        rule.save(update_fields=["silenced_until"])
+        audit.record(Action.CHANGED, rule, before=before, after={"silenced_until": until})
+
+
+def _raise(rule: AlertRule, subject: str, reason: Reason) -> None:
+    alert = Alert.objects.create(
+        kind=rule.kind,
+        severity=rule.severity,
+        subject=subject,
+        text=reason.text,
+        parameters=dict(reason.parameters),
+        notify_at=timezone.now() if settings.ALERT_WEBHOOK_URL and not rule.silence else None,
+    )
+    logger.warning("alert: %s: %s", subject, alert.message)
+
+
+def _end(alert: Alert) -> None:
+    """Resolve an alert whose reason is gone, or forget that a person had dismissed it."""
+    if alert.is_dismissed:
+        Alert.objects.filter(pk=alert.pk).update(is_dismissed=False)
+    elif Alert.objects.open().filter(pk=alert.pk).update(resolved_at=timezone.now(), **_notified()):
+        logger.info("resolved: %s", alert)
+
+
+def _notified() -> dict[str, object]:
+    return {"notify_at": timezone.now() if settings.ALERT_WEBHOOK_URL else None, "tries": 0}
+
+
+def _seconds_held(reasons: Iterable[Key]) -> dict[Key, float]:
+    """Return for how long each reason has held at every evaluation, in all processes."""
+    stored = redis.client().get(_HELD)
+    known: dict[str, float] = json.loads(stored) if stored else {}
+    now = time.time()
+    since = {key: known.get("\n".join(key), now) for key in reasons}
+    redis.client().set(_HELD, json.dumps({"\n".join(key): at for key, at in since.items()}), ex=_HELD_TTL)
+    return {key: now - at for key, at in since.items()}
+
+
+def _drift(_rule: AlertRule) -> Iterator[Reason]:
+    """Find drift that the watch sees."""
+    watch = drift_state.read()
+    if watch.state == "drift":
+        since = f"{watch.since:%Y-%m-%d %H:%M}" if watch.since else "?"
+        text = gettext_noop("Drifted since %(since)s UTC: %(features)s.")
+        yield Reason(gettext_noop("Live inputs"), text, {"since": since, "features": ", ".join(watch.features)})
+
+
+def _old_data(rule: AlertRule) -> Iterator[Reason]:
+    """Find that no labelled table was loaded for long."""
+    newest = Dataset.objects.labelled().first()
+    if newest is not None and newest.finished_at is not None and rule.threshold is not None:
+        days = (timezone.now() - newest.finished_at) / timedelta(days=1)
+        if days > rule.threshold:
+            text = gettext_noop("The newest labelled table was loaded %(days)s days ago.")
+            yield Reason(gettext_noop("Training data"), text, {"days": int(days)})
+
+
+def _failed_jobs(_rule: AlertRule) -> Iterator[Reason]:
+    """Find kinds of jobs whose last one failed; those that belong to users are theirs to look at."""
+    for model in kinds():
+        over: JobQuerySet[Job] = JobQuerySet(model).filter(state__in=(State.SUCCEEDED, State.FAILED))
+        last = None if model.has_owner else over.first()
+        if last is not None and last.state == State.FAILED:
+            yield Reason(str(last), gettext_noop("It failed: %(error)s"), {"error": last.error})
+
+
+def _overdue(rule: AlertRule) -> Iterator[Reason]:
+    """Find schedules that should have run."""
+    tasks = PeriodicTask.objects.filter(enabled=True, one_off=False, start_time=None, expires=None)
+    for task in tasks.select_related("interval", "crontab", "solar", "clocked"):
+        late = -task.schedule.remaining_estimate(task.last_run_at or task.date_changed) / timedelta(minutes=1)
+        if rule.threshold is not None and late > rule.threshold:
+            yield Reason(task.name, gettext_noop("It is %(minutes)s minutes late."), {"minutes": int(late)})
+
+
+def _failed_requests(rule: AlertRule) -> Iterator[Reason]:
+    """Find that too many requests of the last minutes had a server error."""
+    share = error_rate.share()
+    if share is not None and rule.threshold is not None and share > rule.threshold:
+        text = gettext_noop("Of the last minutes’ requests %(percent)s %% had a server error.")
+        yield Reason(gettext_noop("Web"), text, {"percent": round(100 * share)})
+
+
+def _backlog(rule: AlertRule) -> Iterator[Reason]:
+    """Find that predictions wait for PostgreSQL too long."""
+    waited = log.longest_wait()
+    if rule.threshold is not None and waited > rule.threshold:
+        text = gettext_noop(
+            "It is stuck: %(count)s predictions wait for PostgreSQL, the oldest for %(seconds)s seconds."
+        )
+        yield Reason(gettext_noop("Prediction log"), text, {"count": log.backlog(), "seconds": int(waited)})
+
+
+def _no_champion(_rule: AlertRule) -> Iterator[Reason]:
+    """Find that no model answers."""
+    try:
+        scorer.champion()
+    except Unavailable as error:
+        yield Reason(gettext_noop("Champion"), error.message)
+
+
+def _rejected_artifacts(_rule: AlertRule) -> Iterator[Reason]:
     """Find champions and challengers whose file failed to load."""
     in_use = ModelVersion.objects.filter(stage__in=(Stage.CHAMPION, Stage.CHALLENGER))
     versions = set(in_use.values_list("version", flat=True))
     for failure in load_failures.recent():
         if failure.version in versions:
-            subject = _("Model %(version)s") % {"version": failure.version}
-            yield Reason(subject, _("Its file must not serve: %(reason)s.") % {"reason": failure.reason})
+            text = gettext_noop("Its file must not serve: %(reason)s.")
+            yield Reason(f"Model {failure.version}", text, {"reason": failure.reason})
 
 
-def _unready() -> Iterator[Reason]:
-    """Find parts that are unavailable: a queue without a worker, a stuck prediction log, a service."""
+def _unready(_rule: AlertRule) -> Iterator[Reason]:
+    """Find parts that are unavailable: a queue without a worker, a service."""
     for name, answer in health.report()["checks"].items():
-        if _seconds_of_trouble(name, is_well=answer == health.OK) >= ALERT_DELAY:
+        # The other two have kinds of their own.
+        if answer != health.OK and name not in ("champion", "prediction log"):
             yield Reason(name, answer)
 
 
-def _inconsistent() -> Iterator[Reason]:
+def _inconsistent(_rule: AlertRule) -> Iterator[Reason]:
     """Find channels whose answers are not the model's own."""
     check = consistency.last()
     if check is None:
         return
-    subject = _("Consistency check")
-    is_fresh = timezone.now() - check.at <= _CONSISTENCY_MAX_AGE
-    if _seconds_of_trouble("consistency", is_well=is_fresh) >= CONSISTENCY_ALERT_DELAY:
-        yield Reason(subject, _("It has not run for an hour: check that a worker is available, and the schedule."))
+    subject = gettext_noop("Consistency check")
+    if timezone.now() - check.at > _CONSISTENCY_MAX_AGE:
+        text = gettext_noop("It has not run for an hour: check that a worker is available, and the schedule.")
+        yield Reason(subject, text, delay_seconds=_CONSISTENCY_DELAY)
     if check.error:
         yield Reason(subject, check.error)
     for result in check.results:
         if not result.is_consistent:
-            text = result.error or _("This channel's answers differ from the model's own: see the consistency check.")
-            yield Reason(result.label, text)
+            different = gettext_noop("This channel's answers differ from the model's own: see the consistency check.")
+            yield Reason(str(result.label), result.error or different)
 
 
-def _dead_letters() -> Iterator[Reason]:
+def _dead_letters(_rule: AlertRule) -> Iterator[Reason]:
     """Find entries of the prediction log that PostgreSQL rejects."""
     count = DeadLetter.objects.count()
     if count:
-        text = _("Entries that cannot be stored: %(count)s. See why in the admin, and retry or delete them there.")
-        yield Reason(_("Prediction log"), text % {"count": count})
-
-
-def _seconds_of_trouble(name: str, *, is_well: bool) -> float:
-    """Return for how long a part has had a problem, in all processes; negative where it has none."""
-    key = f"alerts:since:{name}"
-    if is_well:
-        redis.client().delete(key)
-        return -1.0
-    now = time.time()
-    with redis.client().pipeline() as pipeline:
-        pipeline.set(key, repr(now), nx=True)
-        pipeline.expire(key, _TROUBLE_TTL)
-        pipeline.get(key)
-        return now - float(pipeline.execute()[-1])
+        text = gettext_noop(
+            "Entries that cannot be stored: %(count)s. See why in the admin, and retry or delete them there."
+        )
+        yield Reason(gettext_noop("Prediction log"), text, {"count": count})
 
 
 #: Each kind of alert, and what finds the reasons for it.
-RULES: dict[str, Callable[[], Iterator[Reason]]] = {
-    "artifact": _rejected_artifacts,
-    "unready": _unready,
-    "parity": _inconsistent,
-    "dead letter": _dead_letters,
+RULES: dict[str, Callable[[AlertRule], Iterator[Reason]]] = {
+    Kind.DRIFT: _drift,
+    Kind.DATA_AGE: _old_data,
+    Kind.FAILED_JOB: _failed_jobs,
+    Kind.OVERDUE: _overdue,
+    Kind.ERROR_RATE: _failed_requests,
+    Kind.BACKLOG: _backlog,
+    # Before those that load the champion, which forgets its failure when that works.
+    Kind.ARTIFACT: _rejected_artifacts,
+    Kind.NO_CHAMPION: _no_champion,
+    Kind.UNREADY: _unready,
+    Kind.PARITY: _inconsistent,
+    Kind.DEAD_LETTER: _dead_letters,
 }

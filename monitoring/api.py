@@ -1,15 +1,20 @@
 """The API of monitoring."""
 
 from django.urls import path
-from drf_spectacular.utils import extend_schema
+from drf_spectacular.utils import OpenApiParameter, extend_schema
 from rest_framework import generics
 from rest_framework.request import Request
 from rest_framework.response import Response
+from rest_framework.views import APIView
 
-from core.api import accepted
-from monitoring import services
-from monitoring.models import Alert, DriftCheck
-from monitoring.serializers import AlertSerializer, DriftCheckSerializer
+from core.api import accepted, validate_body
+from core.errors import Invalid
+from core.users import current_user
+from monitoring import alerts, services
+from monitoring.alert_kinds import Kind, Severity
+from monitoring.forms import AlertFilter
+from monitoring.models import Alert, AlertQuerySet, AlertState, DriftCheck
+from monitoring.serializers import AlertSerializer, DriftCheckSerializer, NoteSerializer
 
 
 class DriftCheckList(generics.ListAPIView[DriftCheck]):
@@ -33,12 +38,46 @@ class DriftCheckDetail(generics.RetrieveAPIView[DriftCheck]):
 class AlertList(generics.ListAPIView[Alert]):
     """Alerts, newest first."""
 
-    queryset = Alert.objects.all()
     serializer_class = AlertSerializer
+
+    def get_queryset(self) -> AlertQuerySet:
+        filters = AlertFilter(self.request.query_params)
+        if not filters.is_valid():
+            raise Invalid.of_form(filters)
+        return filters.alerts().select_related("acknowledged_by", "resolved_by")
+
+    @extend_schema(
+        parameters=[
+            OpenApiParameter("state", str, enum=AlertState.values),
+            OpenApiParameter("kind", str, enum=Kind.values),
+            OpenApiParameter("severity", str, enum=Severity.values),
+        ]
+    )
+    def get(self, request: Request) -> Response:
+        return super().get(request)
+
+
+class AlertDetail(generics.RetrieveAPIView[Alert]):
+    """One alert."""
+
+    queryset = Alert.objects.select_related("acknowledged_by", "resolved_by")
+    serializer_class = AlertSerializer
+
+
+class AlertAcknowledgement(APIView):
+    """Record who looks after an alert, with a note: 409 when it is acknowledged or resolved already."""
+
+    @extend_schema(request=NoteSerializer, responses=AlertSerializer)
+    def post(self, request: Request, pk: int) -> Response:
+        alert = generics.get_object_or_404(Alert, pk=pk)
+        alerts.acknowledge(alert, by=current_user(request), note=validate_body(NoteSerializer, request)["note"])
+        return Response(AlertSerializer(alert).data)
 
 
 urlpatterns = [
     path("alerts/", AlertList.as_view()),
+    path("alerts/<int:pk>/", AlertDetail.as_view()),
+    path("alerts/<int:pk>/acknowledge/", AlertAcknowledgement.as_view()),
     path("drift-checks/", DriftCheckList.as_view()),
     path("drift-checks/<int:pk>/", DriftCheckDetail.as_view()),
 ]

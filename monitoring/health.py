@@ -9,6 +9,7 @@ from django.contrib.auth.decorators import login_not_required
 from django.db import DatabaseError, InterfaceError, connection
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.views.decorators.http import require_safe
+from django_celery_beat.models import PeriodicTask
 
 from core import heartbeat, redis
 from core.errors import Unavailable
@@ -50,7 +51,7 @@ def report() -> Report:
         scorer.champion()
     with check("workers"):
         if silent := heartbeat.silent_queues():
-            raise Unavailable(f"No worker is available for: {', '.join(silent)}")
+            raise Unavailable(_silence(silent))
     with check("prediction log"):
         if (waited := log.longest_wait()) > MAX_LOG_DELAY:
             message = "The prediction log is stuck: {} predictions wait for PostgreSQL, the oldest for {:.0f} seconds."
@@ -58,6 +59,17 @@ def report() -> Report:
     # One of the two takes the prediction log; what else is unavailable raises an alert and stops no prediction.
     is_logged = OK in (checks["database"], checks["redis"])
     return {"ready": is_logged and checks["champion"] == OK, "checks": checks}
+
+
+def _silence(queues: list[str]) -> str:
+    """Say why the queues have no heartbeat: its schedule is switched off, or no worker takes it."""
+    schedules = PeriodicTask.objects.filter(task="titanic_site.tasks.heartbeat", enabled=False, queue__in=queues)
+    off = list(schedules.values_list("queue", flat=True))
+    lost = [queue for queue in queues if queue not in off]
+    sentences = [f"No worker is available for: {', '.join(lost)}"] if lost else []
+    if off:
+        sentences.append(f"The schedule of the queue heartbeat is switched off for: {', '.join(sorted(off))}")
+    return ". ".join(sentences)
 
 
 @login_not_required

@@ -1,14 +1,20 @@
-"""Drift checks and alerts."""
+"""Drift checks, alerts and their rules."""
 
+from datetime import datetime
 from typing import ClassVar, Self
 
+from django.conf import settings
+from django.core.validators import MaxValueValidator, MinValueValidator
 from django.db import models
-from django.db.models import F
+from django.db.models import F, Q
+from django.urls import reverse
 from django.utils import timezone
+from django.utils.functional import Promise
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
 from core.jobs import Job, JobQuerySet
+from monitoring.alert_kinds import DEFAULTS, Kind, Severity
 from training.models import ModelVersion
 
 
@@ -106,12 +112,105 @@ class DriftWatch(models.Model):
         return _("Drift watch of %(version)s") % {"version": self.version}
 
 
+class AlertRuleQuerySet(models.QuerySet["AlertRule"]):
+    """The rules."""
+
+    def create_missing(self) -> None:
+        """Make the rule of each kind that has none; what a person edited stays."""
+        rules = [
+            AlertRule(
+                kind=kind,
+                severity=default.severity,
+                threshold=default.threshold,
+                delay_seconds=default.delay_seconds,
+            )
+            for kind, default in DEFAULTS.items()
+        ]
+        self.bulk_create(rules, ignore_conflicts=True)
+
+
+class AlertRule(models.Model):
+    """When alerts of one kind are raised, and whom they reach: edited by operators."""
+
+    kind = models.CharField(gettext_lazy("kind"), max_length=40, choices=Kind, unique=True, editable=False)
+    is_enabled = models.BooleanField(gettext_lazy("enabled"), default=True)
+    severity = models.CharField(gettext_lazy("severity"), max_length=10, choices=Severity, default=Severity.WARNING)
+    threshold = models.FloatField(
+        gettext_lazy("threshold"), null=True, blank=True, validators=[MinValueValidator(0), MaxValueValidator(1e6)]
+    )
+    delay_seconds = models.PositiveIntegerField(
+        gettext_lazy("delay in seconds"),
+        default=0,
+        validators=[MaxValueValidator(7 * 86_400)],
+        help_text=gettext_lazy("How long the reason must hold before an alert is raised."),
+    )
+    cooldown_minutes = models.PositiveIntegerField(
+        gettext_lazy("cool-down in minutes"),
+        default=5,
+        validators=[MaxValueValidator(7 * 1440)],
+        help_text=gettext_lazy("How long after an alert is resolved none is raised for the same reason."),
+    )
+    silenced_until = models.DateTimeField(
+        gettext_lazy("silenced until"),
+        null=True,
+        blank=True,
+        help_text=gettext_lazy("Until then alerts are shown and nobody is notified (UTC)."),
+    )
+
+    objects = AlertRuleQuerySet.as_manager()
+
+    class Meta:
+        verbose_name = gettext_lazy("alert rule")
+        verbose_name_plural = gettext_lazy("alert rules")
+        ordering = ("pk",)
+
+    def __str__(self) -> str:
+        return str(self.get_kind_display())
+
+    def get_absolute_url(self) -> str:
+        return reverse("alert_rule", args=[self.pk])
+
+    @property
+    def threshold_label(self) -> str | Promise:
+        """What the threshold counts; empty where the kind has none."""
+        return DEFAULTS[Kind(self.kind)].threshold_label
+
+    @property
+    def advice(self) -> str | Promise:
+        """What to do about an alert."""
+        return DEFAULTS[Kind(self.kind)].advice
+
+    @property
+    def silence(self) -> datetime | None:
+        """Until when it is silenced; None where it is not."""
+        is_silenced = self.silenced_until is not None and self.silenced_until > timezone.now()
+        return self.silenced_until if is_silenced else None
+
+
+class AlertState(models.TextChoices):
+    """How an alert stands."""
+
+    OPEN = "open", gettext_lazy("Open")
+    ACKNOWLEDGED = "acknowledged", gettext_lazy("Acknowledged")
+    RESOLVED = "resolved", gettext_lazy("Resolved")
+
+
 class AlertQuerySet(models.QuerySet["Alert"]):
     """Alerts by how they stand."""
 
     def open(self) -> Self:
-        """Keep those whose reason has not gone."""
+        """Keep those that are not resolved, acknowledged or not."""
         return self.filter(resolved_at=None)
+
+    def holding(self) -> Self:
+        """Keep those whose reason held at the last evaluation."""
+        return self.filter(Q(resolved_at=None) | Q(is_dismissed=True))
+
+    def in_state(self, state: str) -> Self:
+        """Keep those that stand so."""
+        if state == AlertState.RESOLVED:
+            return self.exclude(resolved_at=None)
+        return self.open().filter(acknowledged_at__isnull=state == AlertState.OPEN)
 
     def open_first(self) -> Self:
         """Order the open ones first, then the resolved, each newest first."""
@@ -123,14 +222,30 @@ class AlertQuerySet(models.QuerySet["Alert"]):
 
 
 class Alert(models.Model):
-    """Something that a person should look at: raised once, resolved when the reason is gone."""
+    """Something that a person should look at: raised once, resolved when the reason is gone or by a person."""
 
     kind = models.CharField(gettext_lazy("kind"), max_length=40)
+    severity = models.CharField(gettext_lazy("severity"), max_length=10, choices=Severity, default=Severity.WARNING)
     subject = models.CharField(gettext_lazy("subject"), max_length=100)
+    # A message in English with its parameters: put into words when it is shown.
     text = models.TextField(gettext_lazy("text"))
+    parameters = models.JSONField(default=dict, editable=False)
     raised_at = models.DateTimeField(gettext_lazy("raised"), default=timezone.now, editable=False)
     last_seen_at = models.DateTimeField(gettext_lazy("last seen"), default=timezone.now)
+    acknowledged_at = models.DateTimeField(gettext_lazy("acknowledged"), null=True, editable=False)
+    acknowledged_by = models.ForeignKey(
+        settings.AUTH_USER_MODEL, verbose_name=gettext_lazy("acknowledged by"), null=True, editable=False,
+        on_delete=models.SET_NULL, related_name="+",
+    )  # fmt: skip
+    acknowledged_note = models.CharField(gettext_lazy("note"), max_length=500, blank=True, editable=False)
     resolved_at = models.DateTimeField(gettext_lazy("resolved"), null=True)
+    resolved_by = models.ForeignKey(
+        settings.AUTH_USER_MODEL, verbose_name=gettext_lazy("resolved by"), null=True, editable=False,
+        on_delete=models.SET_NULL, related_name="+",
+    )  # fmt: skip
+    resolved_note = models.CharField(gettext_lazy("note"), max_length=500, blank=True, editable=False)
+    # A person resolved it while its reason holds: none is raised for the same reason before that is gone.
+    is_dismissed = models.BooleanField(default=False, editable=False)
     # When the webhook is to be notified, or tried again; None when it has been.
     notify_at = models.DateTimeField(null=True, editable=False)
     tries = models.PositiveSmallIntegerField(default=0, editable=False)
@@ -143,9 +258,31 @@ class Alert(models.Model):
         ordering = ("-pk",)
         constraints = [
             models.UniqueConstraint(
-                fields=["kind", "subject"], condition=models.Q(resolved_at=None), name="one_open_alert_for_a_reason"
+                fields=["kind", "subject"],
+                condition=Q(resolved_at=None) | Q(is_dismissed=True),
+                name="one_open_alert_for_a_reason",
             )
         ]
 
     def __str__(self) -> str:
         return f"{self.kind}: {self.subject}"
+
+    def get_absolute_url(self) -> str:
+        return reverse("alert", args=[self.pk])
+
+    @property
+    def state(self) -> AlertState:
+        if self.resolved_at:
+            return AlertState.RESOLVED
+        return AlertState.ACKNOWLEDGED if self.acknowledged_at else AlertState.OPEN
+
+    @property
+    def message(self) -> str:
+        """The text in the reader's language."""
+        message = _(self.text) if self.text else ""
+        return message % self.parameters if self.parameters else message
+
+    @property
+    def kind_label(self) -> str:
+        """The kind in the reader's language."""
+        return str(dict(Kind.choices).get(self.kind, self.kind))

@@ -3,7 +3,7 @@
 from rest_framework import serializers
 
 from core.api import JOB_FIELDS
-from monitoring.models import Alert, DriftCheck, FeatureDrift
+from monitoring.models import Alert, AlertState, DriftCheck, FeatureDrift
 
 
 class FeatureDriftSerializer(serializers.ModelSerializer[FeatureDrift]):
@@ -33,7 +33,21 @@ class DriftCheckSerializer(serializers.ModelSerializer[DriftCheck]):
 class AlertSerializer(serializers.ModelSerializer[Alert]):
     """An alert; open while resolved_at is null."""
 
+    state = serializers.ChoiceField(choices=AlertState.choices, read_only=True)
+    text = serializers.CharField(source="message", read_only=True)
+    acknowledged_by = serializers.CharField(source="acknowledged_by.username", default=None, read_only=True)
+    resolved_by = serializers.CharField(source="resolved_by.username", default=None, read_only=True)
+
     class Meta:
         model = Alert
-        fields = ("id", "kind", "subject", "text", "raised_at", "last_seen_at", "resolved_at")
+        fields = (
+            "id", "kind", "severity", "state", "subject", "text", "raised_at", "last_seen_at",
+            "acknowledged_at", "acknowledged_by", "acknowledged_note", "resolved_at", "resolved_by", "resolved_note",
+        )  # fmt: skip
         read_only_fields = fields
+
+
+class NoteSerializer(serializers.Serializer[dict[str, str]]):
+    """What a person says of an alert."""
+
+    note = serializers.CharField(required=False, allow_blank=True, default="", max_length=500)

@@ -7,6 +7,13 @@ from monitoring import health, metrics, views
 urlpatterns = [
     path("monitoring/", views.overview, name="monitoring"),
     path("monitoring/alerts/open/", views.open_alerts, name="open_alerts"),
+    path("monitoring/alerts/", views.alert_list, name="alerts"),
+    path("monitoring/alerts/<int:pk>/", views.alert, name="alert"),
+    path("monitoring/alerts/<int:pk>/acknowledge/", views.acknowledge_alert, name="acknowledge_alert"),
+    path("monitoring/alerts/<int:pk>/resolve/", views.resolve_alert, name="resolve_alert"),
+    path("monitoring/alerts/<int:pk>/silence/", views.silence_alert, name="silence_alert"),
+    path("monitoring/alerts/rules/", views.alert_rules, name="alert_rules"),
+    path("monitoring/alerts/rules/<int:pk>/", views.alert_rule, name="alert_rule"),
     path("monitoring/drift/", views.drift_checks, name="drift_checks"),
     path("monitoring/drift/check/", views.start_check, name="check_drift"),
     path("monitoring/drift/state/", views.drift_state, name="drift_state"),

@@ -1,15 +1,20 @@
 """The pages of monitoring."""
 
+from django.contrib import messages
 from django.http import HttpRequest, HttpResponse
-from django.shortcuts import get_object_or_404, render
+from django.shortcuts import get_object_or_404, redirect, render
 from django.utils.translation import gettext as _
-from django.views.decorators.http import require_POST, require_safe
+from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
+from core.errors import TitanicError
 from core.pagination import page
 from core.redis import RedisUnavailable
+from core.roles import Scope, requires
+from core.users import current_user
 from core.views import start_job
-from monitoring import consistency, health, performance, services
-from monitoring.models import Alert, DriftCheck
+from monitoring import alerts, consistency, health, performance, services
+from monitoring.forms import AlertFilter, AlertRuleForm, NoteForm
+from monitoring.models import Alert, AlertRule, DriftCheck
 
 _ALERTS_SHOWN = 50
 
@@ -39,6 +44,71 @@ def open_alerts(request: HttpRequest) -> HttpResponse:
 
 
 @require_safe
+def alert_list(request: HttpRequest) -> HttpResponse:
+    """List the alerts, newest first."""
+    filters = AlertFilter(request.GET)
+    context = {"page": page(filters.alerts(), request), "filter": filters, "is_filtered": any(filters.data.values())}
+    return render(request, "alert_list.html", context, status=400 if filters.errors else 200)
+
+
+@require_safe
+def alert(request: HttpRequest, pk: int) -> HttpResponse:
+    """Show one alert: what, since when, who looks after it, what to do."""
+    return _show(request, get_object_or_404(Alert, pk=pk), NoteForm())
+
+
+@require_POST
+def acknowledge_alert(request: HttpRequest, pk: int) -> HttpResponse:
+    """Record that the user looks after an alert."""
+    alert, form = get_object_or_404(Alert, pk=pk), NoteForm(request.POST)
+    if not form.is_valid():
+        return _show(request, alert, form)
+    alerts.acknowledge(alert, by=current_user(request), note=form.cleaned_data["note"])
+    return redirect(alert)
+
+
+@require_POST
+def resolve_alert(request: HttpRequest, pk: int) -> HttpResponse:
+    """Resolve an alert by the user's word."""
+    alert, form = get_object_or_404(Alert, pk=pk), NoteForm(request.POST)
+    if not form.is_valid():
+        return _show(request, alert, form)
+    alerts.resolve(alert, by=current_user(request), note=form.cleaned_data["note"])
+    return redirect(alert)
+
+
+@require_POST
+def silence_alert(request: HttpRequest, pk: int) -> HttpResponse:
+    """Silence the rule of an alert for some hours, or end that."""
+    alert = get_object_or_404(Alert, pk=pk)
+    rule = get_object_or_404(AlertRule, kind=alert.kind)
+    hours = request.POST.get("hours", "")
+    if hours not in map(str, alerts.SILENCE_HOURS):
+        raise TitanicError(_("Choose one of the times that are offered."), field="hours")
+    alerts.silence(rule, hours=int(hours))
+    return redirect(alert)
+
+
+@require_safe
+def alert_rules(request: HttpRequest) -> HttpResponse:
+    """List the rules of alerts."""
+    return render(request, "alert_rule_list.html", {"rules": AlertRule.objects.all()})
+
+
+@requires(Scope.OPERATE, even_to_read=True)
+@require_http_methods(["GET", "HEAD", "POST"])
+def alert_rule(request: HttpRequest, pk: int) -> HttpResponse:
+    """Edit a rule."""
+    rule = get_object_or_404(AlertRule, pk=pk)
+    form = AlertRuleForm(request.POST if request.method == "POST" else None, rule=rule)
+    if form.is_valid():
+        form.save_audited()
+        messages.success(request, _("Saved."))
+        return redirect("alert_rules")
+    return render(request, "alert_rule.html", {"rule": rule, "form": form}, status=400 if form.errors else 200)
+
+
+@require_safe
 def drift_checks(request: HttpRequest) -> HttpResponse:
     """List the drift checks."""
     return render(request, "drift_list.html", {"page": page(DriftCheck.objects.select_related("version"), request)})
@@ -62,3 +132,8 @@ def drift_state(request: HttpRequest) -> HttpResponse:
     """Show the drift state, as a fragment that other apps' pages include."""
     latest = DriftCheck.objects.succeeded().first()
     return render(request, "_components/drift_state.html", {"check": latest})
+
+
+def _show(request: HttpRequest, alert: Alert, form: NoteForm) -> HttpResponse:
+    context = {"alert": alert, "form": form, "rule": AlertRule.objects.filter(kind=alert.kind).first()}
+    return render(request, "alert_detail.html", context, status=400 if form.errors else 200)

@@ -33,8 +33,9 @@ def notify() -> int:
         if not unclaimed.update(notify_at=claim, tries=F("tries") + 1):
             continue
         alert.refresh_from_db()
-        names = ("kind", "subject", "text", "raised_at", "resolved_at")
-        body = json.dumps({name: getattr(alert, name) for name in names}, cls=DjangoJSONEncoder)
+        names = ("kind", "severity", "subject", "raised_at", "resolved_at")
+        values = {"text": alert.message, **{name: getattr(alert, name) for name in names}}
+        body = json.dumps(values, cls=DjangoJSONEncoder)
         headers = {"Content-Type": "application/json", "User-Agent": "titanic-mlops"}
         try:
             # A redirect would lose the body; the answer is not read, however long it is.

@@ -17,6 +17,7 @@ from core.errors import TitanicError
 from core.models import Action
 from ingestion import sources
 from ingestion.transports import local
+from monitoring.models import AlertRule
 from titanic_site import pipeline, schedules
 from titanic_site.models import AccessToken
 from training.models import ModelVersion
@@ -39,6 +40,7 @@ def bootstrap(*, echo: Callable[[str], object]) -> ModelVersion:
     ensure_admin(echo=echo)
     if created := schedules.create_missing():
         echo(_("%(count)s schedules made") % {"count": created})
+    AlertRule.objects.create_missing()
     local.inbox().mkdir(parents=True, exist_ok=True)
     sources.default()
     champion = ModelVersion.objects.champion()

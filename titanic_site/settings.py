@@ -258,6 +258,12 @@ SPECTACULAR_SETTINGS = {
     "VERSION": "1",
     "OAS_VERSION": "3.1.0",
     "COMPONENT_SPLIT_REQUEST": True,
+    "ENUM_NAME_OVERRIDES": {
+        "AlertSeverityEnum": "monitoring.alert_kinds.Severity",
+        "AlertStateEnum": "monitoring.models.AlertState",
+        "SeverityEnum": "ingestion.models.RowSeverity",
+        "StateEnum": "core.jobs.State",
+    },
     "POSTPROCESSING_HOOKS": [
         "drf_spectacular.hooks.postprocess_schema_enums",
         "core.openapi.add_shared_parts",
