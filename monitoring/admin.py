@@ -4,7 +4,7 @@ from django.contrib import admin
 from django.http import HttpRequest
 
 from core.admin import AuditedAdmin, JobAdmin, ReadOnlyAdmin
-from monitoring.models import Alert, AlertRule, DriftCheck, DriftWatch, FeatureDrift
+from monitoring.models import Alert, AlertRule, Delivery, DriftCheck, DriftWatch, FeatureDrift
 
 
 @admin.register(DriftCheck)
@@ -53,3 +53,11 @@ class DriftWatchAdmin(ReadOnlyAdmin):
     list_display = ("__str__", "state", "since", "prediction_count", "looked_at", "error")
     list_select_related = ("version",)
     exclude = ("bins",)
+
+
+@admin.register(Delivery)
+class DeliveryAdmin(ReadOnlyAdmin):
+    """The tries to notify people of alerts."""
+
+    list_display = ("channel", "is_resolved", "number", "due_at", "tried_at", "error")
+    list_filter = ("channel", "is_resolved")

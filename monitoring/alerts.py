@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import timedelta
 from typing import NamedTuple
 
-from django.conf import settings
 from django.contrib.auth.models import User
 from django.db import transaction
 from django.utils import timezone
@@ -22,9 +21,9 @@ from core.jobs import Job, JobQuerySet, State, kinds
 from core.models import Action
 from core.redis import RedisUnavailable
 from ingestion.models import Dataset
-from monitoring import consistency, error_rate, health
+from monitoring import consistency, deliveries, error_rate, health
 from monitoring.alert_kinds import Kind
-from monitoring.models import Alert, AlertRule
+from monitoring.models import Alert, AlertRule, AlertState
 from predictions import drift_state, load_failures, log, scorer
 from predictions.models import DeadLetter
 from training.models import ModelVersion, Stage
@@ -74,13 +73,14 @@ def evaluate_alerts() -> None:
             unknown.append(kind)
     held = _seconds_held(reasons)
     now = timezone.now()
+    over = []
     with transaction.atomic():
         # Of two evaluations at once, the second finds what the first has raised.
         lock(AdvisoryLock.ALERTS)
         for alert in Alert.objects.holding().exclude(kind__in=unknown):
             reason = reasons.pop((alert.kind, alert.subject), None)
             if reason is None:
-                _end(alert)
+                over.append(alert.pk)
             else:
                 alert.text, alert.parameters, alert.last_seen_at = reason.text, dict(reason.parameters), now
                 alert.save(update_fields=["text", "parameters", "last_seen_at"])
@@ -90,11 +90,16 @@ def evaluate_alerts() -> None:
             since = now - timedelta(minutes=rule.cooldown_minutes)
             if is_due and not Alert.objects.filter(kind=kind, subject=subject, resolved_at__gt=since).exists():
                 _raise(rule, subject, reason)
+        _end(over)
+        # Those that were raised while their rule was silenced too, if they are open still.
+        silenced = [kind for kind, rule in rules.items() if rule.silence]
+        untold = Alert.objects.in_state(AlertState.OPEN).filter(deliveries=None).exclude(kind__in=silenced)
+        deliveries.plan(untold.order_by("pk"), is_resolved=False)
 
 
 def acknowledge(alert: Alert, *, by: User | None, note: str = "") -> None:
     """Record that a person looks after it; raises Conflict unless it is open."""
-    is_changed = Alert.objects.in_state("open").filter(pk=alert.pk)
+    is_changed = Alert.objects.in_state(AlertState.OPEN).filter(pk=alert.pk)
     with transaction.atomic():
         if not is_changed.update(acknowledged_at=timezone.now(), acknowledged_by=by, acknowledged_note=note):
             raise Conflict(_("This alert is acknowledged or resolved already."))
@@ -106,8 +111,9 @@ def resolve(alert: Alert, *, by: User | None, note: str = "") -> None:
     """End it by a person's word: it is not raised again before its reason is gone; raises Conflict."""
     changes = {"resolved_at": timezone.now(), "resolved_by": by, "resolved_note": note, "is_dismissed": True}
     with transaction.atomic():
-        if not Alert.objects.open().filter(pk=alert.pk).update(**changes, **_notified()):
+        if not Alert.objects.open().filter(pk=alert.pk).update(**changes):
             raise Conflict(_("This alert is resolved already."))
+        _tell_resolved([alert.pk])
         audit.record(Action.RESOLVED, alert, after={"note": note})
     alert.refresh_from_db()
 
@@ -129,21 +135,25 @@ def _raise(rule: AlertRule, subject: str, reason: Reason) -> None:
         subject=subject,
         text=reason.text,
         parameters=dict(reason.parameters),
-        notify_at=timezone.now() if settings.ALERT_WEBHOOK_URL and not rule.silence else None,
     )
     logger.warning("alert: %s: %s", subject, alert.message)
 
 
-def _end(alert: Alert) -> None:
-    """Resolve an alert whose reason is gone, or forget that a person had dismissed it."""
-    if alert.is_dismissed:
-        Alert.objects.filter(pk=alert.pk).update(is_dismissed=False)
-    elif Alert.objects.open().filter(pk=alert.pk).update(resolved_at=timezone.now(), **_notified()):
+def _end(pks: list[int]) -> None:
+    """Resolve the alerts whose reasons are gone, and forget that a person had dismissed some of them."""
+    Alert.objects.filter(pk__in=pks, is_dismissed=True).update(is_dismissed=False)
+    over = list(Alert.objects.open().filter(pk__in=pks))
+    for alert in over:
         logger.info("resolved: %s", alert)
+    Alert.objects.open().filter(pk__in=pks).update(resolved_at=timezone.now())
+    _tell_resolved([alert.pk for alert in over])
 
 
-def _notified() -> dict[str, object]:
-    return {"notify_at": timezone.now() if settings.ALERT_WEBHOOK_URL else None, "tries": 0}
+def _tell_resolved(pks: list[int]) -> None:
+    """Notify of the end of those alerts of which people were notified."""
+    deliveries.plan(
+        Alert.objects.filter(pk__in=pks, deliveries__isnull=False).distinct().order_by("pk"), is_resolved=True
+    )
 
 
 def _seconds_held(reasons: Iterable[Key]) -> dict[Key, float]:

@@ -216,10 +216,6 @@ class AlertQuerySet(models.QuerySet["Alert"]):
         """Order the open ones first, then the resolved, each newest first."""
         return self.order_by(F("resolved_at").desc(nulls_first=True), "-pk")
 
-    def unnotified(self) -> Self:
-        """Keep those of which the webhook is to be notified now."""
-        return self.filter(notify_at__lte=timezone.now())
-
 
 class Alert(models.Model):
     """Something that a person should look at: raised once, resolved when the reason is gone or by a person."""
@@ -246,9 +242,6 @@ class Alert(models.Model):
     resolved_note = models.CharField(gettext_lazy("note"), max_length=500, blank=True, editable=False)
     # A person resolved it while its reason holds: none is raised for the same reason before that is gone.
     is_dismissed = models.BooleanField(default=False, editable=False)
-    # When the webhook is to be notified, or tried again; None when it has been.
-    notify_at = models.DateTimeField(null=True, editable=False)
-    tries = models.PositiveSmallIntegerField(default=0, editable=False)
 
     objects = AlertQuerySet.as_manager()
 
@@ -286,3 +279,41 @@ class Alert(models.Model):
     def kind_label(self) -> str:
         """The kind in the reader's language."""
         return str(dict(Kind.choices).get(self.kind, self.kind))
+
+
+class DeliveryChannel(models.TextChoices):
+    """How people are notified of alerts."""
+
+    EMAIL = "email", gettext_lazy("E-mail")
+    WEBHOOK = "webhook", gettext_lazy("Webhook")
+
+
+class DeliveryQuerySet(models.QuerySet["Delivery"]):
+    """Tries by how they stand."""
+
+    def due(self) -> Self:
+        """Keep those that are to be made now."""
+        return self.filter(tried_at=None, due_at__lte=timezone.now())
+
+
+class Delivery(models.Model):
+    """One try to notify of alerts by a channel; a try that fails is followed by a row for the next one."""
+
+    alerts = models.ManyToManyField(Alert, verbose_name=gettext_lazy("alerts"), related_name="deliveries")
+    channel = models.CharField(gettext_lazy("channel"), max_length=10, choices=DeliveryChannel)
+    is_resolved = models.BooleanField(gettext_lazy("resolved"), default=False)
+    number = models.PositiveSmallIntegerField(gettext_lazy("try"), default=1)
+    due_at = models.DateTimeField(gettext_lazy("due"), default=timezone.now)
+    tried_at = models.DateTimeField(gettext_lazy("tried"), null=True)
+    error = models.CharField(gettext_lazy("error"), max_length=200, blank=True)
+
+    objects = DeliveryQuerySet.as_manager()
+
+    class Meta:
+        verbose_name = gettext_lazy("delivery")
+        verbose_name_plural = gettext_lazy("deliveries")
+        ordering = ("-pk",)
+        indexes = [models.Index(fields=["due_at"], condition=Q(tried_at=None), name="delivery_due")]
+
+    def __str__(self) -> str:
+        return f"{self.get_channel_display()} {self.number}"

@@ -1,8 +1,8 @@
 """Celery tasks of monitoring."""
 
 from core.tasks import job_task
-from monitoring import alerts, consistency, drift_watch, services, webhook
-from monitoring.models import Alert, DriftCheck, DriftWatch
+from monitoring import alerts, consistency, deliveries, drift_watch, services
+from monitoring.models import Delivery, DriftCheck, DriftWatch
 
 # Seconds until the next evaluation sends the message again.
 _NEXT_EVALUATION = 10
@@ -24,7 +24,7 @@ def scheduled_check() -> None:
 def watch_drift() -> None:
     """Look at the newest live predictions; a change of state raises or resolves its alert at once."""
     if drift_watch.look():
-        alerts.evaluate_alerts()
+        evaluate_alerts()
     watch_id = drift_watch.claim_calibration()
     if watch_id is not None:
         calibrate_watch.delay(watch_id=watch_id)
@@ -46,12 +46,12 @@ def check_consistency() -> None:
 def evaluate_alerts() -> None:
     """Raise and resolve alerts."""
     alerts.evaluate_alerts()
-    if Alert.objects.unnotified().exists():
+    if Delivery.objects.due().exists():
         # Not here: a webhook that hangs would hold up the prediction log.
         notify.apply_async(queue="default", expires=_NEXT_EVALUATION)
 
 
 @job_task(queue="default")
 def notify() -> None:
-    """Notify the webhook of alerts."""
-    webhook.notify()
+    """Notify people of alerts, by mail and webhook."""
+    deliveries.deliver()

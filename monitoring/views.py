@@ -17,6 +17,7 @@ from monitoring.forms import AlertFilter, AlertRuleForm, NoteForm
 from monitoring.models import Alert, AlertRule, DriftCheck
 
 _ALERTS_SHOWN = 50
+_DELIVERIES_SHOWN = 50
 
 
 @require_safe
@@ -135,5 +136,6 @@ def drift_state(request: HttpRequest) -> HttpResponse:
 
 
 def _show(request: HttpRequest, alert: Alert, form: NoteForm) -> HttpResponse:
-    context = {"alert": alert, "form": form, "rule": AlertRule.objects.filter(kind=alert.kind).first()}
+    rule = AlertRule.objects.filter(kind=alert.kind).first()
+    context = {"alert": alert, "form": form, "rule": rule, "deliveries": alert.deliveries.all()[:_DELIVERIES_SHOWN]}
     return render(request, "alert_detail.html", context, status=400 if form.errors else 200)

@@ -87,6 +87,14 @@ def origins(name: str) -> list[str]:
     return words(name)
 
 
+def addresses(name: str) -> list[str]:
+    """Read mail addresses with commas between them."""
+    for word in words(name):
+        if not re.fullmatch(r"[^@\s]+@[^@\s]+", word):
+            refuse(f'{name} has "{word}": write mail addresses with commas, such as ann@example.org,bob@example.org.')
+    return words(name)
+
+
 def networks(name: str) -> list[str]:
     """Read addresses and networks."""
     try:

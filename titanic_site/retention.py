@@ -12,7 +12,7 @@ from django.utils import timezone
 from core import audit
 from core.advisory_locks import AdvisoryLock, lock
 from core.jobs import OPEN_STATES, Job, JobQuerySet, State, UploadJob, kinds
-from monitoring.models import DriftCheck
+from monitoring.models import Alert, Delivery, DriftCheck
 from predictions import shadow
 from predictions.models import DeadLetter, ScoringJob
 
@@ -26,6 +26,7 @@ def delete_old() -> dict[str, int]:
         "shadow scores": (settings.SHADOW_SCORES_KEPT_DAYS, shadow.delete_before),
         "scoring jobs": (settings.SCORING_KEPT_DAYS, _delete_scoring_jobs),
         "jobs": (settings.JOBS_KEPT_DAYS, _delete_jobs),
+        "alerts": (settings.ALERTS_KEPT_DAYS, _delete_alerts),
         "audit entries": (settings.AUDIT_KEPT_DAYS, audit.delete_before),
     }
     deleted = {name: delete(timezone.now() - timedelta(days=days)) for name, (days, delete) in steps.items() if days}
@@ -37,6 +38,13 @@ def delete_old() -> dict[str, int]:
 
 def _delete_dead_letters(moment: datetime) -> int:
     return DeadLetter.objects.filter(created_at__lt=moment).delete()[0]
+
+
+def _delete_alerts(moment: datetime) -> int:
+    """Delete alerts that are over, and the tries to notify of none but them."""
+    _count, rows = Alert.objects.filter(resolved_at__lt=moment, is_dismissed=False).delete()
+    Delivery.objects.filter(alerts=None, due_at__lt=moment).delete()
+    return rows.get(Alert._meta.label, 0)
 
 
 def _delete_scoring_jobs(moment: datetime) -> int:

@@ -165,6 +165,7 @@ DEAD_LETTERS_KEPT_DAYS = env.number("DEAD_LETTERS_KEPT_DAYS", default=0, least=0
 SHADOW_SCORES_KEPT_DAYS = env.number("SHADOW_SCORES_KEPT_DAYS", default=180, least=0, most=36_500)
 SCORING_KEPT_DAYS = env.number("SCORING_KEPT_DAYS", default=90, least=0, most=36_500)
 JOBS_KEPT_DAYS = env.number("JOBS_KEPT_DAYS", default=365, least=0, most=36_500)
+ALERTS_KEPT_DAYS = env.number("ALERTS_KEPT_DAYS", default=365, least=0, most=36_500)
 #: For how many days the audit trail is kept; PostgreSQL deletes none of its entries before thirty.
 AUDIT_KEPT_DAYS = env.number("AUDIT_KEPT_DAYS", default=730, least=30, most=36_500)
 
@@ -213,8 +214,19 @@ QUEUES = {"fast": 60, "default": 900, "scoring": 3600, "training": 3600}
 #: What one training may take, all its processes together; below the queue's own limits, which give no reason.
 LONGEST_TRAINING_SECONDS = 0.8 * QUEUES["training"]
 LARGEST_TRAINING_BYTES = 4 * 2**30
-#: Where every alert is posted as JSON; empty is nowhere.
+#: Where messages about alerts are posted as JSON; empty is nowhere.
 ALERT_WEBHOOK_URL = env.url("ALERT_WEBHOOK_URL", schemes=("http", "https"), example="https://example.org/hook")
+#: Signs what is posted there.
+ALERT_WEBHOOK_SECRET = env.text("ALERT_WEBHOOK_SECRET")
+#: Who is sent mail about alerts, by the server of EMAIL_URL.
+ALERT_EMAILS = env.addresses("ALERT_EMAILS")
+#: How people reach this site: the links in messages begin so.
+SITE_URL = env.url(
+    "SITE_URL",
+    f"http://{'127.0.0.1' if HOST in env.ANYWHERE else HOST}:{PORT}",
+    schemes=("http", "https"),
+    example="https://titanic.example.org",
+).rstrip("/")
 DRIFT_BACKEND = env.one_of("DRIFT_BACKEND", "alibi", "scipy")
 DASK_SCHEDULER = env.text("DASK_SCHEDULER")
 #: Whether a version that passes the gate is promoted by itself.

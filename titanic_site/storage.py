@@ -15,6 +15,7 @@ from django.utils.translation import ngettext
 from core.jobs import kept_files, kinds
 from core.models import AuditEntry
 from ingestion.models import Passenger, RejectedRow, RowProblem
+from monitoring.models import Alert
 from predictions.models import DeadLetter, Outcome, Prediction, ScoringJob, ScoringPart, ShadowScore
 
 
@@ -43,6 +44,7 @@ def tables() -> list[Usage]:
         (ShadowScore, "created_at", _days(settings.SHADOW_SCORES_KEPT_DAYS)),
         (DeadLetter, "created_at", _days(settings.DEAD_LETTERS_KEPT_DAYS)),
         (AuditEntry, "at", _days(settings.AUDIT_KEPT_DAYS)),
+        (Alert, "raised_at", _days(settings.ALERTS_KEPT_DAYS)),
         (ScoringPart, None, with_job),
         (Passenger, None, with_dataset),
         (RejectedRow, None, with_dataset),

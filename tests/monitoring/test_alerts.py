@@ -1,6 +1,5 @@
 """Alerts: raised once, resolved when the reason is gone, told to the operator's own system."""
 
-import json
 import time
 from collections.abc import Callable, Iterator
 from datetime import timedelta
@@ -21,14 +20,13 @@ from rest_framework.test import APIClient
 from core import heartbeat, redis
 from core.models import AuditEntry
 from ingestion.models import Dataset
-from monitoring import alerts, consistency, tasks, webhook
+from monitoring import alerts, consistency
 from monitoring.alert_kinds import Kind
 from monitoring.models import Alert, AlertRule, DriftCheck
 from predictions import drift_state, load_failures, log, scorer
 from predictions.drift_state import DriftState
 from predictions.log import drainer, stream
 from predictions.models import DeadLetter
-from tests import servers
 from training.models import ModelVersion
 
 
@@ -466,153 +464,3 @@ def test_a_rule_is_silenced_from_an_alert(client: Client, db: None) -> None:
     assert AlertRule.objects.get(kind="drift").silence is None
     for hours in ("", "2", "-1", "1e3", "\0"):
         assert client.post(url, {"hours": hours}).status_code == 400
-
-
-# The webhook
-
-
-@pytest.fixture
-def hook(settings: Any) -> Iterator[servers.Server]:
-    with servers.serving() as server:
-        server.answers = [servers.reply(204)]
-        settings.ALERT_WEBHOOK_URL = f"{server.address}/hook?key=secret"
-        yield server
-
-
-def test_the_webhook_is_told_when_one_is_raised_and_when_it_is_resolved(
-    champion: ModelVersion, hook: servers.Server
-) -> None:
-    load_failures.record(champion.version, "broken")
-    alerts.evaluate_alerts()
-    told = [webhook.notify(), webhook.notify()]
-    load_failures.clear(champion.version)
-    alerts.evaluate_alerts()
-    told += [webhook.notify(), webhook.notify()]
-
-    raised, resolved = map(json.loads, hook.bodies)
-    alert = Alert.objects.get()
-    assert told == [1, 0, 1, 0]
-    assert raised["resolved_at"] is None
-    assert (raised["kind"], raised["subject"], raised["text"]) == (alert.kind, alert.subject, alert.message)
-    assert resolved["raised_at"] == raised["raised_at"]
-    assert resolved["resolved_at"]
-    method, path, headers = hook.asked[0]
-    assert (method, path, headers["Content-Type"]) == ("POST", "/hook?key=secret", "application/json")
-
-
-def test_without_a_webhook_nobody_is_told(champion: ModelVersion) -> None:
-    load_failures.record(champion.version, "broken")
-
-    alerts.evaluate_alerts()
-
-    assert webhook.notify() == 0
-    assert Alert.objects.get().notify_at is None
-
-
-@pytest.mark.parametrize("status", [500, 404, 302])
-def test_a_webhook_in_trouble_is_told_again_later(
-    champion: ModelVersion,
-    hook: servers.Server,
-    monkeypatch: pytest.MonkeyPatch,
-    status: int,
-    caplog: pytest.LogCaptureFixture,
-) -> None:
-    monkeypatch.setattr(webhook, "RETRY_DELAYS", (0.0, 60.0))
-    hook.answers = [servers.reply(status, Location="/elsewhere")]
-    load_failures.record(champion.version, "broken")
-    alerts.evaluate_alerts()
-
-    told = [webhook.notify() for _ in range(3)]
-
-    assert told == [0, 0, 0]
-    assert hook.methods == ["POST", "POST"]
-    assert f"status {status}" in caplog.text
-    assert "secret" not in caplog.text
-
-
-def test_after_the_last_try_it_is_left_alone_until_something_changes(
-    champion: ModelVersion, hook: servers.Server, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
-    monkeypatch.setattr(webhook, "RETRY_DELAYS", (0.0,))
-    hook.answers = [servers.reply(500), servers.reply(500), servers.reply(204)]
-    load_failures.record(champion.version, "broken")
-    alerts.evaluate_alerts()
-    told = [webhook.notify() for _ in range(3)]
-    load_failures.clear(champion.version)
-    alerts.evaluate_alerts()
-    told.append(webhook.notify())
-
-    assert told == [0, 0, 0, 1]
-    assert "the last" in caplog.text
-    assert len(hook.bodies) == 3
-
-
-@pytest.mark.parametrize("address", ["http://127.0.0.1:1/secret", "http://no-such-host.invalid/secret"])
-def test_a_webhook_that_is_not_there_holds_up_nothing_and_its_address_is_not_told(
-    champion: ModelVersion, settings: Any, address: str, caplog: pytest.LogCaptureFixture
-) -> None:
-    settings.ALERT_WEBHOOK_URL = address
-    load_failures.record(champion.version, "broken")
-    alerts.evaluate_alerts()
-
-    assert webhook.notify() == 0
-    assert "ConnectionError" in caplog.text
-    assert "secret" not in caplog.text
-
-
-def test_a_webhook_that_hangs_is_given_up_soon(
-    champion: ModelVersion, hook: servers.Server, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
-    monkeypatch.setattr(webhook, "TIMEOUT", (0.2, 0.2))
-    hook.answers = [servers.hang]
-    load_failures.record(champion.version, "broken")
-    alerts.evaluate_alerts()
-
-    assert webhook.notify() == 0
-    assert "ReadTimeout" in caplog.text
-
-
-@pytest.mark.django_db(transaction=True)
-def test_of_two_senders_one_tells(champion: ModelVersion, hook: servers.Server) -> None:
-    Alert.objects.bulk_create(
-        [Alert(kind="x", subject=str(number), text="y", notify_at=timezone.now()) for number in range(10)]
-    )
-
-    def tell() -> None:
-        webhook.notify()
-        connection.close()
-
-    threads = [Thread(target=tell) for _ in range(3)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-
-    assert sorted(json.loads(body)["subject"] for body in hook.bodies) == sorted(map(str, range(10)))
-
-
-@pytest.mark.django_db(transaction=True)
-def test_one_that_is_resolved_while_it_is_told_is_told_again(champion: ModelVersion, hook: servers.Server) -> None:
-    load_failures.record(champion.version, "broken")
-    alerts.evaluate_alerts()
-
-    def resolve_meanwhile(handler: Any) -> None:
-        load_failures.clear(champion.version)
-        alerts.evaluate_alerts()
-        connection.close()
-        servers.reply(204)(handler)
-
-    hook.answers = [resolve_meanwhile, servers.reply(204)]
-    told = [webhook.notify(), webhook.notify(), webhook.notify()]
-
-    assert told == [1, 1, 0]
-    assert [json.loads(body)["resolved_at"] is None for body in hook.bodies] == [True, False]
-
-
-def test_the_task_leaves_telling_to_another_queue(champion: ModelVersion, hook: servers.Server) -> None:
-    load_failures.record(champion.version, "broken")
-
-    tasks.evaluate_alerts()
-
-    assert redis.client().llen("default") == 1
-    assert hook.bodies == []

@@ -17,7 +17,7 @@ from core.errors import TitanicError
 from core.jobs import State
 from features.models import FeatureBatch
 from ingestion.models import Dataset
-from monitoring.models import DriftCheck
+from monitoring.models import Alert, Delivery, DriftCheck
 from predictions import scoring, services
 from predictions.models import DeadLetter, Prediction, ScoringJob, ShadowScore, lowest_id
 from tests.people import OWEN, table
@@ -29,7 +29,7 @@ Commit = Callable[..., Any]
 
 @pytest.fixture(autouse=True)
 def _ten_days(settings: Any) -> None:
-    for name in ("DEAD_LETTERS", "SHADOW_SCORES", "SCORING", "JOBS"):
+    for name in ("DEAD_LETTERS", "SHADOW_SCORES", "SCORING", "JOBS", "ALERTS"):
         setattr(settings, f"{name}_KEPT_DAYS", 10)
 
 
@@ -53,7 +53,7 @@ def test_dead_letters_and_shadow_scores_beyond_their_days_are_deleted(settings: 
         )  # fmt: skip
     settings.DEAD_LETTERS_KEPT_DAYS = 0
 
-    assert retention.delete_old() == {"shadow scores": 1, "scoring jobs": 0, "jobs": 0, "audit entries": 0}
+    assert retention.delete_old() == {"shadow scores": 1, "scoring jobs": 0, "jobs": 0, "alerts": 0, "audit entries": 0}
     settings.DEAD_LETTERS_KEPT_DAYS = 10
     assert retention.delete_old()["dead letters"] == 1
     assert DeadLetter.objects.get().entry_id == "9"
@@ -124,3 +124,19 @@ def test_the_schedule_that_was_the_audit_trails_own_is_deleted() -> None:
     import_module("titanic_site.migrations.0003_one_schedule_deletes").delete_schedule(apps, None)
 
     assert not PeriodicTask.objects.filter(pk=old.pk).exists()
+
+
+@pytest.mark.django_db
+def test_alerts_that_are_over_go_with_their_deliveries() -> None:
+    old, mixed, dismissed = (Alert.objects.create(kind="x", subject=name, text="x") for name in "abc")
+    Alert.objects.update(resolved_at=days_ago(11))
+    Alert.objects.filter(pk=mixed.pk).update(resolved_at=None)
+    Alert.objects.filter(pk=dismissed.pk).update(is_dismissed=True)
+    alone, shared = (Delivery.objects.create(channel="email", due_at=days_ago(11)) for _ in range(2))
+    alone.alerts.set([old])
+    shared.alerts.set([old, mixed])
+
+    assert retention.delete_old()["alerts"] == 1
+
+    assert set(Alert.objects.all()) == {mixed, dismissed}
+    assert Delivery.objects.get() == shared
