@@ -46,10 +46,10 @@ def look() -> bool:
         if row is None:
             return False
         before = row.state
-        _begin_term(row)
-        if row.calibration is not None:
-            _read_on(row, msgspec.convert(row.calibration, Watch))
-        row.save()
+        has_begun = _begin_term(row)
+        has_looked = row.calibration is not None and _read_on(row, msgspec.convert(row.calibration, Watch))
+        if has_begun or has_looked:
+            row.save()
         since, features = row.since, tuple(sorted(row.exceeding))
         drift_state.publish(DriftState(row.state, since, features, champion.version))
     return bool(row.state != before)
@@ -82,25 +82,27 @@ def calibrate(row: DriftWatch) -> None:
     DriftWatch.objects.filter(pk=row.pk).update(calibration=msgspec.to_builtins(calibrated), error="")
 
 
-def _begin_term(row: DriftWatch) -> None:
-    """Forget what an earlier term as champion left."""
+def _begin_term(row: DriftWatch) -> bool:
+    """Forget what an earlier term as champion left; returns whether a new one begins."""
     promoted_at = StageChange.objects.filter(version=row.version, after=Stage.CHAMPION).latest("at", "pk").at
-    if row.promoted_at != promoted_at:
-        row.promoted_at = promoted_at
-        row.state, row.since, row.exceeding = DriftWatch.State.UNKNOWN, None, {}
-        row.bins, row.prediction_count, row.quiet_count = b"", 0, 0
-        row.last_prediction_id = lowest_id(promoted_at)
+    if row.promoted_at == promoted_at:
+        return False
+    row.promoted_at = promoted_at
+    row.state, row.since, row.exceeding = DriftWatch.State.UNKNOWN, None, {}
+    row.bins, row.prediction_count, row.quiet_count = b"", 0, 0
+    row.last_prediction_id = lowest_id(promoted_at)
+    return True
 
 
-def _read_on(row: DriftWatch, calibrated: Watch) -> None:
-    """Read the predictions since the last look, if there are enough for another one, and look."""
+def _read_on(row: DriftWatch, calibrated: Watch) -> bool:
+    """Look at the predictions since the last look, if there are enough for another one; returns whether it did."""
     new = Prediction.objects.live().filter(model_version=row.version.version, id__gt=row.last_prediction_id)
     # Only what fits in the longest window counts.
     predictions = list(new.newest(WINDOWS[-1]))
     now = timezone.now()
     is_due = row.looked_at is None or now - row.looked_at >= LONGEST_WAIT
     if len(predictions) < (1 if is_due else watch.STEP):
-        return
+        return False
     matrix = derive(to_columns([as_row(prediction) for prediction in reversed(predictions)]))
     columns = len(calibrated.columns)
     bins: Bins = np.concatenate(
@@ -111,6 +113,7 @@ def _read_on(row: DriftWatch, calibrated: Watch) -> None:
     _conclude(row, calibrated.look(bins), new_count=len(predictions), at=now)
     if row.state == DriftWatch.State.UNKNOWN and len(bins) >= WINDOWS[0]:
         row.state, row.since = DriftWatch.State.CALM, now
+    return True
 
 
 def _conclude(row: DriftWatch, exceeding: Sequence[Exceedance], *, new_count: int, at: datetime) -> None:
