@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from datetime import datetime
 from typing import Literal
 
 #: A curve has hundreds of points; the table beside it shows this many of them.
@@ -10,12 +11,14 @@ MAX_TABLE_ROWS = 12
 
 @dataclass(frozen=True)
 class Series:
-    """One line through points, or one bar for each name with its spread."""
+    """One line through points, which may have a band around it, or one bar for each name with its spread."""
 
     label: str
-    x: Sequence[float]
+    x: Sequence[float] | Sequence[datetime]
     y: Sequence[float | str]
     spread: Sequence[float] = ()
+    low: Sequence[float] = ()
+    high: Sequence[float] = ()
     is_guide: bool = False
     is_marked: bool = False
 
@@ -25,7 +28,7 @@ class Chart:
     """A chart with its axes, and a summary in words for screen readers."""
 
     name: str
-    kind: Literal["lines", "bars"]
+    kind: Literal["lines", "times", "bars"]
     title: str
     summary: str
     x_label: str
@@ -39,18 +42,31 @@ class Chart:
         return asdict(self)
 
     @property
-    def table(self) -> list[tuple[str, float, float | str]]:
+    def table(self) -> "list[tuple[str, *Point]]":
         """Some points of each series for the table; guides are not data."""
-        return [(line.label, x, y) for line in self.series if not line.is_guide for x, y in thinned(line)]
+        return [(line.label, *point) for line in self.series if not line.is_guide for point in thinned(line)]
+
+    @property
+    def has_bands(self) -> bool:
+        """Whether the table has a column for bounds."""
+        return any(line.low for line in self.series)
 
 
-def thinned(series: Series, *, rows: int = MAX_TABLE_ROWS) -> list[tuple[float, float | str]]:
-    """Return some of the points in equal steps, the first and last among them; bars stay whole.
+#: A point with the bounds around it, empty where there are none.
+Point = tuple[float | str, float | str, str]
+
+
+def thinned(series: Series, *, rows: int = MAX_TABLE_ROWS) -> list[Point]:
+    """Return some of the points in equal steps, the first and last among them; bars and times stay whole.
 
     >>> thinned(Series("a", range(101), range(101)), rows=3)
-    [(0, 0), (50, 50), (100, 100)]
+    [(0, 0, ''), (50, 50, ''), (100, 100, '')]
+    >>> thinned(Series("b", [datetime(2026, 11, 1, 8, 30)], [0.8]))
+    [('2026-11-01 08:30', 0.8, '')]
     """
-    points = list(zip(series.x, series.y, strict=True))
-    if series.spread or len(points) <= rows:
+    times = [f"{x:%Y-%m-%d %H:%M}" if isinstance(x, datetime) else x for x in series.x]
+    bounds = [f"{low:.3f}–{high:.3f}" for low, high in zip(series.low, series.high, strict=True)]
+    points = list(zip(times, series.y, bounds or [""] * len(times), strict=True))
+    if series.spread or len(points) <= rows or isinstance(series.x[0], datetime):
         return points
     return [points[round(step * (len(points) - 1) / (rows - 1))] for step in range(rows)]

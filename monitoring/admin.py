@@ -4,7 +4,7 @@ from django.contrib import admin
 from django.http import HttpRequest
 
 from core.admin import AuditedAdmin, JobAdmin, ReadOnlyAdmin
-from monitoring.models import Alert, AlertRule, Delivery, DriftCheck, DriftWatch, FeatureDrift
+from monitoring.models import Alert, AlertRule, Delivery, DriftCheck, DriftWatch, FeatureDrift, PerformanceCheck
 
 
 @admin.register(DriftCheck)
@@ -36,6 +36,16 @@ class AlertRuleAdmin(AuditedAdmin):
 
     def has_delete_permission(self, request: HttpRequest, obj: object = None) -> bool:
         return False
+
+
+@admin.register(PerformanceCheck)
+class PerformanceCheckAdmin(JobAdmin):
+    """Performance checks."""
+
+    list_display = (
+        "__str__", "state", "outcome_count", "accuracy", "estimated_accuracy", "version", "error", "created_at"
+    )  # fmt: skip
+    list_select_related = ("version",)
 
 
 @admin.register(Alert)

@@ -10,11 +10,17 @@ from rest_framework.views import APIView
 from core.api import accepted, validate_body
 from core.errors import Invalid
 from core.users import current_user
-from monitoring import alerts, services
+from monitoring import alerts, performance, services
 from monitoring.alert_kinds import Kind, Severity
 from monitoring.forms import AlertFilter
-from monitoring.models import Alert, AlertQuerySet, AlertState, DriftCheck
-from monitoring.serializers import AlertSerializer, DriftCheckSerializer, NoteSerializer
+from monitoring.models import Alert, AlertQuerySet, AlertState, DriftCheck, PerformanceCheck
+from monitoring.serializers import (
+    AlertSerializer,
+    DriftCheckSerializer,
+    NoteSerializer,
+    PerformanceCheckDetailSerializer,
+    PerformanceCheckSerializer,
+)
 
 
 class DriftCheckList(generics.ListAPIView[DriftCheck]):
@@ -33,6 +39,24 @@ class DriftCheckDetail(generics.RetrieveAPIView[DriftCheck]):
 
     queryset = DriftCheck.objects.select_related("version").prefetch_related("features")
     serializer_class = DriftCheckSerializer
+
+
+class PerformanceCheckList(generics.ListAPIView[PerformanceCheck]):
+    """Performance checks, newest first; POST starts one on the champion's latest outcomes and predictions."""
+
+    queryset = PerformanceCheck.objects.select_related("version").defer("figures")
+    serializer_class = PerformanceCheckSerializer
+
+    @extend_schema(request=None, responses={202: PerformanceCheckSerializer})
+    def post(self, request: Request) -> Response:
+        return accepted(performance.queue_check(), PerformanceCheckSerializer, request=request)
+
+
+class PerformanceCheckDetail(generics.RetrieveAPIView[PerformanceCheck]):
+    """One performance check with its report."""
+
+    queryset = PerformanceCheck.objects.select_related("version")
+    serializer_class = PerformanceCheckDetailSerializer
 
 
 class AlertList(generics.ListAPIView[Alert]):
@@ -80,4 +104,6 @@ urlpatterns = [
     path("alerts/<int:pk>/acknowledge/", AlertAcknowledgement.as_view()),
     path("drift-checks/", DriftCheckList.as_view()),
     path("drift-checks/<int:pk>/", DriftCheckDetail.as_view()),
+    path("performance-checks/", PerformanceCheckList.as_view()),
+    path("performance-checks/<int:pk>/", PerformanceCheckDetail.as_view()),
 ]

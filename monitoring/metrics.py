@@ -53,18 +53,35 @@ class Gauges:
         yield _gauge("up", "Whether a service is available", up, "service")
 
     def model(self) -> Iterator[Metric]:
-        """Read the champion, its live performance, and drift."""
+        """Read the champion, its last performance check, and drift."""
         champion = ModelVersion.objects.champion()
         if champion is not None:
             age = (timezone.now() - champion.created_at).total_seconds()
             yield _gauge("champion_version", "The version that serves", champion.version)
             yield _gauge("champion_age_seconds", "Since the champion was made", age)
-        live = performance.live()
+        live = performance.latest()
         if live is not None:
-            yield _gauge("live_outcomes", "Latest outcomes that are of the champion's predictions", live.count)
-        if live is not None and live.quality is not None:
-            yield _gauge("live_accuracy", "Accuracy on those", live.quality.accuracy)
-            yield _gauge("live_brier_score", "Brier score on those", live.quality.brier)
+            yield _gauge(
+                "live_outcomes",
+                "Outcomes that the last performance check measured the champion on",
+                live.outcome_count or 0,
+            )
+            for name, text, figure in (
+                ("live_accuracy", "Accuracy on those", live.accuracy),
+                ("live_brier_score", "Brier score on those", live.brier),
+                (
+                    "estimated_accuracy",
+                    "Accuracy of the latest live predictions, estimated without outcomes",
+                    live.estimated_accuracy,
+                ),
+                (
+                    "outcomes_known_share",
+                    "Share of the latest live predictions whose outcome is known",
+                    live.known_share,
+                ),
+            ):
+                if figure is not None:
+                    yield _gauge(name, text, figure)
         check = DriftCheck.objects.succeeded().filter(drifted__isnull=False).prefetch_related("features").first()
         if check is not None:
             yield _gauge("drifted", "Whether the last drift check found drift", float(bool(check.drifted)))

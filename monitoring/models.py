@@ -3,6 +3,7 @@
 from datetime import datetime
 from typing import ClassVar, Self
 
+import msgspec
 from django.conf import settings
 from django.core.validators import MaxValueValidator, MinValueValidator
 from django.db import models
@@ -15,6 +16,7 @@ from django.utils.translation import gettext_lazy
 
 from core.jobs import Job, JobQuerySet
 from monitoring.alert_kinds import DEFAULTS, Kind, Severity
+from monitoring.performance_report import PerformanceReport
 from training.models import ModelVersion
 
 
@@ -193,6 +195,44 @@ class AlertState(models.TextChoices):
     OPEN = "open", gettext_lazy("Open")
     ACKNOWLEDGED = "acknowledged", gettext_lazy("Acknowledged")
     RESOLVED = "resolved", gettext_lazy("Resolved")
+
+
+#: What lists and metrics show of a performance check.
+SUMMARY = ("outcome_count", "accuracy", "brier", "estimated_accuracy", "known_share")
+
+
+class PerformanceCheck(Job):
+    """The champion measured on the latest outcomes, and estimated on the latest predictions."""
+
+    task_name = "monitoring.tasks.check_performance"
+    task_argument = "check_id"
+    page = "performance_check"
+    kind: ClassVar = gettext_lazy("Check performance")
+
+    version = models.ForeignKey(
+        ModelVersion, verbose_name=gettext_lazy("model"), null=True, editable=False, on_delete=models.PROTECT
+    )
+    # A PerformanceReport; the fields below are from it.
+    figures = models.JSONField(gettext_lazy("figures"), null=True, editable=False)
+    outcome_count = models.PositiveIntegerField(gettext_lazy("outcomes"), null=True, editable=False)
+    accuracy = models.FloatField(gettext_lazy("accuracy"), null=True, editable=False)
+    brier = models.FloatField(gettext_lazy("Brier score"), null=True, editable=False)
+    estimated_accuracy = models.FloatField(gettext_lazy("estimated accuracy"), null=True, editable=False)
+    known_share = models.FloatField(gettext_lazy("share of outcomes known"), null=True, editable=False)
+
+    objects = JobQuerySet["PerformanceCheck"].as_manager()
+
+    class Meta(Job.Meta):
+        verbose_name = gettext_lazy("performance check")
+        verbose_name_plural = gettext_lazy("performance checks")
+
+    def __str__(self) -> str:
+        return _("Performance check %(id)s") % {"id": self.pk}
+
+    @property
+    def evaluation(self) -> PerformanceReport | None:
+        """All figures, typed; None before the check has succeeded."""
+        return msgspec.convert(self.figures, PerformanceReport | None)
 
 
 class AlertQuerySet(models.QuerySet["Alert"]):

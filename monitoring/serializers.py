@@ -1,9 +1,11 @@
 """Drift checks and alerts as JSON."""
 
+from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
 from core.api import JOB_FIELDS
-from monitoring.models import Alert, AlertState, DriftCheck, FeatureDrift
+from monitoring.models import SUMMARY, Alert, AlertState, DriftCheck, FeatureDrift, PerformanceCheck
+from monitoring.performance_report import PerformanceReport
 
 
 class FeatureDriftSerializer(serializers.ModelSerializer[FeatureDrift]):
@@ -27,6 +29,32 @@ class DriftCheckSerializer(serializers.ModelSerializer[DriftCheck]):
             *JOB_FIELDS, "drifted", "features", "model_version", "window_size", "window_from", "window_to",
             "reference_size", "false_alarm_rate", "backend",
         )  # fmt: skip
+        read_only_fields = fields
+
+
+class PerformanceCheckSerializer(serializers.ModelSerializer[PerformanceCheck]):
+    """A performance check in short; a figure is null where there is nothing to compute it from."""
+
+    model_version = serializers.IntegerField(source="version.version", read_only=True, default=None, allow_null=True)
+
+    class Meta:
+        model = PerformanceCheck
+        fields: tuple[str, ...] = (*JOB_FIELDS, "model_version", *SUMMARY)
+        read_only_fields = fields
+
+
+@extend_schema_field(PerformanceReport)  # type: ignore[arg-type]  # its extension describes structs
+class ReportField(serializers.JSONField):
+    """A report as it is stored."""
+
+
+class PerformanceCheckDetailSerializer(PerformanceCheckSerializer):
+    """A performance check with its report, null before it has succeeded."""
+
+    report = ReportField(source="figures", read_only=True, allow_null=True)
+
+    class Meta(PerformanceCheckSerializer.Meta):
+        fields = (*PerformanceCheckSerializer.Meta.fields, "report")
         read_only_fields = fields
 
 

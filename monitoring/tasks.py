@@ -1,8 +1,8 @@
 """Celery tasks of monitoring."""
 
 from core.tasks import job_task
-from monitoring import alerts, consistency, deliveries, drift_watch, services
-from monitoring.models import Delivery, DriftCheck, DriftWatch
+from monitoring import alerts, consistency, deliveries, drift_watch, performance, services
+from monitoring.models import Delivery, DriftCheck, DriftWatch, PerformanceCheck
 
 # Seconds until the next evaluation sends the message again.
 _NEXT_EVALUATION = 10
@@ -34,6 +34,18 @@ def watch_drift() -> None:
 def calibrate_watch(*, watch_id: int) -> None:
     """Calibrate a drift watch."""
     drift_watch.calibrate(DriftWatch.objects.select_related("version__run").get(pk=watch_id))
+
+
+@job_task(queue="default")
+def check_performance(*, check_id: int) -> None:
+    """Run one performance check."""
+    performance.check(PerformanceCheck.objects.get(pk=check_id))
+
+
+@job_task(queue="default")
+def scheduled_performance_check() -> None:
+    """Check performance where there is a champion."""
+    performance.scheduled_check()
 
 
 @job_task(queue="default")

@@ -12,9 +12,11 @@ from core.redis import RedisUnavailable
 from core.roles import Scope, requires
 from core.users import current_user
 from core.views import start_job
-from monitoring import alerts, consistency, health, performance, services
+from monitoring import alerts, charts, consistency, health, performance, services
 from monitoring.forms import AlertFilter, AlertRuleForm, NoteForm
-from monitoring.models import Alert, AlertRule, DriftCheck
+from monitoring.models import Alert, AlertRule, DriftCheck, PerformanceCheck
+from predictions.models import Channel
+from training.models import ModelVersion
 
 _ALERTS_SHOWN = 50
 _DELIVERIES_SHOWN = 50
@@ -33,7 +35,7 @@ def overview(request: HttpRequest) -> HttpResponse:
         "latest": latest,
         "alerts": Alert.objects.open_first()[:_ALERTS_SHOWN],
         "consistency": consistency_check,
-        "live": performance.live(),
+        "live": performance.latest(),
     }
     return render(request, "monitoring.html", context)
 
@@ -139,3 +141,43 @@ def _show(request: HttpRequest, alert: Alert, form: NoteForm) -> HttpResponse:
     rule = AlertRule.objects.filter(kind=alert.kind).first()
     context = {"alert": alert, "form": form, "rule": rule, "deliveries": alert.deliveries.all()[:_DELIVERIES_SHOWN]}
     return render(request, "alert_detail.html", context, status=400 if form.errors else 200)
+
+
+@require_safe
+def performance_checks(request: HttpRequest) -> HttpResponse:
+    """Show what the champion's last check found, and list all checks."""
+    latest = performance.latest()
+    context = {
+        "champion": ModelVersion.objects.champion(),
+        "latest": latest,
+        **_performance(latest),
+        "page": page(PerformanceCheck.objects.select_related("version").defer("figures"), request),
+    }
+    return render(request, "performance_list.html", context)
+
+
+@require_safe
+def performance_check(request: HttpRequest, pk: int) -> HttpResponse:
+    """Show one check with its charts and tables."""
+    check = get_object_or_404(PerformanceCheck.objects.select_related("version"), pk=pk)
+    return render(request, "performance_detail.html", {"job": check, **_performance(check)})
+
+
+@require_POST
+def start_performance_check(request: HttpRequest) -> HttpResponse:
+    """Check the champion now."""
+    return start_job(request, performance.queue_check(), _("The performance check has begun."))
+
+
+def _performance(check: PerformanceCheck | None) -> dict[str, object]:
+    """Lay a check's report out for its page; it is None before the check has succeeded."""
+    report = check.evaluation if check else None
+    if report is None:
+        return {"report": None, "charts": []}
+    return {
+        "report": report,
+        "charts": charts.accuracy(report),
+        "figures": charts.figures(report),
+        "slices": [(group.name, group) for group in report.slices],
+        "channels": [(Channel(group.name).label, group) for group in report.channels],
+    }

@@ -12,7 +12,7 @@ from core.models import AuditEntry
 from features.models import FeatureBatch
 from ingestion import partitions, sources
 from ingestion.models import Dataset, Passenger, RejectedRow, RowProblem, Source
-from monitoring.models import Alert, AlertRule, Delivery, DriftCheck, DriftWatch, FeatureDrift
+from monitoring.models import Alert, AlertRule, Delivery, DriftCheck, DriftWatch, FeatureDrift, PerformanceCheck
 from predictions.models import DeadLetter, Outcome, Prediction, ScoringJob, ScoringPart, ShadowScore
 from tests.model_figures import metrics
 from tests.people import NOBODY
@@ -56,6 +56,7 @@ def one_of_each(user: User) -> dict[type[Any], Any]:
         RowProblem.objects.create(dataset=dataset, line_number=3, column="x", code="x", message="x"),
         RejectedRow.objects.create(dataset=dataset, line_number=3, cells={}),
         FeatureDrift.objects.create(drift_check=check, name="Age", test="ks", **test),
+        PerformanceCheck.objects.create(version=version, **over),
         Alert.objects.create(kind="job", subject="x", text="x"),
         AlertRule.objects.create(kind="drift"),
         Delivery.objects.create(channel="email"),

@@ -12,7 +12,7 @@ from django.utils import timezone
 from core import audit
 from core.advisory_locks import AdvisoryLock, lock
 from core.jobs import OPEN_STATES, Job, JobQuerySet, State, UploadJob, kinds
-from monitoring.models import Alert, Delivery, DriftCheck
+from monitoring.models import Alert, Delivery, DriftCheck, PerformanceCheck
 from predictions import shadow
 from predictions.models import DeadLetter, ScoringJob
 
@@ -61,7 +61,7 @@ def _delete_scoring_jobs(moment: datetime) -> int:
 
 
 def _delete_jobs(moment: datetime) -> int:
-    """Delete other jobs that left nothing behind: those that failed or were cancelled, and drift checks but the last.
+    """Delete other jobs that left nothing behind: those that failed or were cancelled, and checks but the last of each.
 
     What another row refers to stays, and so do the datasets, features and models of jobs that succeeded.
     """
@@ -70,8 +70,8 @@ def _delete_jobs(moment: datetime) -> int:
         if model is ScoringJob:
             continue
         over: JobQuerySet[Job] = JobQuerySet(model).filter(finished_at__lt=moment)
-        if model is DriftCheck:
-            over = over.exclude(pk__in=DriftCheck.objects.succeeded()[:1])
+        if model in (DriftCheck, PerformanceCheck):
+            over = over.exclude(pk__in=JobQuerySet(model).succeeded().order_by("-pk")[:1])
         else:
             over = over.filter(state__in=(State.FAILED, State.CANCELLED))
         for relation in model._meta.related_objects:

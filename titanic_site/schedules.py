@@ -42,6 +42,7 @@ def defaults() -> list[Schedule]:
         ),
         Schedule(gettext_noop("Watch drift"), "monitoring.tasks.watch_drift", 1, "fast"),
         Schedule(gettext_noop("Check drift"), "monitoring.tasks.scheduled_check", _HOUR, "default"),
+        Schedule(gettext_noop("Check performance"), "monitoring.tasks.scheduled_performance_check", _HOUR, "default"),
         Schedule(gettext_noop("Archive old datasets"), "ingestion.tasks.archive_old", _DAY, "default"),
         Schedule(gettext_noop("Delete what is kept long enough"), "titanic_site.tasks.delete_old", _DAY, "default"),
         Schedule(gettext_noop("Repair feature store"), "features.tasks.repair", _MINUTE, "default"),

@@ -7,7 +7,6 @@ from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
-from django.core.cache import cache
 from django.core.files.uploadedfile import SimpleUploadedFile
 from django.db import connection
 from django.test import Client
@@ -17,9 +16,8 @@ from core.errors import Conflict
 from core.models import AuditEntry
 from ingestion import table
 from ingestion.passenger import LABEL_WORDS
-from monitoring import performance
 from predictions import log, outcomes, services, shadow
-from predictions.models import Outcome, Prediction
+from predictions.models import Outcome
 from tests.people import OWEN
 from tests.users import make_user
 from training import registry
@@ -340,33 +338,3 @@ def test_a_body_that_is_no_object_is_refused(api: APIClient, prediction_id: str,
 
     assert answer.status_code == 400
     assert answer.json()["errors"]
-
-
-def test_they_feed_the_champion_s_live_performance(api: APIClient, client: Client, champion: ModelVersion) -> None:
-    answers = [api.post("/api/v1/predictions/", {**OWEN, "age": age}, format="json").json() for age in range(20, 30)]
-    log.drain()
-    assert "None of the latest outcomes" in client.get("/monitoring/").text
-    # One of another time, which is not the champion's.
-    Prediction.objects.filter(pk=answers[0]["id"]).update(model_version=77)
-    for number, answer in enumerate(answers):
-        outcomes.record(UUID(answer["id"]), actual=answer["survived"] ^ (number == 1), by=None)
-    rest = answers[1:]
-    brier = sum((one["probability"] - (one["survived"] ^ (one is answers[1]))) ** 2 for one in rest) / 9
-
-    found = performance.live()
-
-    assert found is not None
-    assert (found.version, found.count, found.is_enough) == (champion, 9, False)
-    assert found.quality is not None
-    assert (found.quality.accuracy, found.quality.brier) == (pytest.approx(8 / 9), pytest.approx(brier))
-    assert f"<dd>{8 / 9:.3f}</dd>" in client.get("/monitoring/").text
-    cache.clear()
-    figures = client.get("/metrics").text
-    assert "titanic_live_outcomes 9.0" in figures
-    assert f"titanic_live_accuracy {8 / 9}"[:30] in figures
-    assert "titanic_live_brier_score 0." in figures
-
-
-def test_without_a_champion_there_is_no_live_performance(client: Client, db: None) -> None:
-    assert performance.live() is None
-    assert client.get("/monitoring/").status_code == 200

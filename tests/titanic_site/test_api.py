@@ -131,7 +131,7 @@ def test_a_body_that_is_none_is_400_without_a_traceback(api: APIClient, champion
 @pytest.mark.parametrize(
     "url",
     ["predictions/", "datasets/", "feature-batches/", "features/1/", "models/", "training-runs/", "scoring-jobs/",
-     "drift-checks/", "runs/"],
+     "drift-checks/", "performance-checks/", "runs/"],
 )  # fmt: skip
 def test_old_s37_every_door_wants_a_token(url: str, db: None) -> None:
     client = APIClient()
@@ -148,7 +148,7 @@ def test_a_token_is_kept_as_a_hash(django_user_model: Any, db: None) -> None:
 
 @pytest.mark.parametrize(
     "url", ["predictions/", "datasets/", "feature-batches/", "models/", "training-runs/", "scoring-jobs/",
-            "drift-checks/", "runs/"],
+            "drift-checks/", "performance-checks/", "runs/"],
 )  # fmt: skip
 def test_lists_come_in_pages(api: APIClient, champion: ModelVersion, url: str) -> None:
     response = api.get(f"/api/v1/{url}?page_size=1")

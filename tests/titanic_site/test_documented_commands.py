@@ -36,6 +36,7 @@ VERBS = {
     "Count",
     "Load",
     "Make",
+    "Measure",
     "Promote",
     "Reproduce",
     "Retire",

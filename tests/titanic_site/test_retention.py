@@ -17,7 +17,7 @@ from core.errors import TitanicError
 from core.jobs import State
 from features.models import FeatureBatch
 from ingestion.models import Dataset
-from monitoring.models import Alert, Delivery, DriftCheck
+from monitoring.models import Alert, Delivery, DriftCheck, PerformanceCheck
 from predictions import scoring, services
 from predictions.models import DeadLetter, Prediction, ScoringJob, ShadowScore, lowest_id
 from tests.people import OWEN, table
@@ -102,17 +102,18 @@ def test_jobs_that_left_nothing_are_deleted_and_what_is_in_use_stays(
     TrainingRun.objects.create(feature_batch=in_use, state=State.QUEUED)
     TrainingRun.objects.create(feature_batch=batch, state=State.CANCELLED)
     checks = [DriftCheck.objects.create(state=State.SUCCEEDED) for _ in range(3)]
-    for model in (Dataset, FeatureBatch, TrainingRun, DriftCheck):
+    measured = [PerformanceCheck.objects.create(state=State.SUCCEEDED) for _ in range(2)]
+    for model in (Dataset, FeatureBatch, TrainingRun, DriftCheck, PerformanceCheck):
         model.objects.exclude(state=State.QUEUED).update(finished_at=days_ago(11))
 
     with django_capture_on_commit_callbacks(execute=True):
-        assert retention.delete_old()["jobs"] == 4
+        assert retention.delete_old()["jobs"] == 5
 
     assert not Dataset.objects.filter(pk=failed.pk).exists()
     assert not default_storage.exists(failed.upload.name)
     assert set(FeatureBatch.objects.all()) == {batch, in_use}
     assert not TrainingRun.objects.filter(state=State.CANCELLED).exists()
-    assert DriftCheck.objects.get() == checks[-1]
+    assert (DriftCheck.objects.get(), PerformanceCheck.objects.get()) == (checks[-1], measured[-1])
     assert ModelVersion.objects.champion() == champion
 
 

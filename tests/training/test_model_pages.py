@@ -304,8 +304,8 @@ def test_the_library_of_charts_comes_with_its_package() -> None:
 
 
 def test_thinning_keeps_short_series_and_the_ends_of_long_ones() -> None:
-    assert thinned(Series("a", [1, 2], [3, 4])) == [(1, 3), (2, 4)]
-    assert [x for x, _y in thinned(Series("a", range(500), range(500)))][::11] == [0, 499]
+    assert thinned(Series("a", [1, 2], [3, 4])) == [(1, 3, ""), (2, 4, "")]
+    assert [x for x, _y, _bounds in thinned(Series("a", range(500), range(500)))][::11] == [0, 499]
 
 
 def is_drawn(page: Page) -> list[bool]:

@@ -5,12 +5,15 @@ const DASHES = [[], [8, 3], [3, 3], [10, 3, 3, 3], [14, 4], [2, 5]];
 const token = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
 const pixels = (name) => Number.parseFloat(token(name)) * Number.parseFloat(getComputedStyle(document.documentElement).fontSize);
 
+// Moments come as text and are drawn as milliseconds since 1970.
+const number = (x) => (typeof x === "string" ? Date.parse(x) : x);
+
 function line(series, place) {
   const colour = series.is_guide ? token("--quiet") : token(`--chart-${(place % COLOURS) + 1}`);
   return {
     type: "scatter",
     label: series.label,
-    data: series.x.map((x, index) => ({ x, y: series.y[index] })),
+    data: series.x.map((x, index) => ({ x: number(x), y: series.y[index] })),
     showLine: true,
     borderColor: colour,
     backgroundColor: colour,
@@ -22,11 +25,28 @@ function line(series, place) {
   };
 }
 
+// The upper bound is filled down to the lower one, which comes next.
+function band(series, place) {
+  const colour = token(`--chart-${(place % COLOURS) + 1}`);
+  const edge = (bounds, fill) => ({
+    type: "scatter",
+    data: series.x.map((x, index) => ({ x: number(x), y: bounds[index] })),
+    showLine: true,
+    borderWidth: 0,
+    pointRadius: 0,
+    pointHitRadius: 0,
+    backgroundColor: Chart.helpers.color(colour).alpha(0.18).rgbString(),
+    fill,
+    isAid: true,
+  });
+  return series.low.length ? [edge(series.high, "+1"), edge(series.low, false)] : [];
+}
+
 function bars(series) {
   const bar = { type: "bar", grouped: false, label: series.label };
   const ends = series.x.map((x, index) => [x - series.spread[index], x + series.spread[index]]);
   return [
-    { ...bar, data: ends, backgroundColor: token("--ink"), barThickness: 2, isWhisker: true },
+    { ...bar, data: ends, backgroundColor: token("--ink"), barThickness: 2, isAid: true },
     { ...bar, data: series.x, backgroundColor: token("--chart-1"), barPercentage: 0.7 },
   ];
 }
@@ -39,10 +59,30 @@ function axis(title, { isUnit = false, isNames = false } = {}) {
   return { type: isNames ? "category" : "linear", title: text, grid, ticks, border: { color: token("--line-strong") }, ...limits };
 }
 
+const MINUTE = 60000;
+const DAY = 1440 * MINUTE;
+// Ticks of a time axis stand at round times in UTC.
+const STEPS = [MINUTE, 5 * MINUTE, 15 * MINUTE, 60 * MINUTE, 360 * MINUTE, DAY, 7 * DAY, 30 * DAY];
+const MOST_STEPS = 6;
+
+const moment = (milliseconds) => new Date(milliseconds).toISOString().slice(0, 16).replace("T", " ");
+
+function timeAxis(title, series) {
+  const moments = series.flatMap(({ x }) => x.map(number));
+  const [first, last] = [Math.min(...moments), Math.max(...moments)];
+  const stepSize = STEPS.find((step) => (last - first) / step <= MOST_STEPS) ?? (last - first) / MOST_STEPS;
+  const callback = (tick) => (stepSize < DAY ? moment(tick).slice(5) : moment(tick).slice(0, 10));
+  const margin = Math.max((last - first) / 50, MINUTE);
+  const plain = axis(title);
+  const ticks = { ...plain.ticks, stepSize, callback, includeBounds: false };
+  return { ...plain, min: first - margin, max: last + margin, ticks };
+}
+
 // Lines are told apart by their dashes too, not by colour alone.
 function legend(chart) {
   const items = Chart.defaults.plugins.legend.labels.generateLabels(chart);
-  return items.map((item) => {
+  const lines = items.filter((item) => !chart.data.datasets[item.datasetIndex].isAid);
+  return lines.map((item) => {
     const { borderDash, borderWidth } = chart.data.datasets[item.datasetIndex];
     return { ...item, pointStyle: "line", lineDash: borderDash, lineWidth: borderWidth, fontColor: token("--ink") };
   });
@@ -51,25 +91,31 @@ function legend(chart) {
 function configuration(chart) {
   const isBars = chart.kind === "bars";
   const isUnit = chart.is_unit_square;
+  const isTimes = chart.kind === "times";
+  const x = isTimes ? timeAxis(chart.x_label, chart.series) : axis(chart.x_label, { isUnit });
+  const timeTexts = {
+    title: (items) => (items.length ? moment(items[0].parsed.x) : ""),
+    label: (item) => `${item.dataset.label}: ${item.parsed.y.toFixed(3)}`,
+  };
   return {
     type: isBars ? "bar" : "scatter",
     data: {
       labels: isBars ? chart.series[0].y : undefined,
-      datasets: isBars ? chart.series.flatMap(bars) : chart.series.map(line),
+      datasets: isBars ? chart.series.flatMap(bars) : [...chart.series.map(line), ...chart.series.flatMap(band)],
     },
     options: {
       animation: false,
       maintainAspectRatio: false,
       indexAxis: isBars ? "y" : "x",
       interaction: { mode: "nearest", intersect: false },
-      scales: { x: axis(chart.x_label, { isUnit }), y: axis(chart.y_label, { isUnit, isNames: isBars }) },
+      scales: { x, y: axis(chart.y_label, { isUnit, isNames: isBars }) },
       plugins: {
         legend: {
           display: !isBars,
           position: "bottom",
           labels: { usePointStyle: true, pointStyleWidth: 28, generateLabels: legend },
         },
-        tooltip: { filter: (item) => !item.dataset.isWhisker },
+        tooltip: { filter: (item) => !item.dataset.isAid, callbacks: isTimes ? timeTexts : {} },
       },
     },
   };
