@@ -7,6 +7,7 @@ from django.conf import settings
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.urls import path, re_path
+from django.utils.translation import gettext as _
 from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import OpenApiParameter, extend_schema, extend_schema_view
 from drf_spectacular.views import SpectacularAPIView, SpectacularRedocView, SpectacularSwaggerSplitView
@@ -110,6 +111,10 @@ class AuditList(generics.ListAPIView[AuditEntry]):
     serializer_class = AuditEntrySerializer
 
     def get_queryset(self) -> QuerySet[AuditEntry]:
+        # The page's form sends fields without a value; here a moment or an action is one, or is left out.
+        blank = [name for name in ("action", "since", "until") if self.request.query_params.get(name) == ""]
+        if blank:
+            raise Invalid({name: [("invalid", _("“%(value)s” cannot be read.") % {"value": ""})] for name in blank})
         filters = AuditFilter(self.request.query_params)
         if not filters.is_valid():
             raise Invalid.of_form(filters)

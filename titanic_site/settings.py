@@ -236,10 +236,6 @@ CELERY_BROKER_TRANSPORT_OPTIONS = {
     "visibility_timeout": 2 * max(QUEUES.values()),
     "socket_keepalive": True,
     "health_check_interval": 10,
-    # A silent Redis holds no request that queues a job: its row is published again later.
-    "socket_timeout": 3,
-    "socket_connect_timeout": 2,
-    "max_retries": 0,
 }
 
 API_ALLOW_ANONYMOUS = env.flag("API_ALLOW_ANONYMOUS", default=False)

@@ -17,3 +17,7 @@ if settings.ARTIFACT_BUCKET:
     bucket.set_deadline()
 
 application = wrap_wsgi_with_proxy_headers(get_wsgi_application(), trusted_hosts=settings.TRUSTED_PROXIES)
+
+from core import jobs  # noqa: E402 - it imports models, for which Django must be set up
+
+jobs.bound_waits()

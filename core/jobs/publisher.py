@@ -12,6 +12,17 @@ from core.jobs.model import Job
 
 logger = logging.getLogger(__name__)
 
+#: Options of the broker's transport, in seconds.
+LIMITS = {"socket_timeout": 3, "socket_connect_timeout": 2, "max_retries": 0}
+
+
+def bound_waits() -> None:
+    """Bound what this process waits for the broker to take a message: web processes.
+
+    Not workers: a time-out in the middle of their waiting for messages leaves some without a connection.
+    """
+    current_app.conf.broker_transport_options |= LIMITS
+
 
 def enqueue(job: Job) -> None:
     """Publish the job once its row is committed."""

@@ -455,7 +455,7 @@ class TestApi:
         ("query", "name"),
         [
             ("action=x", "action"), ("until=0001-01-01T00:00:00%2B23:59", "until"), ("actor=%00", "actor"),
-            ("since=%F0%28", "since"), ("page_size=0", "page_size"),
+            ("since=%F0%28", "since"), ("until=", "until"), ("page_size=0", "page_size"),
         ],
     )  # fmt: skip
     def test_what_cannot_be_read_is_named(self, api: Client, query: str, name: str) -> None:

@@ -17,7 +17,7 @@ from core import heartbeat, jobs, redis
 from core.circuit_breaker import CircuitBreaker
 from core.errors import Conflict, TitanicError, Unavailable
 from core.jobs import Cancelled, NotClaimed, State, lease
-from core.jobs.publisher import publish
+from core.jobs.publisher import LIMITS, publish
 from ingestion.models import Dataset
 from predictions.models import ScoringJob
 from tests.services import postgres_away
@@ -249,7 +249,10 @@ def test_a_job_is_queued_in_time_while_redis_is_silent(
             assert time.monotonic() - began < 3
         # And where the breaker has just had an answer.
         began = time.monotonic()
-        with current_app.connection_for_write(url) as broker, pytest.raises(BrokerUnavailable):
+        with (
+            current_app.connection_for_write(url, transport_options=LIMITS) as broker,
+            pytest.raises(BrokerUnavailable),
+        ):
             current_app.send_task("none", connection=broker, retry=False)
         assert time.monotonic() - began < 5
 

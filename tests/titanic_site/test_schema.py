@@ -4,6 +4,7 @@ import csv
 import importlib
 import io
 import json
+import os
 import re
 import subprocess
 import sys
@@ -16,6 +17,7 @@ from django.urls import get_resolver
 from pytest_django.live_server_helper import LiveServer
 from rest_framework.test import APIClient
 
+from core.roles import Scope
 from ingestion.passenger import EXAMPLE
 from predictions import log, scoring
 from predictions.models import Outcome, ScoringJob
@@ -86,21 +88,36 @@ def test_a_page_names_its_neighbours(schema: Any) -> None:
             assert all(re.fullmatch(r"https://[\w./-]+\?cursor=[\w%]+", example) for example in link["examples"])
 
 
+_SHORT, _LONG = ("examples,fuzzing", 2), ("examples,coverage,fuzzing", 50)
+
+
 @pytest.mark.ignore_template_errors
+@pytest.mark.usefixtures("champion")
 @pytest.mark.parametrize(
-    ("phases", "examples"),
-    [("examples,fuzzing", 2), pytest.param("examples,coverage,fuzzing", 50, marks=pytest.mark.long)],
+    ("grants", "phases", "examples"),
+    [
+        ([list(Scope), *([scope] for scope in Scope)], *_SHORT),
+        *(pytest.param([[scope]], *_LONG, marks=pytest.mark.long, id=f"long-{scope}") for scope in Scope),
+        pytest.param([list(Scope)], *_LONG, marks=pytest.mark.long, id="long-all"),
+    ],
 )
 def test_schemathesis_finds_nothing(
-    live_server: LiveServer, token: str, tmp_path: Path, phases: str, examples: int
+    live_server: LiveServer, tmp_path: Path, grants: list[list[Scope]], phases: str, examples: int
 ) -> None:
+    user = make_user("client", "administrator")
+    tokens = [
+        AccessToken.objects.create(user, **{f"can_{scope}": scope in granted for scope in Scope})[1]
+        for granted in grants
+    ]
     command = [
         str(Path(sys.executable).with_name("schemathesis")), "--config-file", str(HERE / "schemathesis.toml"), "run",
-        f"{live_server.url}/api/v1/schema/", "-H", f"Authorization: Token {token}",
+        f"{live_server.url}/api/v1/schema/",
         "--phases", phases, "--max-examples", str(examples), "--seed", "1912", "--continue-on-failure",
         "--request-timeout", "30", "--no-color",
     ]  # fmt: skip
-    found = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    environment = {**os.environ, "TOKENS": " ".join(tokens), "PYTHONPATH": str(HERE),
+                   "SCHEMATHESIS_HOOKS": "schemathesis_hooks"}  # fmt: skip
+    found = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
 
     assert found.returncode == 0, found.stdout[-6000:] + found.stderr[-2000:]
 
