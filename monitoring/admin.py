@@ -4,7 +4,16 @@ from django.contrib import admin
 from django.http import HttpRequest
 
 from core.admin import AuditedAdmin, JobAdmin, ReadOnlyAdmin
-from monitoring.models import Alert, AlertRule, Delivery, DriftCheck, DriftWatch, FeatureDrift, PerformanceCheck
+from monitoring.models import (
+    Alert,
+    AlertRule,
+    Delivery,
+    DriftCheck,
+    DriftWatch,
+    FeatureDrift,
+    PerformanceCheck,
+    Retraining,
+)
 
 
 @admin.register(DriftCheck)
@@ -27,7 +36,7 @@ class FeatureDriftAdmin(ReadOnlyAdmin):
 class AlertRuleAdmin(AuditedAdmin):
     """The rules of alerts: one for each kind, which are fixed."""
 
-    list_display = ("kind", "is_enabled", "severity", "threshold", "silenced_until")
+    list_display = ("kind", "is_enabled", "severity", "threshold", "silenced_until", "retrains")
     list_filter = ("is_enabled", "severity")
     readonly_fields = ("kind", "threshold_label")
 
@@ -71,3 +80,11 @@ class DeliveryAdmin(ReadOnlyAdmin):
 
     list_display = ("channel", "is_resolved", "number", "due_at", "tried_at", "error")
     list_filter = ("channel", "is_resolved")
+
+
+@admin.register(Retraining)
+class RetrainingAdmin(ReadOnlyAdmin):
+    """Retrainings that started by themselves."""
+
+    list_display = ("__str__", "kind", "alert", "run", "error", "started_at", "finished_at")
+    list_select_related = ("alert", "run")

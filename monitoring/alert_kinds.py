@@ -1,16 +1,20 @@
 """The kinds of alerts: what each one's rule is when it is made, and what to do about an alert."""
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from django.db import models
-from django.utils.functional import Promise
 from django.utils.translation import gettext_lazy
+
+if TYPE_CHECKING:
+    from django_stubs_ext import StrOrPromise
 
 
 class Kind(models.TextChoices):
     """What an alert is about."""
 
     DRIFT = "drift", gettext_lazy("Drift")
+    NEW_DATA = "new data", gettext_lazy("New data")
     DATA_AGE = "data age", gettext_lazy("Old data")
     FAILED_JOB = "failed job", gettext_lazy("Failed job")
     OVERDUE = "overdue schedule", gettext_lazy("Overdue schedule")
@@ -36,16 +40,28 @@ class Default:
     """A kind's rule at first, the meaning of its threshold, and what a person does about an alert."""
 
     severity: Severity
-    advice: str | Promise
+    advice: "StrOrPromise"
     delay_seconds: int = 0
     threshold: float | None = None
-    threshold_label: str | Promise = ""
+    threshold_label: "StrOrPromise" = ""
+    is_enabled: bool = True
+    #: Whether its alerts may start a retraining, where an operator says so.
+    may_retrain: bool = False
 
 
 DEFAULTS = {
     Kind.DRIFT: Default(
         Severity.WARNING,
         gettext_lazy("Look at the drifted features, and at what sends the requests; retrain when the change is real."),
+        may_retrain=True,
+    ),
+    Kind.NEW_DATA: Default(
+        Severity.INFO,
+        gettext_lazy("Build features of the new table and train on them, or let this rule retrain."),
+        threshold=100,
+        threshold_label=gettext_lazy("Labelled rows that were loaded since the last training"),
+        is_enabled=False,
+        may_retrain=True,
     ),
     Kind.DATA_AGE: Default(
         Severity.WARNING,

@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 from django.contrib.auth.models import User
 from django.db import transaction
+from django.db.models import Sum
 from django.utils import timezone
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_noop
@@ -26,7 +27,7 @@ from monitoring.alert_kinds import Kind
 from monitoring.models import Alert, AlertRule, AlertState
 from predictions import drift_state, load_failures, log, scorer
 from predictions.models import DeadLetter
-from training.models import ModelVersion, Stage
+from training.models import ModelVersion, Stage, TrainingRun
 
 logger = logging.getLogger(__name__)
 
@@ -175,6 +176,16 @@ def _drift(_rule: AlertRule) -> Iterator[Reason]:
         yield Reason(gettext_noop("Live inputs"), text, {"since": since, "features": ", ".join(watch.features)})
 
 
+def _new_data(rule: AlertRule) -> Iterator[Reason]:
+    """Find labelled tables that were loaded since the last training."""
+    last = TrainingRun.objects.select_related("feature_batch").first()
+    newer = Dataset.objects.labelled().filter(pk__gt=last.feature_batch.dataset_id if last else 0)
+    count = newer.aggregate(rows=Sum("row_count"))["rows"] or 0
+    if rule.threshold is not None and count > rule.threshold:
+        text = gettext_noop("Labelled rows that were loaded since the last training: %(count)s.")
+        yield Reason(gettext_noop("Training data"), text, {"count": count})
+
+
 def _old_data(rule: AlertRule) -> Iterator[Reason]:
     """Find that no labelled table was loaded for long."""
     newest = Dataset.objects.labelled().first()
@@ -277,6 +288,7 @@ def _dead_letters(_rule: AlertRule) -> Iterator[Reason]:
 #: Each kind of alert, and what finds the reasons for it.
 RULES: dict[str, Callable[[AlertRule], Iterator[Reason]]] = {
     Kind.DRIFT: _drift,
+    Kind.NEW_DATA: _new_data,
     Kind.DATA_AGE: _old_data,
     Kind.FAILED_JOB: _failed_jobs,
     Kind.OVERDUE: _overdue,

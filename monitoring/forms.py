@@ -48,14 +48,19 @@ class AlertRuleForm(forms.ModelForm):  # type: ignore[type-arg]
 
     class Meta:
         model = AlertRule
-        fields = ("is_enabled", "severity", "threshold", "delay_seconds", "cooldown_minutes", "silenced_until")
+        fields = (
+            "is_enabled", "severity", "threshold", "delay_seconds", "cooldown_minutes", "silenced_until",
+            "retrains", "retrain_pause_hours", "most_retrainings",
+        )  # fmt: skip
 
     def __init__(self, data: QueryDict | None, *, rule: AlertRule) -> None:
         super().__init__(data, instance=rule)
-        if self.instance.threshold_label:
-            self.fields["threshold"].label, self.fields["threshold"].required = self.instance.threshold_label, True
+        if rule.threshold_label:
+            self.fields["threshold"].label, self.fields["threshold"].required = rule.threshold_label, True
         else:
             del self.fields["threshold"]
+        if not rule.may_retrain:
+            del self.fields["retrains"], self.fields["retrain_pause_hours"], self.fields["most_retrainings"]
 
     def save_audited(self) -> None:
         """Save the rule, and record what was changed."""

@@ -1,7 +1,7 @@
 """Drift checks, alerts and their rules."""
 
 from datetime import datetime
-from typing import ClassVar, Self
+from typing import TYPE_CHECKING, ClassVar, Self
 
 import msgspec
 from django.conf import settings
@@ -10,14 +10,16 @@ from django.db import models
 from django.db.models import F, Q
 from django.urls import reverse
 from django.utils import timezone
-from django.utils.functional import Promise
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
 from core.jobs import Job, JobQuerySet
 from monitoring.alert_kinds import DEFAULTS, Kind, Severity
 from monitoring.performance_report import PerformanceReport
-from training.models import ModelVersion
+from training.models import ModelVersion, TrainingRun
+
+if TYPE_CHECKING:
+    from django_stubs_ext import StrOrPromise
 
 
 class DriftCheck(Job):
@@ -122,6 +124,7 @@ class AlertRuleQuerySet(models.QuerySet["AlertRule"]):
         rules = [
             AlertRule(
                 kind=kind,
+                is_enabled=default.is_enabled,
                 severity=default.severity,
                 threshold=default.threshold,
                 delay_seconds=default.delay_seconds,
@@ -158,6 +161,26 @@ class AlertRule(models.Model):
         blank=True,
         help_text=gettext_lazy("Until then alerts are shown and nobody is notified (UTC)."),
     )
+    retrains = models.BooleanField(
+        gettext_lazy("retrain"),
+        default=False,
+        help_text=gettext_lazy(
+            "While an alert is open, load what is new at the sources and train on it, if it is other data than before. "
+            "The gate decides on the new model as always."
+        ),
+    )
+    retrain_pause_hours = models.PositiveIntegerField(
+        gettext_lazy("pause between retrainings in hours"),
+        default=6,
+        validators=[MinValueValidator(1), MaxValueValidator(24 * 366)],
+        help_text=gettext_lazy("Counted from the last one by this rule, also from one that found no new data."),
+    )
+    most_retrainings = models.PositiveSmallIntegerField(
+        gettext_lazy("most trainings a day"),
+        default=1,
+        validators=[MinValueValidator(1), MaxValueValidator(24)],
+        help_text=gettext_lazy("By all rules together."),
+    )
 
     objects = AlertRuleQuerySet.as_manager()
 
@@ -173,12 +196,17 @@ class AlertRule(models.Model):
         return reverse("alert_rule", args=[self.pk])
 
     @property
-    def threshold_label(self) -> str | Promise:
+    def threshold_label(self) -> "StrOrPromise":
         """What the threshold counts; empty where the kind has none."""
         return DEFAULTS[Kind(self.kind)].threshold_label
 
     @property
-    def advice(self) -> str | Promise:
+    def may_retrain(self) -> bool:
+        """Whether its alerts may start a retraining."""
+        return DEFAULTS[Kind(self.kind)].may_retrain
+
+    @property
+    def advice(self) -> "StrOrPromise":
         """What to do about an alert."""
         return DEFAULTS[Kind(self.kind)].advice
 
@@ -357,3 +385,29 @@ class Delivery(models.Model):
 
     def __str__(self) -> str:
         return f"{self.get_channel_display()} {self.number}"
+
+
+class Retraining(models.Model):
+    """One retraining that started by itself: by which alert, or by schedule, and what came of it."""
+
+    alert = models.ForeignKey(
+        Alert, verbose_name=gettext_lazy("alert"), null=True, on_delete=models.SET_NULL, related_name="retrainings"
+    )
+    # Its alert's: it outlives the alert. Empty by schedule.
+    kind = models.CharField(gettext_lazy("kind"), max_length=40, blank=True)
+    started_at = models.DateTimeField(gettext_lazy("started"), default=timezone.now)
+    finished_at = models.DateTimeField(gettext_lazy("finished"), null=True)
+    # None where the data were those of the last training, or could not be loaded.
+    run = models.ForeignKey(
+        TrainingRun, verbose_name=gettext_lazy("training run"), null=True, on_delete=models.CASCADE,
+        related_name="retrainings",
+    )  # fmt: skip
+    error = models.TextField(gettext_lazy("error"), blank=True)
+
+    class Meta:
+        verbose_name = gettext_lazy("retraining")
+        verbose_name_plural = gettext_lazy("retrainings")
+        ordering = ("-pk",)
+
+    def __str__(self) -> str:
+        return _("Retraining %(id)s") % {"id": self.pk}

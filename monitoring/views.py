@@ -139,7 +139,13 @@ def drift_state(request: HttpRequest) -> HttpResponse:
 
 def _show(request: HttpRequest, alert: Alert, form: NoteForm) -> HttpResponse:
     rule = AlertRule.objects.filter(kind=alert.kind).first()
-    context = {"alert": alert, "form": form, "rule": rule, "deliveries": alert.deliveries.all()[:_DELIVERIES_SHOWN]}
+    context = {
+        "alert": alert,
+        "form": form,
+        "rule": rule,
+        "deliveries": alert.deliveries.all()[:_DELIVERIES_SHOWN],
+        "retrainings": alert.retrainings.select_related("run")[:_DELIVERIES_SHOWN],
+    }
     return render(request, "alert_detail.html", context, status=400 if form.errors else 200)
 
 

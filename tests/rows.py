@@ -12,7 +12,16 @@ from core.models import AuditEntry
 from features.models import FeatureBatch
 from ingestion import partitions, sources
 from ingestion.models import Dataset, Passenger, RejectedRow, RowProblem, Source
-from monitoring.models import Alert, AlertRule, Delivery, DriftCheck, DriftWatch, FeatureDrift, PerformanceCheck
+from monitoring.models import (
+    Alert,
+    AlertRule,
+    Delivery,
+    DriftCheck,
+    DriftWatch,
+    FeatureDrift,
+    PerformanceCheck,
+    Retraining,
+)
 from predictions.models import DeadLetter, Outcome, Prediction, ScoringJob, ScoringPart, ShadowScore
 from tests.model_figures import metrics
 from tests.people import NOBODY
@@ -60,6 +69,7 @@ def one_of_each(user: User) -> dict[type[Any], Any]:
         Alert.objects.create(kind="job", subject="x", text="x"),
         AlertRule.objects.create(kind="drift"),
         Delivery.objects.create(channel="email"),
+        Retraining.objects.create(run=run),
         ScoringPart.objects.create(job=scoring, number=0, start=0, end=1, line=1),
         DeadLetter.objects.create(entry_id="1-1", raw=b"x", error="x", attempts=1),
         ShadowScore.objects.create(prediction_id=prediction.pk, **answer),

@@ -12,27 +12,16 @@ from core.jobs import OPEN_STATES, Cancelled, Job, NotClaimed
 from features.models import FeatureBatch
 from ingestion import services, sources
 from ingestion.models import Dataset, Source
-from training.models import ModelVersion, Stage
+from monitoring.models import Retraining
+from monitoring.retraining import recorded
+from training.models import ModelVersion, Stage, TrainingRun
 
 logger = logging.getLogger(__name__)
 
 
 def fetch(source: Source) -> list[Dataset]:
     """Load what is new at a source, and take the newest loaded table through to the gate's verdict."""
-    fetched = []
-    for dataset in services.queue_changed(source):
-        try:
-            services.ingest(dataset)
-        except services.Unchanged as unchanged:
-            logger.info("%s", unchanged)
-            dataset.delete()
-        except (TitanicError, Cancelled, NotClaimed) as error:
-            # Recorded on its row; it stops no other.
-            logger.warning("%s was not loaded: %s", dataset, error)
-        else:
-            fetched.append(dataset)
-    if not fetched:
-        logger.info("nothing new at %s", source)
+    fetched = _load_new(source)
     if any(dataset.has_label for dataset in fetched):
         run()
     return fetched
@@ -45,9 +34,23 @@ def run() -> ModelVersion:
     return version or _train(batch)
 
 
-def retrain() -> ModelVersion:
-    """Train on the newest features, whether or not a model was trained on them before."""
-    return _train(_batch_of(_dataset()))
+def retrain(retraining: Retraining) -> None:
+    """Load what is new at the sources and train on it; nothing where the last training had the same features."""
+    with recorded(retraining):
+        for source in Source.objects.all():
+            try:
+                _load_new(source)
+            except TitanicError as error:
+                # Recorded on the source; it stops no other.
+                logger.warning("%s was not checked: %s", source, error)
+        batch = _batch_of(_dataset())
+        last = TrainingRun.objects.succeeded().select_related("feature_batch").first()
+        if last is not None and _content(last.feature_batch) == _content(batch):
+            logger.info("no retraining: %s has the features that %s was trained on", batch, last)
+            return
+        retraining.run = training.services.queue_run(batch=batch)
+        retraining.save(update_fields=["run"])
+        training.services.train(retraining.run)
 
 
 def next_step() -> Job:
@@ -76,6 +79,28 @@ def expire_features() -> list[FeatureBatch]:
     """Expire feature batches in Redis that no champion or challenger was trained on."""
     in_use = ModelVersion.objects.filter(stage__in=(Stage.CHAMPION, Stage.CHALLENGER))
     return features.services.expire_old(in_use=in_use.values_list("run__feature_batch", flat=True))
+
+
+def _load_new(source: Source) -> list[Dataset]:
+    fetched = []
+    for dataset in services.queue_changed(source):
+        try:
+            services.ingest(dataset)
+        except services.Unchanged as unchanged:
+            logger.info("%s", unchanged)
+            dataset.delete()
+        except (TitanicError, Cancelled, NotClaimed) as error:
+            # Recorded on its row; it stops no other.
+            logger.warning("%s was not loaded: %s", dataset, error)
+        else:
+            fetched.append(dataset)
+    if not fetched:
+        logger.info("nothing new at %s", source)
+    return fetched
+
+
+def _content(batch: FeatureBatch) -> tuple[str, str]:
+    return batch.checksum, batch.definition_version
 
 
 def _dataset() -> Dataset:

@@ -12,7 +12,7 @@ from django.utils import timezone
 from core import audit
 from core.advisory_locks import AdvisoryLock, lock
 from core.jobs import OPEN_STATES, Job, JobQuerySet, State, UploadJob, kinds
-from monitoring.models import Alert, Delivery, DriftCheck, PerformanceCheck
+from monitoring.models import Alert, Delivery, DriftCheck, PerformanceCheck, Retraining
 from predictions import shadow
 from predictions.models import DeadLetter, ScoringJob
 
@@ -41,9 +41,10 @@ def _delete_dead_letters(moment: datetime) -> int:
 
 
 def _delete_alerts(moment: datetime) -> int:
-    """Delete alerts that are over, and the tries to notify of none but them."""
+    """Delete alerts that are over, and the deliveries and retrainings that are of none but them."""
     _count, rows = Alert.objects.filter(resolved_at__lt=moment, is_dismissed=False).delete()
     Delivery.objects.filter(alerts=None, due_at__lt=moment).delete()
+    Retraining.objects.filter(alert=None, started_at__lt=moment).delete()
     return rows.get(Alert._meta.label, 0)
 
 

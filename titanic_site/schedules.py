@@ -33,6 +33,7 @@ def defaults() -> list[Schedule]:
     ]
     return [
         Schedule(gettext_noop("Retrain"), "titanic_site.tasks.retrain", 7 * _DAY, "training"),
+        Schedule(gettext_noop("Retrain by alert rules"), "titanic_site.tasks.retrain_by_rule", _MINUTE, "training"),
         Schedule(gettext_noop("Write prediction log to PostgreSQL"), "predictions.tasks.drain", 1, "fast"),
         Schedule(gettext_noop("Maintain prediction log partitions"), "predictions.tasks.maintain_log", _DAY, "default"),
         Schedule(gettext_noop("Shadow scoring"), "predictions.tasks.shadow_scoring", 15, "scoring"),

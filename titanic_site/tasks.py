@@ -6,6 +6,8 @@ from core import heartbeat as queue_heartbeat
 from core import jobs
 from core.tasks import job_task
 from ingestion.models import Source
+from monitoring import retraining
+from monitoring.models import Retraining
 from titanic_site import pipeline, retention
 
 
@@ -17,8 +19,16 @@ def fetch(*, source_id: int) -> None:
 
 @job_task(queue="training", is_short=False)
 def retrain() -> None:
-    """Train a model on the newest features."""
-    pipeline.retrain()
+    """Load what is new and train on it, by schedule."""
+    pipeline.retrain(Retraining.objects.create())
+
+
+@job_task(queue="training", is_short=False)
+def retrain_by_rule() -> None:
+    """Load what is new and train on it, where the rule of an open alert says so."""
+    due = retraining.claim()
+    if due is not None:
+        pipeline.retrain(due)
 
 
 @job_task(queue="default")

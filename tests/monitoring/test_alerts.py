@@ -271,6 +271,11 @@ def _old_data(client: Client) -> None:
     Dataset.objects.update(finished_at=timezone.now() - timedelta(days=31))
 
 
+def _new_data(client: Client) -> None:
+    AlertRule.objects.filter(kind="new data").update(is_enabled=True)
+    Dataset.objects.create(name="x", uri="x", state="succeeded", row_count=101, finished_at=timezone.now())
+
+
 def _failed_job(client: Client) -> None:
     DriftCheck.objects.create(state="failed", error="no rows")
 
@@ -298,6 +303,7 @@ def _no_champion(client: Client) -> None:
     [
         (_drift, "drift", "Fare, Age"),
         (_old_data, "data age", "31 days ago"),
+        (_new_data, "new data", "since the last training: 101."),
         (_failed_job, "failed job", "no rows"),
         (_overdue, "overdue schedule", "60 minutes late"),
         (_errors, "error rate", "9 % had a server error"),
@@ -447,6 +453,8 @@ def test_an_operator_edits_a_rule(client: Client, champion: ModelVersion) -> Non
         answer = client.post(url, {**values, name: value})
         assert (answer.status_code, "field__error" in answer.text) == (400, True), name
     assert client.post(url, {**values, "threshold": "nan"}).status_code == 400
+    assert "retrains" not in client.get(url).text
+    assert "retrains" in client.get(AlertRule.objects.get(kind="drift").get_absolute_url()).text
 
 
 def test_a_rule_is_silenced_from_an_alert(client: Client, db: None) -> None:
