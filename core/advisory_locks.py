@@ -16,6 +16,8 @@ class AdvisoryLock(IntEnum):
     FIRST_ADMIN = 4_104_005
     LOG_WRITER = 4_104_006
     ALERTS = 4_104_007
+    #: Taken last: it is held until the predictions that are counted are committed.
+    PREDICTION_COUNTS = 4_104_008
 
 
 def lock(name: AdvisoryLock, *, key: int | None = None) -> None:

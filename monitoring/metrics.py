@@ -13,18 +13,20 @@ from django.http import HttpRequest, HttpResponse
 from django.utils import timezone
 from django.views.decorators.http import require_safe
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
-from prometheus_client.core import GaugeMetricFamily, Metric
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.multiprocess import MultiProcessCollector
 
 from core import heartbeat, redis
 from core.jobs import State, kinds
 from core.redis import RedisUnavailable
 from ingestion.models import Dataset
+from ingestion.passenger import LABEL
 from monitoring import consistency, performance
 from monitoring.alerts import RULES
 from monitoring.models import Alert, DriftCheck
 from predictions import log
-from training.models import ModelVersion
+from predictions.models import Channel, PredictionCount
+from training.models import ModelVersion, Stage
 
 Samples = float | Mapping[str, float] | Mapping[tuple[str, str], float]
 
@@ -40,17 +42,43 @@ def _gauge(name: str, text: str, samples: Samples, *labels: str) -> Metric:
     return family
 
 
+#: The series of the last labels that were counted are shown: a champion of long ago has no increase.
+_MOST_COUNTS = 100
+
+
 class Gauges:
     """Gauges read off the tables and queues; a service that is unavailable is a 0, not an error."""
 
     def collect(self) -> Iterator[Metric]:
         up = {"database": 0.0, "redis": 0.0}
-        for service, groups in (("database", (self.model, self.operation)), ("redis", (self.queues,))):
+        for service, groups in (
+            ("database", (self.predictions, self.model, self.operation)),
+            ("redis", (self.queues,)),
+        ):
             with suppress(DatabaseError, InterfaceError, *RedisUnavailable):
                 for gauges in groups:
                     yield from gauges()
                 up[service] = 1.0
         yield _gauge("up", "Whether a service is available", up, "service")
+
+    def predictions(self) -> Iterator[Metric]:
+        """Read the log's predictions, counted where they are stored: exact over crashes and restarts."""
+        champions = ModelVersion.objects.filter(stage=Stage.CHAMPION).values_list("version", flat=True)
+        # A series that begins with its first prediction would show no increase.
+        counts = {
+            (version, predicted, source): 0
+            for version in champions
+            for predicted in (False, True)
+            for source in Channel.values
+        }
+        stored = PredictionCount.objects.order_by("-counted_at")[:_MOST_COUNTS]
+        counts |= {(row.model_version, row.predicted, row.source): row.count for row in stored}
+        names = sorted(("model_version", LABEL, "source"))
+        family = CounterMetricFamily("prediction_count", "Predictions in the log", labels=names)
+        for (version, predicted, source), count in counts.items():
+            labels = {"model_version": str(version), LABEL: "true" if predicted else "false", "source": source}
+            family.add_metric([labels[name] for name in names], count)
+        yield family
 
     def model(self) -> Iterator[Metric]:
         """Read the champion, its last performance check, and drift."""

@@ -236,6 +236,26 @@ class Prediction(PassengerFields):
         return describe(self)
 
 
+class PredictionCount(models.Model):
+    """How many predictions with these labels were ever stored; deleting predictions does not lower it."""
+
+    model_version = models.PositiveIntegerField(gettext_lazy("model"))
+    predicted = models.BooleanField(gettext_lazy("predicted"))
+    source = models.CharField(gettext_lazy("channel"), max_length=5, choices=Channel)
+    count = models.PositiveBigIntegerField(gettext_lazy("predictions"))
+    counted_at = models.DateTimeField()
+
+    class Meta:
+        verbose_name = gettext_lazy("prediction count")
+        verbose_name_plural = gettext_lazy("prediction counts")
+        constraints = [
+            models.UniqueConstraint(fields=["model_version", "predicted", "source"], name="one_count_by_labels")
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.model_version} {self.predicted} {self.source}: {self.count}"
+
+
 class Outcome(models.Model):
     """What really happened to the passenger of a prediction."""
 

@@ -19,7 +19,7 @@ from core.errors import Unavailable
 from features.definition import FEATURES, Matrix, derive
 from ingestion.contract import Columns, Value
 from ingestion.schema import to_columns
-from predictions import load_failures, metrics
+from predictions import load_failures
 from training import registry
 from training.artifact import Artifact, ArtifactError
 from training.models import ModelVersion
@@ -157,7 +157,6 @@ class ChampionCache:
             load_failures.record(version.version, str(error))
         else:
             logger.info("model %s is serving", version.version)
-            metrics.initialise(version.version)
             self._failure = None
             load_failures.clear(version.version)
 

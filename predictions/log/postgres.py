@@ -1,11 +1,14 @@
 """The log's table in Postgres: insert predictions by COPY, idempotent on their ids."""
 
+from collections import Counter
 from collections.abc import Sequence
 
+import msgspec
 from django.db import DataError, IntegrityError, connection, transaction
 
 from core.postgres_copy import copy_lines
-from predictions.log.entries import COLUMNS, LogEntry, StreamEntry, complete, count_predictions, encode
+from predictions.log import counts
+from predictions.log.entries import COLUMNS, LogEntry, StreamEntry, complete, count_predictions, decode, encode
 from predictions.models import Prediction
 
 #: Errors that an entry itself causes; a database that is unavailable, full or shutting down raises others.
@@ -60,6 +63,7 @@ def _insert(lines: bytes) -> None:
         try:
             with transaction.atomic():
                 copy_lines(table, COLUMNS, lines)
+                inserted = [_labels(line) for line in lines.splitlines()]
         except IntegrityError:
             # Some rows are there already, for example from a drainer that was killed. A temporary table takes twice as
             # long, so it is used only then.
@@ -68,6 +72,18 @@ def _insert(lines: bytes) -> None:
                 copy_lines("drained", COLUMNS, lines)
                 cursor.execute(
                     f"INSERT INTO {table} ({columns}) SELECT {columns} FROM drained ORDER BY id ON CONFLICT DO NOTHING"  # noqa: S608 - names of tables and columns are the code's own
+                    f" RETURNING {', '.join(counts.Labels._fields)}"
                 )
+                inserted = [counts.Labels(*row) for row in cursor.fetchall()]
                 # Another batch may follow in this transaction.
                 cursor.execute("DROP TABLE drained")
+        counts.add(Counter(inserted))
+
+
+def _labels(line: bytes) -> counts.Labels:
+    try:
+        entry = decode(line)
+    except msgspec.DecodeError as error:
+        message = f"it is no prediction: {error}"
+        raise ValueError(message) from error
+    return counts.Labels(entry.model_version, entry.predicted, entry.source)

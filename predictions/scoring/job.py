@@ -21,7 +21,7 @@ from core.models import Action
 from core.postgres_copy import copy_csv
 from core.redis import RedisUnavailable
 from predictions import explanation, log, scorer
-from predictions.metrics import counter_of
+from predictions.log import counts
 from predictions.models import Channel, Prediction, ScoringJob
 from predictions.scoring import result_files, splitting
 from predictions.scoring.chunks import LINE, PREDICTED, PREDICTION_ID, PROBABILITY, prediction_ids, score_chunk
@@ -115,9 +115,12 @@ def score_next(job: ScoringJob, file: IO[bytes]) -> bool:
             default_storage.delete(part.results.name)
             raise Cancelled
         positives = int(scored.accepted[PREDICTED].sum())
-        for predicted, count in ((True, positives), (False, scored.accepted.height - positives)):
-            if count:
-                transaction.on_commit(partial(counter_of(model.version, predicted, Channel.CSV.value).inc, count))
+        counts.add(
+            {
+                counts.Labels(model.version, predicted=True, source=Channel.CSV): positives,
+                counts.Labels(model.version, predicted=False, source=Channel.CSV): scored.accepted.height - positives,
+            }
+        )
     return True
 
 

@@ -61,7 +61,6 @@ def test_every_channel_gives_one_answer(client: Client, champion: ModelVersion) 
 
 
 def test_nothing_of_it_is_logged_or_counted(client: Client, champion: ModelVersion) -> None:
-    # A champion's counters begin at 0 when it is loaded.
     scorer.champion()
     before = [line for line in _metrics(client).splitlines() if line.startswith("prediction_count_total")]
 

@@ -15,6 +15,7 @@ import pytest
 from django.conf import settings
 from django.db import InterfaceError, OperationalError, connection, transaction
 from django.db.migrations.executor import MigrationExecutor
+from django.db.models import Sum
 from django.http import Http404
 from django.test import Client
 from django.utils import timezone
@@ -28,7 +29,7 @@ from monitoring import health
 from predictions import log, partitions
 from predictions.log import drainer, stream
 from predictions.log.entries import COLUMNS, StreamEntry, encode
-from predictions.models import DeadLetter, Prediction, lowest_id, new_id
+from predictions.models import DeadLetter, Prediction, PredictionCount, lowest_id, new_id
 from tests.core.test_postgres_waits import bounded
 from tests.people import NOBODY, OWEN
 from tests.services import postgres_away, table_away
@@ -57,6 +58,11 @@ def partition_of(one: Any) -> str:
         cursor.execute("SELECT tableoid::regclass::text FROM predictions_prediction WHERE id = %s", [one.id])
         (name,) = cursor.fetchone()
     return str(name)
+
+
+def counted() -> int:
+    """How many predictions were counted where they were stored."""
+    return int(PredictionCount.objects.aggregate(total=Sum("count", default=0))["total"])
 
 
 @pytest.fixture
@@ -104,9 +110,10 @@ def test_a_drainer_killed_in_the_middle_of_a_copy_ten_times_loses_and_doubles_no
 
     subprocess.run([sys.executable, "-c", _DYING], env=environment(), cwd=settings.BASE_DIR, check=True)
 
-    assert Prediction.objects.count() == 0
+    assert (Prediction.objects.count(), counted()) == (0, 0)
     assert log.backlog() == 300
     assert log.drain() == 300
+    assert counted() == 300
     assert set(Prediction.objects.values_list("pk", flat=True)) == {UUID(str(one.id)) for one in written}
     assert log.backlog() == 0
 
@@ -130,7 +137,7 @@ class TestMonths:
         log.insert([one, entry(midnight)])
         log.insert([one])
 
-        assert Prediction.objects.count() == 2
+        assert (Prediction.objects.count(), counted()) == (2, 2)
         assert partition_of(one) == "predictions_prediction_2026_11"
 
     def test_a_row_of_a_month_nobody_made_waits_in_the_default_and_is_brought_home(self, months: None) -> None:
@@ -218,7 +225,10 @@ def test_it_works(api: APIClient, champion: Any) -> None:
 
     assert log.drain() == 1
 
-    assert Prediction.objects.get().probability == answer["probability"]
+    stored = Prediction.objects.get()
+    assert stored.probability == answer["probability"]
+    (count,) = PredictionCount.objects.values_list("model_version", "predicted", "source", "count")
+    assert count == (stored.model_version, stored.predicted, "api", 1)
 
 
 class TestEarlierVersions:
@@ -241,7 +251,7 @@ class TestEarlierVersions:
         assert (moved, is_stored, log.backlog()) == (4, True, 1)
         rows = Prediction.objects.filter(pk__in=[old.id, twin.id, letter.id])
         assert list(rows.values_list("reference", "anonymous", "request_id")) == [(None, False, None)] * 3
-        assert Prediction.objects.count() == 5
+        assert (Prediction.objects.count(), counted()) == (5, 5)
 
 
 def test_the_log_of_an_earlier_version_gets_its_indexes_partition_by_partition(months: None) -> None:

@@ -31,7 +31,7 @@ from core.jobs import State
 from features.definition import INPUTS
 from ingestion import table as tables
 from predictions import explanation, outcomes, scorer, scoring, services
-from predictions.models import Outcome, Prediction, ScoringJob, ScoringPart
+from predictions.models import Outcome, Prediction, PredictionCount, ScoringJob, ScoringPart
 from predictions.scoring import job as job_module
 from predictions.scoring import splitting
 from tests.people import CAST, ELISABETH, OWEN, table
@@ -251,6 +251,7 @@ def test_helpers_take_parts_and_none_twice(champion: ModelVersion) -> None:
     assert scoring_errors == []
     assert len(rows_of(job)) == 400
     assert Prediction.objects.filter(scoring_job_id=job.pk).count() == 400
+    assert sum(PredictionCount.objects.filter(source="csv").values_list("count", flat=True)) == 400
 
 
 def test_a_job_whose_worker_died_is_queued_again_a_few_times(champion: ModelVersion) -> None:
