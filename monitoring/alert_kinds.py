@@ -14,6 +14,7 @@ class Kind(models.TextChoices):
     """What an alert is about."""
 
     DRIFT = "drift", gettext_lazy("Drift")
+    PERFORMANCE = "performance", gettext_lazy("Performance")
     NEW_DATA = "new data", gettext_lazy("New data")
     DATA_AGE = "data age", gettext_lazy("Old data")
     FAILED_JOB = "failed job", gettext_lazy("Failed job")
@@ -53,6 +54,13 @@ DEFAULTS = {
     Kind.DRIFT: Default(
         Severity.WARNING,
         gettext_lazy("Look at the drifted features, and at what sends the requests; retrain when the change is real."),
+        may_retrain=True,
+    ),
+    Kind.PERFORMANCE: Default(
+        Severity.WARNING,
+        gettext_lazy("See the last performance check: by slice, by channel, and in time; retrain or roll back."),
+        threshold=50,
+        threshold_label=gettext_lazy("Fewest known outcomes that say something"),
         may_retrain=True,
     ),
     Kind.NEW_DATA: Default(

@@ -22,7 +22,7 @@ from core.jobs import Job, JobQuerySet, State, kinds
 from core.models import Action
 from core.redis import RedisUnavailable
 from ingestion.models import Dataset
-from monitoring import consistency, deliveries, error_rate, health
+from monitoring import consistency, deliveries, error_rate, health, performance
 from monitoring.alert_kinds import Kind
 from monitoring.models import Alert, AlertRule, AlertState
 from predictions import drift_state, load_failures, log, scorer
@@ -176,6 +176,20 @@ def _drift(_rule: AlertRule) -> Iterator[Reason]:
         yield Reason(gettext_noop("Live inputs"), text, {"since": since, "features": ", ".join(watch.features)})
 
 
+def _performance(rule: AlertRule) -> Iterator[Reason]:
+    """Find that the champion is less accurate than its training leads to expect, by more than chance."""
+    check = performance.latest()
+    report = check.evaluation if check else None
+    overall = report.overall if report else None
+    if overall is None or rule.threshold is None or overall.count < rule.threshold or not overall.is_less_accurate:
+        return
+    measured, expected = overall.figures.accuracy, overall.expected.accuracy
+    if measured is not None and expected is not None:
+        text = gettext_noop("Accuracy on %(count)s known outcomes is %(accuracy)s; %(expected)s was expected.")
+        figures = {"accuracy": f"{measured.value:.3f}", "expected": f"{expected.value:.3f}"}
+        yield Reason(gettext_noop("Champion"), text, {"count": overall.count, **figures})
+
+
 def _new_data(rule: AlertRule) -> Iterator[Reason]:
     """Find labelled tables that were loaded since the last training."""
     last = TrainingRun.objects.select_related("feature_batch").first()
@@ -288,6 +302,7 @@ def _dead_letters(_rule: AlertRule) -> Iterator[Reason]:
 #: Each kind of alert, and what finds the reasons for it.
 RULES: dict[str, Callable[[AlertRule], Iterator[Reason]]] = {
     Kind.DRIFT: _drift,
+    Kind.PERFORMANCE: _performance,
     Kind.NEW_DATA: _new_data,
     Kind.DATA_AGE: _old_data,
     Kind.FAILED_JOB: _failed_jobs,

@@ -20,13 +20,14 @@ from rest_framework.test import APIClient
 from core import heartbeat, redis
 from core.models import AuditEntry
 from ingestion.models import Dataset
-from monitoring import alerts, consistency
+from monitoring import alerts, consistency, performance
 from monitoring.alert_kinds import Kind
 from monitoring.models import Alert, AlertRule, DriftCheck
-from predictions import drift_state, load_failures, log, scorer
+from predictions import drift_state, load_failures, log, outcomes, scorer, services
 from predictions.drift_state import DriftState
 from predictions.log import drainer, stream
-from predictions.models import DeadLetter
+from predictions.models import DeadLetter, Prediction
+from tests.people import OWEN
 from training.models import ModelVersion
 
 
@@ -271,6 +272,15 @@ def _old_data(client: Client) -> None:
     Dataset.objects.update(finished_at=timezone.now() - timedelta(days=31))
 
 
+def _wrong_half_of_the_time(client: Client) -> None:
+    for _ in range(60):
+        services.predict(services.parse_one(OWEN))
+    log.drain()
+    for number, prediction in enumerate(Prediction.objects.all()):
+        outcomes.record(prediction.pk, actual=prediction.predicted == bool(number % 2), by=None)
+    performance.scheduled_check()
+
+
 def _new_data(client: Client) -> None:
     AlertRule.objects.filter(kind="new data").update(is_enabled=True)
     Dataset.objects.create(name="x", uri="x", state="succeeded", row_count=101, finished_at=timezone.now())
@@ -303,6 +313,7 @@ def _no_champion(client: Client) -> None:
     [
         (_drift, "drift", "Fare, Age"),
         (_old_data, "data age", "31 days ago"),
+        (_wrong_half_of_the_time, "performance", "on 60 known outcomes is 0.500;"),
         (_new_data, "new data", "since the last training: 101."),
         (_failed_job, "failed job", "no rows"),
         (_overdue, "overdue schedule", "60 minutes late"),
