@@ -1,11 +1,13 @@
 """The API of predictions: the log, outcomes, explanations, scoring jobs."""
 
-from typing import Any
+import io
+from typing import Any, cast
 from uuid import UUID
 
 import msgspec
 from django.http import StreamingHttpResponse
 from django.urls import path
+from django.utils.datastructures import MultiValueDict
 from django.utils.translation import gettext as _
 from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import OpenApiParameter, extend_schema
@@ -19,7 +21,9 @@ from core.api import accepted, validate_body
 from core.errors import Conflict, Invalid
 from core.jobs import JobQuerySet
 from core.negotiation import FileNegotiation
+from core.parsers import CSVParser, JSONParser
 from core.roles import Scope
+from core.uploads import UploadSerializer
 from core.users import current_user
 from ingestion.contract import CONTROL_RANGES
 from ingestion.openapi import batch_schema, passenger_schema
@@ -36,6 +40,7 @@ from predictions.serializers import (
     PredictionSerializer,
     ScoringJobSerializer,
     ScoringUploadSerializer,
+    outcomes_schema,
 )
 from training.models import ModelVersion
 
@@ -144,6 +149,34 @@ class PredictionOutcome(APIView):
         outcome, is_new = outcomes.record(pk, actual=data["actual"], by=current_user(request))
         code = status.HTTP_201_CREATED if is_new else status.HTTP_200_OK
         return Response(OutcomeSerializer(outcome).data, status=code)
+
+
+class OutcomeList(APIView):
+    """Record what really happened to many, by `prediction_id` or by the caller's `reference`, as a list or as CSV.
+
+    Safe to repeat: the same outcome again is `unchanged`. What is unknown, ambiguous (a reference of several
+    predictions) or conflicts with what is recorded is counted and named, and holds up no other. An element of a wrong
+    form rejects a whole list; a wrong line of CSV is counted as invalid, and one without an outcome as empty.
+    """
+
+    scope = Scope.PREDICT
+    parser_classes = (JSONParser, CSVParser, MultiPartParser)
+
+    @extend_schema(
+        request={
+            "application/json": outcomes_schema(),
+            "text/csv": OpenApiTypes.STR,
+            "multipart/form-data": UploadSerializer,
+        },
+        responses=outcomes.OutcomeSummary,
+    )
+    def post(self, request: Request) -> Response:
+        by, body = current_user(request), cast("object", request.data)
+        if isinstance(body, io.BytesIO):
+            return Response(outcomes.record_file(body, by=by))
+        if isinstance(body, MultiValueDict):
+            return Response(outcomes.record_file(validate_body(UploadSerializer, request)["file"], by=by))
+        return Response(outcomes.record_list(body, by=by))
 
 
 class OutcomeCorrection(APIView):
@@ -264,6 +297,7 @@ urlpatterns = [
     path("predictions/<uuid:pk>/explanation/", PredictionExplanation.as_view()),
     path("predictions/<uuid:pk>/outcome/", PredictionOutcome.as_view()),
     path("predictions/<uuid:pk>/outcome/correct/", OutcomeCorrection.as_view()),
+    path("outcomes/", OutcomeList.as_view()),
     path("shadow/<int:version>/", ShadowComparison.as_view()),
     path("scoring-jobs/", ScoringJobList.as_view()),
     path("scoring-jobs/<int:pk>/", ScoringJobDetail.as_view()),

@@ -65,8 +65,8 @@ class OutcomesForm(forms.Form):
         label=_("What really happened, as a file"),
         help_text=format_lazy(
             _(
-                "A CSV file with the columns prediction_id and {label} (true or false, 1 or 0; empty where it is not "
-                "known), such as a scoring job’s results with {label} filled in."
+                "A CSV file with the columns prediction_id, or reference, and {label} (true or false, 1 or 0; empty "
+                "where it is not known), such as a scoring job’s results with {label} filled in."
             ),
             label=LABEL,
         ),

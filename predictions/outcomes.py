@@ -2,11 +2,12 @@
 
 import re
 from bisect import insort
+from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field
-from typing import IO, NamedTuple
+from typing import IO, Literal, NamedTuple
 from uuid import UUID
 
+import msgspec
 from django.contrib.auth.models import User
 from django.db import connection, transaction
 from django.shortcuts import get_object_or_404
@@ -15,18 +16,23 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_noop
 
 from core import audit
-from core.errors import Conflict, TooLarge
+from core.csv_injection import unescape
+from core.errors import Conflict, Invalid, TooLarge
 from core.models import Action
 from core.postgres_copy import copy_rows
 from core.redis import RedisUnavailable
+from ingestion import contract
 from ingestion.passenger import LABEL
-from ingestion.table import RAGGED, read
-from ingestion.validation_messages import table_errors
+from ingestion.table import RAGGED, TableError, read
+from ingestion.validation_messages import by_field, table_errors
 from predictions import log
-from predictions.models import Outcome, Prediction
+from predictions.models import REFERENCE, Outcome, Prediction
 
 #: The column of a file of outcomes with the prediction's id, as results of scoring name it; the other is the label's.
 ID = "prediction_id"
+_ID_FIELD = contract.Field(ID, "text", is_required=False, max_length=36)
+#: How many outcomes a list may have.
+MAX_ITEMS = 10_000
 #: How many lines a file may have: a person waits for the answer, some twenty seconds for so many.
 MAX_LINES = 1_000_000
 #: How many rejected lines of a file are named; the others are counted.
@@ -34,39 +40,59 @@ PROBLEMS_SHOWN = 100
 _BOOLEANS = {"true": True, "1": True, "false": False, "0": False}
 # As the API and the pages write it: Python's own parser takes braces and much else.
 _UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.ASCII | re.IGNORECASE)
+_NO_KEY = gettext_noop("The table has neither a column %(id)s nor a column %(reference)s.")
 _DIFFERENT_OUTCOME = gettext_noop("Another outcome is recorded for this prediction; an operator can correct it.")
 
 
 class Reported(NamedTuple):
-    """One line of a file that can be read."""
+    """An outcome as it was sent: of a prediction by its id, or by the caller's reference."""
 
-    line: int
-    prediction_id: str
+    row: int
+    prediction_id: str | None
+    reference: str | None
     actual: bool
 
 
-@dataclass
-class Summary:
-    """The result of a file: how many lines were new, known already or left empty, and why the others were rejected."""
+ProblemCode = Literal["invalid", "unknown", "ambiguous", "conflicting"]
 
-    recorded_count: int = 0
-    known_count: int = 0
-    empty_count: int = 0
-    problem_count: int = 0
-    problems: list[tuple[int, str]] = field(default_factory=list)
 
-    def reject(self, line: int, reason: str) -> None:
-        """Count a rejected line, and keep the reasons of the first ones of the file."""
-        self.problem_count += 1
-        # Within a block the lines that cannot be read come first, and those that Postgres rejects last.
-        if len(self.problems) < PROBLEMS_SHOWN or line < self.problems[-1][0]:
-            insort(self.problems, (line, reason))
+class OutcomeProblem(msgspec.Struct, frozen=True, order=True):
+    """Why one outcome was not recorded; the row is its index in a list, from 0, or its line in a file, from 1."""
+
+    row: int
+    code: str
+    detail: str
+
+
+class OutcomeSummary(msgspec.Struct):
+    """What became of many outcomes: how many of each kind, and why the first that were rejected were."""
+
+    recorded: int = 0
+    unchanged: int = 0
+    empty: int = 0
+    invalid: int = 0
+    unknown: int = 0
+    ambiguous: int = 0
+    conflicting: int = 0
+    problems: list[OutcomeProblem] = []
+
+    def reject(self, row: int, code: ProblemCode, detail: str) -> None:
+        """Count a rejected row, and keep the reasons of the first ones."""
+        setattr(self, code, getattr(self, code) + 1)
+        # Within a block the rows that cannot be read come first, and those that Postgres rejects last.
+        if len(self.problems) < PROBLEMS_SHOWN or row < self.problems[-1].row:
+            insort(self.problems, OutcomeProblem(row, code, detail))
             del self.problems[PROBLEMS_SHOWN:]
 
     @property
-    def line_count(self) -> int:
-        """Count all lines so far."""
-        return self.recorded_count + self.known_count + self.empty_count + self.problem_count
+    def problem_count(self) -> int:
+        """Count all rejected rows so far."""
+        return self.invalid + self.unknown + self.ambiguous + self.conflicting
+
+    @property
+    def row_count(self) -> int:
+        """Count all rows so far."""
+        return self.recorded + self.unchanged + self.empty + self.problem_count
 
 
 def record(prediction_id: UUID, *, actual: bool, by: User | None) -> tuple[Outcome, bool]:
@@ -95,64 +121,135 @@ def correct(prediction_id: UUID, *, actual: bool, by: User | None) -> Outcome:
     return outcome
 
 
-def record_file(file: IO[bytes], *, by: User | None) -> Summary:
+def record_list(items: object, *, by: User | None) -> OutcomeSummary:
+    """Record a list of outcomes as the API takes them; one of a wrong form rejects all of them.
+
+    What the database rejects holds up no other. Safe to repeat. Raises Invalid with every wrong field, TooLarge.
+    """
+    if not isinstance(items, list):
+        raise Invalid({"non_field_errors": [("not_a_list", _("Must be a list of objects, or a CSV file."))]})
+    if len(items) > MAX_ITEMS:
+        raise TooLarge(_("At most %(most)s outcomes at a time; for more, send a CSV file.") % {"most": MAX_ITEMS})
+    reported: list[Reported] = []
+    errors: dict[str, list[tuple[str, str]]] = {}
+    for index, item in enumerate(items):
+        if not isinstance(item, dict):
+            errors[str(index)] = [("not_an_object", _("Must be an object of fields."))]
+            continue
+        prediction_id, reference, wrong = _parse_keys({name: item[name] for name in item if name != LABEL})
+        actual = item.get(LABEL)
+        if not isinstance(actual, bool):
+            wrong[LABEL] = [("invalid", _("Must be true or false."))]
+        errors |= {f"{index}.{name}": texts for name, texts in wrong.items()}
+        reported.append(Reported(index, prediction_id, reference, actual is True))
+    if errors:
+        raise Invalid(errors)
+    summary = OutcomeSummary()
+    _drain()
+    _record_block(reported, summary, by=by, name="list")
+    return summary
+
+
+def record_file(file: IO[bytes], *, by: User | None) -> OutcomeSummary:
     """Record the outcomes of a CSV file: results of a scoring, say, with the label filled in where it is known.
 
-    A rejected line holds up no other. Safe to repeat. Raises TitanicError where the file is no table or breaks off: the
-    blocks before are recorded.
+    Where a line has an id, its reference is not read. A rejected line holds up no other. Safe to repeat. Raises
+    TitanicError where the file is no table or breaks off: the blocks before are recorded.
     """
-    # So that predictions of the last second are known too.
-    with suppress(*RedisUnavailable):
-        log.drain()
-    summary = Summary()
+    _drain()
+    summary = OutcomeSummary()
     with table_errors(field="file"):
-        for chunk in read(file, known=(ID, LABEL), required=(ID, LABEL), known_only=True):
+        for chunk in read(file, known=(ID, REFERENCE.name, LABEL), required=(LABEL,), known_only=True):
+            if not chunk.column_indices.keys() & {ID, REFERENCE.name}:
+                raise TableError(_NO_KEY, id=ID, reference=REFERENCE.name)
             for line in chunk.ragged:
-                summary.reject(line, _(RAGGED))
+                summary.reject(line, "invalid", _(RAGGED))
             reported: list[Reported] = []
-            for line, id_text, text in zip(chunk.lines.tolist(), chunk.cells[ID], chunk.cells[LABEL], strict=True):
-                prediction_id, actual = id_text.strip(), _BOOLEANS.get(text.strip().lower())
+            cells = {name: column.to_list() for name, column in chunk.cells.to_dict().items()}
+            blanks = [""] * len(chunk.lines)
+            keys = zip(cells.get(ID, blanks), cells.get(REFERENCE.name, blanks), strict=True)
+            for line, (id_text, reference_text), text in zip(chunk.lines.tolist(), keys, cells[LABEL], strict=True):
                 if not text.strip():
-                    summary.empty_count += 1
-                elif not _UUID.fullmatch(prediction_id):
-                    summary.reject(line, _("This is not the id of a prediction."))
-                elif actual is None:
-                    summary.reject(line, _("What happened must be true or false, 1 or 0."))
+                    summary.empty += 1
+                    continue
+                raw = {ID: id_text} if id_text.strip() else {REFERENCE.name: unescape(reference_text)}
+                prediction_id, reference, wrong = _parse_keys(raw)
+                actual = _BOOLEANS.get(text.strip().lower())
+                if actual is None:
+                    wrong[LABEL] = [("invalid", _("What happened must be true or false, 1 or 0."))]
+                if actual is None or wrong:
+                    summary.reject(line, "invalid", " ".join(text for texts in wrong.values() for _code, text in texts))
                 else:
-                    reported.append(Reported(line, prediction_id, actual))
-            _record_block(reported, summary, by=by)
-            if summary.line_count > MAX_LINES:
+                    reported.append(Reported(line, prediction_id, reference, actual))
+            _record_block(reported, summary, by=by, name="file")
+            if summary.row_count > MAX_LINES:
                 message = _("The file has more than %(most)s lines: these are recorded. Send the rest by itself.")
                 raise TooLarge(message % {"most": MAX_LINES}, field="file")
     return summary
 
 
-def _record_block(reported: list[Reported], summary: Summary, *, by: User | None) -> None:
-    """Record one block in a transaction of its own, and reject the lines that the database rejects."""
+def _parse_keys(raw: Mapping[str, object]) -> tuple[str | None, str | None, dict[str, list[tuple[str, str]]]]:
+    """Check what a prediction is found by: return its id or the caller's reference, and the errors by field."""
+    values, violations = contract.check_row((_ID_FIELD, REFERENCE), raw, rules=())
+    errors = by_field(violations)
+    prediction_id, reference = (
+        None if value is None else str(value) for value in (values.get(ID), values.get(REFERENCE.name))
+    )
+    if not errors and (prediction_id is None) == (reference is None):
+        errors[ID] = [("required", _("Give the prediction_id or the reference, one of the two."))]
+    if prediction_id is not None and not _UUID.fullmatch(prediction_id):
+        errors[ID] = [("invalid", _("This is not the id of a prediction."))]
+    return prediction_id, reference, errors
+
+
+def _drain() -> None:
+    """Store the predictions of the last second, so that they are known too."""
+    with suppress(*RedisUnavailable):
+        log.drain()
+
+
+def _record_block(reported: list[Reported], summary: OutcomeSummary, *, by: User | None, name: str) -> None:
+    """Record one block in a transaction of its own, and reject the rows that the database rejects."""
     table, known = Outcome._meta.db_table, Prediction._meta.db_table
     with transaction.atomic(), connection.cursor() as cursor:
-        cursor.execute("CREATE TEMP TABLE reported (line bigint, prediction_id uuid, actual boolean)")
+        cursor.execute(
+            "CREATE TEMP TABLE reported (row bigint, prediction_id uuid, reference varchar, actual boolean,"
+            " is_ambiguous boolean DEFAULT false)"
+        )
         copy_rows("reported", Reported._fields, reported)
         # Without statistics Postgres would read the whole log rather than look some ids up.
         cursor.execute("ANALYZE reported")
+        # Two are looked for: a reference that several predictions have names none of them.
+        cursor.execute(
+            "UPDATE reported"  # noqa: S608 - names of tables and columns are the code's own
+            " SET prediction_id = CASE WHEN ids[2] IS NULL THEN ids[1] END, is_ambiguous = ids[2] IS NOT NULL"
+            f" FROM (SELECT reference, ARRAY(SELECT id FROM {known} p WHERE p.reference = named.reference LIMIT 2) ids"
+            " FROM (SELECT DISTINCT reference FROM reported WHERE reference IS NOT NULL) named) found"
+            " WHERE reported.reference = found.reference"
+        )
         # In the order of the ids, so that two files with the same ids wait for each other without a deadlock.
         cursor.execute(
             f"INSERT INTO {table} (prediction_id, actual, by_id, recorded_at)"  # noqa: S608 - names of tables and columns are the code's own
             " SELECT DISTINCT ON (prediction_id) prediction_id, actual, %s::bigint, now() FROM reported"
             f" WHERE EXISTS (SELECT FROM {known} WHERE {known}.id = prediction_id)"
-            " ORDER BY prediction_id, line ON CONFLICT DO NOTHING",
+            " ORDER BY prediction_id, row ON CONFLICT DO NOTHING",
             [by.pk if by else None],
         )
         recorded_count = cursor.rowcount
         cursor.execute(
-            f"SELECT r.line, o.actual IS NULL FROM reported r LEFT JOIN {table} o USING (prediction_id)"  # noqa: S608 - names of tables and columns are the code's own
-            " WHERE o.actual IS DISTINCT FROM r.actual ORDER BY r.line"
+            f"SELECT r.row, r.is_ambiguous, o.actual IS NULL FROM reported r LEFT JOIN {table} o USING (prediction_id)"  # noqa: S608 - names of tables and columns are the code's own
+            " WHERE o.actual IS DISTINCT FROM r.actual ORDER BY r.row"
         )
         rejected = cursor.fetchall()
         cursor.execute("DROP TABLE reported")
         if recorded_count:
-            audit.record(Action.OUTCOME_RECORDED, "file", after={"count": recorded_count})
-    summary.recorded_count += recorded_count
-    summary.known_count += len(reported) - recorded_count - len(rejected)
-    for line, is_unknown in rejected:
-        summary.reject(line, _("There is no such prediction.") if is_unknown else _(_DIFFERENT_OUTCOME))
+            audit.record(Action.OUTCOME_RECORDED, name, after={"count": recorded_count})
+    summary.recorded += recorded_count
+    summary.unchanged += len(reported) - recorded_count - len(rejected)
+    for row, is_ambiguous, is_unknown in rejected:
+        if is_ambiguous:
+            summary.reject(row, "ambiguous", _("Several predictions have this reference: give the prediction_id."))
+        elif is_unknown:
+            summary.reject(row, "unknown", _("There is no such prediction."))
+        else:
+            summary.reject(row, "conflicting", _(_DIFFERENT_OUTCOME))

@@ -8,11 +8,12 @@ from rest_framework import serializers
 from core.api import JOB_FIELDS
 from core.uploads import FlagField, UploadSerializer
 from features.serializers import FeatureVector
+from ingestion.contract import CONTROL_RANGES
 from ingestion.passenger import LABEL
 from ingestion.schema import as_row
-from predictions import scorer
+from predictions import outcomes, scorer
 from predictions.drift_state import DriftNote, FeatureNote
-from predictions.models import Outcome, Prediction, ScoringJob
+from predictions.models import REFERENCE, Outcome, Prediction, ScoringJob
 from predictions.services import Answer
 
 
@@ -92,6 +93,22 @@ class ScoringJobSerializer(serializers.ModelSerializer[ScoringJob]):
         model = ScoringJob
         fields = (*JOB_FIELDS, "name", "row_count", "problem_count", "model_version", "is_explained")
         read_only_fields = fields
+
+
+def outcomes_schema() -> dict[str, object]:
+    """Return the JSON schema of a list of outcomes: each names its prediction in one of two ways."""
+    text = {"type": "string", "pattern": rf"^[^{CONTROL_RANGES}\s]{{1,{REFERENCE.max_length}}}$"}
+    keys = {outcomes.ID: {"type": "string", "format": "uuid"}, REFERENCE.name: text}
+    items = [
+        {
+            "type": "object",
+            "properties": {name: schema, LABEL: {"type": "boolean"}},
+            "required": [name, LABEL],
+            "additionalProperties": False,
+        }
+        for name, schema in keys.items()
+    ]
+    return {"type": "array", "items": {"oneOf": items}, "maxItems": outcomes.MAX_ITEMS}
 
 
 class StrictBooleanField(serializers.BooleanField):

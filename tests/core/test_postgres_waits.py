@@ -111,4 +111,4 @@ def test_predictions_and_outcomes_go_straight_to_postgres_once() -> None:
         log.insert(entries)
         summary = outcomes.record_file(BytesIO(f"prediction_id,survived\n{lines}".encode()), by=None)
 
-    assert Prediction.objects.count() == Outcome.objects.count() == summary.recorded_count == 30
+    assert Prediction.objects.count() == Outcome.objects.count() == summary.recorded == 30

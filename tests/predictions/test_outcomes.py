@@ -149,8 +149,8 @@ def test_a_file_is_recorded_and_the_same_again_changes_nothing(champion: ModelVe
 
     first, again = upload(client, text), upload(client, text)
 
-    assert (first.context["recorded"].recorded_count, again.context["recorded"].known_count) == (3, 3)
-    assert again.context["recorded"].recorded_count == again.context["recorded"].problem_count == 0
+    assert (first.context["recorded"].recorded, again.context["recorded"].unchanged) == (3, 3)
+    assert again.context["recorded"].recorded == again.context["recorded"].problem_count == 0
     assert dict(Outcome.objects.values_list("prediction_id", "actual")) == {one: True, two: False, three: True}
     assert "Result of the file" in first.text
 
@@ -177,9 +177,10 @@ def test_each_wrong_line_is_named_and_the_good_ones_are_recorded(champion: Model
     page = upload(client, "\n".join(lines))
 
     summary = page.context["recorded"]
-    assert (summary.recorded_count, summary.known_count, summary.empty_count) == (3, 1, 1)
-    assert [line for line, _reason in summary.problems] == [5, 6, 7, 8, 10, 12, 13, 14, 16, 17]
-    reasons = dict(summary.problems)
+    assert (summary.recorded, summary.unchanged, summary.empty) == (3, 1, 1)
+    reasons = {problem.row: problem.detail for problem in summary.problems}
+    assert list(reasons) == [5, 6, 7, 8, 10, 12, 13, 14, 16, 17]
+    assert (summary.invalid, summary.unknown, summary.conflicting) == (7, 1, 2)
     assert reasons[8] == "There is no such prediction."
     assert reasons[10] == reasons[7] == "Another outcome is recorded for this prediction; an operator can correct it."
     assert Outcome.objects.get(pk=twice).actual is True
@@ -221,7 +222,7 @@ def test_without_a_file_the_form_says_so(champion: ModelVersion, client: Client)
 
 
 def test_a_file_without_lines_records_nothing(champion: ModelVersion, client: Client) -> None:
-    assert upload(client, "prediction_id,survived\n").context["recorded"].line_count == 0
+    assert upload(client, "prediction_id,survived\n").context["recorded"].row_count == 0
 
 
 def test_where_a_file_breaks_off_the_blocks_before_are_recorded(
@@ -278,7 +279,7 @@ def test_the_first_wrong_lines_of_the_file_are_shown_whatever_is_wrong_with_them
     summary = upload(client, "\n".join(lines)).context["recorded"]
 
     assert summary.problem_count == 5
-    assert [line for line, _reason in summary.problems] == [3, 4, 5]
+    assert [problem.row for problem in summary.problems] == [3, 4, 5]
 
 
 @pytest.mark.django_db(transaction=True)
@@ -287,7 +288,7 @@ def test_two_files_at_once_with_the_same_predictions_in_another_order_are_both_r
 ) -> None:
     ids = ask(2000)
     log.drain()
-    summaries: list[outcomes.Summary] = []
+    summaries: list[outcomes.OutcomeSummary] = []
 
     def send(order: list[UUID]) -> None:
         text = "prediction_id,survived\n" + "".join(f"{pk},1\n" for pk in order)
@@ -300,8 +301,8 @@ def test_two_files_at_once_with_the_same_predictions_in_another_order_are_both_r
     for thread in threads:
         thread.join()
 
-    assert sum(summary.recorded_count for summary in summaries) == 2000
-    assert [summary.line_count for summary in summaries] == [2000] * 4
+    assert sum(summary.recorded for summary in summaries) == 2000
+    assert [summary.row_count for summary in summaries] == [2000] * 4
     assert sum(summary.problem_count for summary in summaries) == 0
 
 
@@ -338,3 +339,119 @@ def test_a_body_that_is_no_object_is_refused(api: APIClient, prediction_id: str,
 
     assert answer.status_code == 400
     assert answer.json()["errors"]
+
+
+# Many at once, by the API
+
+
+MANY = "/api/v1/outcomes/"
+
+
+def ask_by_reference(api: APIClient, *references: str) -> list[str]:
+    instances = [{**OWEN, "reference": reference} for reference in references]
+    answer = api.post("/api/v1/predictions/batch/", {"instances": instances}, format="json")
+    return [row["id"] for row in answer.json()["predictions"]]
+
+
+def test_a_list_is_recorded_by_id_and_by_reference_and_is_safe_to_repeat(
+    api: APIClient, champion: ModelVersion
+) -> None:
+    one, _two, _twice, _again = ask_by_reference(api, "order-1", "order-2", "twice", "twice")
+    sent = [
+        {"prediction_id": one.upper(), "survived": True},
+        {"reference": " order-2 ", "survived": False},
+        {"reference": "order-1", "survived": True},
+        {"reference": "order-1", "survived": False},
+        {"reference": "twice", "survived": True},
+        {"reference": "never", "survived": True},
+        {"prediction_id": str(uuid4()), "survived": True},
+    ]
+
+    first, again = (api.post(MANY, sent, format="json") for _ in range(2))
+
+    assert (first.status_code, again.status_code) == (200, 200)
+    counts = {"empty": 0, "invalid": 0, "unknown": 2, "ambiguous": 1, "conflicting": 1}
+    found, repeated = first.json(), again.json()
+    assert {name: found[name] for name in counts} == {name: repeated[name] for name in counts} == counts
+    assert (found["recorded"], found["unchanged"]) == (2, 1)
+    assert (repeated["recorded"], repeated["unchanged"]) == (0, 3)
+    assert [(problem["row"], problem["code"]) for problem in found["problems"]] == [
+        (3, "conflicting"), (4, "ambiguous"), (5, "unknown"), (6, "unknown")
+    ]  # fmt: skip
+    assert "give the prediction_id" in found["problems"][1]["detail"]
+    assert sorted(Outcome.objects.values_list("actual", flat=True)) == [False, True]
+    assert Outcome.objects.filter(by__username="caller").count() == 2
+    assert AuditEntry.objects.filter(action="outcome_recorded").count() == 1
+
+
+@pytest.mark.parametrize("is_upload", [True, False])
+def test_csv_is_recorded_as_a_body_and_as_a_file(api: APIClient, champion: ModelVersion, *, is_upload: bool) -> None:
+    (one, two, _three) = ask_by_reference(api, "order-1", "=order-2", "order-3")
+    # What a spreadsheet would run has a quote before it in downloads.
+    data = f"Reference,note,survived,prediction_id\norder-3,x,1,{one}\n'=order-2,,0,\norder-3,,,\n,,1,\n".encode()
+
+    if is_upload:
+        answer = api.post(MANY, {"file": SimpleUploadedFile("x.csv", data)}, format="multipart")
+    else:
+        answer = api.post(MANY, data, content_type="text/csv")
+
+    counts = {name: count for name, count in answer.json().items() if count and name != "problems"}
+    assert (answer.status_code, counts) == (200, {"recorded": 2, "empty": 1, "invalid": 1})
+    assert answer.json()["problems"][0]["row"] == 5
+    assert {str(pk): actual for pk, actual in Outcome.objects.values_list("pk", "actual")} == {one: True, two: False}
+
+
+@pytest.mark.parametrize(
+    ("body", "attr"),
+    [
+        ({}, None), ("x", None), (None, None), ([1], "0"), ([[]], "0"), ([{}], "0.prediction_id"),
+        ([{"survived": True}], "0.prediction_id"), ([{"reference": "a"}], "0.survived"),
+        ([{"reference": " ", "survived": True}], "0.prediction_id"),
+        ([{"reference": "a" * 101, "survived": True}], "0.reference"),
+        ([{"reference": "a\0", "survived": True}], "0.reference"),
+        ([{"reference": 7, "survived": True}], "0.reference"),
+        ([{"prediction_id": "x", "survived": True}], "0.prediction_id"),
+        ([{"prediction_id": [], "survived": True}], "0.prediction_id"),
+        ([{"prediction_id": str(UUID(int=1)), "reference": "a", "survived": True}], "0.prediction_id"),
+        ([{"reference": "a", "survived": 1}], "0.survived"), ([{"reference": "a", "survived": None}], "0.survived"),
+        ([{"reference": "a", "survived": True, "note": 1}], "0.note"),
+    ],
+)  # fmt: skip
+def test_a_list_of_a_wrong_form_is_rejected_whole_with_the_field_named(
+    api: APIClient, prediction_id: str, body: Any, attr: str | None
+) -> None:
+    good = [{"prediction_id": prediction_id, "survived": True}]
+
+    answer = api.post(MANY, body + good if isinstance(body, list) else body, format="json")
+
+    assert answer.status_code == 400
+    assert answer.json()["errors"][0]["attr"] in (attr, "non_field_errors" if attr is None else attr)
+    assert not Outcome.objects.exists()
+
+
+@pytest.mark.parametrize(
+    ("data", "content_type", "status"),
+    [
+        (b"", "text/csv", 400), (b"prediction_id,survived\n\xff,1\n", "text/csv", 400),
+        (b"x,survived\n1,1\n", "text/csv", 400),
+        (b"reference\nx\n", "text/csv", 400), (b"reference,Reference,survived\nx,x,1\n", "text/csv", 400),
+        (b"\x1f\x8b broken", "text/csv", 400), (b"[", "application/json", 400), (b"<x/>", "application/xml", 415),
+        (b"--x--", "multipart/form-data; boundary=x", 400), (b"x" * (10 * 1024**2 + 1), "text/csv", 413),
+    ],
+)  # fmt: skip
+def test_hostile_bodies_are_refused_in_a_sentence(
+    api: APIClient, champion: ModelVersion, data: bytes, content_type: str, status: int
+) -> None:
+    answer = api.post(MANY, data, content_type=content_type)
+
+    assert answer.status_code == status
+    assert answer.json()["errors"][0]["detail"]
+
+
+def test_a_list_that_is_too_long_is_refused_and_an_empty_one_is_not(api: APIClient, champion: ModelVersion) -> None:
+    item = {"reference": "x", "survived": True}
+
+    assert api.post(MANY, [item] * (outcomes.MAX_ITEMS + 1), format="json").status_code == 413
+    assert api.post(MANY, [], format="json").json()["recorded"] == 0
+    assert api.post(MANY, [item] * outcomes.MAX_ITEMS, format="json").json()["unknown"] == outcomes.MAX_ITEMS
+    assert api.get(MANY).status_code == 405

@@ -392,9 +392,7 @@ def test_results_with_the_label_filled_in_are_a_file_of_outcomes(champion: Model
     assert list(rows[0])[-5:] == [
         "predicted_probability", "predicted_survived", "model_version", "prediction_id", "error"
     ]  # fmt: skip
-    assert (summary.recorded_count, summary.empty_count, summary.problems) == (
-        1, 1, [(4, "This is not the id of a prediction.")]
-    )  # fmt: skip
+    assert (summary.recorded, summary.empty, [problem.row for problem in summary.problems]) == (1, 1, [4])
     assert {(str(outcome.pk), outcome.actual) for outcome in Outcome.objects.all()} == {
         (rows[0]["prediction_id"], rows[0]["Survived"] == "1")
     }
