@@ -338,6 +338,11 @@ class Alert(models.Model):
         return AlertState.ACKNOWLEDGED if self.acknowledged_at else AlertState.OPEN
 
     @property
+    def title(self) -> str:
+        """The subject in the reader's language, where it is no name."""
+        return _(self.subject) if self.subject else ""
+
+    @property
     def message(self) -> str:
         """The text in the reader's language."""
         message = _(self.text) if self.text else ""

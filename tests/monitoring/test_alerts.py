@@ -432,10 +432,14 @@ def test_they_are_filtered_alike_on_the_page_and_in_the_api(api: APIClient, clie
 
 def test_texts_are_in_the_readers_language(champion: ModelVersion, client: Client) -> None:
     load_failures.record(champion.version, "100 % <broken>")
+    DeadLetter.objects.create(entry_id="1-1", raw=b"x", error="x", attempts=3)
     alerts.evaluate_alerts()
+    spanish = {"accept-language": "es"}
 
-    page = client.get(Alert.objects.get().get_absolute_url(), headers={"accept-language": "es"}).text
+    page = client.get(Alert.objects.get(kind="artifact").get_absolute_url(), headers=spanish).text
+    listed = client.get("/monitoring/alerts/", headers=spanish).text
 
+    assert "Registro de predicciones" in listed
     assert "Su archivo no debe ponerse en servicio: 100 % &lt;broken&gt;." in page
 
 
