@@ -1,7 +1,7 @@
 """Celery tasks of monitoring."""
 
 from core.tasks import job_task
-from monitoring import alerts, consistency, deliveries, drift_watch, performance, services
+from monitoring import alerts, consistency, deliveries, drift_watch, figures, performance, services
 from monitoring.models import Delivery, DriftCheck, DriftWatch, PerformanceCheck
 
 # Seconds until the next evaluation sends the message again.
@@ -67,3 +67,9 @@ def evaluate_alerts() -> None:
 def notify() -> None:
     """Notify people of alerts, by mail and webhook."""
     deliveries.deliver()
+
+
+@job_task(queue="fast")
+def measure_figures() -> None:
+    """Measure what the next scrapes of /metrics show."""
+    figures.measure()

@@ -9,9 +9,12 @@ CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 # Debian keeps it where only root's PATH leads.
 NGINX = shutil.which("nginx", path=f"{os.environ['PATH']}:/usr/sbin")
 
+PROMETHEUS = shutil.which("prometheus")
+PROMTOOL = shutil.which("promtool")
+
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """Say what is missing, whatever was run."""
-    for name, path in {"CHROMIUM": CHROMIUM, "NGINX": NGINX}.items():
+    for name, path in {"CHROMIUM": CHROMIUM, "NGINX": NGINX, "PROMETHEUS": PROMETHEUS, "PROMTOOL": PROMTOOL}.items():
         if path is None:
             terminalreporter.write_line(f"NO {name} ON THIS MACHINE: tests that need it are left out", red=True)

@@ -41,6 +41,7 @@ def defaults() -> list[Schedule]:
         Schedule(
             gettext_noop("Consistency check across channels"), "monitoring.tasks.check_consistency", _MINUTE, "default"
         ),
+        Schedule(gettext_noop("Measure for Prometheus"), "monitoring.tasks.measure_figures", 10, "fast"),
         Schedule(gettext_noop("Watch drift"), "monitoring.tasks.watch_drift", 1, "fast"),
         Schedule(gettext_noop("Check drift"), "monitoring.tasks.scheduled_check", _HOUR, "default"),
         Schedule(gettext_noop("Check performance"), "monitoring.tasks.scheduled_performance_check", _HOUR, "default"),
