@@ -15,7 +15,7 @@ from core.jobs import State, kinds
 from core.redis import RedisUnavailable
 from ingestion.models import Dataset
 from monitoring import performance
-from monitoring.alerts import RULES
+from monitoring.alert_reasons import RULES
 from monitoring.models import Alert, DriftCheck, DriftWatch
 from training.models import ModelVersion
 

@@ -20,7 +20,7 @@ from rest_framework.test import APIClient
 from core import heartbeat, redis
 from core.models import AuditEntry
 from ingestion.models import Dataset
-from monitoring import alerts, consistency, performance
+from monitoring import alert_reasons, alerts, consistency, performance
 from monitoring.alert_kinds import Kind
 from monitoring.models import Alert, AlertRule, DriftCheck
 from predictions import drift_state, load_failures, log, outcomes, scorer, services
@@ -92,7 +92,7 @@ def test_a_consistency_check_that_does_not_run_any_more_raises_an_alert(
     alerts.evaluate_alerts()
     assert not Alert.objects.open().exists()
 
-    monkeypatch.setattr(alerts, "_CONSISTENCY_DELAY", 0)
+    monkeypatch.setattr(alert_reasons, "_CONSISTENCY_DELAY", 0)
     alerts.evaluate_alerts()
 
     assert list(Alert.objects.open().values_list("kind", "subject")) == [("parity", "Consistency check")]
@@ -157,11 +157,11 @@ def test_a_kind_that_cannot_be_looked_for_stays_as_it_is_and_holds_up_no_other(
     load_failures.record(champion.version, "broken")
     alerts.evaluate_alerts()
 
-    def away(_rule: AlertRule) -> Iterator[alerts.Reason]:
+    def away(_rule: AlertRule) -> Iterator[alert_reasons.Reason]:
         raise RedisConnectionError("away")
         yield
 
-    monkeypatch.setitem(alerts.RULES, "artifact", away)
+    monkeypatch.setitem(alert_reasons.RULES, "artifact", away)
     redis.client().delete("heartbeat:scoring")
     alerts.evaluate_alerts()
 
