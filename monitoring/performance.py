@@ -205,7 +205,7 @@ def _groups(
 
 # Ids are ordered by time. Each is looked up by itself: a join may be planned as a scan of every month of the log.
 LATEST_OUTCOMES = f"""
-    SELECT o.actual, p.probability, p.predicted, p.source, {", ".join(f"p.{name}" for name in FIELD_NAMES)}
+    SELECT o.actual, p.probability, p.predicted, p.source, {", ".join(f'p."{name}"' for name in FIELD_NAMES)}
       FROM {Outcome._meta.db_table} o
            CROSS JOIN LATERAL (
                SELECT * FROM {Prediction._meta.db_table} WHERE id = o.prediction_id AND model_version = %s LIMIT 1

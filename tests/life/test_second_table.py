@@ -188,7 +188,7 @@ def test_the_open_inference_protocol_has_the_new_columns(copy: Copy) -> None:
     assert next(output["data"] for output in answer["outputs"] if output["name"] == "malignant") == [True]
 
 
-def test_a_file_is_scored(copy: Copy) -> None:
+def test_a_file_is_scored_and_its_results_with_the_label_tell_how_right_they_are(copy: Copy) -> None:
     with _sample().open("rb") as file:
         started = copy.api.post("/api/v1/scoring-jobs/", files={"file": ("tumours.csv", file)})
     job = copy.finish(started.headers["Location"])
@@ -196,6 +196,13 @@ def test_a_file_is_scored(copy: Copy) -> None:
 
     assert (job["state"], job["row_count"], len(lines)) == ("succeeded", 569, 570), job
     assert "predicted_malignant" in lines[0]
+    # The file has the label.
+    recorded = copy.api.post("/api/v1/outcomes/", files={"file": ("results.csv", "\n".join(lines).encode())}).json()
+    check = copy.finish(copy.api.post("/api/v1/performance-checks/").headers["Location"])
+    assert (recorded["recorded"], recorded["problems"]) == (569, [])
+    assert (check["state"], check["outcome_count"]) == ("succeeded", 569), check
+    assert check["accuracy"] > 0.9
+    assert [group["name"] for group in check["report"]["channels"]] == ["csv"]
 
 
 def test_drift_is_checked(copy: Copy) -> None:
@@ -214,7 +221,8 @@ def test_drift_is_checked(copy: Copy) -> None:
 
 PAGES = (
     "/", "/predictions/", "/scoring/", "/datasets/", "/datasets/1/", "/features/", "/features/1/", "/runs/",
-    "/models/", "/models/1/", "/monitoring/", "/monitoring/drift/", "/schedules/", "/api/v1/docs/",
+    "/models/", "/models/1/", "/monitoring/", "/monitoring/drift/", "/monitoring/performance/",
+    "/schedules/", "/api/v1/docs/",
 )  # fmt: skip
 
 

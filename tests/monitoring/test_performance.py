@@ -10,6 +10,7 @@ from django.core.cache import cache
 from django.core.files.uploadedfile import SimpleUploadedFile
 from django.db import connection
 from django.test import Client
+from playwright.sync_api import Page
 from rest_framework.test import APIClient
 from sklearn.metrics import accuracy_score, brier_score_loss, log_loss, roc_auc_score
 
@@ -26,8 +27,6 @@ from tests.people import CAST, ELISABETH, NOBODY, OWEN, table
 from training.metrics import Estimate
 from training.models import ModelVersion
 
-RNG = np.random.default_rng(1912)
-
 
 def value(figure: Estimate | None) -> float:
     assert figure is not None
@@ -43,8 +42,9 @@ def bounds(figure: Estimate | None) -> tuple[float, float]:
 
 def calibrated(count: int) -> tuple[Any, Any, Any]:
     """Labels drawn with the probabilities, these, and verdicts at 0.4."""
-    probabilities = RNG.beta(0.6, 0.9, count)
-    return RNG.random(count) < probabilities, probabilities, probabilities >= 0.4
+    rng = np.random.default_rng(1912)
+    probabilities = rng.beta(0.6, 0.9, count)
+    return rng.random(count) < probabilities, probabilities, probabilities >= 0.4
 
 
 # The figures
@@ -67,9 +67,9 @@ def test_the_intervals_hold_the_truth_nineteen_times_in_twenty() -> None:
     _labels, probabilities, predicted = calibrated(200)
     truth = estimated(probabilities, predicted)
     names = ("accuracy", "log_loss", "brier", "roc_auc")
-    held = dict.fromkeys(names, 0)
+    held, rng = dict.fromkeys(names, 0), np.random.default_rng(1912)
     for _ in range(200):
-        figures = realised(RNG.random(200) < probabilities, probabilities, predicted)
+        figures = realised(rng.random(200) < probabilities, probabilities, predicted)
         for name in names:
             low, high = bounds(getattr(figures, name))
             held[name] += low <= value(getattr(truth, name)) <= high
@@ -305,3 +305,30 @@ def test_a_long_log_is_not_read_through(champion: ModelVersion, count: int) -> N
     # The other months are empty.
     assert [line for line in plan if "Seq Scan" in line and "cost=0.00..0.00" not in line] == []
     assert len(answers) == performance.PREDICTIONS
+
+
+def test_a_browser_draws_it_over_time_with_its_bands_in_light_and_dark_on_a_telephone(
+    champion: ModelVersion, page: Page
+) -> None:
+    for row in predict(*CAST * 30)[:90]:
+        outcomes.record(row.pk, actual=row.predicted, by=None)
+    check()
+    problems: list[str] = []
+    page.on("console", lambda message: problems.append(message.text))
+    page.on("pageerror", lambda error: problems.append(str(error)))
+
+    page.goto("/monitoring/performance/")
+    page.wait_for_function("Chart.getChart(document.querySelector('canvas'))")
+    labels = page.evaluate("Chart.getChart(document.querySelector('canvas')).data.datasets.map(({ label }) => label)")
+    light = page.evaluate("Chart.getChart(document.querySelector('canvas')).data.datasets[0].borderColor")
+    page.emulate_media(color_scheme="dark")
+    page.wait_for_function(
+        "light => Chart.getChart(document.querySelector('canvas')).data.datasets[0].borderColor !== light", arg=light
+    )
+    page.get_by_text("As a table").click()
+
+    # The bands have no name: two edges for each line.
+    assert labels == ["Estimated", "Realised", "Expected from training", None, None, None, None]
+    assert page.get_by_role("table").first.get_by_role("row").count() == 5
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    assert problems == []
