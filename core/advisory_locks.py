@@ -18,6 +18,7 @@ class AdvisoryLock(IntEnum):
     ALERTS = 4_104_007
     #: Taken last: it is held until the predictions that are counted are committed.
     PREDICTION_COUNTS = 4_104_008
+    FILE_REPORTS = 4_104_009
 
 
 def lock(name: AdvisoryLock, *, key: int | None = None) -> None:

@@ -1,6 +1,7 @@
 """Monitoring in the admin."""
 
 from django.contrib import admin
+from django.db.models import QuerySet
 from django.http import HttpRequest
 
 from core.admin import AuditedAdmin, JobAdmin, ReadOnlyAdmin
@@ -20,7 +21,7 @@ from monitoring.models import (
 class DriftCheckAdmin(JobAdmin):
     """Drift checks."""
 
-    list_display = ("__str__", "state", "drifted", "window_size", "version", "error", "created_at")
+    list_display = ("__str__", "state", "drifted", "method", "window_size", "version", "error", "created_at")
     list_select_related = ("version",)
 
 
@@ -30,6 +31,12 @@ class FeatureDriftAdmin(ReadOnlyAdmin):
 
     list_display = ("name", "test", "p_value", "threshold", "effect", "drifted", "drift_check")
     list_select_related = ("drift_check",)
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[FeatureDrift]:
+        """Leave out those of files that the request may not see."""
+        checks = DriftCheck.objects.visible_to(request).values("pk")
+        tests: QuerySet[FeatureDrift] = super().get_queryset(request)
+        return tests.filter(drift_check__in=checks)
 
 
 @admin.register(AlertRule)

@@ -1,6 +1,7 @@
 """The API of monitoring."""
 
 from django.urls import path
+from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import OpenApiParameter, extend_schema
 from rest_framework import generics
 from rest_framework.request import Request
@@ -12,33 +13,65 @@ from core.errors import Invalid
 from core.users import current_user
 from monitoring import alerts, performance, services
 from monitoring.alert_kinds import Kind, Severity
+from monitoring.drift_forms import DriftCheckFilter
 from monitoring.forms import AlertFilter
-from monitoring.models import Alert, AlertQuerySet, AlertState, DriftCheck, PerformanceCheck
+from monitoring.models import (
+    Alert,
+    AlertQuerySet,
+    AlertState,
+    DriftCheck,
+    DriftCheckQuerySet,
+    Method,
+    PerformanceCheck,
+)
 from monitoring.serializers import (
     AlertSerializer,
     DriftCheckSerializer,
     NoteSerializer,
     PerformanceCheckDetailSerializer,
     PerformanceCheckSerializer,
+    WindowSerializer,
 )
+from predictions.filters import MAX_NUMBER
+from predictions.models import Channel
 
 
 class DriftCheckList(generics.ListAPIView[DriftCheck]):
-    """Drift checks, newest first; POST starts one on the latest window."""
+    """Drift checks, newest first; POST starts one, of the latest window unless the body says otherwise."""
 
-    queryset = DriftCheck.objects.select_related("version").prefetch_related("features")
     serializer_class = DriftCheckSerializer
 
-    @extend_schema(request=None, responses={202: DriftCheckSerializer})
+    def get_queryset(self) -> DriftCheckQuerySet:
+        return DriftCheckFilter(self.request.query_params).checks(self.request).prefetch_related("features")
+
+    @extend_schema(
+        parameters=[
+            OpenApiParameter("model", {"type": "integer", "minimum": 0, "maximum": MAX_NUMBER}),
+            OpenApiParameter("channel", str, enum=[value for value, _label in Channel.live()]),
+            OpenApiParameter("drifted", bool),
+            OpenApiParameter("method", str, enum=Method.values),
+            OpenApiParameter("scoring_job", {"type": "integer", "minimum": 0, "maximum": MAX_NUMBER}),
+            OpenApiParameter("since", OpenApiTypes.DATETIME),
+            OpenApiParameter("until", OpenApiTypes.DATETIME),
+        ]
+    )
+    def get(self, request: Request) -> Response:
+        return super().get(request)
+
+    @extend_schema(request=WindowSerializer, responses={202: DriftCheckSerializer})
     def post(self, request: Request) -> Response:
-        return accepted(services.queue_check(), DriftCheckSerializer, request=request)
+        check = services.queue_check(**validate_body(WindowSerializer, request))
+        return accepted(check, DriftCheckSerializer, request=request)
 
 
 class DriftCheckDetail(generics.RetrieveAPIView[DriftCheck]):
     """One drift check with its tests."""
 
-    queryset = DriftCheck.objects.select_related("version").prefetch_related("features")
     serializer_class = DriftCheckSerializer
+
+    def get_queryset(self) -> DriftCheckQuerySet:
+        checks = DriftCheck.objects.visible_to(self.request)
+        return checks.select_related("version").prefetch_related("features")
 
 
 class PerformanceCheckList(generics.ListAPIView[PerformanceCheck]):

@@ -102,7 +102,8 @@ class _Figures:
             ):
                 if figure is not None:
                     yield gauge(name, text, figure)
-        check = DriftCheck.objects.succeeded().filter(drifted__isnull=False).prefetch_related("features").first()
+        checks = DriftCheck.objects.routine().succeeded().filter(drifted__isnull=False)
+        check = checks.prefetch_related("features").first()
         if check is not None:
             yield gauge("drifted", "Whether the last drift check found drift", float(bool(check.drifted)))
             for name, text in (("p_value", "p-value"), ("statistic", "Test statistic")):

@@ -8,30 +8,76 @@ from django.conf import settings
 from django.core.validators import MaxValueValidator, MinValueValidator
 from django.db import models
 from django.db.models import F, Q
+from django.http import HttpRequest
 from django.urls import reverse
 from django.utils import timezone
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
+from rest_framework.request import Request
 
 from core.jobs import Job, JobQuerySet
 from monitoring.alert_kinds import DEFAULTS, Kind, Severity
 from monitoring.performance_report import PerformanceReport
+from predictions.models import Channel, ScoringJob
 from training.models import ModelVersion, TrainingRun
 
 if TYPE_CHECKING:
     from django_stubs_ext import StrOrPromise
 
 
+class Method(models.TextChoices):
+    """How a check compares."""
+
+    UNIVARIATE = "univariate", gettext_lazy("Each feature by itself")
+    MULTIVARIATE = "multivariate", gettext_lazy("All features together")
+
+
+class DriftCheckQuerySet(JobQuerySet["DriftCheck"]):
+    """Checks by what they compare."""
+
+    def visible_to(self, request: HttpRequest | Request) -> Self:
+        """Leave out the reports of files that the request may not see."""
+        files = ScoringJob.objects.visible_to(request)
+        return self.filter(Q(scoring_job=None) | Q(scoring_job__in=files.values("pk")))
+
+    def live(self) -> Self:
+        """Keep checks of live predictions."""
+        return self.filter(scoring_job=None)
+
+    def routine(self) -> Self:
+        """Keep checks of the champion's newest live predictions, as the schedule starts them."""
+        return self.live().filter(method=Method.UNIVARIATE, channel="", since=None, until=None)
+
+
 class DriftCheck(Job):
-    """One comparison of a window of predictions with the champion's training data."""
+    """One comparison of a window of predictions with the training rows of the model that answered them."""
 
     task_name = "monitoring.tasks.check_drift"
     task_argument = "check_id"
+    inputs = ("method", "version", "channel", "since", "until", "scoring_job")
     page = "drift_check"
     kind: ClassVar = gettext_lazy("Check drift")
 
+    method = models.CharField(
+        gettext_lazy("method"), max_length=12, choices=Method, default=Method.UNIVARIATE, editable=False
+    )
     version = models.ForeignKey(
         ModelVersion, verbose_name=gettext_lazy("model"), null=True, editable=False, on_delete=models.PROTECT
+    )
+    # Which live predictions: those of all channels, and the newest, unless it says otherwise.
+    channel = models.CharField(
+        gettext_lazy("channel"), max_length=5, choices=Channel.live(), blank=True, editable=False
+    )
+    since = models.DateTimeField(gettext_lazy("since"), null=True, editable=False)
+    until = models.DateTimeField(gettext_lazy("until"), null=True, editable=False)
+    # Or those of a file, whose report goes when the file does.
+    scoring_job = models.ForeignKey(
+        ScoringJob,
+        verbose_name=gettext_lazy("scoring job"),
+        null=True,
+        editable=False,
+        on_delete=models.CASCADE,
+        related_name="drift_checks",
     )
     # None means: not enough predictions yet.
     drifted = models.BooleanField(gettext_lazy("drifted"), null=True, editable=False)
@@ -42,7 +88,12 @@ class DriftCheck(Job):
     backend = models.CharField(gettext_lazy("backend"), max_length=10, blank=True, editable=False)
     false_alarm_rate = models.FloatField(gettext_lazy("false-alarm rate"), null=True, editable=False)
 
-    objects = JobQuerySet["DriftCheck"].as_manager()
+    # Of how many predictions the window is a sample.
+    sampled_from = models.PositiveBigIntegerField(gettext_lazy("sample of"), null=True, editable=False)
+    # What is missing or unseen in the window, by feature: `drift.Quality`.
+    quality = models.JSONField(gettext_lazy("data quality"), default=list, editable=False)
+
+    objects = DriftCheckQuerySet.as_manager()
 
     class Meta(Job.Meta):
         verbose_name = gettext_lazy("drift check")
@@ -63,6 +114,8 @@ class FeatureDrift(models.Model):
     threshold = models.FloatField(gettext_lazy("threshold"))
     effect = models.FloatField(gettext_lazy("effect size"))
     drifted = models.BooleanField(gettext_lazy("drifted"))
+    # A `drift.Distribution`; None for tests that have none.
+    distribution = models.JSONField(gettext_lazy("distribution"), null=True, editable=False)
 
     class Meta:
         verbose_name = gettext_lazy("feature drift")

@@ -4,17 +4,44 @@ from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
 from core.api import JOB_FIELDS
-from monitoring.models import SUMMARY, Alert, AlertState, DriftCheck, FeatureDrift, PerformanceCheck
+from core.moments import MomentField
+from monitoring.models import SUMMARY, Alert, AlertState, DriftCheck, FeatureDrift, Method, PerformanceCheck
 from monitoring.performance_report import PerformanceReport
+from predictions.filters import MAX_NUMBER
+from predictions.models import Channel
+
+
+class DistributionSerializer(serializers.Serializer[dict[str, object]]):
+    """The counts that a test compares, in bins that reference and window share."""
+
+    edges = serializers.ListField(child=serializers.FloatField(), help_text="limits of the bins of a number")
+    categories = serializers.ListField(child=serializers.CharField(), help_text="empty: values unknown in training")
+    reference = serializers.ListField(child=serializers.IntegerField())
+    window = serializers.ListField(child=serializers.IntegerField())
+    psi = serializers.FloatField(help_text="population stability index")
+    wasserstein = serializers.FloatField(allow_null=True, help_text="in the feature's own unit")
 
 
 class FeatureDriftSerializer(serializers.ModelSerializer[FeatureDrift]):
     """One test."""
 
+    distribution = DistributionSerializer(allow_null=True, read_only=True)
+
     class Meta:
         model = FeatureDrift
-        fields = ("name", "test", "statistic", "p_value", "threshold", "effect", "drifted")
+        fields = ("name", "test", "statistic", "p_value", "threshold", "effect", "drifted", "distribution")
         read_only_fields = fields
+
+
+class QualitySerializer(serializers.Serializer[dict[str, object]]):
+    """Shares of the window's rows, for one feature: unknown, and outside of what the training rows have."""
+
+    name = serializers.CharField()
+    missing = serializers.FloatField()
+    missing_in_reference = serializers.FloatField()
+    unseen = serializers.FloatField()
+    below = serializers.FloatField()
+    above = serializers.FloatField()
 
 
 class DriftCheckSerializer(serializers.ModelSerializer[DriftCheck]):
@@ -22,12 +49,14 @@ class DriftCheckSerializer(serializers.ModelSerializer[DriftCheck]):
 
     model_version = serializers.IntegerField(source="version.version", read_only=True, default=None, allow_null=True)
     features = FeatureDriftSerializer(many=True, read_only=True)
+    quality = QualitySerializer(many=True, read_only=True)
 
     class Meta:
         model = DriftCheck
         fields = (
-            *JOB_FIELDS, "drifted", "features", "model_version", "window_size", "window_from", "window_to",
-            "reference_size", "false_alarm_rate", "backend",
+            *JOB_FIELDS, "method", "drifted", "features", "quality", "model_version", "channel", "since", "until",
+            "scoring_job", "window_size", "sampled_from", "window_from", "window_to", "reference_size",
+            "false_alarm_rate", "backend",
         )  # fmt: skip
         read_only_fields = fields
 
@@ -56,6 +85,16 @@ class PerformanceCheckDetailSerializer(PerformanceCheckSerializer):
     class Meta(PerformanceCheckSerializer.Meta):
         fields = (*PerformanceCheckSerializer.Meta.fields, "report")
         read_only_fields = fields
+
+
+class WindowSerializer(serializers.Serializer[dict[str, object]]):
+    """What a check compares: without any of these, the champion's newest live predictions."""
+
+    model_version = serializers.IntegerField(required=False, min_value=1, max_value=MAX_NUMBER)
+    channel = serializers.ChoiceField(choices=Channel.live(), required=False)
+    since = MomentField(required=False)
+    until = MomentField(required=False)
+    method = serializers.ChoiceField(choices=Method.choices, required=False)
 
 
 class AlertSerializer(serializers.ModelSerializer[Alert]):

@@ -1,5 +1,6 @@
 """Celery tasks of monitoring."""
 
+from core.jobs import enqueue
 from core.tasks import job_task
 from monitoring import alerts, consistency, deliveries, drift_watch, figures, performance, services
 from monitoring.models import Delivery, DriftCheck, DriftWatch, PerformanceCheck
@@ -18,6 +19,19 @@ def check_drift(*, check_id: int) -> None:
 def scheduled_check() -> None:
     """Check drift where there is something to check."""
     services.scheduled_check()
+
+
+@job_task(queue="default")
+def scheduled_multivariate_check() -> None:
+    """Check drift of all features together where there is something to check."""
+    services.scheduled_multivariate_check()
+
+
+@job_task(queue="default")
+def report_on_files() -> None:
+    """Compare scored files with the training rows."""
+    for check in services.queue_file_reports():
+        enqueue(check)
 
 
 @job_task(queue="fast")

@@ -17,6 +17,7 @@ urlpatterns = [
     path("monitoring/drift/", views.drift_checks, name="drift_checks"),
     path("monitoring/drift/check/", views.start_check, name="check_drift"),
     path("monitoring/drift/state/", views.drift_state, name="drift_state"),
+    path("monitoring/drift/file/<int:pk>/", views.file_report, name="file_report"),
     path("monitoring/drift/<int:pk>/", views.drift_check, name="drift_check"),
     path("monitoring/performance/", views.performance_checks, name="performance_checks"),
     path("monitoring/performance/check/", views.start_performance_check, name="check_performance"),

@@ -6,16 +6,17 @@ from django.shortcuts import get_object_or_404, redirect, render
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
-from core.errors import TitanicError
+from core.errors import Invalid, TitanicError
 from core.pagination import page
 from core.redis import RedisUnavailable
 from core.roles import Scope, requires
 from core.users import current_user
 from core.views import start_job
 from monitoring import alerts, charts, consistency, health, performance, services
+from monitoring.drift_forms import DriftCheckFilter, WindowForm
 from monitoring.forms import AlertFilter, AlertRuleForm, NoteForm
 from monitoring.models import Alert, AlertRule, DriftCheck, PerformanceCheck
-from predictions.models import Channel
+from predictions.models import Channel, ScoringJob
 from training.models import ModelVersion
 
 _ALERTS_SHOWN = 50
@@ -25,7 +26,7 @@ _DELIVERIES_SHOWN = 50
 @require_safe
 def overview(request: HttpRequest) -> HttpResponse:
     """Show alerts, readiness, consistency, drift and live performance."""
-    latest = DriftCheck.objects.select_related("version").first()
+    latest = DriftCheck.objects.routine().select_related("version").first()
     try:
         consistency_check = consistency.last()
     except RedisUnavailable:
@@ -113,27 +114,61 @@ def alert_rule(request: HttpRequest, pk: int) -> HttpResponse:
 
 @require_safe
 def drift_checks(request: HttpRequest) -> HttpResponse:
-    """List the drift checks."""
-    return render(request, "drift_list.html", {"page": page(DriftCheck.objects.select_related("version"), request)})
+    """List the drift checks, and the way to a new one."""
+    return _drift_list(request, WindowForm())
+
+
+def _drift_list(request: HttpRequest, form: WindowForm) -> HttpResponse:
+    # A browser sends a field that is left empty too.
+    filters = DriftCheckFilter({name: value for name, value in request.GET.items() if value})
+    checks = filters.checks(request) if filters.is_valid() else DriftCheck.objects.none()
+    context = {
+        "page": page(checks, request),
+        "filter": filters,
+        "is_filtered": bool(filters.data.keys() & filters.fields.keys()),
+        "form": form,
+    }
+    return render(request, "drift_list.html", context, status=400 if form.errors else 200)
 
 
 @require_safe
 def drift_check(request: HttpRequest, pk: int) -> HttpResponse:
     """Show one check with its tests."""
-    check = get_object_or_404(DriftCheck.objects.select_related("version"), pk=pk)
+    checks = DriftCheck.objects.visible_to(request).select_related("version", "scoring_job")
+    check = get_object_or_404(checks, pk=pk)
     return render(request, "drift_detail.html", {"job": check, "tests": check.features.all()})
 
 
 @require_POST
 def start_check(request: HttpRequest) -> HttpResponse:
-    """Check the latest window now."""
-    return start_job(request, services.queue_check(), _("The drift check has begun."))
+    """Check a window now: the latest, unless the form says otherwise."""
+    form = WindowForm(request.POST)
+    if not form.is_valid():
+        return _drift_list(request, form)
+    try:
+        check = services.queue_check(
+            **{name: value for name, value in form.cleaned_data.items() if value not in ("", None)}
+        )
+    except Invalid as error:
+        for name, errors in error.errors.items():
+            for _code, message in errors:
+                form.add_error(name, message)
+        return _drift_list(request, form)
+    return start_job(request, check, _("The drift check has begun."))
+
+
+@require_safe
+def file_report(request: HttpRequest, pk: int) -> HttpResponse:
+    """Show a scoring job's drift report, as a fragment of its page."""
+    get_object_or_404(ScoringJob.objects.visible_to(request), pk=pk)
+    check = DriftCheck.objects.filter(scoring_job=pk).first()
+    return render(request, "drift_file.html", {"check": check, "scoring_job": pk})
 
 
 @require_safe
 def drift_state(request: HttpRequest) -> HttpResponse:
     """Show the drift state, as a fragment that other apps' pages include."""
-    latest = DriftCheck.objects.succeeded().first()
+    latest = DriftCheck.objects.routine().succeeded().first()
     return render(request, "_components/drift_state.html", {"check": latest})
 
 

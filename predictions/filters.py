@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 #: Versions and jobs are numbered below this.
 MAX_NUMBER = 10**9 - 1
-_FLAGS = {"true": True, "1": True, "false": False, "0": False}
+FLAGS = {"true": True, "1": True, "false": False, "0": False}
 
 
 class ParsedField(forms.Field):
@@ -45,7 +45,8 @@ class ParsedField(forms.Field):
         return parsed
 
 
-def _number(text: str) -> int | None:
+def number(text: str) -> int | None:
+    """Read a number of a version or a job; None where it is none."""
     return int(text) if text.isascii() and text.isdigit() and len(text) <= len(str(MAX_NUMBER)) else None
 
 
@@ -61,7 +62,7 @@ class PredictionFilter(forms.Form):
 
     # The parameter has the label's name.
     vars()[LABEL] = ParsedField(
-        lambda text: _FLAGS.get(text.lower()),
+        lambda text: FLAGS.get(text.lower()),
         label=_("Result"),
         widget=forms.Select(choices=[("", _("all")), ("1", LABEL_WORDS[True]), ("0", LABEL_WORDS[False])]),
     )
@@ -71,18 +72,18 @@ class PredictionFilter(forms.Form):
         widget=forms.Select(choices=[("", _("all")), *Channel.choices]),
     )
     model = ParsedField(
-        _number,
+        number,
         label=_("Model"),
         widget=forms.NumberInput(attrs={"min": 1, "inputmode": "numeric", "placeholder": _("all")}),
     )
     reference = ParsedField(_reference, label=_("Reference"))
     anonymous = ParsedField(
-        lambda text: _FLAGS.get(text.lower()),
+        lambda text: FLAGS.get(text.lower()),
         label=_("Anonymous"),
         widget=forms.Select(choices=[("", _("all")), ("1", _("yes")), ("0", _("no"))]),
     )
     scoring_job = ParsedField(
-        _number, label=_("Scoring job"), widget=forms.NumberInput(attrs={"min": 1, "inputmode": "numeric"})
+        number, label=_("Scoring job"), widget=forms.NumberInput(attrs={"min": 1, "inputmode": "numeric"})
     )
     since = ParsedField(moments.parse, label=_("Since"))
     until = ParsedField(moments.parse, label=_("Until"))

@@ -1,7 +1,7 @@
 """Predictions and what belongs to them: scoring jobs, outcomes, shadow scores, dead letters."""
 
 from datetime import UTC, datetime
-from typing import ClassVar, Self
+from typing import TYPE_CHECKING, ClassVar, Self
 from uuid import UUID
 
 import uuid_utils
@@ -22,6 +22,9 @@ from core.models import Action
 from core.roles import Scope
 from ingestion.contract import Field
 from ingestion.passenger import LABEL_WORDS, PassengerFields, describe
+
+if TYPE_CHECKING:
+    from django_stubs_ext import StrOrPromise
 
 # A version 7 UUID begins with 48 bits of milliseconds.
 _TIME_SHIFT = 80
@@ -69,6 +72,11 @@ class Channel(models.TextChoices):
     BATCH = "batch", gettext_lazy("API batch")
     CSV = "csv", gettext_lazy("CSV file")
     V2 = "v2", gettext_lazy("Open Inference Protocol")
+
+    @classmethod
+    def live(cls) -> "list[tuple[str, StrOrPromise]]":
+        """List the channels but that of files, with their names: a file's rows are no traffic."""
+        return [(value, label) for value, label in cls.choices if value != cls.CSV]
 
 
 class ScoringJob(UploadJob):

@@ -72,7 +72,8 @@ def _delete_jobs(moment: datetime) -> int:
             continue
         over: JobQuerySet[Job] = JobQuerySet(model).filter(finished_at__lt=moment)
         if model in (DriftCheck, PerformanceCheck):
-            over = over.exclude(pk__in=JobQuerySet(model).succeeded().order_by("-pk")[:1])
+            checks = DriftCheck.objects.routine() if model is DriftCheck else JobQuerySet(model)
+            over = over.exclude(pk__in=checks.succeeded().order_by("-pk")[:1].values("pk"))
         else:
             over = over.filter(state__in=(State.FAILED, State.CANCELLED))
         for relation in model._meta.related_objects:

@@ -45,6 +45,13 @@ def defaults() -> list[Schedule]:
         Schedule(gettext_noop("Watch drift"), "monitoring.tasks.watch_drift", 1, "fast"),
         Schedule(gettext_noop("Check drift"), "monitoring.tasks.scheduled_check", _HOUR, "default"),
         Schedule(gettext_noop("Check performance"), "monitoring.tasks.scheduled_performance_check", _HOUR, "default"),
+        Schedule(
+            gettext_noop("Check drift of all features together"),
+            "monitoring.tasks.scheduled_multivariate_check",
+            _DAY,
+            "default",
+        ),
+        Schedule(gettext_noop("Compare scored files"), "monitoring.tasks.report_on_files", 15, "default"),
         Schedule(gettext_noop("Archive old datasets"), "ingestion.tasks.archive_old", _DAY, "default"),
         Schedule(gettext_noop("Delete what is kept long enough"), "titanic_site.tasks.delete_old", _DAY, "default"),
         Schedule(gettext_noop("Repair feature store"), "features.tasks.repair", _MINUTE, "default"),

@@ -269,6 +269,7 @@ SPECTACULAR_SETTINGS = {
     "ENUM_NAME_OVERRIDES": {
         "AlertSeverityEnum": "monitoring.alert_kinds.Severity",
         "AlertStateEnum": "monitoring.models.AlertState",
+        "DriftMethodEnum": "monitoring.models.Method",
         "SeverityEnum": "ingestion.models.RowSeverity",
         "StateEnum": "core.jobs.State",
     },

@@ -22,7 +22,7 @@ from django_celery_beat.models import PeriodicTask
 from core import moments
 from core.csv_injection import csv_lines
 from core.errors import Forbidden, InternalError, TitanicError, to_api_error
-from core.jobs import Job, JobQuerySet
+from core.jobs import Job
 from core.models import AuditEntry
 from core.pagination import SIZE, page, page_of
 from core.roles import Scope, public_form, requires, scopes_of_request
@@ -65,7 +65,7 @@ def home(request: HttpRequest) -> HttpResponse:
         "dataset": Dataset.objects.first(),
         "batch": FeatureBatch.objects.first(),
         "run": TrainingRun.objects.first(),
-        "check": DriftCheck.objects.first(),
+        "check": DriftCheck.objects.routine().first(),
     }
     newest = {"champion": ModelVersion.objects.champion(), "prediction": Prediction.objects.first()}
     return render(request, "predict.html", {"form": PassengerForm(), "jobs": jobs.values(), **jobs, **newest})
@@ -166,7 +166,7 @@ def _job(request: HttpRequest, kind: str, pk: int) -> Job:
     model = job_list.model_of(kind)
     if model is None:
         raise Http404
-    job: Job = get_object_or_404(JobQuerySet(model).visible_to(request), pk=pk)
+    job: Job = get_object_or_404(job_list.visible(model, request), pk=pk)
     if job.scope not in scopes_of_request(request):
         raise Forbidden
     return job

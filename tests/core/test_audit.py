@@ -100,7 +100,7 @@ class TestActor:
         client = Client(headers={"Authorization": f"Token {token}", "X-Request-ID": GUID})
 
         # The second time the token comes from the cache.
-        client.post("/api/v1/drift-checks/")
+        client.post("/api/v1/drift-checks/", {}, content_type="application/json")
         assert client.post("/api/v1/models/2/promote/", {}, content_type="application/json").status_code == 200
 
         for entry in (entries().get(action=Action.QUEUED), self.promoted(entries, version)):
