@@ -112,6 +112,8 @@ def test_compose_passes_every_setting_on() -> None:
     assert len(ours) == 6
     for service in ours:
         assert service["env_file"] == [{"path": ".env", "required": False}]
+        # Their counters meet in one directory: web shows those of workers and scheduler.
+        assert f"data:{service['environment']['TITANIC_HOME']}" in service["volumes"]
         # What stands here wins over the file: nothing that a person may choose, unless his choice is passed on.
         fixed = {name for name, value in service["environment"].items() if f"${{{name}:" not in value}
         assert fixed == {"TITANIC_HOME", "HOST", "PORT", "TRUSTED_PROXIES", "GRANIAN_WORKERS"}
