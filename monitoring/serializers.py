@@ -48,6 +48,7 @@ class DriftCheckSerializer(serializers.ModelSerializer[DriftCheck]):
     """A check: drifted is true, false, or null for "not enough predictions yet"."""
 
     model_version = serializers.IntegerField(source="version.version", read_only=True, default=None, allow_null=True)
+    channel = serializers.CharField(read_only=True, help_text="empty: all channels")
     features = FeatureDriftSerializer(many=True, read_only=True)
     quality = QualitySerializer(many=True, read_only=True)
 

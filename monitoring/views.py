@@ -1,26 +1,36 @@
 """The pages of monitoring."""
 
+from collections.abc import Iterator
+from pathlib import Path
+
 from django.contrib import messages
-from django.http import HttpRequest, HttpResponse
+from django.contrib.staticfiles import finders
+from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
+from rest_framework.renderers import JSONRenderer
 
+from core.csv_injection import csv_lines
 from core.errors import Invalid, TitanicError
 from core.pagination import page
 from core.redis import RedisUnavailable
 from core.roles import Scope, requires
 from core.users import current_user
 from core.views import start_job
-from monitoring import alerts, charts, consistency, health, performance, services
+from monitoring import alerts, charts, consistency, drift_pages, health, performance, services
+from monitoring.alert_kinds import Kind
 from monitoring.drift_forms import DriftCheckFilter, WindowForm
 from monitoring.forms import AlertFilter, AlertRuleForm, NoteForm
-from monitoring.models import Alert, AlertRule, DriftCheck, PerformanceCheck
+from monitoring.models import Alert, AlertRule, DriftCheck, DriftWatch, PerformanceCheck
+from monitoring.serializers import DriftCheckSerializer
 from predictions.models import Channel, ScoringJob
-from training.models import ModelVersion
+from training.models import ModelVersion, Stage
 
 _ALERTS_SHOWN = 50
 _DELIVERIES_SHOWN = 50
+# The style sheets that a downloaded check needs.
+_STYLES = ("tokens", "base", "card", "badge", "table", "chart", "drift")
 
 
 @require_safe
@@ -122,11 +132,19 @@ def _drift_list(request: HttpRequest, form: WindowForm) -> HttpResponse:
     # A browser sends a field that is left empty too.
     filters = DriftCheckFilter({name: value for name, value in request.GET.items() if value})
     checks = filters.checks(request) if filters.is_valid() else DriftCheck.objects.none()
+    rows = page(checks.prefetch_related("features"), request)
+    # Those of files would hide the course of live traffic.
+    mapped = drift_pages.mapped(rows.rows if filters.data.get("scoring_job") else [
+        check for check in rows.rows if check.scoring_job_id is None
+    ])  # fmt: skip
     context = {
-        "page": page(checks, request),
+        "page": rows,
         "filter": filters,
         "is_filtered": bool(filters.data.keys() & filters.fields.keys()),
         "form": form,
+        "watch": DriftWatch.objects.filter(version__stage=Stage.CHAMPION).select_related("version").first(),
+        "mapped": mapped,
+        "heat_map": drift_pages.heat_map(mapped),
     }
     return render(request, "drift_list.html", context, status=400 if form.errors else 200)
 
@@ -134,9 +152,42 @@ def _drift_list(request: HttpRequest, form: WindowForm) -> HttpResponse:
 @require_safe
 def drift_check(request: HttpRequest, pk: int) -> HttpResponse:
     """Show one check with its tests."""
+    return render(request, "drift_detail.html", _check_context(request, pk))
+
+
+@require_safe
+def drift_file(request: HttpRequest, pk: int, form: str) -> HttpResponse:
+    """Download a check as CSV, JSON, or one HTML file that needs no other."""
+    context = _check_context(request, pk)
+    check = context["job"]
+    assert isinstance(check, DriftCheck)
+    if form == "csv":
+        content: bytes | Iterator[str] = csv_lines(drift_pages.csv_rows(check))
+    elif form == "json":
+        content = JSONRenderer().render(DriftCheckSerializer(check).data)
+    elif form == "html":
+        files = (
+            finders.find(f"css/{name}.css") for name in ("tokens", "base", "card", "badge", "table", "chart", "drift")
+        )
+        context["styles"] = "".join(Path(str(file)).read_text() for file in files)
+        content = render(request, "drift_file_page.html", context).content
+    else:
+        raise Http404
+    types = {"csv": "text/csv", "json": "application/json", "html": "text/html"}
+    headers = {"Content-Disposition": f'attachment; filename="drift-check-{check.pk}.{form}"'}
+    return HttpResponse(content, content_type=f"{types[form]}; charset=utf-8", headers=headers)
+
+
+def _check_context(request: HttpRequest, pk: int) -> dict[str, object]:
     checks = DriftCheck.objects.visible_to(request).select_related("version", "scoring_job")
-    check = get_object_or_404(checks, pk=pk)
-    return render(request, "drift_detail.html", {"job": check, "tests": check.features.all()})
+    check = get_object_or_404(checks.prefetch_related("features"), pk=pk)
+    return {
+        "job": check,
+        "views": drift_pages.test_views(check.features.all()),
+        "drifted": sorted({drift_pages.feature_label(test.name) for test in check.features.all() if test.drifted}),
+        "query": drift_pages.predictions_query(check),
+        "alert": Alert.objects.open().filter(kind=Kind.DRIFT).first(),
+    }
 
 
 @require_POST

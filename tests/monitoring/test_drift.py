@@ -1,6 +1,11 @@
 """Drift tests: what they see, what they leave alone, and that both backends say the same."""
 
+import csv
+import html
+import io
 import itertools
+import json
+import re
 import time
 from collections.abc import Callable
 from datetime import datetime, timedelta
@@ -22,7 +27,7 @@ from features import services as features_services
 from features.definition import DERIVED, FEATURES, Matrix
 from monitoring import classifier, drift, services
 from monitoring.drift import FALSE_ALARM_RATE, compare
-from monitoring.models import DriftCheck
+from monitoring.models import DriftCheck, DriftWatch
 from predictions import log, scoring
 from predictions import services as predictions
 from predictions.models import Channel, Prediction, ScoringJob, lowest_id, new_id
@@ -356,6 +361,71 @@ def row(version: ModelVersion, *, source: Channel = Channel.API, at: datetime | 
     fixed = {"model_version": version.version, "probability": 0.5, "threshold": 0.5, "predicted": True}
     id_ = UUID(int=lowest_id(at).int + new_id().int % 2**80)
     return Prediction(id=id_, source=source, created_at=at, **fixed, **OWEN)
+
+
+class TestPages:
+    """The history and a check, on pages and in files."""
+
+    @pytest.fixture
+    def check(self, champion: ModelVersion) -> DriftCheck:
+        predictions.predict(predictions.parse_batch([OWEN] * 60))
+        log.drain()
+        check = services.queue_check()
+        services.check_drift(check)
+        return check
+
+    def test_the_history_has_the_watch_and_a_map_of_the_checks(self, client: Client, check: DriftCheck) -> None:
+        page = client.get("/monitoring/drift/").text
+
+        assert 'id="watch"' in page
+        assert f'href="{check.get_absolute_url()}"' in page
+        assert page.count('class="heat"') == len({test.name for test in check.features.all()})
+        assert "●" in page
+
+    @pytest.mark.parametrize(
+        ("watch", "text"),
+        [({"calibration": None, "error": "The rows are gone."}, "The rows are gone."),
+         ({"state": "drift", "exceeding": {"Fare": {}, "Age": {}}}, "in Age, Fare"),
+         ({"state": "calm"}, "at most 0.700 false alarms"), ({}, "Not enough yet")],
+    )  # fmt: skip
+    def test_the_watch_is_told_in_a_sentence(
+        self, client: Client, champion: ModelVersion, watch: dict[str, Any], text: str
+    ) -> None:
+        DriftWatch.objects.update_or_create(
+            version=champion, defaults={"calibration": {"false_alarms": 0.7}, "since": timezone.now(), **watch}
+        )
+
+        assert text in client.get("/monitoring/drift/").text
+
+    def test_a_check_shows_what_drifted_first_and_leads_on(self, client: Client, check: DriftCheck) -> None:
+        page = client.get(check.get_absolute_url()).text
+
+        first = page.index("<figcaption>")
+        assert "drifted" in page[first : page.index("</figcaption>", first)]
+        assert "Data quality" in page
+        assert "<script" not in page[first:]
+        (query,) = re.findall(r'/predictions/\?([^"]+)"', page)
+        assert client.get(f"/predictions/?{html.unescape(query)}").text.count("/predictions/0") == 50
+
+    def test_a_check_is_downloaded(self, client: Client, check: DriftCheck, api: APIClient) -> None:
+        files = {form: client.get(f"{check.get_absolute_url()}check.{form}") for form in ("csv", "json", "html")}
+
+        rows = list(csv.DictReader(io.StringIO(files["csv"].text)))
+        male = next(line for line in rows if (line["feature"], line["bin"]) == ("Sex", "male"))
+        assert (male["window"], male["drifted"]) == ("60", "True")
+        assert json.loads(files["json"].content) == api.get(f"/api/v1/drift-checks/{check.pk}/").json()
+        page = files["html"].text
+        assert "<svg" in page
+        assert not re.search(r"<script|<link|src=|href=|url\(|@import", page)
+        assert all(f"check-{check.pk}.{form}" in file["Content-Disposition"] for form, file in files.items())
+        assert client.get(f"{check.get_absolute_url()}check.exe").status_code == 404
+
+    def test_an_older_check_without_distributions_is_shown(self, client: Client, check: DriftCheck) -> None:
+        check.features.update(distribution=None)
+        DriftCheck.objects.update(quality=[])
+
+        assert "Chi-square" in client.get(check.get_absolute_url()).text
+        assert client.get(f"{check.get_absolute_url()}check.csv").text.count("\r\n") == check.features.count() + 1
 
 
 class TestFileReport:

@@ -30,7 +30,7 @@ from training.models import ModelVersion, TrainingRun
 #: Page -> how many questions it may ask of the database.
 BUDGETS = {
     "/": 6, "/datasets/": 2, "/features/": 3, "/models/": 1, "/runs/": 7, "/predictions/": 1, "/scoring/": 1,
-    "/monitoring/": 6, "/monitoring/drift/": 1, "/monitoring/drift/state/": 1, "/monitoring/performance/": 4,
+    "/monitoring/": 6, "/monitoring/drift/": 3, "/monitoring/drift/state/": 1, "/monitoring/performance/": 4,
     "/monitoring/alerts/": 1, "/monitoring/alerts/rules/": 1, "/schedules/": 1, "/accounts/login/": 0,
     "/storage/": 15,
 }  # fmt: skip
