@@ -62,9 +62,9 @@ def thinned(series: Series, *, rows: int = MAX_TABLE_ROWS) -> list[Point]:
     >>> thinned(Series("a", range(101), range(101)), rows=3)
     [(0, 0, ''), (50, 50, ''), (100, 100, '')]
     >>> thinned(Series("b", [datetime(2026, 11, 1, 8, 30)], [0.8]))
-    [('2026-11-01 08:30', 0.8, '')]
+    [('2026-11-01 08:30:00', 0.8, '')]
     """
-    times = [f"{x:%Y-%m-%d %H:%M}" if isinstance(x, datetime) else x for x in series.x]
+    times = [f"{x:%Y-%m-%d %H:%M:%S}" if isinstance(x, datetime) else x for x in series.x]
     bounds = [f"{low:.3f}–{high:.3f}" for low, high in zip(series.low, series.high, strict=True)]
     points = list(zip(times, series.y, bounds or [""] * len(times), strict=True))
     if series.spread or len(points) <= rows or isinstance(series.x[0], datetime):

@@ -29,6 +29,7 @@ from monitoring.serializers import (
     DriftCheckSerializer,
     NoteSerializer,
     PerformanceCheckDetailSerializer,
+    PerformanceCheckRequestSerializer,
     PerformanceCheckSerializer,
     WindowSerializer,
 )
@@ -80,9 +81,11 @@ class PerformanceCheckList(generics.ListAPIView[PerformanceCheck]):
     queryset = PerformanceCheck.objects.select_related("version").defer("figures")
     serializer_class = PerformanceCheckSerializer
 
-    @extend_schema(request=None, responses={202: PerformanceCheckSerializer})
+    @extend_schema(request=PerformanceCheckRequestSerializer, responses={202: PerformanceCheckSerializer})
     def post(self, request: Request) -> Response:
-        return accepted(performance.queue_check(), PerformanceCheckSerializer, request=request)
+        data = validate_body(PerformanceCheckRequestSerializer, request)
+        job = performance.queue_check(without_anonymous=data["without_anonymous"])
+        return accepted(job, PerformanceCheckSerializer, request=request)
 
 
 class PerformanceCheckDetail(generics.RetrieveAPIView[PerformanceCheck]):

@@ -65,7 +65,7 @@ def _over_time(name: str, title: str, chunks: Sequence[PredictionChunk], *, expe
             )
         )
     if expected is not None:
-        ends = [chunks[0].middle, chunks[-1].middle]
+        ends = [chunks[0].start, chunks[-1].end]
         series.append(Series(_("Expected from training"), ends, [expected.value] * 2, is_guide=True))
     summary = _("%(title)s in %(count)s chunks; the table below has the figures.") % {
         "title": title, "count": len(chunks)

@@ -287,12 +287,14 @@ class PerformanceCheck(Job):
 
     task_name = "monitoring.tasks.check_performance"
     task_argument = "check_id"
+    inputs = ("without_anonymous",)
     page = "performance_check"
     kind: ClassVar = gettext_lazy("Check performance")
 
     version = models.ForeignKey(
         ModelVersion, verbose_name=gettext_lazy("model"), null=True, editable=False, on_delete=models.PROTECT
     )
+    without_anonymous = models.BooleanField(gettext_lazy("without anonymous requests"), default=False)
     # A PerformanceReport; the fields below are from it.
     figures = models.JSONField(gettext_lazy("figures"), null=True, editable=False)
     outcome_count = models.PositiveIntegerField(gettext_lazy("outcomes"), null=True, editable=False)

@@ -51,13 +51,16 @@ class Answer(NamedTuple):
     scoring_job_id: int | None
 
 
-def queue_check() -> PerformanceCheck:
-    """Return a queued check of the champion; raises Conflict."""
+def queue_check(*, without_anonymous: bool = False) -> PerformanceCheck:
+    """Return a queued check of the champion, of all its answers or but those to people who had not signed in.
+
+    Raises Conflict.
+    """
     if ModelVersion.objects.champion() is None:
         raise Conflict(_("There is no champion yet: train a model first."))
     if PerformanceCheck.objects.open().exists():
         raise Conflict(_("A performance check is under way already: wait for it."))
-    return PerformanceCheck().queue_new()
+    return PerformanceCheck(without_anonymous=without_anonymous).queue_new()
 
 
 def check(job: PerformanceCheck) -> None:
@@ -66,7 +69,7 @@ def check(job: PerformanceCheck) -> None:
         champion = ModelVersion.objects.champion()
         if champion is None:
             raise Conflict(_("There is no champion yet: train a model first."))
-        report = make_report(champion)
+        report = make_report(champion, without_anonymous=job.without_anonymous)
         measured = report.overall.figures if report.overall else PerformanceFigures()
         with transaction.atomic():
             job.claimed().update(
@@ -97,21 +100,21 @@ def scheduled_check() -> PerformanceCheck | None:
 
 
 def latest() -> PerformanceCheck | None:
-    """Return the champion's last check that succeeded; None before the first. Its figures are loaded when read."""
-    checks = PerformanceCheck.objects.succeeded().filter(version__stage=Stage.CHAMPION).select_related("version")
-    # Each scrape of /metrics reads it.
-    return checks.only(*SUMMARY, "finished_at", "version__version").first()
+    """Return the last check of all the champion's answers; None before the first. Its figures are loaded when read."""
+    checks = PerformanceCheck.objects.succeeded().filter(version__stage=Stage.CHAMPION, without_anonymous=False)
+    # Metrics and alerts read it again and again.
+    return checks.select_related("version").only(*SUMMARY, "finished_at", "version__version").first()
 
 
-def make_report(champion: ModelVersion) -> PerformanceReport:
+def make_report(champion: ModelVersion, *, without_anonymous: bool) -> PerformanceReport:
     """Measure the champion on its latest outcomes, and estimate it on its latest predictions."""
-    answers = latest_live_answers(champion)
+    answers = latest_live_answers(champion, without_anonymous=without_anonymous)
     count = min(max(len(answers) // SMALLEST_CHUNK, 1), MOST_CHUNKS)
     parts = [answers[len(answers) * part // count : len(answers) * (part + 1) // count] for part in range(count)]
     jobs = ScoringJob.objects.succeeded().filter(model_version=champion.version)[:FILES]
     with connection.cursor() as cursor:
         first = lowest_id(champion.created_at, slack_ms=_CLOCK_SLACK_MS)
-        cursor.execute(LATEST_OUTCOMES, [champion.version, first, OUTCOMES])
+        cursor.execute(LATEST_OUTCOMES, [champion.version, without_anonymous, first, OUTCOMES])
         outcomes = cursor.fetchall()
     overall, by_slice, by_channel = _groups(outcomes, champion.evaluation) if outcomes else (None, [], [])
     return PerformanceReport(
@@ -124,10 +127,12 @@ def make_report(champion: ModelVersion) -> PerformanceReport:
     )
 
 
-def latest_live_answers(champion: ModelVersion) -> list[Answer]:
+def latest_live_answers(champion: ModelVersion, *, without_anonymous: bool = False) -> list[Answer]:
     """Read the champion's latest predictions that came in no file, the oldest first."""
     answers: list[Answer] = []
-    predictions = Prediction.objects.filter(model_version=champion.version).order_by("-id").values_list(*Answer._fields)
+    chosen = Prediction.objects.filter(model_version=champion.version)
+    chosen = chosen.filter(anonymous=False) if without_anonymous else chosen
+    predictions = chosen.order_by("-id").values_list(*Answer._fields)
     page = predictions[:_PAGE]
     while len(answers) < PREDICTIONS and (rows := [Answer(*row) for row in page]):
         answers += [row for row in rows if row.scoring_job_id is None]
@@ -208,7 +213,8 @@ LATEST_OUTCOMES = f"""
     SELECT o.actual, p.probability, p.predicted, p.source, {", ".join(f'p."{name}"' for name in FIELD_NAMES)}
       FROM {Outcome._meta.db_table} o
            CROSS JOIN LATERAL (
-               SELECT * FROM {Prediction._meta.db_table} WHERE id = o.prediction_id AND model_version = %s LIMIT 1
+               SELECT * FROM {Prediction._meta.db_table}
+                WHERE id = o.prediction_id AND model_version = %s AND NOT (anonymous AND %s) LIMIT 1
            ) p
      WHERE o.prediction_id >= %s
      ORDER BY o.prediction_id DESC

@@ -9,6 +9,7 @@ from monitoring.models import SUMMARY, Alert, AlertState, DriftCheck, FeatureDri
 from monitoring.performance_report import PerformanceReport
 from predictions.filters import MAX_NUMBER
 from predictions.models import Channel
+from predictions.serializers import StrictBooleanField
 
 
 class DistributionSerializer(serializers.Serializer[dict[str, object]]):
@@ -69,8 +70,16 @@ class PerformanceCheckSerializer(serializers.ModelSerializer[PerformanceCheck]):
 
     class Meta:
         model = PerformanceCheck
-        fields: tuple[str, ...] = (*JOB_FIELDS, "model_version", *SUMMARY)
+        fields: tuple[str, ...] = (*JOB_FIELDS, "model_version", "without_anonymous", *SUMMARY)
         read_only_fields = fields
+
+
+class PerformanceCheckRequestSerializer(serializers.Serializer[None]):
+    """What to check."""
+
+    without_anonymous = StrictBooleanField(
+        default=False, help_text="Leave out requests of people who had not signed in, where people sign in."
+    )
 
 
 @extend_schema_field(PerformanceReport)  # type: ignore[arg-type]  # its extension describes structs

@@ -258,7 +258,8 @@ def performance_check(request: HttpRequest, pk: int) -> HttpResponse:
 @require_POST
 def start_performance_check(request: HttpRequest) -> HttpResponse:
     """Check the champion now."""
-    return start_job(request, performance.queue_check(), _("The performance check has begun."))
+    job = performance.queue_check(without_anonymous="without_anonymous" in request.POST)
+    return start_job(request, job, _("The performance check has begun."))
 
 
 def _performance(check: PerformanceCheck | None) -> dict[str, object]:

@@ -274,6 +274,31 @@ def test_pages_api_and_metrics_say_what_the_check_found(
     assert f"titanic_estimated_accuracy {job.estimated_accuracy}"[:34] in figures
 
 
+def test_anonymous_requests_can_be_left_out(api: APIClient, client: Client, champion: ModelVersion) -> None:
+    rows = predict(*CAST)
+    Prediction.objects.filter(pk=rows[0].pk).update(anonymous=True)
+    for row in rows:
+        outcomes.record(row.pk, actual=True, by=None)
+    whole = check()
+    url, body = "/api/v1/performance-checks/", {"without_anonymous": True}
+    wrong = [api.post(url, wrong, format="json") for wrong in ({"without_anonymous": "yes"}, {"x": 1}, [], "x")]
+    started = api.post(url, body, format="json").json()
+
+    performance.check(PerformanceCheck.objects.get(pk=started["id"]))
+
+    assert [answer.status_code for answer in wrong] == [400] * 4
+    job = PerformanceCheck.objects.get(pk=started["id"])
+    assert job.evaluation is not None
+    assert (whole.outcome_count, job.outcome_count, job.evaluation.live.count) == (4, 3, 3)
+    # Metrics, alerts and the page go on with all answers; a check that is repeated leaves out the same.
+    assert performance.latest() == whole
+    assert job.rerun().without_anonymous
+    assert "without anonymous requests" in client.get(job.get_absolute_url()).text
+    PerformanceCheck.objects.filter(state=State.QUEUED).delete()
+    client.post("/monitoring/performance/check/", {"without_anonymous": ""})
+    assert PerformanceCheck.objects.latest().without_anonymous
+
+
 def test_without_a_champion_there_is_nothing_to_check(client: Client, db: None) -> None:
     with pytest.raises(Conflict, match="no champion"):
         performance.queue_check()
@@ -296,7 +321,9 @@ def test_a_long_log_is_not_read_through(champion: ModelVersion, count: int) -> N
         cursor.execute(FILL, [count, count])
         cursor.execute(FILL_OUTCOMES)
         cursor.execute("ANALYZE predictions_prediction, predictions_outcome")
-        cursor.execute(f"EXPLAIN {performance.LATEST_OUTCOMES}", [champion.version, UUID(int=0), performance.OUTCOMES])
+        cursor.execute(
+            f"EXPLAIN {performance.LATEST_OUTCOMES}", [champion.version, False, UUID(int=0), performance.OUTCOMES]
+        )
         plan = [line for (line,) in cursor.fetchall()]
     plan += Prediction.objects.filter(model_version=champion.version).newest(2_000).explain().splitlines()
 

@@ -59,20 +59,29 @@ function axis(title, { isUnit = false, isNames = false } = {}) {
   return { type: isNames ? "category" : "linear", title: text, grid, ticks, border: { color: token("--line-strong") }, ...limits };
 }
 
-const MINUTE = 60000;
+const SECOND = 1000;
+const MINUTE = 60 * SECOND;
 const DAY = 1440 * MINUTE;
 // Ticks of a time axis stand at round times in UTC.
-const STEPS = [MINUTE, 5 * MINUTE, 15 * MINUTE, 60 * MINUTE, 360 * MINUTE, DAY, 7 * DAY, 30 * DAY];
+const STEPS = [1, 5, 15, 60, 300, 900, 3600, 21600].map((seconds) => seconds * SECOND).concat([DAY, 7 * DAY, 30 * DAY]);
 const MOST_STEPS = 6;
 
-const moment = (milliseconds) => new Date(milliseconds).toISOString().slice(0, 16).replace("T", " ");
+const moment = (milliseconds) => new Date(milliseconds).toISOString().slice(0, 19).replace("T", " ");
+
+// Only what differs from tick to tick.
+function tickText(tick, step) {
+  if (step < MINUTE) {
+    return moment(tick).slice(11);
+  }
+  return step < DAY ? moment(tick).slice(5, 16) : moment(tick).slice(0, 10);
+}
 
 function timeAxis(title, series) {
   const moments = series.flatMap(({ x }) => x.map(number));
   const [first, last] = [Math.min(...moments), Math.max(...moments)];
   const stepSize = STEPS.find((step) => (last - first) / step <= MOST_STEPS) ?? (last - first) / MOST_STEPS;
-  const callback = (tick) => (stepSize < DAY ? moment(tick).slice(5) : moment(tick).slice(0, 10));
-  const margin = Math.max((last - first) / 50, MINUTE);
+  const callback = (tick) => tickText(tick, stepSize);
+  const margin = Math.max((last - first) / 50, SECOND / 2);
   const plain = axis(title);
   const ticks = { ...plain.ticks, stepSize, callback, includeBounds: false };
   return { ...plain, min: first - margin, max: last + margin, ticks };
