@@ -100,7 +100,7 @@ def predictions_query(check: DriftCheck) -> str:
 
 
 def heat_map(checks: Sequence[DriftCheck]) -> dict[str, list[Cell]]:
-    """Lay out checks, the oldest first and their tests prefetched, as one row of cells for each feature."""
+    """Lay out checks with their tests prefetched as one row of cells for each feature."""
     rows: dict[str, list[Cell]] = {}
     for place, check in enumerate(checks):
         for test in check.features.all():
@@ -112,9 +112,9 @@ def heat_map(checks: Sequence[DriftCheck]) -> dict[str, list[Cell]]:
 
 
 def mapped(checks: Iterable[DriftCheck]) -> list[DriftCheck]:
-    """Choose those of the newest checks that the heat map shows, the oldest first."""
+    """Choose those of the newest checks that the heat map shows: the newest first, which a telephone shows too."""
     shown = [check for check in checks if check.drifted is not None and check.method == Method.UNIVARIATE]
-    return shown[:MOST_COLUMNS][::-1]
+    return shown[:MOST_COLUMNS]
 
 
 def csv_rows(check: DriftCheck) -> Iterator[Sequence[object]]:

@@ -216,7 +216,7 @@ def test_drift_is_checked(copy: Copy) -> None:
         time.sleep(0.3)
     check = copy.finish(copy.api.post("/api/v1/drift-checks/").headers["Location"])
 
-    assert (check["state"], check["drifted"], len(check["features"])) == ("succeeded", True, 30), check
+    assert (check["state"], check["drifted"], len(check["features"])) == ("succeeded", True, 31), check
 
 
 PAGES = (
