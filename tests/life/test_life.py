@@ -3,6 +3,7 @@
 import json
 import os
 import random
+import re
 import shutil
 import signal
 import socket
@@ -12,7 +13,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import closing
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -23,6 +24,7 @@ import psutil
 import psycopg2
 import pytest
 import redis
+import yaml
 from django.conf import settings
 from playwright.sync_api import Page, sync_playwright
 
@@ -31,7 +33,7 @@ from drills.faults import FAULTS
 from drills.product import Product
 from predictions.scorer import RECHECK_SECONDS
 from tests.people import CAST, ELISABETH, OWEN, table
-from tests.programs import CHROMIUM
+from tests.programs import CHROMIUM, PROMETHEUS
 from titanic_site.runtime import embedded
 
 
@@ -290,6 +292,85 @@ def _postgres(running: Running) -> psutil.Process:
     return psutil.Process(int((running.home / "postgres" / "data" / "postmaster.pid").read_text().split()[0]))
 
 
+@pytest.mark.skipif(PROMETHEUS is None, reason="no Prometheus on this machine")
+def test_a_prometheus_has_data_for_every_panel_and_every_alert(running: Running, tmp_path: Path) -> None:
+    running.wait("/readyz", _is_all_well, seconds=60)
+    batch = {"instances": [OWEN] * 60}
+    answers = running.api.post("/api/v1/predictions/batch/", json=batch).json()["predictions"]
+    wanted = answers[-1]["id"]
+    running.wait("/api/v1/predictions/?page_size=100", lambda found: wanted in [row["id"] for row in found["results"]])
+    outcomes = [{"prediction_id": answer["id"], "survived": False} for answer in answers]
+    running.api.post("/api/v1/outcomes/", json=outcomes).raise_for_status()
+    for kind in ("drift", "performance"):
+        started = running.api.post(f"/api/v1/{kind}-checks/")
+        # By its schedule one may be under way.
+        assert started.status_code == 409 or running.finish(started.headers["Location"])["state"] == "succeeded"
+    deploy = Path(settings.BASE_DIR) / "deploy"
+    alerts = yaml.safe_load((deploy / "prometheus" / "alerts.yml").read_text())["groups"][0]["rules"]
+    dashboards = [json.loads(path.read_text()) for path in (deploy / "grafana" / "dashboards").iterdir()]
+    targets = [target for dashboard in dashboards for panel in dashboard["panels"] for target in panel["targets"]]
+    # An alert that is not raised has no data; what it compares has.
+    compared = re.findall(
+        r"\b(?:up|titanic|django|prediction)(?:_\w+)?\b(?:\{[^}]*\})?", " ".join(a["expr"] for a in alerts)
+    )
+    # As long as no request has failed there is none of these.
+    expressions = {target["expr"] for target in targets} | {one for one in compared if "5xx" not in one}
+
+    with _prometheus(running, deploy / "prometheus", tmp_path) as prometheus:
+        waiting = dict.fromkeys(expressions)
+
+        def have_data() -> bool:
+            for expression in list(waiting):
+                answer = prometheus.get("/api/v1/query", params={"query": expression}).json()
+                assert answer["status"] == "success", answer
+                if answer["data"]["result"]:
+                    del waiting[expression]
+            return not waiting
+
+        try:
+            _until(have_data, seconds=45)
+        except AssertionError:
+            pytest.fail(f"no data: {sorted(waiting)}")
+        rules = prometheus.get("/api/v1/rules").json()["data"]["groups"][0]["rules"]
+
+    assert [(rule["name"], rule["health"]) for rule in rules] == [(alert["alert"], "ok") for alert in alerts]
+    assert len(expressions) > 50
+
+
+@contextmanager
+def _prometheus(running: Running, rules: Path, folder: Path) -> Iterator[httpx.Client]:
+    """The real program with our rules, which scrapes the product each second."""
+    configuration = yaml.safe_load((rules / "prometheus.yml").read_text())
+    configuration["global"] = {"scrape_interval": "1s", "evaluation_interval": "1s"}
+    configuration["rule_files"] = [str(rules / "alerts.yml")]
+    configuration["scrape_configs"] = configuration["scrape_configs"][:1]
+    configuration["scrape_configs"][0]["static_configs"] = [{"targets": [f"127.0.0.1:{running.port}"]}]
+    (folder / "prometheus.yml").write_text(yaml.safe_dump(configuration))
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        address = f"127.0.0.1:{free.getsockname()[1]}"
+    command = [
+        PROMETHEUS, f"--config.file={folder}/prometheus.yml", f"--storage.tsdb.path={folder}/data",
+        f"--web.listen-address={address}", "--log.level=warn",
+    ]  # fmt: skip
+    with (folder / "prometheus.log").open("w") as log:
+        process = subprocess.Popen(command, stdout=log, stderr=log)
+    try:
+        with httpx.Client(base_url=f"http://{address}", timeout=10) as client:
+
+            def is_up() -> bool:
+                assert process.poll() is None, (folder / "prometheus.log").read_text()
+                try:
+                    return client.get("/-/ready").status_code == 200
+                except httpx.TransportError:
+                    return False
+
+            _until(is_up, seconds=20)
+            yield client
+    finally:
+        process.terminate()
+        process.wait(20)
+
+
 @pytest.mark.timeout(400)
 @pytest.mark.parametrize("victim", [_web, _drainer, _valkey, _postgres], ids=lambda find: find.__name__.strip("_"))
 def test_killed_ten_times_under_load_nothing_that_was_answered_is_lost(
@@ -333,6 +414,8 @@ def test_killed_ten_times_under_load_nothing_that_was_answered_is_lost(
     assert all("Traceback" not in answer.text for answer in refused)
     assert len(set(told)) == len(told)
     _until(lambda: _stored(running, told) == len(told), seconds=90)
+    # Of what was killed before it could answer, too.
+    _until(lambda: _counted(running) == _rows(running), seconds=30)
     running.wait("/readyz", _is_all_well, seconds=120)
 
 
@@ -377,6 +460,20 @@ def _stored(running: Running, ids: list[str]) -> int:
             return int(cursor.fetchone()[0])
     except psycopg2.OperationalError:
         return -1
+
+
+def _rows(running: Running) -> int:
+    """How many predictions Postgres has."""
+    place = str(embedded.Layout(running.home).sockets / "postgres")
+    with closing(psycopg2.connect(host=place, user="titanic", dbname="titanic")) as open_, open_.cursor() as cursor:
+        cursor.execute("SELECT count(*) FROM predictions_prediction")
+        return int(cursor.fetchone()[0])
+
+
+def _counted(running: Running) -> int:
+    """The sum of all series of `prediction_count_total`."""
+    series = re.findall(r"^prediction_count_total.* (\S+)$", running.api.get("/metrics").text, re.MULTILINE)
+    return int(sum(map(float, series)))
 
 
 def _below(running: Running) -> list[psutil.Process]:

@@ -10,11 +10,14 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import httpx
 import psutil
+import psycopg2
 import pytest
 import redis
 
@@ -321,7 +324,7 @@ def test_there_may_be_nothing_to_stop(up: Callable[..., subprocess.CompletedProc
 class Product:
     """A whole `up` in a home of its own, watched from outside."""
 
-    def __init__(self, home: Path) -> None:
+    def __init__(self, home: Path, *, web_workers: int = 1) -> None:
         self.home = home
         with socket.create_server(("127.0.0.1", 0)) as free:
             self.port = free.getsockname()[1]
@@ -330,7 +333,7 @@ class Product:
             self.process = subprocess.Popen(
                 [sys.executable, "manage.py", "up"],
                 cwd=ROOT,
-                env={**os.environ, "TITANIC_HOME": str(home), "PORT": str(self.port), "WEB_WORKERS": "1"},
+                env={**os.environ, "TITANIC_HOME": str(home), "PORT": str(self.port), "WEB_WORKERS": str(web_workers)},
                 stdout=output,
                 stderr=subprocess.STDOUT,
             )
@@ -398,3 +401,71 @@ def test_nothing_outlives_a_killed_up(product: Product) -> None:
     product.process.kill()
 
     assert _soon(lambda: not product.processes(), 40), product.processes()
+
+
+@pytest.mark.long
+@pytest.mark.timeout(900)
+def test_ten_thousand_predictions_two_restarts_and_a_killed_process_are_counted_exactly(tmp_path: Path) -> None:
+    """What Prometheus adds up is what the table has; the short form is in test_life.py."""
+    increases = rows = 0
+    for start in range(3):
+        product = Product(tmp_path, web_workers=3)
+        try:
+            assert _soon(product.is_ready, 240), product.log.read_text()
+            url = f"http://127.0.0.1:{product.port}"
+            before = _prediction_count(url)
+            assert before == increases, "it goes on where it was"
+            token = json.loads((tmp_path / "credentials.json").read_text())["token"]
+            with ThreadPoolExecutor(8) as pool:
+                answers = pool.map(functools.partial(_predict, url, token), range(3_400))
+                if start == 1:
+                    time.sleep(2)
+                    (server,) = (
+                        p
+                        for p in product.processes()
+                        if "granian" in p.cmdline() and p.parent().pid == product.process.pid
+                    )
+                    server.children()[-1].kill()
+                    (worker,) = (p for p in product.processes() if "fast@%h" in p.cmdline() and p.children())
+                    worker.children()[0].kill()
+                assert sum(answers) > 3_300
+            stream = redis.Redis.from_url(embedded.Layout(tmp_path).redis_url)
+            assert _soon(functools.partial(_is_drained, stream), 60)
+            with closing(
+                psycopg2.connect(
+                    host=str(embedded.Layout(tmp_path).sockets / "postgres"), user="titanic", dbname="titanic"
+                )
+            ) as open_:
+                cursor = open_.cursor()
+                cursor.execute("SELECT count(*) FROM predictions_prediction")
+                rows = cursor.fetchone()[0]
+            time.sleep(1.1)
+            increases += _prediction_count(url) - before
+            assert increases == rows
+        finally:
+            product.process.terminate()
+            product.process.wait(60)
+    assert rows > 10_000
+
+
+def _predict(url: str, token: str, number: int) -> bool:
+    person = {"pclass": 1 + number % 3, "sex": "male", "age": 22}
+    try:
+        answer = httpx.post(
+            f"{url}/api/v1/predictions/", json=person, headers={"Authorization": f"Token {token}"}, timeout=30
+        )
+    except httpx.TransportError:
+        return False
+    return answer.status_code == 201
+
+
+def _is_drained(client: redis.Redis) -> bool:
+    return client.xlen("predictions:log") == 0
+
+
+def _prediction_count(url: str) -> int:
+    return sum(
+        int(float(line.split()[1]))
+        for line in httpx.get(f"{url}/metrics").text.splitlines()
+        if line.startswith("prediction_count_total")
+    )
