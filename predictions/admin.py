@@ -11,7 +11,7 @@ from unfold.admin import ModelAdmin
 
 from core.admin import JobAdmin, ReadOnlyAdmin
 from predictions import log
-from predictions.models import DeadLetter, Outcome, Prediction, ScoringJob, ScoringPart, ShadowScore
+from predictions.models import DeadLetter, Outcome, Prediction, PredictionCount, ScoringJob, ScoringPart, ShadowScore
 
 
 @admin.register(Prediction)
@@ -93,3 +93,11 @@ class OutcomeAdmin(ReadOnlyAdmin):
 
     list_display = ("prediction_id", "actual", "by", "recorded_at")
     list_select_related = ("by",)
+
+
+@admin.register(PredictionCount)
+class PredictionCountAdmin(ReadOnlyAdmin):
+    """How many predictions were ever stored."""
+
+    list_display = ("model_version", "predicted", "source", "count", "counted_at")
+    list_filter = ("source",)

@@ -22,7 +22,7 @@ from monitoring.models import (
     PerformanceCheck,
     Retraining,
 )
-from predictions.models import DeadLetter, Outcome, Prediction, ScoringJob, ScoringPart, ShadowScore
+from predictions.models import DeadLetter, Outcome, Prediction, PredictionCount, ScoringJob, ScoringPart, ShadowScore
 from tests.model_figures import metrics
 from tests.people import NOBODY
 from titanic_site.models import AccessToken
@@ -73,6 +73,7 @@ def one_of_each(user: User) -> dict[type[Any], Any]:
         ScoringPart.objects.create(job=scoring, number=0, start=0, end=1, line=1),
         DeadLetter.objects.create(entry_id="1-1", raw=b"x", error="x", attempts=1),
         ShadowScore.objects.create(prediction_id=prediction.pk, **answer),
+        PredictionCount.objects.create(model_version=1, predicted=True, source="api", count=1, counted_at=now),
         Outcome.objects.create(prediction_id=prediction.pk, actual=True),
         Reproduction.objects.create(version=version, **over),
         AuditEntry.objects.create(actor_kind="user", action="added"),
