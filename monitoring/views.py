@@ -24,6 +24,7 @@ from monitoring.drift_forms import DriftCheckFilter, WindowForm
 from monitoring.forms import AlertFilter, AlertRuleForm, NoteForm
 from monitoring.models import Alert, AlertRule, DriftCheck, DriftWatch, PerformanceCheck
 from monitoring.serializers import DriftCheckSerializer
+from predictions import rejections
 from predictions.models import Channel, ScoringJob
 from training.models import ModelVersion, Stage
 
@@ -137,7 +138,13 @@ def _drift_list(request: HttpRequest, form: WindowForm) -> HttpResponse:
     mapped = drift_pages.mapped(rows.rows if filters.data.get("scoring_job") else [
         check for check in rows.rows if check.scoring_job_id is None
     ])  # fmt: skip
+    try:
+        rejected = rejections.recent()
+    except RedisUnavailable:
+        rejected = []
+    rejected_count = sum(row.request_count for row in rejected)
     context = {
+        "rejections": [(row, row.request_count / rejected_count) for row in rejected],
         "page": rows,
         "filter": filters,
         "is_filtered": bool(filters.data.keys() & filters.fields.keys()),

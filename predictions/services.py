@@ -24,7 +24,7 @@ from ingestion.json_validation import Reader, Row
 from ingestion.passenger import LABEL
 from ingestion.schema import FIELD_NAMES, FIELDS
 from ingestion.validation_messages import by_field
-from predictions import drift_state, log, optional_legacy, scorer
+from predictions import drift_state, log, optional_legacy, rejections, scorer
 from predictions.idempotency import LIFETIME_SECONDS, Key
 from predictions.models import REFERENCE, Channel, ScoringJob
 from predictions.scorer import FeatureValues
@@ -76,14 +76,16 @@ _READERS = {check_row: schema.READER, _check_api_row: Reader(_API_FIELDS, rules=
 
 def parse_one(raw: Mapping[str, object]) -> ScoringRequest:
     """Check one passenger as the API sends it; raises Invalid with every rejected field."""
-    return _split_references(_check_rows([raw], check=_check_api_row), Channel.API)
+    with rejections.counted(Channel.API):
+        return _split_references(_check_rows([raw], check=_check_api_row), Channel.API)
 
 
 def parse_batch(instances: Sequence[Mapping[str, object]]) -> ScoringRequest:
     """Check the API's batch of passengers; raises Invalid with every rejected field and its index, TooLarge."""
     name_error = "instances.{index}.{name}".format
-    rows = check_batch(instances, field="instances", name_error=name_error, check=_check_api_row)
-    return _split_references(rows, Channel.BATCH)
+    with rejections.counted(Channel.BATCH):
+        rows = check_batch(instances, field="instances", name_error=name_error, check=_check_api_row)
+        return _split_references(rows, Channel.BATCH)
 
 
 def parse_form(form: Mapping[str, str]) -> ScoringRequest:
@@ -92,7 +94,8 @@ def parse_form(form: Mapping[str, str]) -> ScoringRequest:
     # A browser posts other fields too, such as the CSRF token.
     raw = {name: text for name, text in form.items() if name in (FEATURES if is_legacy else FIELD_NAMES)}
     check = optional_legacy.check_row if is_legacy else partial(check_row, is_text=True)
-    return ScoringRequest(_check_rows([raw], check=check), Channel.FORM)
+    with rejections.counted(Channel.FORM):
+        return ScoringRequest(_check_rows([raw], check=check), Channel.FORM)
 
 
 def check_batch(

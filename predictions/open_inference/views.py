@@ -16,7 +16,7 @@ from core.errors import Invalid
 from core.parsers import JSONParser
 from core.roles import Scope
 from ingestion.passenger import LABEL, MODEL_NAME
-from predictions import scorer, services
+from predictions import rejections, scorer, services
 from predictions.models import Channel
 from predictions.open_inference import tensors
 from predictions.services import ScoringRequest
@@ -115,11 +115,13 @@ class Infer(ProtocolView):
         if "Inference-Header-Content-Length" in request.headers:
             raise Invalid({"body": [("binary", _("Tensors are taken as JSON: switch the binary extension off."))]})
         _champion(version)
-        inference = tensors.InferenceRequest.parse(request.data)
+        with rejections.counted(Channel.V2):
+            inference = tensors.InferenceRequest.parse(request.data)
+            rows = inference.rows()
         names = list(_OUTPUTS) if inference.outputs is None else [output.name for output in inference.outputs]
         if unknown := [name for name in names if name not in _OUTPUTS]:
             raise Invalid({name: [("unknown_output", _("There is no such output."))] for name in unknown})
-        answers = services.predict(ScoringRequest(inference.rows(), Channel.V2))
+        answers = services.predict(ScoringRequest(rows, Channel.V2))
         outputs = [
             OutputTensor(name, datatype, (len(answers),), [getattr(answer, attribute) for answer in answers])
             for name, (attribute, datatype) in ((name, _OUTPUTS[name]) for name in names)

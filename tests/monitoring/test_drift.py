@@ -9,7 +9,7 @@ import re
 import time
 from collections.abc import Callable
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, NoReturn
 from uuid import UUID
 
 import numpy as np
@@ -18,6 +18,7 @@ from alibi_detect.cd import ChiSquareDrift, KSDrift
 from django.core.files.uploadedfile import SimpleUploadedFile
 from django.test import Client
 from django.utils import timezone
+from redis.exceptions import ConnectionError  # noqa: A004
 from rest_framework.test import APIClient
 from scipy import stats
 
@@ -28,7 +29,7 @@ from features.definition import DERIVED, FEATURES, Matrix
 from monitoring import classifier, drift, services
 from monitoring.drift import FALSE_ALARM_RATE, compare
 from monitoring.models import DriftCheck, DriftWatch
-from predictions import log, scoring
+from predictions import log, rejections, scoring
 from predictions import services as predictions
 from predictions.models import Channel, Prediction, ScoringJob, lowest_id, new_id
 from tests.conftest import SAMPLE
@@ -426,6 +427,45 @@ class TestPages:
 
         assert "Chi-square" in client.get(check.get_absolute_url()).text
         assert client.get(f"{check.get_absolute_url()}check.csv").text.count("\r\n") == check.features.count() + 1
+
+
+class TestRejections:
+    """Rejected requests are counted by channel and reason."""
+
+    def test_every_channel_is_counted_and_shown(self, client: Client, api: APIClient, champion: ModelVersion) -> None:
+        api.post("/api/v1/predictions/", {**OWEN, "pclass": 9, "sex": None}, format="json")
+        api.post("/api/v1/predictions/", {**OWEN, "pclass": 9}, format="json")
+        api.post("/api/v1/predictions/batch/", {"instances": [OWEN, {**OWEN, "age": -1}]}, format="json")
+        client.post("/predict", {"pclass": "9"})
+        api.post("/v2/models/titanic/infer", {"inputs": []}, format="json")
+        api.post("/api/v1/predictions/", OWEN, format="json")
+
+        recent = rejections.recent()
+
+        assert {row.channel for row in recent} >= {Channel.API, Channel.BATCH, Channel.FORM}
+        assert recent[0].request_count >= recent[-1].request_count
+        assert sum(row.request_count for row in recent if row.channel == Channel.API) >= 3
+        page = client.get("/monitoring/drift/").text
+        assert all(row.reason in page for row in recent)
+
+    def test_what_clients_send_adds_no_names(self, api: APIClient, champion: ModelVersion) -> None:
+        for number in range(20):
+            hostile = {f"field{number}": number, "pclass": f"value{number}", "sex": f"\0{number}"}
+            assert api.post("/api/v1/predictions/", hostile, format="json").status_code == 400
+
+        assert len(rejections.recent()) <= 4
+        assert not any(character.isdigit() for row in rejections.recent() for character in row.reason)
+
+    def test_without_redis_it_is_rejected_all_the_same(
+        self, client: Client, api: APIClient, champion: ModelVersion, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def away() -> NoReturn:
+            raise ConnectionError
+
+        monkeypatch.setattr("core.redis.client", away)
+
+        assert api.post("/api/v1/predictions/", {**OWEN, "pclass": 9}, format="json").status_code == 400
+        assert client.get("/monitoring/drift/").status_code == 200
 
 
 class TestFileReport:
