@@ -1,8 +1,9 @@
-"""A file scored by the running product's workers, beside pandas and ONNX in one process on the same file.
+"""A file scored by the running product's workers, beside pandas and ONNX in one process on it; and a scrape after that.
 
 python -m benchmarks.scoring
 """
 
+import statistics
 import tempfile
 import time
 from datetime import datetime
@@ -16,6 +17,7 @@ from benchmarks.figure import Figure
 
 ROWS, QUICK_ROWS = 1_000_000, 2_000
 TIMES_AS_MANY = 4
+SCRAPES = 50
 
 
 def measure(*, is_quick: bool) -> list[Figure]:
@@ -36,6 +38,12 @@ def measure(*, is_quick: bool) -> list[Figure]:
         job,
         Figure(f"scoring job of {TIMES_AS_MANY * row_count:,} rows", longer, "s", reference=job, at_most=4.4),
         Figure("scoring jobs, largest worker", max(first, second, third), "MB", at_most=400),
+        Figure(
+            f"scrape with {(2 + TIMES_AS_MANY) * row_count:,} rows in the log, processor time",
+            _scrape_milliseconds(),
+            "ms",
+            at_most=5,
+        ),
     ]
 
 
@@ -55,6 +63,23 @@ def _plain_seconds(path: Path) -> float:
     table["survived"] = table["probability"] >= champion.threshold
     table.to_csv(f"{path}.out", index=False)
     return time.perf_counter() - start
+
+
+def _scrape_milliseconds() -> float:
+    """The median processor time of answering /metrics here, with the counters of all processes of the product."""
+    from django.core.cache import cache
+    from django.test import Client
+
+    client, times = Client(), []
+    # The first connects, and parses the names of the series.
+    client.get("/metrics")
+    for _ in range(SCRAPES):
+        # One text serves all scrapes of a second.
+        cache.clear()
+        start = time.process_time()
+        assert client.get("/metrics").status_code == 200
+        times.append(time.process_time() - start)
+    return statistics.median(times) * 1e3
 
 
 def _score(running: product.Product, path: Path) -> tuple[float, float]:
