@@ -13,12 +13,13 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from features.definition import CODES, DERIVED, FEATURES, Matrix
-from monitoring.watch import MOST_CATEGORIES
 
 #: The rate of false alarms of a check of unchanged data, over all of its tests together (Bonferroni).
 FALSE_ALARM_RATE = 0.05
 #: Below this a window has no power, and a check says "not enough yet".
 SMALLEST_WINDOW = 50
+#: Features with at most this many different values in the reference are tested as categories.
+MOST_CATEGORIES = 12
 #: The model's output, tested as one more column.
 OUTPUT = "predicted probability"
 #: The bins of a number's histogram, and the shares of both samples that its outer bins may have beyond their edges.

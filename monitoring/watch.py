@@ -12,7 +12,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from features.definition import DERIVED, FEATURES, Matrix
+from features.definition import CODES, DERIVED, FEATURES, Matrix
 from training.training_data import Groups
 
 #: A look follows after so many predictions.
@@ -20,17 +20,17 @@ STEP = 10
 #: The newest predictions that a look compares, in as many windows.
 WINDOWS = (20, 40, 80, 160, 320, 640)
 #: False alarms in 10,000 predictions of unchanged inputs.
-TARGET = 0.7
-#: Features with at most this many different values in the reference are tested as categories.
-MOST_CATEGORIES = 12
+TARGET = 0.8
 #: The streams of a calibration, and their length in predictions.
 STREAMS, STREAM_LENGTH = 200, 10_000
 # A number's distribution is compared at so many of the reference's values at most.
 _MOST_BOUNDS = 128
 # The statistics of a test are brought to one scale by what this share of windows exceeds.
-_TAIL = 1e-4
-# Nor is a test more sensitive than it would be by its distribution alone: what never varied in the reference has none.
-_LEAST_G, _LEAST_KS = 3.29, 1.95
+_TAIL = 3e-5
+# Nor is a test more sensitive than this: two rows of a window that are unknown where none was before are no alarm.
+_LEAST_G, _LEAST_KS = 4.2, 1.95
+# So many rows may be of people who belong together and differ from all others: short windows need more evidence.
+_UNUSUAL_ROWS = 5
 
 #: The bins of n predictions, shape (n, columns); there are fewer than 256.
 Bins = NDArray[np.uint8]
@@ -49,7 +49,8 @@ class Column(msgspec.Struct, frozen=True):
 
     @property
     def is_numeric(self) -> bool:
-        return len(self.bounds) > MOST_CATEGORIES
+        """Whether the values have an order that says something."""
+        return self.name not in CODES and len(self.bounds) > 2  # noqa: PLR2004  a yes or no
 
     def bins(self, values: NDArray[np.float32]) -> NDArray[np.intp]:
         """Return each value's bin, shape (n,); the last bin is of unknown values."""
@@ -134,6 +135,7 @@ def calibrate(
     )  # (draws, streams, looks, windows, tests)
     least = [limit for column in columns for limit in (_LEAST_G, _LEAST_KS if column.is_numeric else _LEAST_G)]
     scale = np.maximum(np.quantile(statistics, 1 - _TAIL, axis=(0, 1, 2)), least)
+    scale *= 1 + _UNUSUAL_ROWS / np.array(WINDOWS)[:, None]
     largest = (statistics / scale).max(axis=(3, 4))
     low, high = 1.0, 4.0
     while high - low > 1e-3:  # noqa: PLR2004  far below what the streams can tell apart

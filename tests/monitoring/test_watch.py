@@ -56,10 +56,12 @@ def passengers(version: ModelVersion, count: int, *, seed: int = 0) -> list[dict
 class TestStatistics:
     """The statistics are those of the literature."""
 
-    def column(self, values: Sequence[float], reference: Sequence[float]) -> tuple[watch.Column, np.ndarray]:
+    def column(
+        self, values: Sequence[float], reference: Sequence[float], *, name: str = "Age"
+    ) -> tuple[watch.Column, np.ndarray]:
         matrix = np.zeros((len(reference), len(FEATURES)), np.float32)
-        matrix[:, 0] = reference
-        column = watch.columns_of(matrix)[0]
+        matrix[:, FEATURES.index(name)] = reference
+        (column,) = (column for column in watch.columns_of(matrix) if column.name == name)
         bins = column.bins(np.array(values, np.float32))
         return column, np.bincount(bins, minlength=len(column.counts))[None]
 
@@ -77,7 +79,7 @@ class TestStatistics:
     def test_categories_and_unknown_values_are_compared_by_g(self, *, is_missing: bool) -> None:
         before = [1.0] * 60 + [2.0] * 30 + [3.0] * 10 + [np.nan] * 20
         now = [1.0] * 10 + [2.0] * 20 + [3.0] * 2 + [np.nan] * 8
-        column, counts = self.column(now, before)
+        column, counts = self.column(now, before, name="Embarked")
 
         statistics = dict(watch.enumerate_tests(column, counts, np.array(column.counts)))
 
