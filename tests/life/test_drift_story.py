@@ -158,7 +158,8 @@ def test_drift_is_seen_told_and_mended(world: World, page: Page) -> None:  # noq
     (alert,) = product.wait("/api/v1/alerts/?kind=drift&state=open", lambda found: found["results"])["results"]
     end = time.monotonic() + 60
     while not (
-        any(b'"drift"' in body for body in world.hook.bodies) and any("rift" in s for s in world.inbox.subjects)
+        any(b'"drift"' in body for body in world.hook.bodies)
+        and any("Live inputs" in subject for subject in world.inbox.subjects)
     ):
         assert time.monotonic() < end, (world.hook.bodies, world.inbox.subjects)
         time.sleep(0.5)
