@@ -1,20 +1,14 @@
 """The whole life, for real: `up` on a bare home, its own servers and workers, and a person with a browser."""
 
 import json
-import os
 import random
 import re
-import shutil
-import signal
 import socket
 import subprocess
-import sys
-import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -32,72 +26,16 @@ from drills.drill import FIRST_SECONDS, drill
 from drills.faults import FAULTS
 from drills.product import Product
 from predictions.scorer import RECHECK_SECONDS
+from tests.life.product import Running, started, until
 from tests.people import CAST, ELISABETH, OWEN, table
 from tests.programs import CHROMIUM, PROMETHEUS
 from titanic_site.runtime import embedded
 
 
-@dataclass(frozen=True)
-class Running:
-    """A running product: its process, its home, and a client with the token."""
-
-    process: subprocess.Popen[str]
-    home: Path
-    port: int
-    url: str
-    api: httpx.Client
-
-    def wait(self, path: str, holds: Callable[[Any], bool], *, seconds: float = 60) -> Any:
-        deadline = time.monotonic() + seconds
-        while True:
-            found = self.api.get(path).json()
-            if holds(found):
-                return found
-            assert time.monotonic() < deadline, found
-            time.sleep(0.3)
-
-    def finish(self, path: str) -> Any:
-        return self.wait(path, lambda job: job["state"] not in ("queued", "running"))
-
-
 @pytest.fixture(scope="module")
 def running() -> Iterator[Running]:
-    # Not below pytest's own folder: another run would take back the permission to walk through it.
-    home = Path(tempfile.mkdtemp(prefix="titanic-life-"))
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    environment = {
-        **os.environ,
-        "TITANIC_HOME": str(home),
-        "PORT": str(port),
-        "DRIFT_BACKEND": "alibi",
-        "ALLOWED_HOSTS": "",
-        "JOB_LEASE_SECONDS": "10",
-    }
-    log = home / "up.log"
-    with log.open("w") as out:
-        process = subprocess.Popen(
-            [sys.executable, "manage.py", "up"],
-            cwd=settings.BASE_DIR,
-            env=environment,
-            stdout=out,
-            stderr=out,
-            text=True,
-        )
-    try:
-        _until(lambda: "READY" in log.read_text() or process.poll() is not None, seconds=290)
-        assert "READY" in log.read_text(), log.read_text()[-4000:]
-        token = json.loads((home / "credentials.json").read_text())["token"]
-        url = f"http://127.0.0.1:{port}"
-        with httpx.Client(base_url=url, headers={"Authorization": f"Token {token}"}, timeout=30) as api:
-            yield Running(process, home, port, url, api)
-    finally:
-        process.send_signal(signal.SIGINT)
-        process.wait(60)
-    left = [p for p in psutil.process_iter(["cmdline"]) if str(home) in " ".join(p.info["cmdline"] or [])]
-    assert left == []
-    shutil.rmtree(home)
+    with started({"DRIFT_BACKEND": "alibi", "JOB_LEASE_SECONDS": "10"}) as product:
+        yield product
 
 
 @pytest.fixture
@@ -239,7 +177,7 @@ def test_promotion_and_rollback_under_load_fail_no_request_and_mix_no_answers(ru
     if _champion(running) != before:
         running.api.post(f"/api/v1/models/{before}/promote/", json={}).raise_for_status()
     # A process that nobody asks does not look who is champion.
-    _until(lambda: _versions_that_answer(running) == {before}, seconds=60)
+    until(lambda: _versions_that_answer(running) == {before}, seconds=60)
 
     def change_champions() -> None:
         for _ in range(5):
@@ -265,7 +203,7 @@ def test_an_emptied_redis_under_load_fails_no_request_and_heals_by_itself(runnin
 
     def empty() -> None:
         valkey.flushall()
-        _until(lambda: len(valkey.keys(stored)) == 2, seconds=120)
+        until(lambda: len(valkey.keys(stored)) == 2, seconds=120)
 
     answers = _ask_while(running, empty)
 
@@ -328,7 +266,7 @@ def test_a_prometheus_has_data_for_every_panel_and_every_alert(running: Running,
             return not waiting
 
         try:
-            _until(have_data, seconds=45)
+            until(have_data, seconds=45)
         except AssertionError:
             pytest.fail(f"no data: {sorted(waiting)}")
         rules = prometheus.get("/api/v1/rules").json()["data"]["groups"][0]["rules"]
@@ -364,7 +302,7 @@ def _prometheus(running: Running, rules: Path, folder: Path) -> Iterator[httpx.C
                 except httpx.TransportError:
                     return False
 
-            _until(is_up, seconds=20)
+            until(is_up, seconds=20)
             yield client
     finally:
         process.terminate()
@@ -404,7 +342,7 @@ def test_killed_ten_times_under_load_nothing_that_was_answered_is_lost(
             killed = _found(victim, running)
             killed.kill()
             before = len(told)
-            _until(lambda start=before: len(told) > start + 20, seconds=60)  # type: ignore[misc]
+            until(lambda start=before: len(told) > start + 20, seconds=60)  # type: ignore[misc]
     finally:
         is_over.set()
         for thread in threads:
@@ -413,9 +351,9 @@ def test_killed_ten_times_under_load_nothing_that_was_answered_is_lost(
     assert {answer.status_code for answer in refused} <= {500, 502, 503, 504}, refused
     assert all("Traceback" not in answer.text for answer in refused)
     assert len(set(told)) == len(told)
-    _until(lambda: _stored(running, told) == len(told), seconds=90)
+    until(lambda: _stored(running, told) == len(told), seconds=90)
     # Of what was killed before it could answer, too.
-    _until(lambda: _counted(running) == _rows(running), seconds=30)
+    until(lambda: _counted(running) == _rows(running), seconds=30)
     running.wait("/readyz", _is_all_well, seconds=120)
 
 
@@ -529,10 +467,3 @@ def _is_below(process: psutil.Process, ancestor: int) -> bool:
         return any(parent.pid == ancestor for parent in process.parents())
     except psutil.NoSuchProcess:
         return False
-
-
-def _until(holds: Callable[[], bool], *, seconds: float) -> None:
-    deadline = time.monotonic() + seconds
-    while not holds():
-        assert time.monotonic() < deadline, "never happened"
-        time.sleep(0.3)
