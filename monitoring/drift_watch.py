@@ -47,11 +47,15 @@ def look() -> bool:
             return False
         before = row.state
         has_begun = _begin_term(row)
+        known = set(row.exceeding)
         has_looked = row.calibration is not None and _read_on(row, msgspec.convert(row.calibration, Watch))
         if has_begun or has_looked:
             row.save()
         since, features = row.since, tuple(sorted(row.exceeding))
         drift_state.publish(DriftState(row.state, since, features, champion.version))
+    # Only what is stored is counted.
+    for feature in set(features) - known:
+        DRIFTS.labels(feature).inc()
     return bool(row.state != before)
 
 
@@ -131,6 +135,5 @@ def _conclude(row: DriftWatch, exceeding: Sequence[Exceedance], *, new_count: in
         strongest = row.exceeding.get(test.feature)
         if strongest is None:
             logger.warning("%s: %s has drifted", row.version, test.feature)
-            DRIFTS.labels(test.feature).inc()
         if strongest is None or test.statistic / test.threshold > strongest["statistic"] / strongest["threshold"]:
             row.exceeding[test.feature] = msgspec.to_builtins(test)

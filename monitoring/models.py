@@ -19,7 +19,7 @@ from core.jobs import Job, JobQuerySet
 from monitoring.alert_kinds import DEFAULTS, Kind, Severity
 from monitoring.performance_report import PerformanceReport
 from predictions.models import Channel, ScoringJob
-from training.models import ModelVersion, TrainingRun
+from training.models import ModelVersion, Stage, TrainingRun
 
 if TYPE_CHECKING:
     from django_stubs_ext import StrOrPromise
@@ -129,6 +129,14 @@ class FeatureDrift(models.Model):
         return f"{self.name}: p = {self.p_value:.3g}"
 
 
+class DriftWatchQuerySet(models.QuerySet["DriftWatch"]):
+    """Watches by model."""
+
+    def of_champion(self) -> "DriftWatch | None":
+        """Return the champion's; None before it is looked at."""
+        return self.filter(version__stage=Stage.CHAMPION).select_related("version").first()
+
+
 class DriftWatch(models.Model):
     """The continuous watch over a model's live inputs: its calibration, the newest predictions, and what they say."""
 
@@ -159,6 +167,8 @@ class DriftWatch(models.Model):
     # Predictions since a test exceeded its threshold: after the longest window's the alarm ends.
     quiet_count = models.PositiveIntegerField(default=0, editable=False)
     looked_at = models.DateTimeField(gettext_lazy("looked"), null=True, editable=False)
+
+    objects = DriftWatchQuerySet.as_manager()
 
     class Meta:
         verbose_name = gettext_lazy("drift watch")

@@ -26,7 +26,7 @@ from monitoring.models import Alert, AlertRule, DriftCheck, DriftWatch, Performa
 from monitoring.serializers import DriftCheckSerializer
 from predictions import rejections
 from predictions.models import Channel, ScoringJob
-from training.models import ModelVersion, Stage
+from training.models import ModelVersion
 
 _ALERTS_SHOWN = 50
 _DELIVERIES_SHOWN = 50
@@ -45,6 +45,7 @@ def overview(request: HttpRequest) -> HttpResponse:
     context = {
         "health": health.report(),
         "latest": latest,
+        "watch": DriftWatch.objects.of_champion(),
         "alerts": Alert.objects.open_first()[:_ALERTS_SHOWN],
         "consistency": consistency_check,
         "live": performance.latest(),
@@ -149,7 +150,7 @@ def _drift_list(request: HttpRequest, form: WindowForm) -> HttpResponse:
         "filter": filters,
         "is_filtered": bool(filters.data.keys() & filters.fields.keys()),
         "form": form,
-        "watch": DriftWatch.objects.filter(version__stage=Stage.CHAMPION).select_related("version").first(),
+        "watch": DriftWatch.objects.of_champion(),
         "mapped": mapped,
         "heat_map": drift_pages.heat_map(mapped),
     }
@@ -225,9 +226,8 @@ def file_report(request: HttpRequest, pk: int) -> HttpResponse:
 
 @require_safe
 def drift_state(request: HttpRequest) -> HttpResponse:
-    """Show the drift state, as a fragment that other apps' pages include."""
-    latest = DriftCheck.objects.routine().succeeded().first()
-    return render(request, "_components/drift_state.html", {"check": latest})
+    """Show the state of the drift watch, as a fragment that other apps' pages include."""
+    return render(request, "_components/watch_state.html", {"watch": DriftWatch.objects.of_champion()})
 
 
 def _show(request: HttpRequest, alert: Alert, form: NoteForm) -> HttpResponse:

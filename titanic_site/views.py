@@ -29,7 +29,7 @@ from core.roles import Scope, public_form, requires, scopes_of_request
 from core.views import start_job
 from features.models import FeatureBatch
 from ingestion.models import Dataset
-from monitoring.models import DriftCheck
+from monitoring.models import DriftWatch
 from predictions.forms import PassengerForm
 from predictions.models import Prediction
 from titanic_site import job_list, pipeline
@@ -65,9 +65,12 @@ def home(request: HttpRequest) -> HttpResponse:
         "dataset": Dataset.objects.first(),
         "batch": FeatureBatch.objects.first(),
         "run": TrainingRun.objects.first(),
-        "check": DriftCheck.objects.routine().first(),
     }
-    newest = {"champion": ModelVersion.objects.champion(), "prediction": Prediction.objects.first()}
+    newest = {
+        "champion": ModelVersion.objects.champion(),
+        "prediction": Prediction.objects.first(),
+        "watch": DriftWatch.objects.of_champion(),
+    }
     return render(request, "predict.html", {"form": PassengerForm(), "jobs": jobs.values(), **jobs, **newest})
 
 

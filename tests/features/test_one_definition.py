@@ -109,7 +109,7 @@ def by_file(passengers: Sequence[Row]) -> Answers:
     job.refresh_from_db()
     assert job.problem_count == 0
     with io.StringIO(b"".join(scoring.results(job)).decode(), newline="") as results:
-        probabilities = [row["probability"] for row in csv.DictReader(io.StringIO(results.read()))]
+        probabilities = [row["predicted_probability"] for row in csv.DictReader(io.StringIO(results.read()))]
     logged = Prediction.objects.filter(scoring_job_id=job.pk).order_by("pk")
     derived = [exact([value for _name, value in scorer.features_of_passenger(as_row(row)).items()]) for row in logged]
     return list(zip(derived, probabilities, strict=True))
