@@ -17,7 +17,7 @@ from scipy import stats
 from benchmarks.__main__ import main
 from benchmarks.figure import Figure
 
-#: How many references, and streams against each: unchanged ones, and those of each shift. Simpler tests see the first of them.
+#: How many references, and streams against each: unchanged ones, and those of each shift; simpler tests see the first.
 REFERENCES, UNCHANGED, SHIFTED = 25, 12, 4
 #: Predictions of an unchanged stream, and after which a shift has not been seen.
 LENGTH, PATIENCE = 10_000, 3_000
