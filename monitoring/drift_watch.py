@@ -12,13 +12,11 @@ from django.utils import timezone
 
 import training.services
 from core.errors import TitanicError
-from features.definition import derive
-from ingestion.schema import as_row, to_columns
 from monitoring import watch
 from monitoring.counters import DRIFTS
 from monitoring.models import DriftWatch
 from monitoring.watch import WINDOWS, Bins, Exceedance, Watch
-from predictions import drift_state
+from predictions import drift_state, scorer
 from predictions.drift_state import DriftState
 from predictions.models import Prediction, lowest_id
 from training.models import ModelVersion, Stage, StageChange
@@ -107,7 +105,7 @@ def _read_on(row: DriftWatch, calibrated: Watch) -> bool:
     is_due = row.looked_at is None or now - row.looked_at >= LONGEST_WAIT
     if len(predictions) < (1 if is_due else watch.STEP):
         return False
-    matrix = derive(to_columns([as_row(prediction) for prediction in reversed(predictions)]))
+    matrix = scorer.matrix_of(reversed(predictions))
     columns = len(calibrated.columns)
     bins: Bins = np.concatenate(
         [np.frombuffer(bytes(row.bins), np.uint8).reshape(-1, columns), calibrated.bins(matrix)]

@@ -15,9 +15,9 @@ from django.utils.translation import gettext as _
 import training.services
 from core.advisory_locks import AdvisoryLock, lock
 from core.errors import Conflict, Invalid, TitanicError
-from features.definition import VERSION, derive
-from ingestion import schema
+from features.definition import VERSION
 from monitoring.models import DriftCheck, FeatureDrift, Method
+from predictions import scorer
 from predictions.models import Prediction, PredictionQuerySet, ScoringJob
 from training.models import ModelVersion
 from training.reference import Reference
@@ -88,7 +88,7 @@ def check_drift(check: DriftCheck) -> None:
         tests: list[FeatureDrift] = []
         quality: list[drift.Quality] = []
         if rows:
-            matrix = derive(schema.to_columns([schema.as_row(row) for row in rows]))
+            matrix = scorer.matrix_of(rows)
             quality = drift.assess_quality(reference.matrix, matrix)
         if len(rows) >= drift.SMALLEST_WINDOW and is_multivariate:
             comparison = classifier.compare(reference.matrix, matrix, seed=check.pk)

@@ -4,7 +4,7 @@ import logging
 import math
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import NamedTuple, Self, cast
@@ -18,8 +18,9 @@ from numpy.typing import NDArray
 from core.errors import Unavailable
 from features.definition import FEATURES, Matrix, derive
 from ingestion.contract import Columns, Value
-from ingestion.schema import to_columns
+from ingestion.schema import as_row, to_columns
 from predictions import load_failures
+from predictions.models import Prediction
 from training import registry
 from training.artifact import Artifact, ArtifactError
 from training.models import ModelVersion
@@ -175,6 +176,11 @@ def reset() -> None:
     """Forget every version that is loaded, as in a new process."""
     _cache.reset()
     get_version.cache_clear()
+
+
+def matrix_of(predictions: Iterable[Prediction]) -> Matrix:
+    """Derive the features of n logged predictions, shape (n, features)."""
+    return derive(to_columns([as_row(prediction) for prediction in predictions]))
 
 
 def features_of_passenger(passenger: Mapping[str, Value]) -> FeatureValues:

@@ -11,9 +11,7 @@ from django.db import connection
 from django.db.models import Exists, OuterRef
 from django.utils import timezone
 
-from features.definition import derive
-from ingestion.schema import as_row, to_columns
-from predictions import load_failures
+from predictions import load_failures, scorer
 from predictions.model_comparison import ModelComparison, compare
 from predictions.models import Outcome, Prediction, ShadowScore, lowest_id, made_at
 from training import registry
@@ -101,7 +99,7 @@ def _score(version: ModelVersion) -> int:
         rows = list(unscored.filter(id__gte=after)[:ROWS_AT_ONCE])
         if not rows:
             break
-        probabilities = artifact.score(derive(to_columns([as_row(row) for row in rows]))).tolist()
+        probabilities = artifact.score(scorer.matrix_of(rows)).tolist()
         now = timezone.now()
         # Scores that another worker stored meanwhile stay as they are.
         ShadowScore.objects.bulk_create(

@@ -20,9 +20,8 @@ from core.pagination import page
 from core.roles import Scope, public_form, requires
 from core.users import current_user
 from core.views import start_job
-from features.definition import derive
 from ingestion.passenger import LABEL
-from ingestion.schema import VERBOSE_NAMES, as_row, to_columns
+from ingestion.schema import VERBOSE_NAMES, as_row
 from predictions import drift_state, erasure, explanation, log, outcomes, scorer, services, shadow
 from predictions.downloads import results_response
 from predictions.filters import PredictionFilter
@@ -72,7 +71,7 @@ def prediction(request: HttpRequest, pk: UUID) -> HttpResponse:
     """One prediction: the passenger, the features, the answer, the outcome."""
     prediction = log.get(pk)
     passenger = as_row(prediction)
-    matrix = derive(to_columns([passenger]))
+    matrix = scorer.matrix_of([prediction])
     version = ModelVersion.objects.filter(version=prediction.model_version).first()
     seen_values = SeenValues.of(version.evaluation.inputs) if version else None
     context = {

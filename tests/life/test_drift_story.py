@@ -5,22 +5,18 @@ import hmac
 import io
 import json
 import re
-import socket
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
-from email import message_from_bytes
 from hashlib import sha256
 from pathlib import Path
 from random import Random
 from typing import Any
 
 import pytest
-from aiosmtpd.controller import Controller
-from aiosmtpd.smtp import SMTP, Envelope, Session
 from playwright.sync_api import Page, expect, sync_playwright
 
-from tests import servers
+from tests import mail_server, servers
 from tests.life.product import Running, started
 from tests.programs import CHROMIUM
 
@@ -31,44 +27,27 @@ SAMPLE = Path("ingestion/sample/sample.csv")
 NUMBERS = {"pclass": int, "age": float, "sibsp": int, "parch": int, "fare": float}
 
 
-class _Inbox:
-    """A mail server that keeps what it is sent."""
-
-    def __init__(self) -> None:
-        self.subjects: list[str] = []
-
-    async def handle_DATA(self, server: SMTP, session: Session, envelope: Envelope) -> str:  # noqa: N802
-        self.subjects.append(str(message_from_bytes(envelope.content)["Subject"]))
-        return "250 OK"
-
-
 @dataclass(frozen=True)
 class World:
     """The product, and who is notified of its alerts."""
 
     product: Running
     hook: servers.Server
-    inbox: _Inbox
+    inbox: mail_server.Inbox
 
 
 @pytest.fixture(scope="module")
 def world() -> Iterator[World]:
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
-    inbox = _Inbox()
-    controller = Controller(inbox, hostname="127.0.0.1", port=port)
-    controller.start()
-    with servers.serving() as hook:
+    with mail_server.serving() as inbox, servers.serving() as hook:
         hook.answers = [servers.reply(204)]
         environment = {
             "ALERT_WEBHOOK_URL": f"{hook.address}/hook",
             "ALERT_WEBHOOK_SECRET": SECRET,
             "ALERT_EMAILS": "ann@example.org",
-            "EMAIL_URL": f"smtp://127.0.0.1:{port}",
+            "EMAIL_URL": f"smtp://127.0.0.1:{inbox.port}",
         }
         with started(environment) as product:
             yield World(product, hook, inbox)
-    controller.stop()
 
 
 @pytest.fixture
@@ -160,9 +139,9 @@ def test_drift_is_seen_told_and_mended(world: World, page: Page) -> None:  # noq
     end = time.monotonic() + 60
     while not (
         any(b'"drift"' in body for body in world.hook.bodies)
-        and any("Live inputs" in subject for subject in world.inbox.subjects)
+        and any("Live inputs" in str(mail["Subject"]) for mail in world.inbox.mails)
     ):
-        assert time.monotonic() < end, (world.hook.bodies, world.inbox.subjects)
+        assert time.monotonic() < end, (world.hook.bodies, world.inbox.mails)
         time.sleep(0.5)
     index = next(place for place, body in enumerate(world.hook.bodies) if b'"drift"' in body)
     headers, body = world.hook.asked[index][2], world.hook.bodies[index]

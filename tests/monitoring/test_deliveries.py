@@ -2,18 +2,13 @@
 
 import hmac
 import json
-import socket
 import time
 from collections.abc import Iterator
-from email import message_from_bytes
-from email.message import Message
 from hashlib import sha256
 from threading import Thread
 from typing import Any
 
 import pytest
-from aiosmtpd.controller import Controller
-from aiosmtpd.smtp import SMTP, Envelope, Session
 from django.db import connection
 from django.test import Client
 from django.utils import timezone
@@ -22,7 +17,7 @@ from core import redis
 from monitoring import alerts, deliveries, tasks
 from monitoring.models import Alert, AlertRule, Delivery
 from predictions.models import DeadLetter
-from tests import servers
+from tests import mail_server, servers
 
 
 @pytest.fixture(autouse=True)
@@ -39,33 +34,13 @@ def hook(settings: Any) -> Iterator[servers.Server]:
         yield server
 
 
-class _Inbox:
-    """A mail server that keeps what it is sent, or answers as it is told."""
-
-    def __init__(self) -> None:
-        self.answer = "250 OK"
-        self.mails: list[Message] = []
-        self.recipients: list[str] = []
-
-    async def handle_DATA(self, server: SMTP, session: Session, envelope: Envelope) -> str:  # noqa: N802
-        if self.answer.startswith("250"):
-            self.mails.append(message_from_bytes(envelope.content))
-            self.recipients += envelope.rcpt_tos
-        return self.answer
-
-
 @pytest.fixture
-def inbox(settings: Any) -> Iterator[_Inbox]:
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
-    inbox = _Inbox()
-    controller = Controller(inbox, hostname="127.0.0.1", port=port)
-    controller.start()
-    settings.EMAIL_BACKEND = "django.core.mail.backends.smtp.EmailBackend"
-    settings.EMAIL_HOST, settings.EMAIL_PORT, settings.EMAIL_TIMEOUT = "127.0.0.1", port, 2
-    settings.ALERT_EMAILS, settings.SITE_URL = ["ann@example.org", "bob@example.org"], "https://titanic.example.org"
-    yield inbox
-    controller.stop()
+def inbox(settings: Any) -> Iterator[mail_server.Inbox]:
+    with mail_server.serving() as inbox:
+        settings.EMAIL_BACKEND = "django.core.mail.backends.smtp.EmailBackend"
+        settings.EMAIL_HOST, settings.EMAIL_PORT, settings.EMAIL_TIMEOUT = "127.0.0.1", inbox.port, 2
+        settings.ALERT_EMAILS, settings.SITE_URL = ["ann@example.org", "bob@example.org"], "https://titanic.example.org"
+        yield inbox
 
 
 def raise_one() -> Alert:
@@ -110,7 +85,7 @@ def test_with_a_secret_the_body_and_its_time_are_signed(hook: servers.Server, se
     assert abs(int(headers["X-Titanic-Timestamp"]) - time.time()) < 60
 
 
-def test_a_mail_says_what_since_when_what_to_do_and_where(inbox: _Inbox) -> None:
+def test_a_mail_says_what_since_when_what_to_do_and_where(inbox: mail_server.Inbox) -> None:
     alert = raise_one()
     deliveries.deliver()
     end_it()
@@ -128,7 +103,7 @@ def test_a_mail_says_what_since_when_what_to_do_and_where(inbox: _Inbox) -> None
     assert "What to do" not in resolved.get_payload(decode=True).decode()
 
 
-def test_hostile_words_are_one_header_and_plain_text(inbox: _Inbox) -> None:
+def test_hostile_words_are_one_header_and_plain_text(inbox: mail_server.Inbox) -> None:
     subject = "x\r\nBcc: evil@example.org"
     Alert.objects.create(kind="drift", subject=subject, text="%s %(x)s <b>\r\n.\r\nQUIT é")
     deliveries.plan(Alert.objects.all(), is_resolved=False)
@@ -141,7 +116,7 @@ def test_hostile_words_are_one_header_and_plain_text(inbox: _Inbox) -> None:
     assert "<b>" in mail.get_payload(decode=True).decode()
 
 
-def test_what_is_raised_together_is_one_message(hook: servers.Server, inbox: _Inbox) -> None:
+def test_what_is_raised_together_is_one_message(hook: servers.Server, inbox: mail_server.Inbox) -> None:
     Alert.objects.bulk_create([Alert(kind="failed job", subject=str(number), text="x") for number in range(3)])
     deliveries.plan(Alert.objects.filter(kind="failed job"), is_resolved=False)
 
@@ -197,7 +172,7 @@ def test_a_webhook_in_trouble_is_told_again_later(
 
 
 @pytest.mark.parametrize(("answer", "error"), [("451 later", "SMTPDataError"), ("554 never", "SMTPDataError")])
-def test_a_mail_server_that_refuses_is_tried_again(inbox: _Inbox, answer: str, error: str) -> None:
+def test_a_mail_server_that_refuses_is_tried_again(inbox: mail_server.Inbox, answer: str, error: str) -> None:
     inbox.answer = answer
     raise_one()
 
@@ -236,7 +211,7 @@ def test_a_webhook_that_is_not_there_holds_up_nothing_and_its_address_is_not_tol
 
 
 def test_a_mail_server_that_is_not_there_holds_up_no_webhook(
-    inbox: _Inbox, hook: servers.Server, settings: Any
+    inbox: mail_server.Inbox, hook: servers.Server, settings: Any
 ) -> None:
     settings.EMAIL_PORT = 1
     raise_one()
