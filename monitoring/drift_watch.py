@@ -75,7 +75,7 @@ def calibrate(row: DriftWatch) -> None:
     """Calibrate a watch from its model's training rows, or record why it cannot be."""
     try:
         reference = training.services.reference_of(row.version)
-    except (TitanicError, OSError) as error:
+    except TitanicError as error:
         logger.warning("%s cannot be calibrated: %s", row, error)
         DriftWatch.objects.filter(pk=row.pk).update(error=str(error))
         return

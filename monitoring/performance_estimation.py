@@ -9,11 +9,11 @@ from collections.abc import Mapping
 import numpy as np
 from msgspec import structs
 from numpy.typing import NDArray
-from scipy.stats import binomtest, norm, rankdata
+from scipy.stats import norm, rankdata
 from sklearn.metrics import roc_auc_score
 
 from monitoring.performance_report import GroupPerformance, PerformanceFigures
-from training.evaluation import CONFIDENCE, calibration_error
+from training.evaluation import CONFIDENCE, calibration_error, share_interval
 from training.log_loss import log_losses
 from training.metrics import Estimate
 
@@ -38,9 +38,8 @@ def realised(labels: Flags, probabilities: Probabilities, predicted: Flags) -> P
     if not count:
         return PerformanceFigures()
     correct = int((labels == predicted).sum())
-    wilson = binomtest(correct, count).proportion_ci(CONFIDENCE, method="wilson")
     return PerformanceFigures(
-        accuracy=Estimate(correct / count, None, float(wilson.low), float(wilson.high)),
+        accuracy=Estimate(correct / count, None, *share_interval(correct, of=count)),
         log_loss=_mean(log_losses(labels, probabilities)),
         brier=_mean((probabilities - labels) ** 2),
         roc_auc=_auc(labels, probabilities) if 0 < labels.sum() < count else None,

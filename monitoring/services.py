@@ -14,13 +14,12 @@ from django.utils.translation import gettext as _
 
 import training.services
 from core.advisory_locks import AdvisoryLock, lock
-from core.errors import Conflict, Invalid, TitanicError
+from core.errors import Conflict, Invalid
 from features.definition import VERSION
 from monitoring.models import DriftCheck, FeatureDrift, Method
 from predictions import scorer
 from predictions.models import Prediction, PredictionQuerySet, ScoringJob
 from training.models import ModelVersion
-from training.reference import Reference
 
 logger = logging.getLogger(__name__)
 
@@ -83,7 +82,7 @@ def check_drift(check: DriftCheck) -> None:
 
         assert check.version is not None
         is_multivariate = check.method == Method.MULTIVARIATE
-        reference = _reference_of(check.version)
+        reference = training.services.reference_of(check.version)
         rows, sampled_from = _window(check)
         tests: list[FeatureDrift] = []
         quality: list[drift.Quality] = []
@@ -165,11 +164,3 @@ def _window(check: DriftCheck) -> tuple[list[Prediction], int | None]:
     last_byte = Func(Func(F("id"), function="uuid_send"), Value(15), function="get_byte", output_field=IntegerField())
     sample = chosen.annotate(place=last_byte % every).filter(place=0)
     return list(sample.newest(LARGEST_WINDOW)), count
-
-
-def _reference_of(version: ModelVersion) -> Reference:
-    try:
-        return training.services.reference_of(version)
-    except OSError as error:
-        message = _("The training rows of %(version)s cannot be read: %(reason)s. Train a new model.")
-        raise TitanicError(message % {"version": version, "reason": error}) from error

@@ -148,6 +148,16 @@ def holdout(examples: Examples, probabilities: Probabilities, *, threshold: floa
     )
 
 
+def share_interval(count: int, *, of: int) -> tuple[float, float]:
+    """Compute the bounds of a share (Wilson 1927): right for few rows and for shares near 0 or 1.
+
+    >>> [round(bound, 3) for bound in share_interval(8, of=10)]
+    [0.49, 0.943]
+    """
+    interval = binomtest(count, of).proportion_ci(CONFIDENCE, method="wilson")
+    return float(interval.low), float(interval.high)
+
+
 def curves(labels: Labels, probabilities: Probabilities) -> Curves:
     """Draw the ROC, precision-recall and calibration curve of n predictions, each argument (n,)."""
     false_positive, true_positive, _ = roc_curve(labels, probabilities)
@@ -173,7 +183,7 @@ def by_slice(examples: Examples, probabilities: Probabilities, *, threshold: flo
             continue
         labels, predicted = examples.labels[members], probabilities[members]
         correct = int(((predicted >= threshold) == labels).sum())
-        interval = binomtest(correct, rows).proportion_ci(CONFIDENCE, method="wilson")
+        low, high = share_interval(correct, of=rows)
         measured.append(
             Slice(
                 slice=name,
@@ -181,8 +191,8 @@ def by_slice(examples: Examples, probabilities: Probabilities, *, threshold: flo
                 share=float(labels.mean()),
                 predicted=float(predicted.mean()),
                 accuracy=correct / rows,
-                low=float(interval.low),
-                high=float(interval.high),
+                low=low,
+                high=high,
                 log_loss=float(log_losses(labels, predicted).mean()),
             )
         )

@@ -107,12 +107,16 @@ def reference_of(version: ModelVersion) -> Reference:
     """Load the training rows that live inputs of the version are compared with.
 
     A version without a file of them is of an earlier version of this product: its batch has them. Raises Conflict where
-    that is archived, OSError where the file is gone.
+    that is archived, TitanicError where the file cannot be read.
     """
     if not version.reference_file:
         return Reference.sample(examples_of(version.feature_batch).train, seed=version.run.seed)
-    with version.reference_file.open() as file:
-        return Reference.from_bytes(file.read())
+    try:
+        with version.reference_file.open() as file:
+            return Reference.from_bytes(file.read())
+    except OSError as error:
+        message = _("The training rows of %(version)s cannot be read: %(reason)s. Train a new model.")
+        raise TitanicError(message % {"version": version, "reason": error}) from error
 
 
 def examples_of(batch: FeatureBatch) -> Examples:
