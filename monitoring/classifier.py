@@ -47,7 +47,9 @@ def compare(reference: Matrix, window: Matrix, *, seed: int, permutations: int =
     parts = [part[rng.permutation(len(part))[:MOST_ROWS]][:, places] for part in (reference, window)]
     rows = np.concatenate(parts)
     # To a tree what is unknown is a value of its own, below all others.
-    rows = np.where(np.isnan(rows), np.nan_to_num(rows, nan=np.inf).min(axis=0) - 1, rows)
+    lowest = np.nan_to_num(rows, nan=np.inf).min(axis=0)
+    # One that is unknown in every row has no value to be below.
+    rows = np.where(np.isnan(rows), np.where(np.isfinite(lowest), lowest, 0) - 1, rows)
     labels = np.repeat([False, True], [len(part) for part in parts])
     auc, importances = _fit(rows, labels, seed)
     by_chance = [_fit(rows, rng.permutation(labels), seed + number) for number in range(1, permutations + 1)]

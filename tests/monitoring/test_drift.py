@@ -343,6 +343,15 @@ class TestAllFeaturesTogether:
         assert 0.3 < together.statistic < 0.7
         assert not any(each.drifted for each in [together, *features])
 
+    def test_a_feature_that_is_unknown_in_every_row_is_no_value(self, halves: tuple[Matrix, Matrix]) -> None:
+        reference, window = (half.copy() for half in halves)
+        reference[:, 0] = window[:, 0] = np.nan
+
+        together, *features = classifier.compare(reference, window, seed=1)
+
+        assert 0.3 < together.statistic < 0.7
+        assert not next(each for each in features if each.name == FEATURES[0]).drifted
+
     def test_it_is_a_check_of_the_last_day(self, champion: ModelVersion) -> None:
         assert services.scheduled_multivariate_check().drifted is None
         predictions.predict(predictions.parse_batch([OWEN] * 60))
