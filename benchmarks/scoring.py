@@ -37,7 +37,7 @@ def measure(*, is_quick: bool) -> list[Figure]:
     return [
         job,
         Figure(f"scoring job of {TIMES_AS_MANY * row_count:,} rows", longer, "s", reference=job, at_most=4.4),
-        Figure("scoring jobs, largest worker", max(first, second, third), "MB", at_most=400),
+        Figure("scoring jobs, largest worker without alibi-detect", max(first, second, third), "MB", at_most=400),
         Figure(
             f"scrape with {(2 + TIMES_AS_MANY) * row_count:,} rows in the log, processor time",
             _scrape_milliseconds(),
