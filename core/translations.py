@@ -18,6 +18,7 @@ PACKAGES = ("core", "features", "ingestion", "monitoring", "predictions", "templ
 _KEYWORDS = {
     **DEFAULT_KEYWORDS,
     "gettext_noop": None,
+    "Message": None,
     **{f"{name}_lazy": DEFAULT_KEYWORDS[name] for name in ("gettext", "ngettext", "pgettext")},
 }
 

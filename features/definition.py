@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from core.messages import Message
+
 if TYPE_CHECKING:
     import pandas as pd
 
@@ -71,15 +73,18 @@ def slices(features: "pd.DataFrame") -> dict[str, NDArray[np.bool_]]:
     ['Sex: female', 'Pclass: 1', 'Age: 16 to 39']
     """
     age, pclass, sex = features["Age"], features["Pclass"], features["Sex"]
-    members = {
-        **{f"Sex: {name}": sex == code for name, code in SEX.items()},
-        **{f"Pclass: {number}": pclass == number for number in (1, 2, 3)},
-        "Age: under 16": age < ADULT_AGE,
-        "Age: 16 to 39": age.between(ADULT_AGE, MIDDLE_AGE, inclusive="left"),
-        "Age: 40 and over": age >= MIDDLE_AGE,
-        "Age: unknown": age.isna(),
-    }
-    return {name: rows.to_numpy() for name, rows in members.items()}
+    # The names are translated where they are shown.
+    classes = (Message("Pclass: 1"), Message("Pclass: 2"), Message("Pclass: 3"))
+    members = [
+        (Message("Sex: male"), sex == SEX["male"]),
+        (Message("Sex: female"), sex == SEX["female"]),
+        *((name, pclass == number) for number, name in enumerate(classes, start=1)),
+        (Message("Age: under 16"), age < ADULT_AGE),
+        (Message("Age: 16 to 39"), age.between(ADULT_AGE, MIDDLE_AGE, inclusive="left")),
+        (Message("Age: 40 and over"), age >= MIDDLE_AGE),
+        (Message("Age: unknown"), age.isna()),
+    ]
+    return {name.text: rows.to_numpy() for name, rows in members}
 
 
 def _codes(codes: Mapping[str, float], values: Iterable[str | None]) -> list[float]:

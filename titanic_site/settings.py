@@ -125,6 +125,7 @@ LANGUAGES = [
     *((path.name, LANG_INFO[path.name]["name_local"].capitalize()) for path in sorted(BASE_DIR.glob("locale/*"))),
 ]
 LOCALE_PATHS = [BASE_DIR / "locale"]
+FORMAT_MODULE_PATH = "titanic_site.formats"
 TIME_ZONE = "UTC"
 USE_TZ = True
 

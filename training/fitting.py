@@ -9,6 +9,7 @@ import numpy as np
 from sklearn.calibration import CalibratedClassifierCV
 from sklearn.pipeline import Pipeline
 
+from core.messages import Message
 from features.definition import FEATURES
 from training import estimators, evaluation, export, folds, search
 from training.evaluation import EstimatorFactory, OutOfFold
@@ -32,7 +33,7 @@ USUAL_THRESHOLD = 0.5
 _THRESHOLDS = np.arange(30, 71) / 100
 _REPEATS_TO_CHOOSE = 2
 _FOLDS_TO_CALIBRATE = 3
-THRESHOLD_RULE = (
+_THRESHOLD_RULE = Message(
     "0.5, unless another threshold between 0.3 and 0.7 is right more often on cross-validation predictions by more than"
     " two standard errors of the difference"
 )
@@ -92,14 +93,14 @@ def fit(
 
 
 def choose_threshold(examples: Examples, out_of_fold: OutOfFold) -> Threshold:
-    """Choose the threshold by `THRESHOLD_RULE` from predictions of shape (repeats, n)."""
+    """Choose the threshold by `_THRESHOLD_RULE` from predictions of shape (repeats, n)."""
     right = np.array([((out_of_fold >= threshold) == examples.labels).mean(axis=0) for threshold in _THRESHOLDS])
     accuracy = right.mean(axis=1)
     usual, best = int(np.argmin(np.abs(_THRESHOLDS - USUAL_THRESHOLD))), int(accuracy.argmax())
     gain = right[best] - right[usual]
     is_better = gain.mean() > 2 * gain.std(ddof=1) / np.sqrt(len(gain))
     value = float(_THRESHOLDS[best if is_better else usual])
-    return Threshold(value, THRESHOLD_RULE, _THRESHOLDS.tolist(), accuracy.round(5).tolist())
+    return Threshold(value, _THRESHOLD_RULE.text, _THRESHOLDS.tolist(), accuracy.round(5).tolist())
 
 
 def inputs(train: Examples) -> dict[str, Input]:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from core.messages import Message, Parameter
 from features.definition import FEATURES, VERSION, slices
 from training.artifact import Artifact
 from training.log_loss import log_losses
@@ -34,7 +35,7 @@ MOST_BYTES = 16 * 2**20
 class Contender:
     """A version before the gate: its graph, its probabilities on the hold-out, its metrics."""
 
-    name: str
+    name: Message
     artifact: Artifact
     probabilities: Probabilities
     metrics: Metrics
@@ -52,28 +53,52 @@ def judge(candidate: Contender, *, holdout: Examples, champion: Contender | None
     seconds = min(timeit.repeat(lambda: artifact.score(holdout.matrix[:1]), number=20, repeat=10)) / 20
     accuracy, ece = metrics.cross_validation.accuracy.value, metrics.cross_validation.ece.value
     checks = [
-        Check("input schema", width == len(FEATURES), f"{width} columns, definition {VERSION} has {len(FEATURES)}"),
+        Check(
+            "input schema",
+            width == len(FEATURES),
+            Message(
+                "%(columns)s columns; feature definition %(definition)s has %(expected)s.",
+                {"columns": width, "definition": VERSION, "expected": len(FEATURES)},
+            ),
+        ),
         Check(
             "features alive",
             not constant,
-            f"one value only: {', '.join(constant)}" if constant else "none lost its values",
+            Message("These have one value only: %(features)s.", {"features": ", ".join(constant)})
+            if constant
+            else Message("No feature has become constant."),
         ),
         Check(
             "file size",
             candidate.byte_count <= MOST_BYTES,
-            f"{candidate.byte_count / 1024:,.0f} kB, at most {MOST_BYTES / 1024:,.0f} kB",
+            Message(
+                "%(size)s kB, at most %(most)s kB.",
+                {"size": round(candidate.byte_count / 1024), "most": MOST_BYTES // 1024},
+            ),
         ),
         Check(
             "latency",
             seconds * 1000 <= MOST_MILLISECONDS,
-            f"{seconds * 1000:.3f} ms for one row, at most {MOST_MILLISECONDS:g} ms",
+            Message(
+                "%(milliseconds)s ms for one row, at most %(most)s ms.",
+                {"milliseconds": round(seconds * 1000, 3), "most": MOST_MILLISECONDS},
+            ),
         ),
-        Check("minimum accuracy", accuracy >= LEAST_ACCURACY, f"{accuracy:.3f}, at least {LEAST_ACCURACY:g}"),
+        Check(
+            "minimum accuracy",
+            accuracy >= LEAST_ACCURACY,
+            Message("%(accuracy)s, at least %(least)s.", {"accuracy": round(accuracy, 3), "least": LEAST_ACCURACY}),
+        ),
     ]
     if metrics.baseline is not None:
-        rule = metrics.baseline.accuracy
-        checks.append(Check("better than the rule", accuracy > rule, f"accuracy {accuracy:.3f} against {rule:.3f}"))
-    detail = f"expected calibration error {ece:.3f}, at most {MOST_CALIBRATION_ERROR:g}"
+        baseline = metrics.baseline.accuracy
+        figures = {"accuracy": round(accuracy, 3), "baseline": round(baseline, 3)}
+        detail = Message("Accuracy %(accuracy)s, the baseline has %(baseline)s.", figures)
+        checks.append(Check("better than the rule", accuracy > baseline, detail))
+    detail = Message(
+        "Expected calibration error %(error)s, at most %(most)s.",
+        {"error": round(ece, 3), "most": MOST_CALIBRATION_ERROR},
+    )
     checks.append(Check("calibration", ece <= MOST_CALIBRATION_ERROR, detail))
     if champion is not None:
         checks.append(_no_worse(candidate, champion, holdout))
@@ -104,9 +129,18 @@ def _no_worse(candidate: Contender, champion: Contender, holdout: Examples) -> C
     """Check that the log loss is not inferior on the same rows."""
     ours, theirs = (log_losses(holdout.labels, one.probabilities) for one in (candidate, champion))
     mean, low, high = mean_difference(ours - theirs, holdout.groups)
-    detail = (
-        f"log loss {ours.mean():.4f} against {theirs.mean():.4f} of {champion.name}: {mean:+.4f} ({low:+.4f} to"
-        f" {high:+.4f}), may not reach {MARGIN:+g}"
+    detail = Message(
+        "Log loss %(log_loss)s, %(champion)s has %(champion_log_loss)s. Difference %(difference)s (one-sided 95 %%"
+        " bounds %(low)s and %(high)s); the upper bound must be below %(margin)s.",
+        {
+            "log_loss": round(float(ours.mean()), 4),
+            "champion": champion.name,
+            "champion_log_loss": round(float(theirs.mean()), 4),
+            "difference": round(mean, 4),
+            "low": round(low, 4),
+            "high": round(high, 4),
+            "margin": MARGIN,
+        },
     )
     return Check("no worse than the champion", high < MARGIN, detail)
 
@@ -119,10 +153,19 @@ def _slice(
     share, predicted = float(labels.mean()), float(probabilities.mean())
     allowed = MOST_SLICE_GAP + 2 * float(np.sqrt(share * (1 - share) / len(labels)))
     passed = abs(share - predicted) <= allowed
-    detail = f"{len(labels)} rows: predicted {predicted:.2f}, observed {share:.2f}, may differ by {allowed:.2f}"
+    detail = Message(
+        "%(rows)s rows: predicted rate %(predicted)s, observed %(observed)s, tolerance %(tolerance)s.",
+        {
+            "rows": len(labels),
+            "predicted": round(predicted, 2),
+            "observed": round(share, 2),
+            "tolerance": round(allowed, 2),
+        },
+    )
     if champion is not None:
         differences = log_losses(labels, probabilities) - log_losses(labels, champion.probabilities[members])
         mean, low, _high = mean_difference(differences, holdout.groups[members])
         passed = passed and (mean <= MOST_SLICE_LOSS or low <= 0)
-        detail += f"; log loss {mean:+.3f} against {champion.name}"
+        parameters: dict[str, Parameter] = {"rate": detail, "difference": round(mean, 3), "champion": champion.name}
+        detail = Message("%(rate)s Difference in log loss from %(champion)s: %(difference)s.", parameters)
     return Check(f"slice {name}", passed, detail)

@@ -8,6 +8,8 @@ from typing import Generic, TypeVar
 
 from msgspec import Struct, field
 
+from core.messages import Message
+
 T = TypeVar("T")
 #: Hyper-parameters by name.
 Parameters = dict[str, str | int | float | None]
@@ -204,12 +206,36 @@ class Metrics(Struct, frozen=True, kw_only=True, omit_defaults=True):
     search: Search
 
 
+#: What a check of the gate is called, by the name that is stored.
+_CHECK_LABELS = {
+    "input schema": Message("Input schema"),
+    "features alive": Message("No constant features"),
+    "file size": Message("File size"),
+    "latency": Message("Latency"),
+    "minimum accuracy": Message("Minimum accuracy"),
+    "better than the rule": Message("Better than the baseline"),
+    "calibration": Message("Calibration"),
+    "no worse than the champion": Message("No worse than the champion"),
+}
+_SLICE = "slice "
+
+
 class Check(Struct, frozen=True):
-    """One condition of the gate, whether it holds, and the figures that say so."""
+    """One condition of the gate, whether it holds, and the figures that say so.
+
+    `name` is a code. An earlier version of this product stored the detail as a plain text.
+    """
 
     name: str
     passed: bool
-    detail: str
+    detail: Message | str
+
+    @property
+    def label(self) -> Message:
+        """The name for people."""
+        if self.name.startswith(_SLICE):
+            return Message("Slice %(slice)s", {"slice": Message(self.name.removeprefix(_SLICE))})
+        return _CHECK_LABELS.get(self.name, Message(self.name))
 
 
 class Verdict(Struct, frozen=True, kw_only=True):

@@ -14,6 +14,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
 from core.jobs import Job, JobQuerySet
+from core.messages import Message
 from features.models import FeatureBatch
 from ingestion.models import Dataset
 from training.metrics import Metrics, Verdict
@@ -143,7 +144,12 @@ class ModelVersion(models.Model):
         ]
 
     def __str__(self) -> str:
-        return _("Model %(version)s") % {"version": self.version}
+        return str(self.title)
+
+    @property
+    def title(self) -> Message:
+        """What it is called, for messages that name it."""
+        return Message("Model %(version)s", {"version": str(self.version)})
 
     def get_absolute_url(self) -> str:
         return reverse("model", args=[self.version])

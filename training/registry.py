@@ -11,10 +11,12 @@ from django.core.files.storage import default_storage
 from django.db import transaction
 from django.db.models import Max
 from django.utils.translation import gettext as _
+from django.utils.translation import gettext_noop
 
 from core import audit
 from core.advisory_locks import AdvisoryLock, lock
 from core.errors import Conflict
+from core.messages import Message
 from core.models import Action
 from features.definition import VERSION
 from training import gate
@@ -56,7 +58,7 @@ def register(version: ModelVersion, *, holdout: Examples) -> None:
             version.version = (ModelVersion.objects.aggregate(last=Max("version"))["last"] or 0) + 1
             version.save()
             if judged.passed and settings.AUTO_PROMOTE:
-                _make_champion(version, by=None, reason=_("The gate found it at least as good."))
+                _make_champion(version, by=None, reason=gettext_noop("Passed all promotion checks."))
             version.run.complete()
             return
 
@@ -69,7 +71,11 @@ def verdict(version: ModelVersion, champion: ModelVersion | None, *, holdout: Ex
         try:
             rival = _contender(champion, holdout)
         except ArtifactError as error:
-            without_rival.append(Check("no worse than the champion", passed=True, detail=f"{champion}: {error}"))
+            detail = Message(
+                "%(champion)s is not compared, for its file must not serve: %(reason)s",
+                {"champion": champion.title, "reason": str(error)},
+            )
+            without_rival.append(Check("no worse than the champion", passed=True, detail=detail))
     checks = [*gate.judge(candidate, holdout=holdout, champion=rival), *without_rival]
     earlier = ModelVersion.objects.judged_on(version.feature_batch.dataset).exclude(pk=version.pk)
     return Verdict(
@@ -99,7 +105,7 @@ def rollback(*, by: User | None, reason: str = "") -> ModelVersion:
     with _locked_stage(version):
         if _champions()[-2:-1] != before:
             raise Conflict(_("Another version was promoted a moment ago: look again."))
-        _make_champion(version, by=by, reason=reason or _("Rolled back."), is_rollback=True)
+        _make_champion(version, by=by, reason=reason or gettext_noop("Rolled back."), is_rollback=True)
     return version
 
 
@@ -140,7 +146,7 @@ def _champions() -> list[ModelVersion]:
 
 def _contender(version: ModelVersion, holdout: Examples) -> gate.Contender:
     artifact = load(version)
-    name = str(version) if version.version else _("the candidate")
+    name = version.title if version.version else Message("the candidate")
     return gate.Contender(name, artifact, artifact.score(holdout.matrix), version.evaluation, version.byte_count)
 
 

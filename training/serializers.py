@@ -1,5 +1,7 @@
 """Versions and training runs as JSON."""
 
+import msgspec
+from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
 from core.api import JOB_FIELDS
@@ -14,7 +16,7 @@ class ModelVersionSerializer(serializers.ModelSerializer[ModelVersion]):
     feature_batch = serializers.IntegerField(source="run.feature_batch_id", read_only=True)
     metrics = serializers.DictField(read_only=True)
     parameters = serializers.DictField(read_only=True)
-    gate = serializers.DictField(read_only=True, allow_null=True)
+    gate = serializers.SerializerMethodField()
 
     class Meta:
         model = ModelVersion
@@ -23,6 +25,15 @@ class ModelVersionSerializer(serializers.ModelSerializer[ModelVersion]):
             "definition_version", "created_at",
         )  # fmt: skip
         read_only_fields = fields
+
+    @extend_schema_field(serializers.DictField(allow_null=True))
+    def get_gate(self, version: ModelVersion) -> dict[str, object] | None:
+        """Give the verdict: the names of its checks are codes, their details are in the caller's language."""
+        verdict = version.verdict
+        if verdict is None:
+            return None
+        checks = [{"name": check.name, "passed": check.passed, "detail": str(check.detail)} for check in verdict.checks]
+        return {**msgspec.to_builtins(verdict), "checks": checks}
 
 
 class TrainingRunSerializer(serializers.ModelSerializer[TrainingRun]):

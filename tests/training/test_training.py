@@ -162,6 +162,17 @@ def test_the_api_gives_the_metrics_by_these_names(champion: ModelVersion, api: A
     assert (search.keys(), search["best"].keys()) == ({"tried", "of", "best"}, {"log_loss", "parameters"})
 
 
+def test_the_gate_is_read_in_the_readers_language(champion: ModelVersion, api: APIClient, client: Client) -> None:
+    language = {"accept-language": "es"}
+    checks = api.get("/api/v1/models/1/", headers=language).json()["gate"]["checks"]
+    page = client.get("/models/1/", headers=language).text
+
+    details = {check["name"]: check["detail"] for check in checks}
+    assert details["minimum accuracy"].endswith(", como mínimo 0,7.")
+    assert "Segmento Sexo: mujer" in page
+    assert details["slice Sex: female"] in page
+
+
 def test_addresses_of_before_lead_to_the_champion_history(champion: ModelVersion, api: APIClient) -> None:
     for path in ("/models/", "/api/v1/models/"):
         answer = api.get(f"{path}reigns/?at=2026-01-01")
@@ -185,7 +196,7 @@ class TestGate:
         assert ModelVersion.objects.champion() == champion
         verdict = ModelVersion.objects.get(run=run).verdict
         assert verdict is not None
-        return {check.name: check.detail for check in verdict.checks if not check.passed}
+        return {check.name: str(check.detail) for check in verdict.checks if not check.passed}
 
     def register_again(self, champion: ModelVersion, examples: Examples) -> ModelVersion:
         """The champion once more, as a training on the same examples with the same spec makes it."""

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 register = template.Library()
 
 register.filter("kind", kind_of)
+# What is stored is a text in English: its translation is looked up where it is shown.
+register.filter("translated", _)
 register.filter(plain)
 
 _PLOT = 10
