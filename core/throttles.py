@@ -23,16 +23,19 @@ logger = logging.getLogger(__name__)
 _SECONDS = {"s": 1, "m": 60, "h": 3_600, "d": 86_400}
 
 
-def throttle_ip(request: HttpRequest | Request) -> None:
-    """Count a request without a valid token, or a form's, by address (THROTTLE_ANON); raises Throttled."""
-    throttle(settings.THROTTLE_ANON, client_address(request))
+def throttle_ip(request: HttpRequest | Request, *, counter: str = "") -> None:
+    """Count a request without a valid token, or a form's, by address (THROTTLE_ANON); raises Throttled.
+
+    Requests of another `counter` are counted apart: what a page asks for by itself uses up no predictions.
+    """
+    throttle(settings.THROTTLE_ANON, f"{client_address(request)}{counter}")
 
 
-def throttle_anonymous(request: HttpRequest) -> None:
+def throttle_anonymous(request: HttpRequest, *, counter: str = "") -> None:
     """Count a page's request by address, unless the user's role permits predictions; raises Throttled."""
     # Without a limit the session is not looked up: the form answers while PostgreSQL is unavailable.
     if settings.THROTTLE_ANON and Scope.PREDICT not in scopes_of(request.user):
-        throttle_ip(request)
+        throttle_ip(request, counter=counter)
 
 
 def throttle(rate: str | None, client: str, *, factor: int = 1, is_counted: bool = True) -> None:

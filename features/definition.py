@@ -1,12 +1,13 @@
 """Define the features of a passenger: training, store, form, API and scoring all derive them here."""
 
 from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from core.messages import Message
+from ingestion.contract import gettext_noop
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -34,6 +35,30 @@ TITLE = {"Mr": 0.0, "Miss": 1.0, "Mrs": 2.0, "Master": 3.0, "Rare": 4.0}
 ADULT_AGE, MIDDLE_AGE = 16, 40
 #: The features whose numbers are codes without an order, with the code of each category; there may be none.
 CODES: Mapping[str, Mapping[str, float]] = {"Sex": SEX, "Embarked": EMBARKED, "Title": TITLE}
+
+
+class Description(NamedTuple):
+    """What people read of a feature that is no field of its own: its name, and how it is derived, both untranslated."""
+
+    label: str
+    formula: str
+
+
+#: Features that are yes or no.
+FLAGS: tuple[str, ...] = ("Isalone", "HasCabin")
+#: The features that are derived; each other one is called as its field.
+DESCRIPTIONS: Mapping[str, Description] = {
+    "Familysize": Description(
+        gettext_noop("Family size"), gettext_noop("siblings and spouses + parents and children + the passenger")
+    ),
+    "Isalone": Description(gettext_noop("Travels alone"), gettext_noop("whether the family size is 1")),
+    "HasCabin": Description(gettext_noop("Cabin known"), gettext_noop("whether a cabin is given")),
+    "Title": Description(
+        gettext_noop("Title"), gettext_noop("as given, else from the name, else the usual one for sex and age")
+    ),
+    "Pclass_Fare": Description(gettext_noop("Class × fare"), gettext_noop("class × fare")),
+    "Age_Fare": Description(gettext_noop("Age × fare"), gettext_noop("age × fare")),
+}
 
 Matrix = NDArray[np.float32]
 

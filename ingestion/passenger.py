@@ -5,7 +5,7 @@ To carry the system over to a table of your own, replace this file, `features/de
 
 import re
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from django.core.validators import MaxValueValidator, MinValueValidator
 from django.db import models
@@ -13,6 +13,9 @@ from django.utils.translation import gettext_lazy as _
 from django.utils.translation import gettext_noop
 
 from ingestion import contract
+
+if TYPE_CHECKING:
+    from django_stubs_ext import StrOrPromise
 
 #: The model's name in the Open Inference Protocol and in downloads.
 MODEL_NAME = "titanic"
@@ -247,9 +250,22 @@ RULES = (
 )
 
 #: A passenger for the API's documentation and for the consistency check.
-EXAMPLE = {
+EXAMPLE: Mapping[str, contract.Value] = {
     "pclass": 1, "sex": "female", "age": 29, "sibsp": 0, "parch": 0, "fare": 211.3375, "embarked": "S",
     "cabin": "B5", "name": "Allen, Miss. Elisabeth Walton", "ticket": "24160",
+}  # fmt: skip
+
+#: Passengers that the form can start from, by what they are called.
+EXAMPLES: Mapping["StrOrPromise", Mapping[str, contract.Value]] = {
+    _("Miss Allen, first class"): EXAMPLE,
+    _("Mr Braund, third class"): {
+        "pclass": 3, "sex": "male", "age": 22, "sibsp": 1, "parch": 0, "fare": 7.25, "embarked": "S",
+        "name": "Braund, Mr. Owen Harris", "ticket": "A/5 21171",
+    },
+    _("Mr Moran, age unknown"): {
+        "pclass": 3, "sex": "male", "fare": 8.4583, "embarked": "Q", "name": "Moran, Mr. James", "ticket": "330877",
+    },
+    _("A woman, second class"): {"pclass": 2, "sex": "female"},
 }  # fmt: skip
 
 

@@ -11,6 +11,8 @@ KEY_FIELD = contract.Field(KEY, "text", is_required=True, max_length=40)
 LABEL_FIELD = contract.Field(LABEL, "choice", is_required=True, choices=(0, 1))
 #: The columns' names for people.
 VERBOSE_NAMES = {column.name: column.verbose_name for column in LabelledPassenger._meta.local_fields}
+#: The words for the values of each field that has choices.
+CHOICES = {column.name: dict(column.choices) for column in PassengerFields._meta.local_fields if column.choices}
 #: Validates many rows of a JSON body at once.
 READER = json_validation.Reader(FIELDS, rules=RULES)
 
@@ -18,6 +20,11 @@ READER = json_validation.Reader(FIELDS, rules=RULES)
 def as_row(passenger: PassengerFields) -> dict[str, contract.Value]:
     """Return the values of a row by field name, in the order of the fields."""
     return {name: getattr(passenger, name) for name in FIELD_NAMES}
+
+
+def in_words(field: str, value: contract.Value) -> object:
+    """Return the word for a choice, and any other value as it is."""
+    return CHOICES.get(field, {}).get(value, value)
 
 
 def to_columns(rows: Sequence[Mapping[str, contract.Value]]) -> contract.Columns:

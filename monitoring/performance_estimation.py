@@ -13,9 +13,10 @@ from scipy.stats import norm, rankdata
 from sklearn.metrics import roc_auc_score
 
 from monitoring.performance_report import GroupPerformance, PerformanceFigures
-from training.evaluation import CONFIDENCE, calibration_error, share_interval
+from training.evaluation import calibration_error
 from training.log_loss import log_losses
 from training.metrics import Estimate
+from training.observed_rate import CONFIDENCE, share_interval
 
 #: With fewer outcomes than this only the accuracy has an interval.
 FEWEST = 30

@@ -291,7 +291,7 @@ def _instances(sent: object) -> list[dict[str, Any]]:
 
 
 urlpatterns = [
-    path("predictions/", PredictionList.as_view()),
+    path("predictions/", PredictionList.as_view(), name="api_predictions"),
     path("predictions/batch/", PredictionBatch.as_view()),
     path("predictions/<uuid:pk>/", PredictionDetail.as_view()),
     path("predictions/<uuid:pk>/explanation/", PredictionExplanation.as_view()),

@@ -4,7 +4,7 @@ The contributions are Shapley values of the inputs (`INPUTS`), not of the featur
 one field, so that one of them changed alone would describe an impossible passenger.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import Annotated, Literal, NamedTuple
 
@@ -15,7 +15,7 @@ from redis.exceptions import RedisError
 
 from core import redis
 from core.errors import Conflict
-from features.definition import INPUTS, derive
+from features.definition import CODES, INPUTS, derive
 from ingestion import schema
 from ingestion.contract import Value, rule_violations
 from ingestion.json_validation import Row
@@ -68,6 +68,19 @@ class Explanation(msgspec.Struct, frozen=True):
     method: Annotated[Literal["exact", "sampled"], msgspec.Meta(extra_json_schema={"type": "string"})]
     contributions: list[Contribution]
     what_if: list[Alternative]
+
+
+class Step(NamedTuple):
+    """One step of a waterfall, from one probability to another: an input's contribution, or that of all others."""
+
+    field: str
+    value: Value
+    start: float
+    end: float
+
+    @property
+    def contribution(self) -> float:
+        return self.end - self.start
 
 
 class Explainer(NamedTuple):
@@ -135,15 +148,41 @@ def explain(prediction: Prediction) -> Explanation:
         base=base,
         method=shapley.design(len(INPUTS)).method,
         contributions=[
-            # Of an input's fields the first that is known is shown.
-            Contribution(name, next((values[field] for field in fields if values[field] is not None), None), share)
-            for (name, fields), share in zip(INPUTS.items(), contributions[0].tolist(), strict=True)
+            Contribution(name, _input_value(name, values), share)
+            for name, share in zip(INPUTS, contributions[0].tolist(), strict=True)
         ],
         what_if=explainer.alternatives(row),
     )
     with suppress(RedisError):
         redis.client().set(key, msgspec.json.encode(explanation), ex=CACHE_SECONDS)
     return explanation
+
+
+def _input_value(name: str, values: Mapping[str, Value]) -> Value:
+    """Return an input's value: its field's, or the word that its feature was read as from its other fields."""
+    if values[name] is not None or all(values[field] is None for field in INPUTS[name]):
+        return values[name]
+    features = dict(scorer.features_of_passenger(values).items())
+    words = (
+        word
+        for feature in CODES
+        if feature.lower() == name
+        for word, code in CODES[feature].items()
+        if code == features[feature]
+    )
+    return next(words, None)
+
+
+def waterfall(explained: Explanation, *, most: int | None = None) -> list[Step]:
+    """List the steps from the base to the answer, the strongest first; those beyond `most` are one, without a field."""
+    strongest = sorted(explained.contributions, key=lambda each: -abs(each.contribution))[:most]
+    steps, reached = [], explained.base
+    for each in strongest:
+        steps.append(Step(each.field, each.value, reached, reached + each.contribution))
+        reached += each.contribution
+    if len(strongest) < len(explained.contributions):
+        steps.append(Step("", None, reached, explained.probability))
+    return steps
 
 
 def load_explainer(version: int) -> Explainer:

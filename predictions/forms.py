@@ -1,7 +1,7 @@
 """The prediction form, derived from the declaration of a passenger."""
 
 from collections.abc import Mapping
-from typing import Any, cast
+from typing import Any, Self, cast
 
 from django import forms
 from django.db import models
@@ -29,7 +29,12 @@ class PassengerField(forms.CharField):
             widget=forms.NumberInput if field.is_numeric else forms.TextInput,
             initial="" if field.default is None else field.default,
         )
-        attributes: dict[str, object] = {"required": field.is_required, "maxlength": field.max_length}
+        attributes: dict[str, object] = {
+            "required": field.is_required,
+            "maxlength": field.max_length,
+            # What is wrong stands there as soon as it is typed; the help opens beside the label.
+            "aria-describedby": f"id_{field.name}_error id_{field.name}_helptext",
+        }
         if field.choices:
             empty = _("From the name") if field.name in DERIVABLE else _("Unknown")
             choices = [("", _("Choose…") if field.is_required else empty), *(column.choices or ())]
@@ -46,6 +51,15 @@ class PassengerForm(forms.Form):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.fields = {field.name: PassengerField(field) for field in FIELDS}
+
+    @classmethod
+    def filled_with(cls, row: Mapping[str, object]) -> Self:
+        """Build a form to start from, with the values of a row; the unknown stay empty."""
+        return cls(initial={name: "" if value is None else value for name, value in row.items()})
+
+    def values(self) -> dict[str, str]:
+        """Return what stands in the fields, as a browser would post it."""
+        return {field.name: "" if field.value() is None else str(field.value()) for field in self}
 
     def add_errors(self, errors: Mapping[str, list[tuple[str, str]]]) -> None:
         """Show each error beside its field, or above the form when the form has no such field."""

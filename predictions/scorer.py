@@ -5,7 +5,7 @@ import math
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import NamedTuple, Self, cast
 
@@ -23,6 +23,7 @@ from predictions import load_failures
 from predictions.models import Prediction
 from training import registry
 from training.artifact import Artifact, ArtifactError
+from training.metrics import Points
 from training.models import ModelVersion
 from training.reference import SeenValues
 
@@ -66,12 +67,15 @@ class Champion:
     artifact: Artifact
     #: None for a model of an earlier version of this product.
     seen_values: SeenValues | None = None
+    #: How often the label was true by predicted probability, out of fold.
+    calibration: Points = field(default_factory=lambda: Points([], []))
 
     @classmethod
     def load(cls, version: ModelVersion) -> Self:
         """Load a version; raises ArtifactError, Unavailable."""
-        artifact = registry.load(version)
-        return cls(version.version, version.threshold, artifact, SeenValues.of(version.evaluation.inputs))
+        artifact, evaluation = registry.load(version), version.evaluation
+        seen_values, calibration = SeenValues.of(evaluation.inputs), evaluation.curves.cross_validation.calibration
+        return cls(version.version, version.threshold, artifact, seen_values, calibration)
 
     def score(self, columns: Columns) -> Scored:
         """Derive the features of typed passenger columns and score them."""

@@ -6,6 +6,7 @@ from predictions import views
 
 urlpatterns = [
     path("predict", views.predict, name="predict"),
+    path("predict/check", views.check_form, name="check_form"),
     path("predictions/", views.predictions, name="predictions"),
     path("predictions/outcomes/", views.record_outcomes, name="outcomes"),
     path("predictions/erase/", views.erase_predictions, name="erase_predictions"),

@@ -1,14 +1,19 @@
 """The pages of predictions."""
 
-from itertools import groupby
+import json
+import shlex
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
+from typing import TYPE_CHECKING, TypedDict
 from uuid import UUID
 
 from django.conf import settings
 from django.contrib import messages
 from django.db.models import Count, Q
-from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
+from django.http import Http404, HttpRequest, HttpResponse, StreamingHttpResponse
 from django.http.response import HttpResponseBase
 from django.shortcuts import get_object_or_404, redirect, render
+from django.urls import reverse
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
@@ -17,18 +22,36 @@ from django_htmx.http import reswap
 from core import throttles
 from core.errors import Invalid, TitanicError
 from core.pagination import page
-from core.roles import Scope, public_form, requires
+from core.roles import Scope, public_form, requires, scopes_of_request
 from core.users import current_user
 from core.views import start_job
-from ingestion.passenger import LABEL
-from ingestion.schema import VERBOSE_NAMES, as_row
-from predictions import drift_state, erasure, explanation, log, outcomes, scorer, services, shadow
+from ingestion.contract import Value
+from ingestion.passenger import EXAMPLES, LABEL
+from ingestion.schema import FIELD_NAMES, VERBOSE_NAMES, as_row, in_words
+from predictions import (
+    drift_state,
+    erasure,
+    explanation,
+    feature_table,
+    form_check,
+    log,
+    outcomes,
+    scorer,
+    services,
+    shadow,
+)
 from predictions.downloads import results_response
 from predictions.filters import PredictionFilter
+from predictions.form_check import FormCheck
 from predictions.forms import OutcomesForm, PassengerForm, PersonForm, ScoringForm
 from predictions.models import Outcome, Prediction, ScoringJob
+from training import observed_rate
+from training.metrics import Points
 from training.models import ModelVersion
 from training.reference import SeenValues
+
+if TYPE_CHECKING:
+    from django_stubs_ext import StrOrPromise
 
 
 @public_form
@@ -41,14 +64,74 @@ def predict(request: HttpRequest) -> HttpResponse:
     throttles.throttle_anonymous(request)
     form = PassengerForm(request.POST)
     form.is_valid()
+    context = form_context(form)
     try:
         posted = {name: str(value) for name, value in request.POST.items()}
-        (answer,) = services.predict(services.parse_form(posted))
+        scoring_request = services.parse_form(posted)
+        (answer,) = services.predict(scoring_request)
     except Invalid as error:
         form.add_errors(error.errors)
         # Says to the open page that this error is to be shown, at the field and not at the answer.
-        return reswap(render(request, "predict.html", {"form": form}, status=error.status), "outerHTML")
-    return render(request, "predict.html", {"form": form, "answer": answer})
+        return reswap(render(request, "predict.html", context, status=error.status), "outerHTML")
+    passenger = dict(zip(FIELD_NAMES, scoring_request.rows[0], strict=True))
+    champion = scorer.champion()
+    # Another may have been promoted since.
+    calibration = champion.calibration if champion.version == answer.model_version else Points([], [])
+    shown = {
+        "answer": answer,
+        "label": LABEL,
+        "features": feature_table.of(answer.features, answer.drift or None),
+        "interval": observed_rate.near(calibration, answer.probability),
+        "curl": _curl(request, passenger),
+        "link": request.build_absolute_uri(reverse("prediction", args=[answer.id])),
+    }
+    return render(request, "predict.html", {**context, **shown})
+
+
+@public_form
+@requires(Scope.PREDICT)
+@require_http_methods(["GET", "HEAD", "POST"])
+def check_form(request: HttpRequest) -> HttpResponse:
+    """Check the form while it is filled in, for htmx; without a script, show it again with what was found."""
+    if request.method != "POST":
+        return redirect(settings.LOGIN_REDIRECT_URL)
+    throttles.throttle_anonymous(request, counter="check")
+    form = PassengerForm(request.POST)
+    form.is_valid()
+    context = form_context(form)
+    if not request.htmx:  # type: ignore[attr-defined]
+        form.add_errors(context["check"].errors)
+        return render(request, "predict.html", context)
+    notes = [
+        (field.auto_id, *([message for _code, message in found.get(field.name, [])] for found in context["check"][:2]))
+        for field in form
+    ]
+    return render(request, "predict_check.html", {**context, "notes": notes})
+
+
+def starting_form(request: HttpRequest) -> PassengerForm:
+    """Build the form that a page begins with: empty, with an example's values, or with those of a prediction."""
+    example, prediction_id = request.GET.get("example", ""), request.GET.get("from", "")
+    if example in (names := [str(number) for number in range(1, len(EXAMPLES) + 1)]):
+        return PassengerForm.filled_with(list(EXAMPLES.values())[names.index(example)])
+    # The log is for readers alone.
+    if prediction_id and Scope.READ in scopes_of_request(request):
+        with suppress(ValueError, Http404):
+            return PassengerForm.filled_with(as_row(log.get(UUID(prediction_id))))
+    return PassengerForm()
+
+
+class FormContext(TypedDict):
+    """What the form's template shows."""
+
+    form: PassengerForm
+    check: FormCheck
+    examples: Iterable[tuple[int, "StrOrPromise"]]
+
+
+def form_context(form: PassengerForm) -> FormContext:
+    """Collect what the form's template shows."""
+    return {"form": form, "check": form_check.check(form.values()), "examples": enumerate(EXAMPLES, start=1)}
 
 
 @require_safe
@@ -74,13 +157,19 @@ def prediction(request: HttpRequest, pk: UUID) -> HttpResponse:
     matrix = scorer.matrix_of([prediction])
     version = ModelVersion.objects.filter(version=prediction.model_version).first()
     seen_values = SeenValues.of(version.evaluation.inputs) if version else None
+    note = drift_state.note(seen_values, matrix)
     context = {
         "prediction": prediction,
         "label": LABEL,
-        "passenger": [(VERBOSE_NAMES[name], value) for name, value in passenger.items()],
-        "features": scorer.Features(*matrix[0].tolist()),
+        "passenger": [(VERBOSE_NAMES[name], in_words(name, value)) for name, value in passenger.items()],
+        "features": feature_table.of(scorer.Features(*matrix[0].tolist()), note),
         "outcome": Outcome.objects.filter(pk=pk).first(),
-        "drift": drift_state.note(seen_values, matrix),
+        "drift": note,
+        "interval": observed_rate.near(version.evaluation.curves.cross_validation.calibration, prediction.probability)
+        if version
+        else None,
+        "curl": _curl(request, passenger),
+        "link": request.build_absolute_uri(),
     }
     return render(request, "prediction_detail.html", context)
 
@@ -91,18 +180,15 @@ def explain(request: HttpRequest, pk: UUID) -> HttpResponse:
     throttles.throttle_anonymous(request)
     prediction = log.get(pk)
     explained = explanation.explain(prediction)
-    widest = max(abs(share.contribution) for share in explained.contributions) or 1.0
+    # Beside an answer stand the strongest reasons alone.
+    is_short = "short" in request.GET
     context = {
         "prediction": prediction,
-        "label": LABEL,
         "explanation": explained,
-        "shares": [
-            (VERBOSE_NAMES[share.field], share.value, share.contribution, round(100 * share.contribution / widest))
-            for share in sorted(explained.contributions, key=lambda share: -abs(share.contribution))
-        ],
-        "alternatives": [
-            (VERBOSE_NAMES[name], is_fixed, list(group))
-            for (name, is_fixed), group in groupby(explained.what_if, key=lambda other: (other.field, other.is_fixed))
+        "is_short": is_short,
+        "steps": [
+            (VERBOSE_NAMES.get(step.field), in_words(step.field, step.value), step)
+            for step in explanation.waterfall(explained, most=3 if is_short else None)
         ],
     }
     template = "prediction_why.html" if request.htmx else "prediction_why_page.html"  # type: ignore[attr-defined]
@@ -223,6 +309,14 @@ def delete_scoring(request: HttpRequest, pk: int) -> HttpResponse:
 def scoring_results(request: HttpRequest, pk: int) -> StreamingHttpResponse:
     """A finished job's file."""
     return results_response(get_object_or_404(ScoringJob.objects.visible_to(request), pk=pk))
+
+
+def _curl(request: HttpRequest, passenger: Mapping[str, Value]) -> str:
+    """Write the request to the API for this passenger, as one types it in a shell."""
+    body = json.dumps({name: value for name, value in passenger.items() if value is not None}, ensure_ascii=False)
+    address = request.build_absolute_uri(reverse("api_predictions"))
+    headers = """ -H 'Content-Type: application/json' -H "Authorization: Token $TOKEN" """
+    return f"curl {shlex.quote(address)}{headers}-d {shlex.quote(body)}"
 
 
 def _posted_outcome(request: HttpRequest) -> bool:

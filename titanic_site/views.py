@@ -30,8 +30,8 @@ from core.views import start_job
 from features.models import FeatureBatch
 from ingestion.models import Dataset
 from monitoring.models import DriftWatch
-from predictions.forms import PassengerForm
 from predictions.models import Prediction
+from predictions.views import form_context, starting_form
 from titanic_site import job_list, pipeline
 from titanic_site import schedules as default_schedules
 from titanic_site import storage as stored
@@ -71,7 +71,8 @@ def home(request: HttpRequest) -> HttpResponse:
         "prediction": Prediction.objects.first(),
         "watch": DriftWatch.objects.of_champion(),
     }
-    return render(request, "predict.html", {"form": PassengerForm(), "jobs": jobs.values(), **jobs, **newest})
+    form = form_context(starting_form(request))
+    return render(request, "predict.html", {**form, "jobs": jobs.values(), **jobs, **newest})
 
 
 @require_safe

@@ -7,7 +7,6 @@ import numpy as np
 import pandas as pd
 from joblib import Parallel, delayed
 from numpy.typing import NDArray
-from scipy.stats import binomtest
 from sklearn.inspection import permutation_importance
 from sklearn.metrics import (
     accuracy_score,
@@ -24,12 +23,12 @@ from features.definition import FEATURES, slices
 from training.folds import FOLDS, Split
 from training.log_loss import log_losses
 from training.metrics import Confusion, CrossValidation, Curves, Figures, Holdout, Importance, Points, Slice
+from training.observed_rate import CONFIDENCE, share_interval
 from training.training_data import Examples, Groups, Labels, Probabilities
 
 REPEATS = 5
 #: Resamples of a bootstrap interval, and the share of them that it holds.
 RESAMPLES = 200
-CONFIDENCE = 0.95
 BINS = 10
 _PERMUTATIONS = 3
 _MOST_POINTS = 120
@@ -146,16 +145,6 @@ def holdout(examples: Examples, probabilities: Probabilities, *, threshold: floa
         intervals=intervals(labels, probabilities[None], examples.groups, threshold=threshold, seed=seed),
         confusion=Confusion(*counts),
     )
-
-
-def share_interval(count: int, *, of: int) -> tuple[float, float]:
-    """Compute the bounds of a share (Wilson 1927): right for few rows and for shares near 0 or 1.
-
-    >>> [round(bound, 3) for bound in share_interval(8, of=10)]
-    [0.49, 0.943]
-    """
-    interval = binomtest(count, of).proportion_ci(CONFIDENCE, method="wilson")
-    return float(interval.low), float(interval.high)
 
 
 def curves(labels: Labels, probabilities: Probabilities) -> Curves:

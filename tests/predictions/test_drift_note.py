@@ -54,7 +54,7 @@ def test_pages_say_it_too(champion: ModelVersion, client: Client, api: APIClient
 
     for page in (answer, logged):
         assert "differ from the training rows in Fare since 2026-11-30 04:05 UTC" in page
-        assert "Outside what the model has seen in training: Fare, Pclass_Fare" in page
+        assert "Outside what the model has seen in training: Fare, Class × fare" in page
 
 
 def test_a_model_of_an_earlier_version_does_not_know_what_it_has_seen(champion: ModelVersion, api: APIClient) -> None:

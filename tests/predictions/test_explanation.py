@@ -1,6 +1,6 @@
 """Why the model answered so: exact, additive, the same in every channel, and honest when it cannot be known."""
 
-from itertools import permutations
+from itertools import pairwise, permutations
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -116,7 +116,7 @@ def test_the_page_says_when_values_are_sampled() -> None:
         explained = explanation.Explanation("", 1, 0.5, 0.5, method, [], [])
 
         assert word in render_to_string(
-            "prediction_why.html", {"explanation": explained, "shares": [], "alternatives": []}
+            "prediction_why.html", {"explanation": explained, "steps": [], "is_short": False}
         )
 
 
@@ -226,6 +226,30 @@ def test_what_cannot_be_explained_says_why(api: APIClient, champion: ModelVersio
     gone = api.get(address)
     assert gone.status_code == 409
     assert "registry" in gone.json()["errors"][0]["detail"]
+
+
+def test_a_title_in_the_name_is_a_title_and_not_the_name(api: APIClient, champion: ModelVersion) -> None:
+    boy = {**OWEN, "age": 7, "name": "Drew, Master. Marshall Brines"}
+    logged = api.post(URL, boy, format="json").json()
+
+    told = api.get(f"{URL}{logged['id']}/explanation/").json()["contributions"]
+    page = api.get(f"/predictions/{logged['id']}/why/").content.decode()
+
+    assert [share["value"] for share in told if share["field"] == "title"] == ["Master"]
+    assert "Drew" not in page
+
+
+def test_a_waterfall_leads_from_the_average_to_the_answer(champion: ModelVersion) -> None:
+    answer = services.predict(services.parse_one(ELISABETH))[0]
+    explained = explanation.explain(log.get(UUID(answer.id)))
+
+    for most, count in ((None, len(INPUTS)), (3, 4)):
+        steps = explanation.waterfall(explained, most=most)
+
+        assert len(steps) == count
+        assert (steps[0].start, steps[-1].end) == (explained.base, pytest.approx(answer.probability))
+        assert all(step.end == following.start for step, following in pairwise(steps))
+    assert abs(steps[0].contribution) == pytest.approx(max(abs(each.contribution) for each in explained.contributions))
 
 
 @pytest.mark.parametrize("person", CAST)

@@ -179,17 +179,19 @@ def test_the_form_answers(client: Client, champion: ModelVersion) -> None:
     page = client.post("/predict", typed(ELISABETH))
 
     assert page.status_code == 200
-    assert "Survived" in page.text
+    assert "Predicted: survived" in page.text
     assert page.context["answer"].model_version == champion.version
-    assert all(f"<dt>{name}</dt>" in page.text for name in FEATURES)
+    assert len(page.context["features"]) == len(FEATURES)
 
 
-def test_the_answer_is_a_bar_with_the_threshold_marked(client: Client, champion: ModelVersion) -> None:
+def test_the_answer_is_a_gauge_with_interval_and_threshold(client: Client, champion: ModelVersion) -> None:
     page = client.post("/predict", typed(ELISABETH))
 
-    share = f"{page.context['answer'].probability:.1%}"
-    assert f'width="{share}"' in page.text
-    assert 'x1="50.0%"' in page.text
+    share, interval = page.context["answer"].probability, page.context["interval"]
+    assert f'stroke-dasharray="{100 * share:.2f} 200"' in page.text
+    assert f'stroke-dasharray="0 {100 * interval.low:.2f} ' in page.text
+    assert 'stroke-dasharray="0 50.00 0.8 200"' in page.text
+    assert f"of {interval.rows} training rows" in page.text
 
 
 def test_a_prediction_has_its_page_before_and_after_it_is_drained(client: Client, champion: ModelVersion) -> None:

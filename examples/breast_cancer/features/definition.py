@@ -29,6 +29,9 @@ DERIVED: tuple[str, ...] = ()
 INPUTS: Mapping[str, tuple[str, ...]] = {name: (name,) for name in FEATURES}
 #: No feature is a code without an order.
 CODES: Mapping[str, Mapping[str, float]] = {}
+#: No feature is yes or no, and each is called as its field.
+FLAGS: tuple[str, ...] = ()
+DESCRIPTIONS: Mapping[str, tuple[str, str]] = {}
 
 #: Micrometres at which the slices begin, near the terciles of the sample.
 MEDIUM, LARGE = 12.3, 14.9

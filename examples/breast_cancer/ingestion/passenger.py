@@ -97,6 +97,9 @@ EXAMPLE = dict(
     )
 )  # fmt: skip
 
+#: Rows that the form can start from, by what they are called.
+EXAMPLES = {_("A malignant tumour"): EXAMPLE}
+
 
 def describe(tumour: Any) -> str:
     """Return a tumour in a few words."""

@@ -1,0 +1,31 @@
+"""Filters of the pages of predictions: features in words, and positions in drawings."""
+
+from collections.abc import Iterable
+
+from django import template
+
+from features import category_labels
+
+register = template.Library()
+
+
+@register.filter
+def feature_labels(features: Iterable[str]) -> str:
+    """List what features are called."""
+    return ", ".join(str(category_labels.label(name)) for name in features)
+
+
+@register.filter
+def drawn(share: float) -> str:
+    """Format a share as a position from 0 to 100 in a drawing, alike in every language.
+
+    >>> drawn(0.123456)
+    '12.35'
+    """
+    return f"{100 * share:.2f}"
+
+
+@register.filter
+def less(high: float, low: float) -> float:
+    """Subtract."""
+    return high - low
