@@ -458,7 +458,7 @@ def _ask(page: Page, person: dict[str, Any], running: Running) -> float:
         page.select_option(field, text) if page.locator(f"select{field}").count() else page.fill(field, text)
     page.click("main button:has-text('Predict')")
     page.wait_for_selector("#answer")
-    link = page.get_attribute("#answer a[href*='/predictions/']", "href")
+    link = page.get_attribute("#answer-prediction", "href")
     return float(running.api.get(f"/api/v1{link}").json()["probability"])
 
 
