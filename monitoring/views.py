@@ -174,10 +174,7 @@ def drift_file(request: HttpRequest, pk: int, form: str) -> HttpResponse:
     elif form == "json":
         content = JSONRenderer().render(DriftCheckSerializer(check).data)
     elif form == "html":
-        files = (
-            finders.find(f"css/{name}.css") for name in ("tokens", "base", "card", "badge", "table", "chart", "drift")
-        )
-        context["styles"] = "".join(Path(str(file)).read_text() for file in files)
+        context["styles"] = Path(str(finders.find("css/app.css"))).read_text()
         content = render(request, "drift_file_page.html", context).content
     else:
         raise Http404

@@ -11,6 +11,7 @@ from django.contrib.auth.views import redirect_to_login
 from django.db import DatabaseError, InterfaceError
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect, JsonResponse
 from django.http.response import HttpResponseBase
+from django.middleware.gzip import GZipMiddleware
 from django.shortcuts import render
 from django.urls import resolve
 from django_htmx.http import HttpResponseClientRedirect, reselect, retarget
@@ -47,6 +48,21 @@ class ProbeMiddleware:
             return self.get_response(request)
         request.resolver_match = resolve(request.path_info)
         return cast("HttpResponse", request.resolver_match.func(request))
+
+
+class CompressionMiddleware(GZipMiddleware):
+    """Compresses pages, styles, scripts and the API's schema; predictions, metrics and downloads are not."""
+
+    TYPES = frozenset({
+        "text/html", "text/css", "text/javascript", "application/javascript", "image/svg+xml",
+        "application/vnd.oai.openapi",
+    })  # fmt: skip
+
+    def process_response(self, request: HttpRequest, response: HttpResponseBase) -> HttpResponseBase:
+        is_text = response.get("Content-Type", "").partition(";")[0] in self.TYPES
+        # A part of a file is told by its place in the file.
+        is_whole = not response.has_header("Content-Range")
+        return super().process_response(request, response) if is_text and is_whole else response
 
 
 def content_security_policy(get_response: Handler) -> Handler:

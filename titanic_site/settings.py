@@ -2,6 +2,7 @@
 
 import os
 from datetime import timedelta
+from hashlib import sha256
 from pathlib import Path
 
 from django.conf.locale import LANG_INFO
@@ -58,6 +59,7 @@ MIDDLEWARE = [
     "titanic_site.middleware.ProbeMiddleware",
     "titanic_site.middleware.length_required",
     "django.middleware.security.SecurityMiddleware",
+    "titanic_site.middleware.CompressionMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "django.middleware.locale.LocaleMiddleware",
     "django.middleware.common.CommonMiddleware",
@@ -129,9 +131,13 @@ FORMAT_MODULE_PATH = "titanic_site.formats"
 TIME_ZONE = "UTC"
 USE_TZ = True
 
-STATIC_URL = "static/"
-# Files are served from the packages they come in: no collecting step between a clone and a page.
+# Files are served from the packages they come in: no collecting step between a clone and a page (decision 0018). The
+# address has a hash of our own files and of the versions of all packages: what lies there never changes.
+_SERVED = [BASE_DIR / "requirements/run.txt", *sorted(BASE_DIR.glob("titanic_site/static/**/*.*"))]
+_STATIC_HASH = sha256(b"".join(path.read_bytes() for path in _SERVED)).hexdigest()[:12]
+STATIC_URL = "static/" if DEBUG else f"static/{_STATIC_HASH}/"
 WHITENOISE_USE_FINDERS = True
+WHITENOISE_IMMUTABLE_FILE_TEST = rf"/{_STATIC_HASH}/"
 MEDIA_ROOT = HOME / "artifacts"
 # https://cloud.google.com/storage/docs/buckets#naming
 ARTIFACT_BUCKET = env.matching(

@@ -1,5 +1,6 @@
 """Every page: it opens, within its query budget, full and empty; what changes something wants POST."""
 
+import gzip
 import re
 from collections.abc import Iterator
 from html.parser import HTMLParser
@@ -12,6 +13,7 @@ from django.conf import settings as django_settings
 from django.core.files.uploadedfile import SimpleUploadedFile
 from django.db import OperationalError
 from django.template import engines
+from django.templatetags.static import static
 from django.test import Client
 from rest_framework.test import APIClient
 
@@ -35,6 +37,8 @@ BUDGETS = {
     "/storage/": 15,
 }  # fmt: skip
 STATIC = Path(django_settings.BASE_DIR) / "titanic_site" / "static"
+#: Where the stylesheet's tokens end.
+RULES = "/* Rules */"
 HTMX = {"HTTP_HX_REQUEST": "true"}
 
 
@@ -519,6 +523,28 @@ def test_no_page_has_anything_the_policy_forbids(client: Client, champion: Model
     assert all(script.get("src", "").startswith("/static/") for script in page.all("script"))
 
 
+def test_pages_and_their_files_are_compressed_and_files_are_kept(client: Client, champion: ModelVersion) -> None:
+    page = client.get("/", headers={"Accept-Encoding": "gzip"})
+    styles = static("css/app.css")
+    sheet = client.get(styles, headers={"Accept-Encoding": "gzip"})
+
+    assert page["Content-Encoding"] == sheet["Content-Encoding"] == "gzip"
+    assert "immutable" in sheet["Cache-Control"]
+    assert gzip.decompress(b"".join(sheet)).startswith(b"/*")
+    part = client.get(styles, headers={"Accept-Encoding": "gzip", "Range": "bytes=0-1"})
+    assert (part.status_code, b"".join(part)) == (206, b"/*")
+
+
+def test_what_programs_read_is_not_compressed(api: APIClient, champion: ModelVersion) -> None:
+    answers = [
+        api.post("/api/v1/predictions/", OWEN, format="json", headers={"Accept-Encoding": "gzip"}),
+        api.get("/metrics", headers={"Accept-Encoding": "gzip"}),
+    ]
+
+    assert not any(answer.has_header("Content-Encoding") for answer in answers)
+    assert api.get("/api/v1/schema/", headers={"Accept-Encoding": "gzip"})["Content-Encoding"] == "gzip"
+
+
 def test_pages_that_name_no_icon_have_one_too(client: Client) -> None:
     address = client.get("/favicon.ico")["Location"]
 
@@ -544,12 +570,12 @@ def test_the_navigation_says_where_one_is(client: Client, url: str, name: str) -
     assert re.findall(r'aria-current="page">(\w+)', client.get(url).text) == [name, name]
 
 
-@pytest.mark.parametrize("path", sorted((STATIC / "css").glob("*.css")), ids=lambda path: path.stem)
-def test_colours_and_sizes_come_from_the_tokens(path: Path) -> None:
-    text = re.sub(r"/\*.*?\*/|@media[^{]*", "", path.read_text(), flags=re.DOTALL)
+def test_colours_and_sizes_come_from_the_tokens() -> None:
+    assert [path.name for path in (STATIC / "css").iterdir()] == ["app.css"]
+    _tokens_part, rules = (STATIC / "css/app.css").read_text().split(RULES)
+    text = re.sub(r"/\*.*?\*/|@media[^{]*", "", rules, flags=re.DOTALL)
 
-    literal = re.compile(r"#[0-9a-f]{3,8}\b|rgba?\(|\d(?:px|rem|em)\b")
-    assert (path.stem == "tokens") == bool(literal.search(text))
+    assert re.findall(r"#[0-9a-f]{3,8}\b|rgba?\(|\d(?:px|rem|em)\b", text) == []
     assert set(re.findall(r"var\((--[\w-]+)", text)) <= _tokens("light").keys()
 
 
@@ -575,7 +601,7 @@ def test_the_edge_of_a_control_can_be_seen(scheme: str) -> None:
 
 
 def _tokens(scheme: str) -> dict[str, str]:
-    light, _, dark = (STATIC / "css" / "tokens.css").read_text().partition("@media")
+    light, _, dark = (STATIC / "css/app.css").read_text().split(RULES)[0].partition("@media")
     found = dict(re.findall(r"(--[\w-]+): ([^;]+);", light))
     return found | dict(re.findall(r"(--[\w-]+): ([^;]+);", dark)) if scheme == "dark" else found
 
