@@ -105,7 +105,7 @@ class Explainer(NamedTuple):
         original = dict(zip(FIELD_NAMES, row, strict=True))
         changed_rows: dict[tuple[str, Value], dict[str, Value]] = {}
         for name, fields in INPUTS.items():
-            for value in self._values_to_try(name):
+            for value in self.values_to_try(name):
                 # The input's other fields become unknown: a new title would contradict the old name.
                 changed = {**original, **dict.fromkeys(fields), name: value}
                 if not rule_violations(RULES, changed, severity="error"):
@@ -118,7 +118,7 @@ class Explainer(NamedTuple):
             if not np.array_equal(features, matrix[0], equal_nan=True)
         ]
 
-    def _values_to_try(self, name: str) -> list[Value]:
+    def values_to_try(self, name: str) -> list[Value]:
         """List the field's choices, quantiles of the background rows, or one of their values and None."""
         index = FIELD_NAMES.index(name)
         field, values = FIELDS[index], [row[index] for row in self.background if row[index] is not None]
@@ -148,7 +148,7 @@ def explain(prediction: Prediction) -> Explanation:
         base=base,
         method=shapley.design(len(INPUTS)).method,
         contributions=[
-            Contribution(name, _input_value(name, values), share)
+            Contribution(name, input_value(name, values), share)
             for name, share in zip(INPUTS, contributions[0].tolist(), strict=True)
         ],
         what_if=explainer.alternatives(row),
@@ -158,7 +158,7 @@ def explain(prediction: Prediction) -> Explanation:
     return explanation
 
 
-def _input_value(name: str, values: Mapping[str, Value]) -> Value:
+def input_value(name: str, values: Mapping[str, Value]) -> Value:
     """Return an input's value: its field's, or the word that its feature was read as from its other fields."""
     if values[name] is not None or all(values[field] is None for field in INPUTS[name]):
         return values[name]

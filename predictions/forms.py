@@ -1,13 +1,16 @@
 """The prediction form, derived from the declaration of a passenger."""
 
 from collections.abc import Mapping
+from datetime import datetime, time, timedelta
 from typing import Any, Self, cast
 
 from django import forms
 from django.db import models
+from django.utils import timezone
 from django.utils.text import format_lazy
 from django.utils.translation import gettext_lazy as _
 
+from core.moments import MomentFormField
 from ingestion import schema
 from ingestion.contract import Field
 from ingestion.passenger import DERIVABLE, LABEL, PassengerFields
@@ -70,6 +73,20 @@ class PassengerForm(forms.Form):
         first = next((field for name, field in self.fields.items() if name in errors), None)
         if first is not None:
             first.widget.attrs["autofocus"] = True
+
+
+class DayForm(forms.Form):
+    """A day of the past, or today."""
+
+    on = MomentFormField(label=_("On the day (UTC)"), widget=forms.DateInput(attrs={"type": "date"}))
+
+    def clean_on(self) -> datetime:
+        """Return the end of the day, or now; raises ValidationError for a day to come."""
+        moment: datetime = self.cleaned_data["on"]
+        now = timezone.now()
+        if moment > now:
+            raise forms.ValidationError(_("This day is still to come."))
+        return min(now, moment + timedelta(days=1) if moment.time() == time.min else moment)
 
 
 class OutcomesForm(forms.Form):

@@ -25,6 +25,7 @@ from core.pagination import page
 from core.roles import Scope, public_form, requires, scopes_of_request
 from core.users import current_user
 from core.views import start_job
+from features.definition import INPUTS
 from ingestion.contract import Value
 from ingestion.passenger import EXAMPLES, LABEL
 from ingestion.schema import FIELD_NAMES, VERBOSE_NAMES, as_row, in_words
@@ -39,11 +40,14 @@ from predictions import (
     scorer,
     services,
     shadow,
+    similar_rows,
+    time_machine,
+    what_if,
 )
 from predictions.downloads import results_response
 from predictions.filters import PredictionFilter
 from predictions.form_check import FormCheck
-from predictions.forms import OutcomesForm, PassengerForm, PersonForm, ScoringForm
+from predictions.forms import DayForm, OutcomesForm, PassengerForm, PersonForm, ScoringForm
 from predictions.models import Outcome, Prediction, ScoringJob
 from training import observed_rate
 from training.metrics import Points
@@ -195,6 +199,59 @@ def explain(request: HttpRequest, pk: UUID) -> HttpResponse:
     return render(request, template, context)
 
 
+@require_safe
+def what_if_page(request: HttpRequest, pk: UUID) -> HttpResponse:
+    """Show what would be answered with other values; a fragment of a prediction's page, or a page of its own."""
+    throttles.throttle_anonymous(request)
+    prediction = log.get(pk)
+    posted = {name: value for name, value in request.GET.items() if name in INPUTS}
+    asked = what_if.ask(prediction, posted, unknown=request.GET.getlist(what_if.UNKNOWN))
+    context = {"prediction": prediction, "asked": asked, "part": "prediction_what_if.html", "heading": _("What if")}
+    # A part is swapped in with what it says is wrong.
+    status = 400 if asked.errors and not request.htmx else 200  # type: ignore[attr-defined]
+    return render(request, _part(request, context), context, status=status)
+
+
+@require_safe
+def similar(request: HttpRequest, pk: UUID) -> HttpResponse:
+    """List the training rows most like a prediction's; a fragment of its page, or a page of its own."""
+    throttles.throttle_anonymous(request)
+    prediction = log.get(pk)
+    version = ModelVersion.objects.with_history().filter(version=prediction.model_version).first()
+    rows = similar_rows.of(prediction, version) if version else []
+    context = {
+        "prediction": prediction,
+        "version": version,
+        "rows": [
+            (row, [(VERBOSE_NAMES[name], in_words(name, value)) for name, value in row.differences.items()])
+            for row in rows
+        ],
+        "positive_count": sum(row.label for row in rows),
+        "part": "prediction_similar.html",
+        "heading": _("Similar rows"),
+    }
+    return render(request, _part(request, context), context)
+
+
+@require_safe
+def versions(request: HttpRequest, pk: UUID) -> HttpResponse:
+    """Show what other versions answer; a fragment of a prediction's page, or a page of its own."""
+    throttles.throttle_anonymous(request)
+    prediction = log.get(pk)
+    form = DayForm(request.GET if "on" in request.GET else None)
+    then = time_machine.at(form.cleaned_data["on"], prediction) if form.is_valid() else None
+    context = {
+        "prediction": prediction,
+        "form": form,
+        "then": then,
+        "answers": time_machine.today(prediction),
+        "part": "prediction_versions.html",
+        "heading": _("Other versions"),
+    }
+    status = 400 if form.errors and not request.htmx else 200  # type: ignore[attr-defined]
+    return render(request, _part(request, context), context, status=status)
+
+
 @requires(Scope.PREDICT)
 @require_POST
 def record_outcome(request: HttpRequest, pk: UUID) -> HttpResponse:
@@ -309,6 +366,11 @@ def delete_scoring(request: HttpRequest, pk: int) -> HttpResponse:
 def scoring_results(request: HttpRequest, pk: int) -> StreamingHttpResponse:
     """A finished job's file."""
     return results_response(get_object_or_404(ScoringJob.objects.visible_to(request), pk=pk))
+
+
+def _part(request: HttpRequest, context: Mapping[str, object]) -> str:
+    """Name the template: the part for a page that includes it, else a page around it."""
+    return str(context["part"]) if request.htmx else "prediction_part_page.html"  # type: ignore[attr-defined]
 
 
 def _curl(request: HttpRequest, passenger: Mapping[str, Value]) -> str:

@@ -29,3 +29,9 @@ def drawn(share: float) -> str:
 def less(high: float, low: float) -> float:
     """Subtract."""
     return high - low
+
+
+@register.filter
+def curve_height(probability: float) -> str:
+    """Format a probability as a height from the top of a curve's box, which is 40 high."""
+    return f"{40 - 40 * probability:.1f}"
