@@ -45,7 +45,9 @@ def of(prediction: Prediction, version: ModelVersion) -> list[SimilarRow]:
     is_code = np.array([FEATURES[place] in CODES for place in columns])
     matrix = derive(schema.to_columns([schema.as_row(row) for row in rows]))[:, columns]
     own = scorer.matrix_of([prediction])[0, columns]
-    spread = np.ma.masked_invalid(matrix).std(axis=0).filled(0)
+    known_counts = np.maximum((~np.isnan(matrix)).sum(axis=0), 1)
+    means = np.nansum(matrix, axis=0) / known_counts
+    spread = np.sqrt(np.nansum((matrix - means) ** 2, axis=0) / known_counts)
     gaps = np.abs(matrix - own) / np.where(spread > 0, spread, 1)
     gaps = np.where(is_code, matrix != own, gaps)
     is_unknown, is_own_unknown = np.isnan(matrix), np.isnan(own)

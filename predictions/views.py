@@ -204,7 +204,7 @@ def what_if_page(request: HttpRequest, pk: UUID) -> HttpResponse:
     """Show what would be answered with other values; a fragment of a prediction's page, or a page of its own."""
     throttles.throttle_anonymous(request)
     prediction = log.get(pk)
-    posted = {name: value for name, value in request.GET.items() if name in INPUTS}
+    posted = {name: str(value) for name, value in request.GET.items() if name in INPUTS}
     asked = what_if.ask(prediction, posted, unknown=request.GET.getlist(what_if.UNKNOWN))
     context = {"prediction": prediction, "asked": asked, "part": "prediction_what_if.html", "heading": _("What if")}
     # A part is swapped in with what it says is wrong.

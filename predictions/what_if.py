@@ -145,7 +145,7 @@ def _choices(explainer: explanation.Explainer, name: str, current: Value) -> lis
         return values if current in values else [current, *values]
     index = schema.FIELD_NAMES.index(name)
     known = [row[index] for row in explainer.background if row[index] is not None]
-    ends = [float(value) for value in (*known, current) if value is not None]  # type: ignore[arg-type]
+    ends = [float(value) for value in (*known, current) if value is not None]
     ends = ends or [field.minimum or 0, field.maximum or 1]
     numbers = np.linspace(min(ends), max(ends), MOST_POINTS)
     if field.is_integer:
