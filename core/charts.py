@@ -21,6 +21,15 @@ class Series:
     high: Sequence[float] = ()
     is_guide: bool = False
     is_marked: bool = False
+    is_points: bool = False
+
+
+@dataclass(frozen=True)
+class Mark:
+    """A moment on a chart over time, such as a promotion: a line across, with its name."""
+
+    at: datetime
+    label: str
 
 
 @dataclass(frozen=True)
@@ -35,6 +44,8 @@ class Chart:
     y_label: str
     series: Sequence[Series]
     is_unit_square: bool = False
+    is_from_zero: bool = False
+    marks: Sequence[Mark] = ()
 
     @property
     def drawing(self) -> dict[str, object]:

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, ClassVar, Self
 
 import msgspec
 from django.conf import settings
+from django.contrib.postgres.fields import ArrayField
 from django.core.validators import MaxValueValidator, MinValueValidator
 from django.db import models
 from django.db.models import F, Q
@@ -455,6 +456,34 @@ class Delivery(models.Model):
 
     def __str__(self) -> str:
         return f"{self.get_channel_display()} {self.number}"
+
+
+class LiveFigures(models.Model):
+    """Counters as they stood at the end of a step of ten minutes, of one machine: differences make the time series.
+
+    The last row of a machine is written again and again until its step is over, so that nothing is counted twice.
+    """
+
+    node = models.CharField(max_length=200)
+    at = models.DateTimeField()
+    # Of all machines, and those of them that are positive; rows of files are no traffic.
+    prediction_count = models.PositiveBigIntegerField()
+    positive_count = models.PositiveBigIntegerField()
+    # Of this machine's web processes since they started: responses, server errors, and how many took how long,
+    # in the buckets of PROMETHEUS_LATENCY_BUCKETS.
+    request_count = models.PositiveBigIntegerField()
+    error_count = models.PositiveBigIntegerField()
+    latency_counts = ArrayField(models.PositiveBigIntegerField())
+    # Features that have drifted, says the watch; None before it can tell.
+    drifted_count = models.PositiveSmallIntegerField(null=True)
+
+    class Meta:
+        verbose_name = gettext_lazy("live figures")
+        verbose_name_plural = gettext_lazy("live figures")
+        constraints = [models.UniqueConstraint(fields=["at", "node"], name="one_row_by_step_and_node")]
+
+    def __str__(self) -> str:
+        return f"{self.node} {self.at:%Y-%m-%d %H:%M}"
 
 
 class Retraining(models.Model):

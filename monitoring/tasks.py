@@ -2,7 +2,7 @@
 
 from core.jobs import enqueue
 from core.tasks import job_task
-from monitoring import alerts, consistency, deliveries, drift_watch, figures, performance, services
+from monitoring import alerts, consistency, deliveries, drift_watch, figures, history, performance, services
 from monitoring.models import Delivery, DriftCheck, DriftWatch, PerformanceCheck
 
 # Seconds until the next evaluation sends the message again.
@@ -85,5 +85,6 @@ def notify() -> None:
 
 @job_task(queue="fast")
 def measure_figures() -> None:
-    """Measure what the next scrapes of /metrics show."""
+    """Measure what the next scrapes of /metrics and the overview show."""
     figures.measure()
+    history.record()

@@ -7,7 +7,6 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, TypedDict
 from uuid import UUID
 
-from django.conf import settings
 from django.contrib import messages
 from django.db.models import Count, Q
 from django.http import Http404, HttpRequest, HttpResponse, StreamingHttpResponse
@@ -64,7 +63,7 @@ if TYPE_CHECKING:
 def predict(request: HttpRequest) -> HttpResponse:
     """Predict for what the form posts, or show what to correct; a GET redirects to the form."""
     if request.method != "POST":
-        return redirect(settings.LOGIN_REDIRECT_URL)
+        return redirect("home")
     throttles.throttle_anonymous(request)
     form = PassengerForm(request.POST)
     form.is_valid()

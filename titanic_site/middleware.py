@@ -12,8 +12,8 @@ from django.db import DatabaseError, InterfaceError
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect, JsonResponse
 from django.http.response import HttpResponseBase
 from django.middleware.gzip import GZipMiddleware
-from django.shortcuts import render
-from django.urls import resolve
+from django.shortcuts import redirect, render
+from django.urls import resolve, reverse
 from django_htmx.http import HttpResponseClientRedirect, reselect, retarget
 from django_htmx.middleware import HtmxDetails
 
@@ -135,7 +135,11 @@ class AccessMiddleware(LoginRequiredMiddleware):
             # The admin asks for permissions, and to change one's password needs no role.
             is_djangos = request.path_info.startswith("/admin/") or view_func.__module__.startswith("django.contrib.")
             scope = None if is_djangos else required_scope(view_func, request.method)
-            return error_page(request, Forbidden()) if scope and scope not in scopes else None
+            if scope is None or scope in scopes:
+                return None
+            # Whoever signs in arrives there, also a user without a role, who may use the form.
+            is_arrival = request.method == "GET" and request.path_info == reverse(settings.LOGIN_REDIRECT_URL)
+            return redirect("home") if is_arrival else error_page(request, Forbidden())
         answer = self.handle_no_permission(request, view_func)
         # The whole page is redirected, not the fragment alone.
         return HttpResponseClientRedirect(answer["Location"]) if cast("HtmxRequest", request).htmx else answer

@@ -12,6 +12,7 @@ from django.utils import timezone
 from core import audit
 from core.advisory_locks import AdvisoryLock, lock
 from core.jobs import OPEN_STATES, Job, JobQuerySet, State, UploadJob, kinds
+from monitoring import history
 from monitoring.models import Alert, Delivery, DriftCheck, PerformanceCheck, Retraining
 from predictions import shadow
 from predictions.models import DeadLetter, ScoringJob
@@ -33,6 +34,7 @@ def delete_old() -> dict[str, int]:
     for name, count in deleted.items():
         if count:
             logger.info("%s %s deleted, which were kept long enough", count, name)
+    history.delete_before(timezone.now() - history.KEPT)
     return deleted
 
 

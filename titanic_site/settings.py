@@ -77,7 +77,7 @@ MIDDLEWARE = [
 LOGIN_REQUIRED = env.flag("LOGIN_REQUIRED", default=True)
 PUBLIC_FORM = env.flag("PUBLIC_FORM", default=True)
 LOGIN_URL = "login"
-LOGIN_REDIRECT_URL = "home"
+LOGIN_REDIRECT_URL = "overview"
 LOGOUT_REDIRECT_URL = "home"
 
 ROOT_URLCONF = "titanic_site.urls"

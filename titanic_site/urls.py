@@ -20,6 +20,8 @@ urlpatterns = [
     path("", views.home, name="home"),
     *(path("", include(f"{app}.urls")) for app in ("ingestion", "features", "training", "predictions", "monitoring")),
     path("datasets/<int:pk>/lineage/", views.dataset_lineage, name="dataset_lineage"),
+    path("overview/", views.overview_page, name="overview"),
+    path("overview/dead-letters/", views.retry_dead_letters, name="retry_dead_letters"),
     path("runs/", views.all_runs, name="runs"),
     path("runs/<str:kind>/<int:pk>/again/", views.run_again, name="run_again"),
     path("runs/<str:kind>/<int:pk>/cancel/", views.run_cancel, name="run_cancel"),

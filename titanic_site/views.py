@@ -28,17 +28,19 @@ from core.pagination import SIZE, page, page_of
 from core.roles import Scope, public_form, requires, scopes_of_request
 from core.views import start_job
 from features.models import FeatureBatch
-from ingestion.models import Dataset
-from monitoring.models import DriftWatch
-from predictions.models import Prediction
+from monitoring import history
+from predictions import log
+from predictions.models import DeadLetter
 from predictions.views import form_context, starting_form
-from titanic_site import job_list, pipeline
+from titanic_site import job_list, overview, pipeline
 from titanic_site import schedules as default_schedules
 from titanic_site import storage as stored
 from titanic_site.forms import AuditFilter
 from titanic_site.middleware import API_PATHS, error_json, error_page
 from titanic_site.runtime import start_link as link
-from training.models import ModelVersion, TrainingRun
+
+#: Of more rejected log entries, these are tried again at a time.
+_MOST_RETRIED = 1000
 
 
 def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:
@@ -60,19 +62,42 @@ def server_error(request: HttpRequest) -> HttpResponse:
 @public_form
 @require_safe
 def home(request: HttpRequest) -> HttpResponse:
-    """Show the form, and the model's life cycle in six steps."""
-    jobs = {
-        "dataset": Dataset.objects.first(),
-        "batch": FeatureBatch.objects.first(),
-        "run": TrainingRun.objects.first(),
+    """Show the form, and how things stand."""
+    context = {**form_context(starting_form(request)), "sentence": overview.sentence(request)}
+    return render(request, "predict.html", context)
+
+
+@require_safe
+def overview_page(request: HttpRequest) -> HttpResponse:
+    """Show how things stand, where whoever signs in arrives."""
+    chosen = request.GET.get("range", "day")
+    if chosen not in history.RANGES:
+        raise TitanicError(_("Choose one of the times that are offered."), field="range")
+    stages = overview.stages()
+    labels = {"hours": _("6 hours"), "day": _("24 hours"), "week": _("7 days"), "month": _("30 days")}
+    context = {
+        "sentence": overview.sentence(request),
+        "stages": stages,
+        "is_empty": not any(stage.subject for stage in stages),
+        "problems": list(overview.problems(request)),
+        "next_runs": overview.next_runs(),
+        # What updates itself leaves the charts as they are.
+        "charts": [] if request.headers.get("HX-Request") else history.charts(chosen),
+        "range": chosen,
+        "ranges": labels,
     }
-    newest = {
-        "champion": ModelVersion.objects.champion(),
-        "prediction": Prediction.objects.first(),
-        "watch": DriftWatch.objects.of_champion(),
-    }
-    form = form_context(starting_form(request))
-    return render(request, "predict.html", {**form, "jobs": jobs.values(), **jobs, **newest})
+    return render(request, "overview.html", context)
+
+
+@require_POST
+def retry_dead_letters(request: HttpRequest) -> HttpResponse:
+    """Try once more to store the entries of the prediction log that PostgreSQL rejected."""
+    stored = [log.retry(letter) for letter in DeadLetter.objects.order_by("pk")[:_MOST_RETRIED]]
+    texts = {True: _("Stored: %(count)s."), False: _("Rejected again: %(count)s. The admin shows why.")}
+    for is_stored, text in texts.items():
+        if count := stored.count(is_stored):
+            messages.add_message(request, messages.SUCCESS if is_stored else messages.ERROR, text % {"count": count})
+    return redirect("overview")
 
 
 @require_safe
@@ -113,7 +138,7 @@ def start_link(request: HttpRequest) -> HttpResponse:
     """Sign in whoever opens the link that `up` printed, and redirect to `next`."""
     target = request.GET.get("next", "")
     if not url_has_allowed_host_and_scheme(target, {request.get_host()}, require_https=request.is_secure()):
-        target = reverse("home")
+        target = reverse("overview")
     if link.sign_in(request, request.GET.get("token", "")) or request.user.is_authenticated:
         return redirect(target)
     messages.warning(

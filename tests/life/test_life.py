@@ -126,12 +126,12 @@ def test_one_passenger_gets_the_same_answer_at_every_door(running: Running, page
     assert by_form == expected
 
 
-def test_a_newcomer_finds_every_step_from_the_front_page(page: Page) -> None:
+def test_a_newcomer_finds_every_step_from_the_overview(page: Page) -> None:
     problems: list[str] = []
     page.on("console", lambda message: problems.append(message.text) if message.type == "error" else None)
     page.on("pageerror", lambda error: problems.append(str(error)))
-    page.goto("/")
-    steps = [link.get_attribute("href") for link in page.query_selector_all(".steps a")]
+    page.goto("/overview/")
+    steps = [link.get_attribute("href") for link in page.query_selector_all("#life strong a")]
 
     assert len(steps) == 6
     for step in steps:

@@ -85,7 +85,7 @@ class TestLink:
         with caplog.at_level(logging.INFO):
             answer = client.get(link)
 
-        assert answer["Location"] == "/"
+        assert answer["Location"] == "/overview/"
         assert client.session["_auth_user_id"] == str(admin.pk)
         assert "admin signed in from 127.0.0.1 by the link" in caplog.text
         assert link.partition("token=")[2] not in caplog.text
@@ -97,7 +97,7 @@ class TestLink:
         answer = client.get(link, follow=True)
 
         assert answer.status_code == 200
-        assert answer.redirect_chain == [("/accounts/login/?next=/", 302)]
+        assert answer.redirect_chain == [("/accounts/login/?next=/overview/", 302)]
         assert "This link has been used, has expired" in answer.text
         assert not _is_signed_in(client)
 
@@ -105,7 +105,7 @@ class TestLink:
         link = _link()
         client.get(link)
 
-        assert client.get(link)["Location"] == "/"
+        assert client.get(link)["Location"] == "/overview/"
 
     def test_of_two_at_once_one_is_signed_in(self, transactional_db: None, admin: User) -> None:
         link = _link()
@@ -159,9 +159,9 @@ class TestLink:
         ("wanted", "target"),
         [
             ("/datasets/?page=2", "/datasets/?page=2"),
-            ("https://elsewhere.example/", "/"),
-            ("//elsewhere.example", "/"),
-            ("javascript:alert(1)", "/"),
+            ("https://elsewhere.example/", "/overview/"),
+            ("//elsewhere.example", "/overview/"),
+            ("javascript:alert(1)", "/overview/"),
         ],
     )
     def test_it_leads_on_but_to_no_other_host(self, client: Client, admin: User, wanted: str, target: str) -> None:
@@ -214,7 +214,7 @@ class TestVisitor:
     def test_who_is_signed_in_sees_everything(self, client: Client, champion: ModelVersion) -> None:
         client.force_login(User.objects.get(username="admin"))
 
-        assert "The model's life cycle" in client.get("/").text
+        assert "no open alerts" in client.get("/").text
         assert "In the prediction log" in client.post("/predict", OWEN).text
 
     def test_without_a_database_the_form_answers_who_is_signed_in_too(

@@ -14,7 +14,7 @@ function line(series, place) {
     type: "scatter",
     label: series.label,
     data: series.x.map((x, index) => ({ x: number(x), y: series.y[index] })),
-    showLine: true,
+    showLine: !series.is_points,
     borderColor: colour,
     backgroundColor: colour,
     borderWidth: series.is_guide ? 1 : 2,
@@ -51,12 +51,12 @@ function bars(series) {
   ];
 }
 
-function axis(title, { isUnit = false, isNames = false } = {}) {
+function axis(title, { isUnit = false, isNames = false, beginAtZero = false } = {}) {
   const grid = { color: isNames ? "transparent" : token("--line") };
   const limits = isUnit ? { min: 0, max: 1 } : {};
   const ticks = { color: token("--quiet"), autoSkip: !isNames, maxRotation: 0 };
   const text = { display: !isNames, text: title, color: token("--quiet") };
-  return { type: isNames ? "category" : "linear", title: text, grid, ticks, border: { color: token("--line-strong") }, ...limits };
+  return { type: isNames ? "category" : "linear", title: text, grid, ticks, border: { color: token("--line-strong") }, beginAtZero, ...limits };
 }
 
 const SECOND = 1000;
@@ -76,8 +76,8 @@ function tickText(tick, step) {
   return step < DAY ? moment(tick).slice(5, 16) : moment(tick).slice(0, 10);
 }
 
-function timeAxis(title, series) {
-  const moments = series.flatMap(({ x }) => x.map(number));
+function timeAxis(title, series, marks) {
+  const moments = series.flatMap(({ x }) => x.map(number)).concat(marks.map(({ at }) => number(at)));
   const [first, last] = [Math.min(...moments), Math.max(...moments)];
   const stepSize = STEPS.find((step) => (last - first) / step <= MOST_STEPS) ?? (last - first) / MOST_STEPS;
   const callback = (tick) => tickText(tick, stepSize);
@@ -86,6 +86,29 @@ function timeAxis(title, series) {
   const ticks = { ...plain.ticks, stepSize, callback, includeBounds: false };
   return { ...plain, min: first - margin, max: last + margin, ticks };
 }
+
+// Moments such as promotions: a line across, with its name at the top.
+const marking = (marks) => ({
+  id: "marks",
+  afterDatasetsDraw({ ctx, chartArea, scales }) {
+    ctx.save();
+    ctx.strokeStyle = token("--line-strong");
+    ctx.fillStyle = token("--quiet");
+    ctx.font = `${pixels("--text-small")}px ${token("--font")}`;
+    ctx.setLineDash([4, 3]);
+    for (const { at, label } of marks) {
+      const x = scales.x.getPixelForValue(number(at));
+      const isRight = x + ctx.measureText(label).width + 4 > chartArea.right;
+      ctx.textAlign = isRight ? "right" : "left";
+      ctx.beginPath();
+      ctx.moveTo(x, chartArea.top);
+      ctx.lineTo(x, chartArea.bottom);
+      ctx.stroke();
+      ctx.fillText(label, x + (isRight ? -4 : 4), chartArea.top + pixels("--text-small"));
+    }
+    ctx.restore();
+  },
+});
 
 // Lines are told apart by their dashes too, not by colour alone.
 function legend(chart) {
@@ -101,13 +124,14 @@ function configuration(chart) {
   const isBars = chart.kind === "bars";
   const isUnit = chart.is_unit_square;
   const isTimes = chart.kind === "times";
-  const x = isTimes ? timeAxis(chart.x_label, chart.series) : axis(chart.x_label, { isUnit });
+  const x = isTimes ? timeAxis(chart.x_label, chart.series, chart.marks) : axis(chart.x_label, { isUnit });
   const timeTexts = {
     title: (items) => (items.length ? moment(items[0].parsed.x) : ""),
     label: (item) => `${item.dataset.label}: ${item.parsed.y.toFixed(3)}`,
   };
   return {
     type: isBars ? "bar" : "scatter",
+    plugins: isTimes && chart.marks.length ? [marking(chart.marks)] : [],
     data: {
       labels: isBars ? chart.series[0].y : undefined,
       datasets: isBars ? chart.series.flatMap(bars) : [...chart.series.map(line), ...chart.series.flatMap(band)],
@@ -117,7 +141,7 @@ function configuration(chart) {
       maintainAspectRatio: false,
       indexAxis: isBars ? "y" : "x",
       interaction: { mode: "nearest", intersect: false },
-      scales: { x, y: axis(chart.y_label, { isUnit, isNames: isBars }) },
+      scales: { x, y: axis(chart.y_label, { isUnit, isNames: isBars, beginAtZero: chart.is_from_zero }) },
       plugins: {
         legend: {
           display: !isBars,

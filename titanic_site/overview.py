@@ -1,0 +1,251 @@
+"""How things stand: one sentence, what is in use at each stage of the life cycle, and what needs attention."""
+
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from django.db.models import Sum
+from django.http import HttpRequest
+from django.urls import reverse
+from django.utils import timezone
+from django.utils.formats import date_format
+from django.utils.translation import gettext as _
+from django.utils.translation import ngettext
+from django_celery_beat.models import PeriodicTask
+
+from core.jobs import Job, State, kinds
+from core.roles import Scope, scopes_of_request
+from features.models import FeatureBatch
+from ingestion.models import Dataset
+from monitoring import health
+from monitoring.alert_kinds import Kind
+from monitoring.models import Alert, DriftCheck, DriftWatch
+from predictions import drift_state
+from predictions.drift_state import DriftState
+from predictions.models import DeadLetter, Prediction, PredictionCount
+from titanic_site import job_list, schedules
+from training.models import Algorithm, ModelVersion, TrainingRun
+
+#: Schedules that run more often are the product's own housekeeping.
+_SHORTEST_SHOWN = timedelta(hours=1)
+_RUNS_SHOWN = 5
+#: Alerts that the overview shows from their source, with the button that mends it.
+_SHOWN_APART = frozenset({Kind.FAILED_JOB, Kind.DEAD_LETTER, Kind.UNREADY, Kind.NO_CHAMPION})
+#: By kind of alert, the page on which it is mended.
+_REMEDIES = {
+    Kind.DRIFT: "train",
+    Kind.PERFORMANCE: "train",
+    Kind.NEW_DATA: "train",
+    Kind.DATA_AGE: "datasets",
+    Kind.OVERDUE: "schedules",
+    Kind.ARTIFACT: "models",
+    Kind.PARITY: "monitoring",
+    Kind.ERROR_RATE: "monitoring",
+    Kind.BACKLOG: "monitoring",
+}
+
+
+@dataclass(frozen=True)
+class Fact:
+    """A part of the sentence, with the page that tells more."""
+
+    text: str
+    url: str = ""
+    is_problem: bool = False
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A stage of the life cycle: what is in use, the newest attempt where that is another, or what comes here."""
+
+    title: str
+    url: str
+    label: str = ""
+    state: str = ""
+    subject: str = ""
+    subject_url: str = ""
+    details: str = ""
+    attempt: Job | ModelVersion | None = None
+    empty: str = ""
+
+
+@dataclass(frozen=True)
+class Problem:
+    """What needs attention, since when, and what mends it: a page, a job to run again, or a form to post."""
+
+    text: str
+    url: str = ""
+    label: str = ""
+    remedy_url: str = ""
+    job: Job | None = None
+    post_url: str = ""
+    since: datetime | None = None
+    is_acknowledged: bool = False
+
+
+def sentence(request: HttpRequest) -> list[Fact]:
+    """Say how things stand, in parts; who may not read learns which model serves, and of drift."""
+    champion = ModelVersion.objects.champion()
+    may_read = Scope.READ in scopes_of_request(request)
+    facts = [_champion(champion, may_read=may_read)]
+    if champion is not None:
+        facts.append(_drift(drift_state.current(), may_read=may_read))
+    if may_read:
+        counts = Counter(Alert.objects.open().values_list("kind", flat=True))
+        failed, others = counts.pop(Kind.FAILED_JOB, 0), counts.total() - counts[Kind.DRIFT]
+        if failed:
+            text = ngettext("%(n)s failed job", "%(n)s failed jobs", failed) % {"n": failed}
+            facts.append(Fact(text, f"{reverse('runs')}?state={State.FAILED}", is_problem=True))
+        if others:
+            text = ngettext("%(n)s open alert", "%(n)s open alerts", others) % {"n": others}
+            facts.append(Fact(text, reverse("alerts"), is_problem=True))
+        if not counts and not failed:
+            facts.append(Fact(_("no open alerts"), reverse("alerts")))
+    return facts
+
+
+def stages() -> list[Stage]:
+    """Describe the six stages: what is in use beside the newest attempt; a failed upload does not hide what serves."""
+    champion = ModelVersion.objects.with_history().filter(stage="champion").first()
+    run = champion.run if champion else TrainingRun.objects.succeeded().first()
+    batch = run.feature_batch if run else FeatureBatch.objects.succeeded().first()
+    dataset = batch.dataset if batch else Dataset.objects.labelled().first()
+    label, state = (_("In use"), "passed") if champion else (_("Ready"), "none")
+    jobs: list[tuple[str, str, Job | None, Job | None, str, str]] = [
+        (
+            _("Dataset"), "datasets", dataset, Dataset.objects.first(),
+            _("%(rows)s rows") % {"rows": f"{dataset.row_count or 0:,}"} if dataset else "",
+            _("A table is loaded and validated here: a sample lies ready."),
+        ),
+        (
+            _("Features"), "features", batch, FeatureBatch.objects.first(), "",
+            _("Features are derived here from the rows of a dataset, by one definition."),
+        ),
+        (
+            _("Training"), "runs", run, TrainingRun.objects.first(),
+            str(Algorithm(run.algorithm).label) if run else "",
+            _("A model is fitted here, measured and judged by the gate."),
+        ),
+    ]  # fmt: skip
+    return [
+        *(
+            Stage(
+                title, reverse(name), label, state, str(job) if job else "", job.get_absolute_url() if job else "",
+                details, newest if newest != job else None, empty,
+            )
+            for title, name, job, newest, details, empty in jobs
+        ),
+        _champion_stage(champion),
+        _predictions_stage(),
+        _watch_stage(),
+    ]  # fmt: skip
+
+
+def problems(request: HttpRequest) -> Iterator[Problem]:
+    """Find what needs attention: parts that are unavailable, failed jobs, rejected log entries, and open alerts."""
+    for name, answer in health.report()["checks"].items():
+        if answer != health.OK and name != "champion":
+            yield Problem(f"{name}: {answer}", label=_("Monitoring"), remedy_url=reverse("monitoring"))
+    if not ModelVersion.objects.filter(stage="champion").exists():
+        yield Problem(
+            _("No model is serving yet."), reverse("models"), _("Run the next step"), post_url=reverse("pipeline")
+        )
+    for model in kinds():
+        last = job_list.visible(model, request).filter(state__in=(State.SUCCEEDED, State.FAILED)).first()
+        if last is not None and last.state == State.FAILED:
+            yield Problem(f"{last}: {last.error}", last.get_absolute_url(), job=last, since=last.finished_at)
+    if count := DeadLetter.objects.count():
+        text = ngettext(
+            "%(n)s entry of the prediction log was rejected by PostgreSQL.",
+            "%(n)s entries of the prediction log were rejected by PostgreSQL.",
+            count,
+        ) % {"n": count}
+        yield Problem(text, label=_("Store again"), post_url=reverse("retry_dead_letters"))
+    for alert in Alert.objects.open().exclude(kind__in=_SHOWN_APART):
+        remedy = _REMEDIES.get(Kind(alert.kind)) if alert.kind in Kind.values else None
+        labels = {
+            "train": _("Train a model"),
+            "datasets": _("Datasets"),
+            "schedules": _("Schedules"),
+            "models": _("Models"),
+            "monitoring": _("Monitoring"),
+        }
+        yield Problem(
+            f"{alert.title}: {alert.message}",
+            alert.get_absolute_url(),
+            labels[remedy] if remedy else "",
+            reverse(remedy) if remedy else "",
+            since=alert.raised_at,
+            is_acknowledged=alert.acknowledged_at is not None,
+        )
+
+
+def next_runs() -> list[tuple[str, datetime]]:
+    """Return the schedules that are due next, with their moments; not those that run every few minutes."""
+    tasks = PeriodicTask.objects.filter(enabled=True).select_related("interval", "crontab", "solar", "clocked")
+    labels, now = schedules.labels(), timezone.now()
+    due = []
+    for task in tasks:
+        if task.interval and task.interval.schedule.run_every < _SHORTEST_SHOWN:
+            continue
+        remaining = task.schedule.remaining_estimate(task.last_run_at or task.date_changed)
+        due.append((labels.get(task.name, task.name), now + max(remaining, timedelta(0))))
+    return sorted(due, key=lambda run: run[1])[:_RUNS_SHOWN]
+
+
+def _champion(champion: ModelVersion | None, *, may_read: bool) -> Fact:
+    if champion is None:
+        return Fact(_("No model is serving yet"), is_problem=True)
+    auc = champion.evaluation.cross_validation.roc_auc.value
+    text = _("%(model)s is serving, AUC %(auc)s") % {"model": champion, "auc": f"{auc:.3f}"}
+    return Fact(text, champion.get_absolute_url() if may_read else "")
+
+
+def _drift(watch: DriftState, *, may_read: bool) -> Fact:
+    url = reverse("drift_checks") if may_read else ""
+    if watch.state == "calm":
+        return Fact(_("no drift"), url)
+    if watch.state != "drift":
+        return Fact(_("too few predictions yet to tell drift"), url)
+    since = watch.since
+    is_today = since is not None and since.date() == timezone.now().date()
+    moment = date_format(since, "H:i" if is_today else "Y-m-d H:i") if since else "?"
+    text = _("drift in %(features)s since %(since)s UTC")
+    return Fact(text % {"features": ", ".join(watch.features), "since": moment}, url, is_problem=True)
+
+
+def _champion_stage(champion: ModelVersion | None) -> Stage:
+    newest = ModelVersion.objects.first()
+    attempt = newest if newest != champion else None
+    empty = _("The model that passes the gate serves predictions here.")
+    if champion is None:
+        return Stage(_("Champion"), reverse("models"), attempt=attempt, empty=empty)
+    auc = champion.evaluation.cross_validation.roc_auc.value
+    return Stage(
+        _("Champion"), reverse("models"), _("Serving"), "champion", str(champion), champion.get_absolute_url(),
+        _("AUC %(auc)s") % {"auc": f"{auc:.3f}"}, attempt,
+    )  # fmt: skip
+
+
+def _predictions_stage() -> Stage:
+    url, last = reverse("predictions"), Prediction.objects.first()
+    if last is None:
+        return Stage(_("Predictions"), url, empty=_("Each request and its answer are logged here."))
+    count = PredictionCount.objects.aggregate(all=Sum("count", default=0))["all"]
+    return Stage(
+        _("Predictions"), url, _("Logged"), "passed", _("%(count)s predictions") % {"count": f"{count:,}"}, url,
+        _("last %(when)s UTC") % {"when": date_format(last.created_at, "Y-m-d H:i")},
+    )  # fmt: skip
+
+
+def _watch_stage() -> Stage:
+    url, watch, check = reverse("drift_checks"), DriftWatch.objects.of_champion(), DriftCheck.objects.routine().first()
+    attempt = check if check is not None and check.state != State.SUCCEEDED else None
+    if watch is None:
+        empty = _("Live inputs are compared here with the training data.")
+        return Stage(_("Drift"), url, attempt=attempt, empty=empty)
+    state = {"drift": "drifted", "calm": "passed"}.get(watch.state, "waiting")
+    details = ", ".join(watch.exceeding) if watch.state == "drift" else ""
+    label = str(watch.get_state_display())
+    return Stage(_("Drift"), url, label, state, _("Drift watch"), url, details, attempt)
