@@ -73,7 +73,8 @@ function tickText(tick, step) {
   if (step < MINUTE) {
     return moment(tick).slice(11);
   }
-  return step < DAY ? moment(tick).slice(5, 16) : moment(tick).slice(0, 10);
+  // In two lines, so that those side by side do not meet.
+  return step < DAY ? [moment(tick).slice(11, 16), moment(tick).slice(5, 10)] : moment(tick).slice(0, 10);
 }
 
 function timeAxis(title, series, marks) {
@@ -96,7 +97,7 @@ const marking = (marks) => ({
     ctx.fillStyle = token("--quiet");
     ctx.font = `${pixels("--text-small")}px ${token("--font")}`;
     ctx.setLineDash([4, 3]);
-    for (const { at, label } of marks) {
+    marks.forEach(({ at, label }, index) => {
       const x = scales.x.getPixelForValue(number(at));
       const isRight = x + ctx.measureText(label).width + 4 > chartArea.right;
       ctx.textAlign = isRight ? "right" : "left";
@@ -104,8 +105,9 @@ const marking = (marks) => ({
       ctx.moveTo(x, chartArea.top);
       ctx.lineTo(x, chartArea.bottom);
       ctx.stroke();
-      ctx.fillText(label, x + (isRight ? -4 : 4), chartArea.top + pixels("--text-small"));
-    }
+      // Names of neighbours stand below each other.
+      ctx.fillText(label, x + (isRight ? -4 : 4), chartArea.top + (1 + (index % 3)) * pixels("--text-small"));
+    });
     ctx.restore();
   },
 });
