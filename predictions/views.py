@@ -97,7 +97,7 @@ def predict(request: HttpRequest) -> HttpResponse:
 def check_form(request: HttpRequest) -> HttpResponse:
     """Check the form while it is filled in, for htmx; without a script, show it again with what was found."""
     if request.method != "POST":
-        return redirect(settings.LOGIN_REDIRECT_URL)
+        return redirect("home")
     throttles.throttle_anonymous(request, counter="check")
     form = PassengerForm(request.POST)
     form.is_valid()
