@@ -78,6 +78,6 @@ def thinned(series: Series, *, rows: int = MAX_TABLE_ROWS) -> list[Point]:
     times = [f"{x:%Y-%m-%d %H:%M:%S}" if isinstance(x, datetime) else x for x in series.x]
     bounds = [f"{low:.3f}–{high:.3f}" for low, high in zip(series.low, series.high, strict=True)]
     points = list(zip(times, series.y, bounds or [""] * len(times), strict=True))
-    if series.spread or len(points) <= rows or isinstance(series.x[0], datetime):
+    if series.spread or len(points) <= rows or isinstance(series.x[0], datetime) or isinstance(series.y[0], str):
         return points
     return [points[round(step * (len(points) - 1) / (rows - 1))] for step in range(rows)]

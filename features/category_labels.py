@@ -34,3 +34,10 @@ def in_words(feature: str, value: float | None) -> object:
         if code == value:
             return choices.get(word, word)
     return choices.get(value, value)
+
+
+def value_in_words(feature: str, value: object) -> object:
+    """Return the word for a value of a profile, which has categories by their names and other values as numbers."""
+    if isinstance(value, (int, float)):
+        return in_words(feature, value)
+    return CHOICES.get(feature.lower(), {}).get(value, value)

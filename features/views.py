@@ -8,14 +8,14 @@ from django.views.decorators.http import require_POST, require_safe
 from core.errors import Conflict
 from core.pagination import page
 from core.views import start_job
-from features import services
+from features import category_labels, services
+from features.correlations import correlations
 from features.definition import FEATURES, VERSION
 from features.models import FeatureBatch
+from ingestion import profile_charts
 from ingestion.models import Dataset
 from ingestion.passenger import LABEL
 from ingestion.schema import VERBOSE_NAMES
-
-_NAMES = {name: name for name in FEATURES}
 
 
 @require_safe
@@ -26,8 +26,8 @@ def batches(request: HttpRequest) -> HttpResponse:
         "page": page(FeatureBatch.objects.select_related("dataset"), request),
         "features": FEATURES,
         "version": VERSION,
-        "profile": current.compare_profiles(_NAMES) if current else [],
-        "label": VERBOSE_NAMES[LABEL],
+        "job": current,
+        **_profile(current),
     }
     return render(request, "batch_list.html", context)
 
@@ -36,8 +36,7 @@ def batches(request: HttpRequest) -> HttpResponse:
 def batch(request: HttpRequest, pk: int) -> HttpResponse:
     """Show one batch and its profile."""
     batch = get_object_or_404(FeatureBatch.objects.select_related("dataset"), pk=pk)
-    context = {"job": batch, "profile": batch.compare_profiles(_NAMES), "label": VERBOSE_NAMES[LABEL]}
-    return render(request, "batch_detail.html", context)
+    return render(request, "batch_detail.html", {"job": batch, **_profile(batch)})
 
 
 @require_POST
@@ -52,3 +51,15 @@ def build(request: HttpRequest) -> HttpResponse:
             raise Conflict(_("There is no dataset yet: ingest one first."))
         dataset = newest
     return start_job(request, services.queue_build(dataset=dataset), _("The features are being built."))
+
+
+def _profile(batch: FeatureBatch | None) -> dict[str, object]:
+    labels = {name: category_labels.label(name) for name in FEATURES}
+    formulas = {name: category_labels.formula(name) for name in FEATURES}
+    profile = batch.compare_profiles(labels, notes=formulas) if batch else []
+    return {
+        "profile": profile,
+        "charts": profile_charts.charts(profile, in_words=category_labels.value_in_words),
+        "correlations": correlations(profile),
+        "label": VERBOSE_NAMES[LABEL],
+    }

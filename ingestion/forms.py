@@ -1,16 +1,22 @@
 """Ingestion's forms: a new dataset, a source, a corrected row."""
 
+from collections.abc import Iterable
 from datetime import timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from django import forms
 from django.core.exceptions import ValidationError
 from django.db import models
+from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
-from ingestion import sources, transports
-from ingestion.models import INGEST_OPTIONS, Dataset, Source
-from ingestion.schema import VERBOSE_NAMES
+from ingestion import contract, sources, transports
+from ingestion.models import INGEST_OPTIONS, Dataset, RowProblem, Source
+from ingestion.passenger import LABEL_WORDS
+from ingestion.schema import CHOICES, HELP_TEXTS, VERBOSE_NAMES
+
+if TYPE_CHECKING:
+    from django_stubs_ext import StrOrPromise
 
 
 class AddressForm(forms.Form):
@@ -118,10 +124,40 @@ class DatabaseSourceForm(SourceForm):
 
 
 class RowForm(forms.Form):
-    """A rejected row's cells as text; the contract validates them."""
+    """A rejected row's cells as text, with what is wrong beside the cell; the contract validates them."""
 
-    def __init__(self, *args: Any, dataset: Dataset, **kwargs: Any) -> None:
+    def __init__(self, *args: Any, dataset: Dataset, problems: Iterable[RowProblem] = (), **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
+        #: Why the row was rejected, by field; under an empty name what is wrong with the whole row.
+        self.reasons: dict[str, list[str]] = {}
+        for problem in problems:
+            name = problem.column if any(problem.column == each.name for each in dataset.table_fields) else ""
+            self.reasons.setdefault(name, []).append(problem.reason)
         for field in dataset.table_fields:
-            label = VERBOSE_NAMES[field.name]
-            self.fields[field.name] = forms.CharField(label=label, required=False, strip=False, max_length=10_000)
+            cell = forms.CharField(
+                label=VERBOSE_NAMES[field.name], required=False, strip=False, max_length=10_000,
+                help_text=HELP_TEXTS[field.name], widget=self._widget(field),
+            )  # fmt: skip
+            if field.name in self.reasons and not self.is_bound:
+                cell.widget.attrs.update({"aria-invalid": "true", "aria-describedby": f"id_{field.name}_reasons"})
+                # The first wrong one, in the order of the table.
+                cell.widget.attrs.update({} if self._is_focused() else {"autofocus": True})
+            if field.is_required:
+                cell.widget.attrs["aria-required"] = "true"
+            self.fields[field.name] = cell
+
+    def _is_focused(self) -> bool:
+        return any("autofocus" in field.widget.attrs for field in self.fields.values())
+
+    def _widget(self, field: contract.Field) -> forms.Widget:
+        """Offer the choices of a field that has some; a rejected cell stays the chosen one until it is changed."""
+        if not field.choices:
+            return forms.TextInput()
+        cell = str(self.data.get(field.name, "") if self.is_bound else self.initial.get(field.name, ""))
+        words = CHOICES.get(field.name, {0: LABEL_WORDS[False], 1: LABEL_WORDS[True]})
+        choices: list[tuple[str, StrOrPromise]] = [
+            (str(choice), f"{choice} – {words.get(choice, choice)}") for choice in field.choices
+        ]
+        if cell.strip() not in dict(choices) and cell:
+            choices.insert(0, (cell, _("“%(cell)s”, rejected") % {"cell": cell[:60]}))
+        return forms.Select(choices=[("", _("Unknown")), *choices])

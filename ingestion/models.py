@@ -21,6 +21,8 @@ from ingestion.profiled import Profiled
 from ingestion.schema import FIELD_NAMES, FIELDS, KEY_FIELD, LABEL_FIELD, columns_from_rows
 
 _CHUNK_ROWS = 20_000
+#: The reasons of rejections that a chart shows.
+MOST_REASONS = 15
 SHARE_VALIDATORS = [MinValueValidator(0), MaxValueValidator(1)]
 
 
@@ -285,6 +287,14 @@ class Passenger(LabelledPassenger):
         return describe(self)
 
 
+class RejectedRowQuerySet(models.QuerySet["RejectedRow"]):
+    """Rejected rows by what became of them."""
+
+    def open(self) -> Self:
+        """Keep those that nobody has corrected."""
+        return self.filter(corrected_at=None)
+
+
 class RejectedRow(models.Model):
     """A rejected row, with its cells as they stood in the table; a person can correct it."""
 
@@ -293,6 +303,8 @@ class RejectedRow(models.Model):
     cells = models.JSONField(gettext_lazy("cells"))
     # The corrected row is the passenger of the same dataset and line.
     corrected_at = models.DateTimeField(gettext_lazy("corrected"), null=True)
+
+    objects = RejectedRowQuerySet.as_manager()
 
     class Meta:
         verbose_name = gettext_lazy("rejected row")
@@ -308,12 +320,33 @@ class RejectedRow(models.Model):
     def get_absolute_url(self) -> str:
         return reverse("rejected_row", args=[self.dataset_id, self.line_number])
 
+    @property
+    def next_open(self) -> "RejectedRow | None":
+        """The next row of its table that is still rejected."""
+        rows = RejectedRow.objects.open().filter(dataset=self.dataset_id, line_number__gt=self.line_number)
+        return rows.order_by("line_number").first()
+
+    @property
+    def previous_open(self) -> "RejectedRow | None":
+        """The row before it in its table that is still rejected."""
+        rows = RejectedRow.objects.open().filter(dataset=self.dataset_id, line_number__lt=self.line_number)
+        return rows.order_by("-line_number").first()
+
 
 class RowSeverity(models.TextChoices):
     """Result of a violation for its row."""
 
     ERROR = "error", gettext_lazy("Rejected")
     WARNING = "warning", gettext_lazy("Loaded with a warning")
+
+
+class RowProblemQuerySet(models.QuerySet["RowProblem"]):
+    """Violations by what they say."""
+
+    def by_reason(self) -> list[tuple[str, str, int]]:
+        """Count the reasons of rejections by column and code, the most frequent first."""
+        reasons = self.filter(severity=RowSeverity.ERROR).order_by().values_list("column", "code")
+        return list(reasons.annotate(count=models.Count("pk")).order_by("-count", "column", "code")[:MOST_REASONS])
 
 
 class RowProblem(models.Model):
@@ -327,6 +360,8 @@ class RowProblem(models.Model):
     message = models.CharField(max_length=300)
     params = models.JSONField(default=dict)
     severity = models.CharField(gettext_lazy("severity"), max_length=7, choices=RowSeverity, default=RowSeverity.ERROR)
+
+    objects = RowProblemQuerySet.as_manager()
 
     class Meta:
         verbose_name = gettext_lazy("reason of a rejection")

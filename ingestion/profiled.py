@@ -19,6 +19,8 @@ class ColumnComparison(NamedTuple):
     now: "ColumnProfile"
     before: "ColumnProfile | None"
     of: "Profiled | None"
+    #: How it is made, where people ask.
+    note: str = ""
 
 
 class Profiled(models.Model):
@@ -34,12 +36,14 @@ class Profiled(models.Model):
         """The row before this one that has a profile."""
         raise NotImplementedError
 
-    def compare_profiles(self, labels: Mapping[str, str | Promise]) -> list[ColumnComparison]:
+    def compare_profiles(
+        self, labels: Mapping[str, str | Promise], *, notes: Mapping[str, str] | None = None
+    ) -> list[ColumnComparison]:
         """Compare the profile with the one before, for the columns of `labels` in their order: JSON keeps none."""
         previous = self.previous if self.profile else None
         now, before = self.profile or {}, (previous and previous.profile) or {}
         return [
-            ColumnComparison(name, str(label), now[name], before.get(name), previous)
+            ColumnComparison(name, str(label), now[name], before.get(name), previous, (notes or {}).get(name, ""))
             for name, label in labels.items()
             if name in now
         ]

@@ -11,6 +11,8 @@ KEY_FIELD = contract.Field(KEY, "text", is_required=True, max_length=40)
 LABEL_FIELD = contract.Field(LABEL, "choice", is_required=True, choices=(0, 1))
 #: The columns' names for people.
 VERBOSE_NAMES = {column.name: column.verbose_name for column in LabelledPassenger._meta.local_fields}
+#: What people are told of each column beside its name.
+HELP_TEXTS = {column.name: column.help_text for column in LabelledPassenger._meta.local_fields}
 #: The words for the values of each field that has choices.
 CHOICES = {column.name: dict(column.choices) for column in PassengerFields._meta.local_fields if column.choices}
 #: Validates many rows of a JSON body at once.

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Sequence
 from django.contrib import messages
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
+from django.urls import reverse
 from django.utils.http import content_disposition_header
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
@@ -14,12 +15,14 @@ from core.errors import Forbidden, Invalid
 from core.pagination import page
 from core.roles import Scope, requires, scopes_of_request
 from core.users import current_user
-from core.views import start_job
-from ingestion import corrections, retention, services, sources
+from core.views import Confirmation, confirm, start_job
+from ingestion import corrections, profile_charts, retention, services, sources
 from ingestion.forms import AddressForm, CorrectedForm, RowForm, SourceForm, UploadForm
 from ingestion.models import Dataset, RejectedRow, Source
-from ingestion.schema import VERBOSE_NAMES
+from ingestion.passenger import LABEL, LABEL_WORDS
+from ingestion.schema import CHOICES, VERBOSE_NAMES
 from ingestion.transports import local
+from ingestion.validation_messages import reason
 
 _PROBLEMS_PER_PAGE = 100
 _REASONS_SHOWN = 5
@@ -67,13 +70,29 @@ def ingest_source(request: HttpRequest, pk: int) -> HttpResponse:
     return start_job(request, services.queue_source(get_object_or_404(Source, pk=pk)), _("The ingest has begun."))
 
 
-@require_POST
+@requires(Scope.OPERATE, even_to_read=True)
+@require_http_methods(["GET", "HEAD", "POST"])
 def remove_source(request: HttpRequest, pk: int) -> HttpResponse:
-    """Delete a source; its datasets stay."""
+    """Delete a source, once a person has confirmed it; its datasets stay."""
     source = _changeable_source(request, pk)
-    sources.remove(source)
-    messages.success(request, _("%(source)s is removed; its datasets stay.") % {"source": source})
-    return redirect("datasets")
+    if request.method == "POST":
+        sources.remove(source)
+        messages.success(request, _("%(source)s is removed; its datasets stay.") % {"source": source})
+        return redirect("datasets")
+    return confirm(
+        request,
+        Confirmation(
+            title=_("Remove the source %(source)s?") % {"source": source},
+            consequences=[
+                _("Nothing is fetched from %(address)s any more: its schedule is removed too.")
+                % {"address": source.address},
+                _("Its datasets and what was made of them stay."),
+                _("It cannot be undone; a source can be added again with the same settings."),
+            ],
+            submit=_("Remove the source"),
+            back=reverse("source", args=[source.pk]),
+        ),
+    )
 
 
 @require_safe
@@ -122,7 +141,10 @@ def correct(request: HttpRequest, pk: int) -> HttpResponse:
 def rejected_row(request: HttpRequest, pk: int, line: int) -> HttpResponse:
     """Show a rejected row with its reasons, and correct it."""
     row = get_object_or_404(RejectedRow.objects.select_related("dataset"), dataset=pk, line_number=line)
-    form = RowForm(request.POST or None, dataset=row.dataset, initial=corrections.cells_of(row))
+    problems = row.dataset.problems.filter(line_number=line)
+    cells = corrections.cells_of(row)
+    form = RowForm(request.POST or None, dataset=row.dataset, initial=cells, problems=problems)
+    following = row.next_open
     if request.method == "POST" and form.is_valid():
         try:
             corrections.accept(row, form.cleaned_data)
@@ -132,19 +154,42 @@ def rejected_row(request: HttpRequest, pk: int, line: int) -> HttpResponse:
                     form.add_error(name, text)
         else:
             messages.success(request, _("Line %(line)s is accepted.") % {"line": line})
-            return redirect(row.dataset)
-    problems = row.dataset.problems.filter(line_number=line)
-    context = {"row": row, "job": row.dataset, "form": form, "problems": problems}
+            return redirect(following if following and "next" in request.POST else row.dataset)
+    context = {
+        "row": row,
+        "job": row.dataset,
+        "form": form,
+        "problems": problems,
+        "next": following,
+        "previous": row.previous_open,
+    }
     return render(request, "rejected_row.html", context, status=400 if form.errors else 200)
 
 
-@require_POST
+@requires(Scope.OPERATE, even_to_read=True)
+@require_http_methods(["GET", "HEAD", "POST"])
 def archive(request: HttpRequest, pk: int) -> HttpResponse:
-    """Drop a dataset's rows; profile and lineage stay."""
+    """Drop a dataset's rows, once a person has confirmed it; profile and lineage stay."""
     dataset = get_object_or_404(Dataset, pk=pk)
-    retention.archive(dataset)
-    messages.success(request, _("Rows and uploaded file are gone; profile and lineage stay."))
-    return redirect(dataset)
+    if request.method == "POST":
+        retention.archive(dataset)
+        messages.success(request, _("Rows and uploaded file are gone; profile and lineage stay."))
+        return redirect(dataset)
+    names = {"rows": dataset.row_count or 0, "rejected": dataset.rejected_rows.filter(corrected_at=None).count()}
+    return confirm(
+        request,
+        Confirmation(
+            title=_("Archive %(dataset)s?") % {"dataset": dataset},
+            consequences=[
+                _("Its rows (%(rows)s), its rejected rows (%(rejected)s) and the uploaded file are deleted.") % names,
+                _("No features can be built and no model can be trained or reproduced from it any more."),
+                _("Profile, lineage and the models made of it stay."),
+                _("It cannot be undone; the table can be loaded again."),
+            ],
+            submit=_("Archive %(dataset)s") % {"dataset": dataset},
+            back=dataset.get_absolute_url(),
+        ),
+    )
 
 
 def _changeable_source(request: HttpRequest, pk: int) -> Source:
@@ -156,14 +201,33 @@ def _changeable_source(request: HttpRequest, pk: int) -> Source:
 
 
 def _detail(request: HttpRequest, dataset: Dataset, corrected: CorrectedForm, *, status: int = 200) -> HttpResponse:
+    profile = dataset.compare_profiles(VERBOSE_NAMES)
     context = {
         "job": dataset,
         "page": page(dataset.problems.all(), request, parameter="after", is_ascending=True, size=_PROBLEMS_PER_PAGE),
         "corrected": corrected,
-        "profile": dataset.compare_profiles(VERBOSE_NAMES),
+        "profile": profile,
+        "charts": profile_charts.charts(profile, in_words=_in_words),
+        "reasons": _reasons(dataset),
         "is_archivable": retention.is_archivable(dataset),
     }
     return render(request, "dataset_detail.html", context, status=status)
+
+
+def _in_words(field: str, value: object) -> object:
+    if field == LABEL:
+        return LABEL_WORDS[bool(value)]
+    return CHOICES.get(field, {}).get(value, value)
+
+
+def _reasons(dataset: Dataset) -> list[profile_charts.Bar]:
+    """Name the reasons of the dataset's rejections by column, with their counts."""
+    rows = dataset.problems.by_reason() if dataset.problem_count else []
+    counts: dict[str, float] = {}
+    for column, code, count in rows:
+        name = str(VERBOSE_NAMES.get(column, column) or _("Whole row"))
+        counts[f"{name}: {reason(code)}"] = count
+    return profile_charts.bars(counts)
 
 
 def _list(request: HttpRequest, address: AddressForm, upload: UploadForm, *, status: int = 200) -> HttpResponse:

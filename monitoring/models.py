@@ -1,5 +1,6 @@
 """Drift checks, alerts and their rules."""
 
+from collections.abc import Collection
 from datetime import datetime
 from typing import TYPE_CHECKING, ClassVar, Self
 
@@ -293,6 +294,18 @@ class AlertState(models.TextChoices):
 SUMMARY = ("outcome_count", "accuracy", "brier", "estimated_accuracy", "known_share")
 
 
+class PerformanceCheckQuerySet(JobQuerySet["PerformanceCheck"]):
+    """Checks by what they measured."""
+
+    def newest_of(self, versions: Collection[int]) -> Self:
+        """Keep the newest check of each version that has outcomes; each knows its `measured` accuracy, an Estimate."""
+        checks = self.succeeded().filter(version__version__in=versions, without_anonymous=False, outcome_count__gt=0)
+        # Charts and slices weigh a hundred times what is shown.
+        checks = checks.select_related("version").only("outcome_count", "version__version")
+        measured = F("figures__overall__figures__accuracy")
+        return checks.annotate(measured=measured).order_by("version_id", "-pk").distinct("version_id")
+
+
 class PerformanceCheck(Job):
     """The champion measured on the latest outcomes, and estimated on the latest predictions."""
 
@@ -314,7 +327,7 @@ class PerformanceCheck(Job):
     estimated_accuracy = models.FloatField(gettext_lazy("estimated accuracy"), null=True, editable=False)
     known_share = models.FloatField(gettext_lazy("share of outcomes known"), null=True, editable=False)
 
-    objects = JobQuerySet["PerformanceCheck"].as_manager()
+    objects = PerformanceCheckQuerySet.as_manager()
 
     class Meta(Job.Meta):
         verbose_name = gettext_lazy("performance check")

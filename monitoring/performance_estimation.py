@@ -13,7 +13,7 @@ from scipy.stats import norm, rankdata
 from sklearn.metrics import roc_auc_score
 
 from monitoring.performance_report import GroupPerformance, PerformanceFigures
-from training.evaluation import calibration_error
+from training.evaluation import calibration_error, calibration_error_bounds
 from training.log_loss import log_losses
 from training.metrics import Estimate
 from training.observed_rate import CONFIDENCE, share_interval
@@ -110,9 +110,7 @@ def _calibration_error(labels: Flags, probabilities: Probabilities) -> Estimate:
         return Estimate(error)
     draws = np.random.default_rng(_SEED).multinomial(count, np.full(count, 1 / count), size=_RESAMPLES)
     errors = [calibration_error(labels, probabilities, weights=weights) for weights in draws]
-    low, high = np.quantile(errors, _QUANTILES).tolist()
-    # Noise makes the error larger, and that of a resample larger still.
-    return Estimate(error, None, min(low, error), high)
+    return Estimate(error, None, *calibration_error_bounds(error, np.array(errors)))
 
 
 def _calibrated_error(probabilities: Probabilities) -> Estimate:

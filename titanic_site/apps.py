@@ -14,6 +14,7 @@ class SiteConfig(AppConfig):
     def ready(self) -> None:
         from ingestion.apps import IngestionConfig
         from titanic_site import pipeline, tasks
+        from training.apps import TrainingConfig
 
         # On import they register with drf-spectacular and with Django's checks.
         import_module("core.openapi")
@@ -21,3 +22,4 @@ class SiteConfig(AppConfig):
         # What ingestion must know of the apps above it.
         IngestionConfig.datasets_in_use = pipeline.datasets_in_use
         IngestionConfig.fetch_task, IngestionConfig.fetch_queue = tasks.fetch, "training"
+        TrainingConfig.live_accuracy = pipeline.live_accuracy

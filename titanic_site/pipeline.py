@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Collection
 
+import msgspec
 from django.db.models import Q
 
 import features.services
@@ -12,8 +13,10 @@ from core.jobs import OPEN_STATES, Cancelled, Job, NotClaimed
 from features.models import FeatureBatch
 from ingestion import services, sources
 from ingestion.models import Dataset, Source
-from monitoring.models import Retraining
+from monitoring.models import PerformanceCheck, Retraining
 from monitoring.retraining import recorded
+from training.apps import LiveAccuracy
+from training.metrics import Estimate
 from training.models import ModelVersion, Stage, TrainingRun
 
 logger = logging.getLogger(__name__)
@@ -73,6 +76,17 @@ def datasets_in_use() -> Collection[int]:
         | Q(training_runs__version__stage__in=(Stage.CHAMPION, Stage.CHALLENGER, Stage.CANDIDATE))
     )
     return FeatureBatch.objects.filter(needed).values_list("dataset", flat=True)
+
+
+def live_accuracy(versions: Collection[int]) -> dict[int, LiveAccuracy]:
+    """Find the accuracy on live outcomes that was measured last, by the version's number."""
+    return {
+        check.version.version: LiveAccuracy(
+            msgspec.convert(vars(check)["measured"], Estimate), check.outcome_count or 0, check.get_absolute_url()
+        )
+        for check in PerformanceCheck.objects.newest_of(versions)
+        if check.version is not None
+    }
 
 
 def expire_features() -> list[FeatureBatch]:

@@ -1,17 +1,18 @@
 """Training and the registry in the admin."""
 
-from collections.abc import Callable
-
 from django.contrib import admin, messages
 from django.db.models import QuerySet
-from django.http import HttpRequest
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
 from core.admin import JobAdmin, ReadOnlyAdmin
 from core.errors import TitanicError
 from core.jobs import enqueue
+from core.users import current_user
 from training import registry, services
+from training.forms import ANNOTATIONS, AnnotationForm
 from training.models import ModelVersion, Reproduction, StageChange, TrainingRun
 
 
@@ -22,27 +23,41 @@ class TrainingRunAdmin(JobAdmin):
 
 @admin.register(ModelVersion)
 class ModelVersionAdmin(ReadOnlyAdmin):
-    """Versions; their stage changes through the registry only."""
+    """Versions: tags and notes are edited here; their stage changes through the registry only."""
 
-    list_display = ("__str__", "stage", "run", "sha256", "created_at")
+    list_display = ("__str__", "stage", "tags", "run", "sha256", "created_at")
     list_filter = ("stage",)
     list_select_related = ("run",)
+    form = AnnotationForm
+    readonly_fields = tuple(field.name for field in ModelVersion._meta.fields if field.name not in ("id", *ANNOTATIONS))
     actions = ("promote", "challenge", "retire", "reproduce")
 
+    def has_change_permission(self, request: HttpRequest, obj: object = None) -> bool:
+        return self.has_operate_permission(request)
+
     @admin.action(permissions=["operate"], description=gettext_lazy("Promote"))
-    def promote(self, request: HttpRequest, queryset: QuerySet[ModelVersion]) -> None:
-        """Promote one version to champion."""
-        self._move(request, queryset, registry.promote)
+    def promote(self, request: HttpRequest, queryset: QuerySet[ModelVersion]) -> HttpResponse | None:
+        """Ask for a confirmation to promote one version, and for a reason where it failed the gate."""
+        return self._confirm(request, queryset, "promote")
 
     @admin.action(permissions=["operate"], description=gettext_lazy("Start shadow scoring"))
     def challenge(self, request: HttpRequest, queryset: QuerySet[ModelVersion]) -> None:
         """Let one version score beside the champion."""
-        self._move(request, queryset, registry.start_shadow)
+        version = self._one(request, queryset)
+        if version is None:
+            return
+        try:
+            registry.start_shadow(version, by=current_user(request), reason=_("From the admin."))
+        except TitanicError as error:
+            self.message_user(request, error.message, messages.ERROR)
+        else:
+            result = {"version": version, "stage": version.get_stage_display()}
+            self.message_user(request, _("%(version)s: %(stage)s.") % result)
 
     @admin.action(permissions=["operate"], description=gettext_lazy("Retire"))
-    def retire(self, request: HttpRequest, queryset: QuerySet[ModelVersion]) -> None:
-        """Retire one version."""
-        self._move(request, queryset, registry.retire)
+    def retire(self, request: HttpRequest, queryset: QuerySet[ModelVersion]) -> HttpResponse | None:
+        """Ask for a confirmation to retire one version."""
+        return self._confirm(request, queryset, "retire")
 
     @admin.action(permissions=["operate"], description=gettext_lazy("Reproduce and compare"))
     def reproduce(self, request: HttpRequest, queryset: QuerySet[ModelVersion]) -> None:
@@ -51,18 +66,16 @@ class ModelVersionAdmin(ReadOnlyAdmin):
             enqueue(services.queue_reproduction(version=version))
         self.message_user(request, _("%(count)s runs have begun.") % {"count": queryset.count()})
 
-    def _move(self, request: HttpRequest, queryset: QuerySet[ModelVersion], move: Callable[..., None]) -> None:
+    def _confirm(self, request: HttpRequest, queryset: QuerySet[ModelVersion], page: str) -> HttpResponse | None:
+        """Lead to the page that names the consequences."""
+        version = self._one(request, queryset)
+        return redirect(page, version.version) if version else None
+
+    def _one(self, request: HttpRequest, queryset: QuerySet[ModelVersion]) -> ModelVersion | None:
         if queryset.count() != 1:
             self.message_user(request, _("Choose one version."), messages.ERROR)
-            return
-        version = queryset.get()
-        try:
-            move(version, by=request.user, reason=_("From the admin."))
-        except TitanicError as error:
-            self.message_user(request, error.message, messages.ERROR)
-        else:
-            result = {"version": version, "stage": version.get_stage_display()}
-            self.message_user(request, _("%(version)s: %(stage)s.") % result)
+            return None
+        return queryset.get()
 
 
 @admin.register(Reproduction)

@@ -24,6 +24,7 @@ from training import registry, services
 from training.downloads import artifact_response
 from training.models import ModelVersion, Reproduction, StageChange, TrainingRun
 from training.serializers import (
+    AnnotationRequest,
     ChampionPeriodSerializer,
     ModelVersionSerializer,
     MomentRequest,
@@ -78,6 +79,18 @@ class Retirement(_StageChange):
     """Retire a version."""
 
     change = staticmethod(registry.retire)
+
+
+class Annotation(APIView):
+    """Change a version's tags and notes; what is left out stays."""
+
+    @extend_schema(request=AnnotationRequest, responses=ModelVersionSerializer)
+    def post(self, request: Request, version: int) -> Response:
+        body = validate_body(AnnotationRequest, request)
+        model_version = _version(version)
+        tags = list(dict.fromkeys(body.get("tags", model_version.tags)))
+        registry.annotate(model_version, tags=tags, notes=body.get("notes", model_version.notes))
+        return Response(ModelVersionSerializer(model_version).data)
 
 
 class Rollback(APIView):
@@ -174,6 +187,7 @@ urlpatterns = [
         login_not_required(RedirectView.as_view(url="/api/v1/models/history/", permanent=True, query_string=True)),
     ),
     path("models/<int:version>/", ModelDetail.as_view()),
+    path("models/<int:version>/annotate/", Annotation.as_view()),
     path("models/<int:version>/promote/", Promotion.as_view()),
     path("models/<int:version>/challenge/", Challenge.as_view()),
     path("models/<int:version>/retire/", Retirement.as_view()),

@@ -47,6 +47,20 @@ def importance(rows: list[Importance]) -> Chart:
     )
 
 
+def compared_importance(versions: Mapping[str, list[Importance]]) -> Chart:
+    """Draw the importance of each feature in several versions, beside each other."""
+    features = list(dict.fromkeys(row.feature for rows in versions.values() for row in rows))
+    series = []
+    for label, rows in versions.items():
+        means = {row.feature: row.mean for row in rows}
+        series.append(Series(label, x=[means.get(feature, 0.0) for feature in features], y=features))
+    summary = _("Features by importance in %(of)s; the table below has the figures.") % {"of": ", ".join(versions)}
+    return Chart(
+        "importance", "bars", _("Feature importance"), summary, _("Rise of log loss when the feature is shuffled"),
+        _("Feature"), series,
+    )  # fmt: skip
+
+
 def threshold(chosen: Threshold) -> Chart:
     """Draw accuracy by threshold, with the one in use marked."""
     return Chart(

@@ -2,20 +2,22 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 from django.db.models import F
 from django.http import QueryDict
 from django.utils.functional import Promise
+from django.utils.translation import gettext as translated
 from django.utils.translation import gettext_lazy
 from msgspec import convert
 
 from core.charts import Chart
 from core.pagination import SIZE, Page, page_of
 from training import charts
-from training.metrics import CrossValidation, Estimate
-from training.models import ModelVersion
-from training.report import FIGURES
+from training.apps import LiveAccuracy, TrainingConfig
+from training.metrics import CrossValidation, Estimate, Slice
+from training.models import LONGEST_TAG, ModelVersion, Stage
+from training.report import FIGURES, KEY_FIGURES, KeyFigure, is_better, key_figures
 
 #: More lines than this in one picture cannot be told apart.
 MAX_COMPARED = 6
@@ -23,9 +25,10 @@ MAX_COMPARED = 6
 SORTS: Mapping[str, tuple[str | Promise, str]] = {
     "version": (gettext_lazy("Version"), "version"),
     "stage": (gettext_lazy("Stage"), "stage"),
-    **{name: (label, f"metrics__cross_validation__{name}__mean") for name, (label, _) in FIGURES.items()},
+    **{name: (FIGURES[name][0], f"metrics__cross_validation__{name}__mean") for name in KEY_FIGURES},
     "created": (gettext_lazy("Created (UTC)"), "created_at"),
 }
+_Row = TypeVar("_Row", "ComparedFact", "ComparedFigure")
 _DEFAULT_SORT = "-version"
 # So many digits fit into an integer of PostgreSQL.
 _MAX_DIGITS = 9
@@ -43,10 +46,12 @@ class Column:
 
 @dataclass(frozen=True)
 class Row:
-    """A version in the list."""
+    """A version in the list: its figures beside the champion's, whether it passed the gate, its live accuracy."""
 
     model: ModelVersion
-    figures: Sequence[Estimate]
+    figures: Sequence[KeyFigure]
+    has_passed: bool | None
+    live: LiveAccuracy | None
 
 
 @dataclass(frozen=True)
@@ -63,7 +68,12 @@ class ComparedFigure:
     """One figure of each chosen version, with the best marked where there is one."""
 
     label: str | Promise
-    cells: Sequence[tuple[Estimate, bool]]
+    cells: Sequence[tuple[Estimate | None, bool]]
+
+    @property
+    def differs(self) -> bool:
+        """Whether the versions differ in it."""
+        return len({cell for cell, _is_best in self.cells}) > 1
 
 
 @dataclass(frozen=True)
@@ -73,6 +83,7 @@ class Comparison:
     versions: Sequence[ModelVersion]
     figures: Sequence[ComparedFigure]
     holdout_figures: Sequence[ComparedFigure]
+    slices: Sequence[ComparedFigure]
     parameters: Sequence[ComparedFact]
     libraries: Sequence[ComparedFact]
     origins: Sequence[ComparedFact]
@@ -85,14 +96,27 @@ def listing(query: QueryDict) -> Page[Row]:
     _label, place = SORTS[sort.removeprefix("-")]
     order = f"-{place}" if sort.startswith("-") else place
     # Curves and golden rows weigh a hundred times what the list shows.
-    models = ModelVersion.objects.only("version", "stage", "created_at").order_by(order, "-version")
-    models = models.annotate(validation=F("metrics__cross_validation"))
+    models = ModelVersion.objects.only("version", "stage", "created_at", "tags", "notes").order_by(order, "-version")
+    models = models.annotate(validation=F("metrics__cross_validation"), has_passed=F("gate__passed"))
+    if tag := tag_filter(query):
+        models = models.filter(tags__contains=[tag])
+    shown = list(models[start : start + SIZE + 1])
+    champion = ModelVersion.objects.champion_validation() if shown else None
+    live = TrainingConfig.live_accuracy([model.version for model in shown]) if shown else {}
     rows = []
-    for model in models[start : start + SIZE + 1]:
-        # The annotation is unknown to the type.
-        figures = dict(convert(vars(model)["validation"], CrossValidation).items())
-        rows.append(Row(model, [figures[name] for name in FIGURES]))
+    for model in shown:
+        # The annotations are unknown to the type.
+        validation = convert(vars(model)["validation"], CrossValidation)
+        rival = None if model.stage == Stage.CHAMPION else champion
+        figures = key_figures(validation, rival)
+        rows.append(Row(model, figures, vars(model)["has_passed"], live.get(model.version)))
     return page_of(rows, query, key=lambda _row: start + SIZE, parameter="from")
+
+
+def tag_filter(query: QueryDict) -> str:
+    """Return the tag that the list is filtered by; empty for none."""
+    # Postgres takes no NUL in a text.
+    return query.get("tag", "").replace("\0", "")[:LONGEST_TAG]
 
 
 def columns(query: QueryDict) -> list[Column]:
@@ -104,7 +128,7 @@ def columns(query: QueryDict) -> list[Column]:
         is_small_first = name == "stage" or not FIGURES.get(name, (None, True))[1]
         next_sort = name if (is_sorted and is_descending) or (not is_sorted and is_small_first) else f"-{name}"
         state = ("descending" if is_descending else "ascending") if is_sorted else "none"
-        headings.append(Column(label, next_sort, state, name in FIGURES))
+        headings.append(Column(label, next_sort, state, name in KEY_FIGURES))
     return headings
 
 
@@ -116,8 +140,8 @@ def chosen(query: QueryDict) -> list[ModelVersion]:
     return [by_number[number] for number in distinct if number in by_number]
 
 
-def compare(versions: Sequence[ModelVersion]) -> Comparison:
-    """Compare figures, parameters, libraries and data of versions, with what differs marked."""
+def compare(versions: Sequence[ModelVersion], *, differences_only: bool = False) -> Comparison:
+    """Compare figures, slices, parameters, libraries and data of versions, with what differs marked."""
     metrics = {str(model): model.evaluation for model in versions}
     origins: list[dict[str | Promise, object]] = [
         {
@@ -129,14 +153,27 @@ def compare(versions: Sequence[ModelVersion]) -> Comparison:
         }
         for model in versions
     ]
+    parameters: list[dict[str | Promise, object]] = [
+        {**model.parameters, "threshold": model.threshold} for model in versions
+    ]
+    validated = [dict(one.cross_validation.items()) for one in metrics.values()]
+    measured = [one.hold_out.estimates() for one in metrics.values()]
+
+    def shown(rows: list[_Row]) -> list[_Row]:
+        return [row for row in rows if row.differs or not differences_only]
+
     return Comparison(
         versions=versions,
-        figures=_compared_figures([dict(one.cross_validation.items()) for one in metrics.values()]),
-        holdout_figures=_compared_figures([one.hold_out.estimates() for one in metrics.values()]),
-        parameters=_compared_facts([{**model.parameters, "threshold": model.threshold} for model in versions]),
-        libraries=_compared_facts([model.made_with for model in versions]),
-        origins=_compared_facts(origins),
-        charts=charts.curves({label: one.curves.cross_validation for label, one in metrics.items()}),
+        figures=shown(_compared_figures(validated)),
+        holdout_figures=shown(_compared_figures(measured)),
+        slices=shown(_compared_slices([one.slices.cross_validation for one in metrics.values()])),
+        parameters=shown(_compared_facts(parameters)),
+        libraries=shown(_compared_facts([model.made_with for model in versions])),
+        origins=shown(_compared_facts(origins)),
+        charts=[
+            *charts.curves({label: one.curves.cross_validation for label, one in metrics.items()}),
+            charts.compared_importance({label: one.importance for label, one in metrics.items()}),
+        ],
     )
 
 
@@ -147,14 +184,34 @@ def _compared_facts(versions: Sequence[Mapping[Any, object]]) -> list[ComparedFa
 
 
 def _compared_figures(versions: Sequence[Mapping[str, Estimate]]) -> list[ComparedFigure]:
-    rows = []
-    for name, (label, is_more_better) in FIGURES.items():
-        estimates = [figures[name] for figures in versions]
-        values = {estimate.value for estimate in estimates}
-        best = max(values) if is_more_better else min(values)
-        is_different = len(values) > 1
-        rows.append(ComparedFigure(label, [(one, is_different and one.value == best) for one in estimates]))
-    return rows
+    return [
+        _compared_figure(label, [figures[name] for figures in versions], is_more_better=is_more_better)
+        for name, (label, is_more_better) in FIGURES.items()
+    ]
+
+
+def _compared_slices(versions: Sequence[Sequence[Slice]]) -> list[ComparedFigure]:
+    """Compare the accuracy in each slice of any version."""
+    measured = [{row.slice: Estimate(row.accuracy, None, row.low, row.high) for row in slices} for slices in versions]
+    names = dict.fromkeys(row.slice for slices in versions for row in slices)
+    return [
+        _compared_figure(translated(name), [figures.get(name) for figures in measured], is_more_better=True)
+        for name in names
+    ]
+
+
+def _compared_figure(
+    label: str | Promise, estimates: Sequence[Estimate | None], *, is_more_better: bool
+) -> ComparedFigure:
+    def is_best(one: Estimate | None) -> bool:
+        others = [other for other in estimates if other is not None and other is not one]
+        return (
+            one is not None
+            and bool(others)
+            and all(is_better(one, other, is_more_better=is_more_better) for other in others)
+        )
+
+    return ComparedFigure(label, [(one, is_best(one)) for one in estimates])
 
 
 def _sort(query: QueryDict) -> str:

@@ -217,7 +217,20 @@ _CHECK_LABELS = {
     "calibration": Message("Calibration"),
     "no worse than the champion": Message("No worse than the champion"),
 }
-_SLICE = "slice "
+_NO_WORSE, _SLICE = "no worse than the champion", "slice "
+#: What is wrong where a check fails, filled in with the parameters of its detail.
+_PROBLEMS = {
+    "features alive": Message("constant features: %(features)s"),
+    "minimum accuracy": Message("accuracy %(accuracy)s is below %(least)s"),
+    "better than the rule": Message("accuracy %(accuracy)s is not above the baseline, %(baseline)s"),
+    "calibration": Message("calibration error %(error)s is above %(most)s"),
+    _NO_WORSE: Message(
+        "worse than %(champion)s in log loss by %(difference)s (95 %% upper bound %(high)s, must be below %(margin)s)"
+    ),
+}
+_UNPROVED = Message(
+    "not proved to be no worse than %(champion)s in log loss (95 %% upper bound %(high)s, must be below %(margin)s)"
+)
 
 
 class Check(Struct, frozen=True):
@@ -237,6 +250,16 @@ class Check(Struct, frozen=True):
             return Message("Slice %(slice)s", {"slice": Message(self.name.removeprefix(_SLICE))})
         return _CHECK_LABELS.get(self.name, Message(self.name))
 
+    @property
+    def problem(self) -> Message:
+        """What is wrong, in one clause, where it has failed."""
+        if isinstance(self.detail, str) or self.name not in _PROBLEMS:
+            return Message("%(check)s: %(detail)s", {"check": self.label, "detail": self.detail})
+        parameters = self.detail.parameters
+        difference = parameters.get("difference")
+        is_unproved = self.name == _NO_WORSE and isinstance(difference, (int, float)) and difference <= 0
+        return Message((_UNPROVED if is_unproved else _PROBLEMS[self.name]).text, parameters)
+
 
 class Verdict(Struct, frozen=True, kw_only=True):
     """The gate's result for a version; the more versions are judged on one hold-out, the more optimistic it becomes."""
@@ -245,6 +268,11 @@ class Verdict(Struct, frozen=True, kw_only=True):
     rows: int
     holdout_uses: int = field(name="looks")
     checks: list[Check]
+
+    @property
+    def failed(self) -> list[Check]:
+        """The checks that stand in the way of a promotion."""
+        return [check for check in self.checks if not check.passed]
 
 
 def _share(hits: int, misses: int) -> float | None:

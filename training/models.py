@@ -1,7 +1,7 @@
 """Training runs, model versions and their stages."""
 
 from datetime import datetime
-from typing import ClassVar, Self
+from typing import ClassVar, NamedTuple, Self
 
 import msgspec
 from django.conf import settings
@@ -17,9 +17,11 @@ from core.jobs import Job, JobQuerySet
 from core.messages import Message
 from features.models import FeatureBatch
 from ingestion.models import Dataset
-from training.metrics import Metrics, Verdict
+from training.metrics import CrossValidation, Metrics, Verdict
 from training.training_data import GoldenRow
 from training.training_spec import CANDIDATES, LARGEST_SEED, MOST_CANDIDATES, SearchProgress, TrainingSpec
+
+MOST_TAGS, LONGEST_TAG, LONGEST_NOTES = 10, 40, 4000
 
 
 class Algorithm(models.TextChoices):
@@ -88,12 +90,24 @@ class Stage(models.TextChoices):
     RETIRED = "retired", gettext_lazy("Retired")
 
 
+class ChampionValidation(NamedTuple):
+    """The champion's number and its figures by cross-validation, to compare others with."""
+
+    version: int
+    figures: CrossValidation
+
+
 class ModelVersionQuerySet(models.QuerySet["ModelVersion"]):
     """Versions by stage and history."""
 
     def champion(self) -> "ModelVersion | None":
         """Return the champion, or None when there is none yet."""
         return self.filter(stage=Stage.CHAMPION).first()
+
+    def champion_validation(self) -> ChampionValidation | None:
+        """Return the champion's figures by cross-validation, without what weighs a hundred times as much."""
+        row = self.filter(stage=Stage.CHAMPION).values_list("version", "metrics__cross_validation").first()
+        return row and ChampionValidation(row[0], msgspec.convert(row[1], CrossValidation))
 
     def with_history(self) -> Self:
         """Load run, batch and dataset too, for pages that show where a model comes from."""
@@ -130,6 +144,9 @@ class ModelVersion(models.Model):
     golden_rows = models.JSONField(gettext_lazy("golden rows"))
     # Training rows that explanations compare with: they stay when their dataset is archived.
     background = models.JSONField(default=list, editable=False)
+    # What people note of it; `registry.annotate` records who did.
+    tags = models.JSONField(gettext_lazy("tags"), default=list, blank=True)
+    notes = models.TextField(gettext_lazy("notes"), max_length=LONGEST_NOTES, blank=True)
     created_at = models.DateTimeField(gettext_lazy("created"), auto_now_add=True)
 
     objects = ModelVersionQuerySet.as_manager()

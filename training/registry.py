@@ -1,6 +1,6 @@
 """The model registry: the gate's verdict, stages, rollback, history, and loading."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 
@@ -25,7 +25,7 @@ from training.metrics import Check, Verdict
 from training.models import ModelVersion, Stage, StageChange
 from training.training_data import Examples
 
-_LONGEST_REASON = 300
+LONGEST_REASON = 300
 _ACTIONS = {Stage.CHAMPION: Action.PROMOTED, Stage.CHALLENGER: Action.SHADOW_STARTED, Stage.RETIRED: Action.RETIRED}
 
 
@@ -95,15 +95,23 @@ def promote(version: ModelVersion, *, by: User | None, reason: str = "") -> None
         _make_champion(version, by=by, reason=reason)
 
 
-def rollback(*, by: User | None, reason: str = "") -> ModelVersion:
-    """Promote the previous champion again; a second rollback goes one further back, not forth."""
+def rollback_target() -> ModelVersion:
+    """Return the previous champion; raises Conflict where there is none."""
     before = _champions()[-2:-1]
     if not before:
         raise Conflict(_("There is no earlier champion to go back to."))
-    version = before[0]
+    return before[0]
+
+
+def rollback(*, by: User | None, reason: str = "", target: str = "") -> ModelVersion:
+    """Promote the previous champion again; a second rollback goes one further back, not forth.
+
+    Raises Conflict where a `target`, the number that a person has confirmed, is not the previous champion any more.
+    """
+    version = rollback_target()
     _check_file(version, _("%(version)s cannot be promoted: %(reason)s."))
     with _locked_stage(version):
-        if _champions()[-2:-1] != before:
+        if _champions()[-2:-1] != [version] or target not in ("", str(version.version)):
             raise Conflict(_("Another version was promoted a moment ago: look again."))
         _make_champion(version, by=by, reason=reason or gettext_noop("Rolled back."), is_rollback=True)
     return version
@@ -126,6 +134,20 @@ def retire(version: ModelVersion, *, by: User | None, reason: str = "") -> None:
         if version.stage == Stage.RETIRED:
             raise _already(version)
         _move(version, Stage.RETIRED, by=by, reason=reason)
+
+
+def annotate(version: ModelVersion, *, tags: Sequence[str], notes: str) -> None:
+    """Save what people note of a version."""
+    earlier = ModelVersion.objects.only("tags", "notes").get(pk=version.pk)
+    version.tags, version.notes = list(tags), notes
+    with transaction.atomic():
+        version.save(update_fields=["tags", "notes"])
+        audit.record(
+            Action.CHANGED,
+            version,
+            before={"tags": ", ".join(earlier.tags), "notes": earlier.notes},
+            after={"tags": ", ".join(tags), "notes": notes},
+        )
 
 
 def champion_at(moment: datetime) -> StageChange | None:
@@ -175,7 +197,7 @@ def _make_champion(version: ModelVersion, *, by: User | None, reason: str, is_ro
 
 def _move(version: ModelVersion, stage: Stage, *, by: User | None, reason: str, is_rollback: bool = False) -> None:
     # Postgres takes no NUL in a text.
-    reason = reason.replace("\0", "")[:_LONGEST_REASON]
+    reason = reason.replace("\0", "")[:LONGEST_REASON]
     StageChange.objects.create(
         version=version, before=version.stage, after=stage, by=by, reason=reason, is_rollback=is_rollback
     )

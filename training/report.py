@@ -7,7 +7,8 @@ from django.utils.functional import Promise
 from django.utils.translation import gettext_lazy
 
 from ingestion.schema import VERBOSE_NAMES
-from training.metrics import Estimate, Metrics, Slice
+from training.metrics import CrossValidation, Estimate, Metrics, Slice
+from training.models import ChampionValidation
 
 #: Figure -> its name, and whether more is better.
 FIGURES: Mapping[str, tuple[str | Promise, bool]] = {
@@ -18,6 +19,8 @@ FIGURES: Mapping[str, tuple[str | Promise, bool]] = {
     "brier": (gettext_lazy("Brier score"), False),
     "ece": (gettext_lazy("Calibration error"), False),
 }
+#: What a page and the list show first.
+KEY_FIGURES = ("accuracy", "roc_auc", "log_loss", "ece")
 #: On fewer rows a slice's figures are chance, and it is not called the worst.
 LEAST_ROWS = 20
 _WORST = 3
@@ -35,6 +38,23 @@ class Figure:
     ungrouped: Estimate | None
 
 
+@dataclass(frozen=True)
+class KeyFigure:
+    """A figure beside the champion's: their difference, and whether that is more than chance."""
+
+    label: str | Promise
+    estimate: Estimate
+    difference: float | None = None
+    is_better: bool = False
+    is_worse: bool = False
+
+
+def key_figures(validated: CrossValidation, champion: ChampionValidation | None) -> list[KeyFigure]:
+    """List the main figures, each beside the champion's where there is another one."""
+    ours, theirs = dict(validated.items()), dict(champion.figures.items()) if champion else {}
+    return [_key_figure(name, ours[name], theirs.get(name)) for name in KEY_FIGURES]
+
+
 def figures(metrics: Metrics) -> list[Figure]:
     """List the figures in the order in which people read them."""
     validated, measured = dict(metrics.cross_validation.items()), metrics.hold_out.estimates()
@@ -44,6 +64,18 @@ def figures(metrics: Metrics) -> list[Figure]:
         Figure(label, is_more_better, validated[name], measured[name], baseline.get(name), ungrouped.get(name))
         for name, (label, is_more_better) in FIGURES.items()
     ]
+
+
+def is_better(one: Estimate, other: Estimate, *, is_more_better: bool) -> bool:
+    """Tell whether a figure is better than another by more than chance: each lies outside the other's interval.
+
+    >>> is_better(Estimate(0.813, 0.003, 0.79, 0.83), Estimate(0.812, 0.003, 0.79, 0.83), is_more_better=True)
+    False
+    """
+    upper, lower = (one, other) if is_more_better else (other, one)
+    if upper.low is None or lower.high is None:
+        return upper.value > lower.value
+    return upper.low > lower.value and upper.value > lower.high
 
 
 def worst_slices(slices: Sequence[Slice]) -> list[str]:
@@ -56,3 +88,16 @@ def group_label(metrics: Metrics) -> str:
     """Name the column by which folds were grouped as people call it; empty without one."""
     name = metrics.cross_validation.grouped_by or ""
     return str(VERBOSE_NAMES.get(name, name)).lower()
+
+
+def _key_figure(name: str, ours: Estimate, theirs: Estimate | None) -> KeyFigure:
+    label, is_more_better = FIGURES[name]
+    if theirs is None:
+        return KeyFigure(label, ours)
+    return KeyFigure(
+        label,
+        ours,
+        ours.value - theirs.value,
+        is_better(ours, theirs, is_more_better=is_more_better),
+        is_better(theirs, ours, is_more_better=is_more_better),
+    )

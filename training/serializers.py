@@ -6,7 +6,16 @@ from rest_framework import serializers
 
 from core.api import JOB_FIELDS
 from core.moments import MomentField
-from training.models import Algorithm, ModelVersion, Reproduction, StageChange, TrainingRun
+from training.models import (
+    LONGEST_NOTES,
+    LONGEST_TAG,
+    MOST_TAGS,
+    Algorithm,
+    ModelVersion,
+    Reproduction,
+    StageChange,
+    TrainingRun,
+)
 from training.training_spec import CANDIDATES, LARGEST_SEED, MOST_CANDIDATES
 
 
@@ -17,12 +26,13 @@ class ModelVersionSerializer(serializers.ModelSerializer[ModelVersion]):
     metrics = serializers.DictField(read_only=True)
     parameters = serializers.DictField(read_only=True)
     gate = serializers.SerializerMethodField()
+    tags = serializers.ListField(child=serializers.CharField(), read_only=True)
 
     class Meta:
         model = ModelVersion
         fields = (
             "version", "stage", "metrics", "sha256", "feature_batch", "threshold", "parameters", "gate",
-            "definition_version", "created_at",
+            "definition_version", "tags", "notes", "created_at",
         )  # fmt: skip
         read_only_fields = fields
 
@@ -34,6 +44,15 @@ class ModelVersionSerializer(serializers.ModelSerializer[ModelVersion]):
             return None
         checks = [{"name": check.name, "passed": check.passed, "detail": str(check.detail)} for check in verdict.checks]
         return {**msgspec.to_builtins(verdict), "checks": checks}
+
+
+class AnnotationRequest(serializers.Serializer[None]):
+    """What people note of a version; what is left out stays."""
+
+    tags = serializers.ListField(
+        child=serializers.CharField(max_length=LONGEST_TAG), max_length=MOST_TAGS, required=False
+    )
+    notes = serializers.CharField(required=False, allow_blank=True, max_length=LONGEST_NOTES)
 
 
 class TrainingRunSerializer(serializers.ModelSerializer[TrainingRun]):

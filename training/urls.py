@@ -15,6 +15,7 @@ urlpatterns = [
     path("models/<int:version>/", views.model, name="model"),
     path("models/<int:version>/card/", views.model_card, name="model_card"),
     path("models/<int:version>/card.md", views.model_card_file, name="model_card_file"),
+    path("models/<int:version>/annotate/", views.annotate, name="annotate"),
     path("models/<int:version>/promote/", views.promote, name="promote"),
     path("models/<int:version>/challenge/", views.challenge, name="challenge"),
     path("models/<int:version>/retire/", views.retire, name="retire"),

@@ -91,7 +91,8 @@ class TestActor:
 
     @in_the_admin
     def test_admin_action(self, version: ModelVersion, client: Client, entries: Entries) -> None:
-        client.post("/admin/training/modelversion/", {"action": "promote", "_selected_action": [version.pk]})
+        asked = client.post("/admin/training/modelversion/", {"action": "promote", "_selected_action": [version.pk]})
+        client.post(asked["Location"], {"reason": "better"})
 
         assert self.promoted(entries, version).actor == "captain"
 

@@ -28,8 +28,27 @@ def test_the_current_batch_shows_its_features(batch: FeatureBatch, client: Clien
     assert all(f"<code>{name}</code>" in page for name in FEATURES)
     assert "20.1%" in page
     assert "female" in page
-    assert "Southampton" not in page
+    assert "Southampton" in page
+    assert "siblings and spouses + parents and children" in page
     assert page.count('class="plot"') == len(FEATURES)
+
+
+def test_every_feature_is_drawn_and_correlated_with_every_other(batch: FeatureBatch, client: Client) -> None:
+    context = client.get(batch.get_absolute_url()).context
+
+    drawn = {chart.column.name: chart for chart in context["charts"]}
+    assert list(drawn) == list(FEATURES)
+    assert drawn["Age"].ends == (pytest.approx(0.1667, abs=0.001), 80)
+    assert len(drawn["Age"].bars) == 20
+    assert {bar.name for bar in drawn["Sex"].bars} == {"Male", "Female"}
+    assert all(sum(bar.share for bar in chart.bars) == pytest.approx(1) for chart in drawn.values())
+    rows = context["correlations"]
+    assert [len(cells) for cells in rows.values()] == [len(FEATURES)] * len(FEATURES)
+    matrix = services.matrix(batch).astype(np.float64)
+    fare, pclass = matrix[:, FEATURES.index("Fare")], matrix[:, FEATURES.index("Pclass")]
+    known = ~np.isnan(fare)
+    expected = np.corrcoef(fare[known], pclass[known])[0, 1]
+    assert rows["Fare"][FEATURES.index("Pclass")].text == f"{expected:.2f}"
 
 
 def test_a_batch_is_compared_with_the_one_before(batch: FeatureBatch, client: Client) -> None:

@@ -2,6 +2,7 @@
 
 import csv
 import io
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -202,3 +203,48 @@ class TestPage:
 
         assert response.status_code == 302
         assert Passenger.objects.get(line_number=4).passenger_id == "3"
+
+
+class TestRepair:
+    """A rejected row's page: which cell is wrong, what it may be, and the way to the next."""
+
+    @pytest.fixture
+    def dataset(self, load: Load) -> Dataset:
+        wrong = {**JAMES, "pclass": 7, "passenger_id": 9}
+        return load(table(ELISABETH, OLD, JAMES, wrong), largest_problem_share=0.9)
+
+    def test_the_wrong_cell_is_marked_with_its_reason(self, dataset: Dataset, client: Client) -> None:
+        page = client.get(f"/datasets/{dataset.pk}/lines/3/").text
+
+        marked = [tag for tag in re.findall(r"<(?:input|select)[^>]*>", page) if "aria-invalid" in tag]
+        assert [re.findall(r'name="(\w+)"', tag) for tag in marked] == [["age"]]
+        assert 'aria-describedby="id_age_reasons"' in marked[0]
+        assert "autofocus" in marked[0]
+        assert "Must be from 0 to 120." in page.partition('id="id_age_reasons"')[2][:200]
+
+    def test_a_cell_with_choices_offers_them_and_keeps_the_rejected_one(self, dataset: Dataset, client: Client) -> None:
+        page = client.get(f"/datasets/{dataset.pk}/lines/5/").text
+
+        options = re.findall(
+            r'<option value="(.*?)"( selected)?>', page.partition('id="id_pclass"')[2].split("</select")[0]
+        )
+        assert options == [("", ""), ("7", " selected"), ("1", ""), ("2", ""), ("3", "")]
+
+    def test_it_leads_to_the_rows_before_and_after_that_are_still_rejected(
+        self, dataset: Dataset, client: Client
+    ) -> None:
+        first, last = (client.get(f"/datasets/{dataset.pk}/lines/{line}/") for line in (3, 5))
+        cells = {**corrections.cells_of(row(dataset)), "age": "22"}
+
+        accepted = client.post(f"/datasets/{dataset.pk}/lines/3/", {**cells, "next": "1"})
+
+        assert (first.context["previous"], first.context["next"].line_number) == (None, 5)
+        assert (last.context["previous"].line_number, last.context["next"]) == (3, None)
+        assert accepted["Location"] == f"/datasets/{dataset.pk}/lines/5/"
+        assert client.get(f"/datasets/{dataset.pk}/lines/5/").context["previous"] is None
+
+    def test_rejections_are_counted_by_reason(self, dataset: Dataset, client: Client) -> None:
+        page = client.get(dataset.get_absolute_url())
+
+        reasons = {bar.name: bar.share for bar in page.context["reasons"]}
+        assert reasons == {"Age: out of range": 1, "Class: not one of the choices": 1}

@@ -31,7 +31,7 @@ from training.models import ModelVersion, TrainingRun
 
 #: Page -> how many questions it may ask of the database.
 BUDGETS = {
-    "/": 2, "/overview/": 40, "/datasets/": 2, "/features/": 3, "/models/": 1, "/runs/": 7, "/predictions/": 1,
+    "/": 2, "/overview/": 40, "/datasets/": 2, "/features/": 3, "/models/": 3, "/runs/": 7, "/predictions/": 1,
     "/scoring/": 1, "/monitoring/": 6, "/monitoring/drift/": 3, "/monitoring/drift/state/": 1,
     "/monitoring/performance/": 4, "/monitoring/alerts/": 1, "/monitoring/alerts/rules/": 1, "/schedules/": 1,
     "/accounts/login/": 0, "/storage/": 15,
@@ -126,8 +126,8 @@ def test_what_is_not_there_is_404(client: Client, url: str) -> None:
 
 @pytest.mark.parametrize(
     "url",
-    ["/datasets/ingest/", "/features/build/", "/models/rollback/", "/scoring/start/",
-     "/models/1/promote/", "/monitoring/drift/check/", "/pipeline/", "/runs/dataset/1/cancel/",
+    ["/datasets/ingest/", "/features/build/", "/models/1/annotate/", "/scoring/start/",
+     "/models/1/challenge/", "/monitoring/drift/check/", "/pipeline/", "/runs/dataset/1/cancel/",
      "/runs/dataset/1/again/"],
 )  # fmt: skip
 @pytest.mark.django_db

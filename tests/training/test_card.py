@@ -66,7 +66,7 @@ def test_the_page_is_the_same_text_as_html(client: Client, measured: ModelVersio
     assert str(card.html(card.markdown(measured))) in page.text
     assert page.text.count("<h1>") == 1
     assert "/models/1/card.md" in page.text
-    assert "/models/1/card/" in client.get("/models/1/").text
+    assert 'href="?tab=card"' in client.get("/models/1/").text
 
 
 def test_the_file_is_markdown_to_download(client: Client, measured: ModelVersion) -> None:

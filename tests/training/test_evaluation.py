@@ -34,6 +34,17 @@ def test_a_figure_has_mean_spread_and_interval_over_the_repeats(examples: Exampl
         assert low < high
 
 
+def test_the_calibration_error_lies_within_its_interval(examples: Examples) -> None:
+    probabilities = np.clip(examples.labels + np.random.default_rng(2).normal(0, 0.2, 60), 0.05, 0.95)
+
+    measured = evaluation.holdout(examples, probabilities, threshold=0.5, seed=7).estimates()
+
+    for estimate in measured.values():
+        assert estimate.low is not None
+        assert estimate.high is not None
+        assert 0 <= estimate.low <= estimate.value <= estimate.high
+
+
 def test_without_a_seed_there_is_no_interval(examples: Examples) -> None:
     summary = evaluation.summary(examples, np.random.default_rng(1).random((2, 60)), threshold=0.5)
 

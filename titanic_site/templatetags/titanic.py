@@ -131,6 +131,17 @@ def decimals(number: float) -> str:
 
 
 @register.filter
+def signed(difference: float) -> str:
+    """Format the difference of two figures with its sign.
+
+    >>> signed(0.0076), signed(-0.0001)
+    ('+0.008', '0.000')
+    """
+    text = f"{difference:+.3f}"
+    return text[1:] if float(text) == 0 else text
+
+
+@register.filter
 def duration(length: timedelta | None) -> str:
     """Format a length of time in its two largest units.
 
@@ -169,6 +180,9 @@ def estimate(figure: Estimate | None) -> str:
 def interval(figure: Estimate | None) -> str:
     """Format the interval of a figure, where it has one."""
     if figure is None or figure.low is None or figure.high is None:
+        return ""
+    # That of a calibration error measured by an earlier version of this product, which did not correct its bias.
+    if isinstance(figure, Estimate) and not figure.low <= figure.value <= figure.high:
         return ""
     return f"{decimals(figure.low)}–{decimals(figure.high)}"
 

@@ -42,8 +42,12 @@ function band(series, place) {
   return series.low.length ? [edge(series.high, "+1"), edge(series.low, false)] : [];
 }
 
-function bars(series) {
-  const bar = { type: "bar", grouped: false, label: series.label };
+// Several series stand beside each other; one alone has the spread of each bar.
+function bars(series, place, { length }) {
+  const bar = { type: "bar", grouped: length > 1, label: series.label };
+  if (length > 1) {
+    return [{ ...bar, data: series.x, backgroundColor: token(`--chart-${(place % COLOURS) + 1}`) }];
+  }
   const ends = series.x.map((x, index) => [x - series.spread[index], x + series.spread[index]]);
   return [
     { ...bar, data: ends, backgroundColor: token("--ink"), barThickness: 2, isAid: true },
@@ -117,7 +121,10 @@ function legend(chart) {
   const items = Chart.defaults.plugins.legend.labels.generateLabels(chart);
   const lines = items.filter((item) => !chart.data.datasets[item.datasetIndex].isAid);
   return lines.map((item) => {
-    const { borderDash, borderWidth } = chart.data.datasets[item.datasetIndex];
+    const { borderDash, borderWidth, type } = chart.data.datasets[item.datasetIndex];
+    if (type === "bar") {
+      return { ...item, pointStyle: "rect", lineWidth: 0, fontColor: token("--ink") };
+    }
     return { ...item, pointStyle: "line", lineDash: borderDash, lineWidth: borderWidth, fontColor: token("--ink") };
   });
 }
@@ -146,7 +153,7 @@ function configuration(chart) {
       scales: { x, y: axis(chart.y_label, { isUnit, isNames: isBars, beginAtZero: chart.is_from_zero }) },
       plugins: {
         legend: {
-          display: !isBars,
+          display: !isBars || chart.series.length > 1,
           position: "bottom",
           labels: { usePointStyle: true, pointStyleWidth: 28, generateLabels: legend },
         },
