@@ -1,11 +1,13 @@
 """How every task is declared: limits, acknowledgement, and errors."""
 
+import time
 from collections.abc import Callable
 from typing import ParamSpec
 
 from celery import Task, shared_task
 from django.conf import settings
 
+from core import schedule_runs
 from core.errors import TitanicError, to_api_error
 from core.jobs import Cancelled, NotClaimed
 
@@ -16,13 +18,19 @@ class ServiceTask(Task):  # type: ignore[type-arg]
     """A task that logs one sentence when a service is unavailable; its schedule or a recovery sends it again."""
 
     def __call__(self, *args: object, **kwargs: object) -> None:
+        began, error_name = time.time(), ""
         try:
             self.run(*args, **kwargs)
         except Exception as error:
             known = to_api_error(error)
+            error_name = known.message if known else type(error).__name__
             if known is None:
                 raise
             raise known from error
+        finally:
+            # The scheduler, and whoever runs a schedule now, send its name with the message.
+            if schedule := self.request.get("periodic_task_name"):
+                schedule_runs.record(schedule, began=began, error=error_name)
 
 
 def job_task(*, queue: str, is_short: bool = True) -> "Callable[[Callable[P, None]], Task[P, None]]":

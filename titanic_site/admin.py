@@ -24,8 +24,7 @@ from core.admin import AuditedAdmin
 from core.errors import Forbidden
 from core.models import Action
 from core.roles import Scope, scopes_of, scopes_of_request
-from ingestion import sources
-from ingestion.models import Source
+from titanic_site import schedules
 from titanic_site.models import SCOPE_FIELDS, AccessToken
 
 for model in (User, Group, PeriodicTask, IntervalSchedule, CrontabSchedule, SolarSchedule, ClockedSchedule):
@@ -95,9 +94,7 @@ class PeriodicTaskForm(beat.PeriodicTaskForm):
 
 
 def _may_change(request: HttpRequest, tasks: Iterable[PeriodicTask]) -> bool:
-    """Tell whether the person may change all of the schedules: that of a source as far as the source itself."""
-    scopes = scopes_of_request(request)
-    return all(sources.may_change(source, scopes=scopes) for source in Source.objects.filter(schedule__in=tasks))
+    return schedules.may_change(tasks, scopes=scopes_of_request(request))
 
 
 def _audited(action: Any) -> Any:

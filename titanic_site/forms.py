@@ -1,11 +1,19 @@
 """The forms of the pages that span the apps."""
 
+from datetime import timedelta
+from typing import ClassVar
+
 from django import forms
+from django.core.exceptions import ValidationError
+from django.db import models
 from django.db.models import QuerySet
+from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
+from django_celery_beat.models import PeriodicTask
 
 from core.models import Action, AuditEntry
 from core.moments import MomentFormField
+from titanic_site import schedules, timetables
 
 
 class AuditFilter(forms.Form):
@@ -27,3 +35,77 @@ class AuditFilter(forms.Form):
         lookups = {"since": "at__gte", "until": "at__lt", "object_name": "object_name__icontains"}
         chosen = {lookups.get(name, name): value for name, value in self.cleaned_data.items() if value}
         return AuditEntry.objects.filter(**chosen)
+
+
+class TimetableForm(forms.Form):
+    """When a schedule runs: at an interval, or at a time on chosen days of the week."""
+
+    class Kind(models.TextChoices):
+        """Which half of the form counts."""
+
+        INTERVAL = "interval", gettext_lazy("At an interval")
+        WEEKLY = "weekly", gettext_lazy("At a time on chosen days")
+
+    #: Seconds of each unit.
+    UNITS: ClassVar = {
+        1: gettext_lazy("seconds"),
+        60: gettext_lazy("minutes"),
+        3_600: gettext_lazy("hours"),
+        86_400: gettext_lazy("days"),
+    }
+    LONGEST = timedelta(days=366)
+
+    kind = forms.ChoiceField(label=gettext_lazy("Runs"), choices=Kind, widget=forms.RadioSelect)
+    every = forms.IntegerField(label=gettext_lazy("Every"), required=False, min_value=1, max_value=10**6)
+    unit = forms.TypedChoiceField(label=gettext_lazy("Unit"), required=False, coerce=int, choices=list(UNITS.items()))
+    time = forms.TimeField(
+        label=gettext_lazy("Time"), required=False, widget=forms.TimeInput(format="%H:%M", attrs={"type": "time"})
+    )
+    days = forms.MultipleChoiceField(
+        label=gettext_lazy("Days"),
+        required=False,
+        choices=list(timetables.DAYS.items()),
+        widget=forms.CheckboxSelectMultiple,
+    )
+
+    def __init__(self, data: object = None, *, schedule: PeriodicTask) -> None:
+        initial: dict[str, object] = {"kind": self.Kind.INTERVAL, "unit": 3_600}
+        if schedule.interval:
+            seconds = int(schedule.interval.schedule.run_every.total_seconds())
+            unit = max(unit for unit in self.UNITS if seconds % unit == 0)
+            initial |= {"every": seconds // unit, "unit": unit}
+        if weekly := timetables.week_time(schedule.crontab):
+            initial |= {"kind": self.Kind.WEEKLY, "days": weekly[0], "time": weekly[1]}
+        super().__init__(data, initial=initial)  # type: ignore[arg-type]
+        self.schedule = schedule
+
+    def clean(self) -> dict[str, object]:
+        """Require what the chosen half needs, within what can be run."""
+        values: dict[str, object] = super().clean() or {}
+        needed = {"interval": ("every", "unit"), "weekly": ("time", "days")}
+        for name in needed.get(str(values.get("kind")), ()):
+            if name not in self.errors and values.get(name) in (None, "", []):
+                self.add_error(name, ValidationError(self.fields[name].error_messages["required"], code="required"))
+        if values.get("kind") == self.Kind.INTERVAL and not self.errors and self.interval > self.LONGEST:
+            self.add_error("every", ValidationError(_("At most 366 days."), code="max_value"))
+        if self.schedule.task == schedules.HEARTBEAT and not self.errors and self._is_rare():
+            rare = ValidationError(_("A heartbeat is needed at least every 60 seconds."), code="rare")
+            self.add_error("every" if values["kind"] == self.Kind.INTERVAL else "kind", rare)
+        return values
+
+    @property
+    def interval(self) -> timedelta:
+        """The interval."""
+        return timedelta(seconds=self.cleaned_data["every"] * self.cleaned_data["unit"])
+
+    def save(self) -> None:
+        """Change the schedule."""
+        values = self.cleaned_data
+        if values["kind"] == self.Kind.INTERVAL:
+            schedules.run_every(self.schedule, self.interval)
+        else:
+            time = values["time"]
+            schedules.run_weekly(self.schedule, days=values["days"], hour=time.hour, minute=time.minute)
+
+    def _is_rare(self) -> bool:
+        return self.cleaned_data["kind"] == self.Kind.WEEKLY or self.interval > schedules.RAREST_HEARTBEAT

@@ -24,7 +24,7 @@ from monitoring.models import Alert, DriftCheck, DriftWatch
 from predictions import drift_state
 from predictions.drift_state import DriftState
 from predictions.models import DeadLetter, Prediction, PredictionCount
-from titanic_site import job_list, schedules
+from titanic_site import job_list, schedules, timetables
 from training.models import Algorithm, ModelVersion, TrainingRun
 
 #: Schedules that run more often are the product's own housekeeping.
@@ -183,14 +183,13 @@ def problems(request: HttpRequest) -> Iterator[Problem]:
 
 def next_runs() -> list[tuple[str, datetime]]:
     """Return the schedules that are due next, with their moments; not those that run every few minutes."""
-    tasks = PeriodicTask.objects.filter(enabled=True).select_related("interval", "crontab", "solar", "clocked")
-    labels, now = schedules.labels(), timezone.now()
+    tasks = list(PeriodicTask.objects.filter(enabled=True).select_related("interval", "crontab", "solar", "clocked"))
+    labels, now = schedules.labels(tasks), timezone.now()
     due = []
     for task in tasks:
         if task.interval and task.interval.schedule.run_every < _SHORTEST_SHOWN:
             continue
-        remaining = task.schedule.remaining_estimate(task.last_run_at or task.date_changed)
-        due.append((labels.get(task.name, task.name), now + max(remaining, timedelta(0))))
+        due += [(labels[task.pk].name, moment) for moment in timetables.next_runs(task, now=now, count=1)]
     return sorted(due, key=lambda run: run[1])[:_RUNS_SHOWN]
 
 

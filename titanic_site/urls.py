@@ -8,7 +8,7 @@ from django.views.generic import RedirectView
 from django.views.i18n import set_language
 
 from core import sign_in
-from titanic_site import views
+from titanic_site import schedule_views, views
 
 handler400 = views.bad_request
 handler500 = views.server_error
@@ -26,7 +26,10 @@ urlpatterns = [
     path("runs/<str:kind>/<int:pk>/again/", views.run_again, name="run_again"),
     path("runs/<str:kind>/<int:pk>/cancel/", views.run_cancel, name="run_cancel"),
     path("pipeline/", views.next_step, name="pipeline"),
-    path("schedules/", views.schedules, name="schedules"),
+    path("schedules/", schedule_views.schedules, name="schedules"),
+    path("schedules/<int:pk>/", schedule_views.schedule, name="schedule"),
+    path("schedules/<int:pk>/switch/", schedule_views.switch_schedule, name="schedule_switch"),
+    path("schedules/<int:pk>/run/", schedule_views.run_schedule, name="schedule_run"),
     path("storage/", views.storage, name="storage"),
     path("audit/", views.audit, name="audit"),
     path("accounts/link/", views.start_link, name="start_link"),

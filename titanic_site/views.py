@@ -1,4 +1,4 @@
-"""The pages that span the apps: the front page, all runs, schedules."""
+"""The pages that span the apps: the front page, all runs, storage, the audit trail."""
 
 import json
 import sys
@@ -17,7 +17,6 @@ from django.utils.translation import gettext as _
 from django.views import defaults
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_GET, require_POST, require_safe
-from django_celery_beat.models import PeriodicTask
 
 from core import moments
 from core.csv_injection import csv_lines
@@ -33,7 +32,6 @@ from predictions import log
 from predictions.models import DeadLetter
 from predictions.views import form_context, starting_form
 from titanic_site import job_list, overview, pipeline
-from titanic_site import schedules as default_schedules
 from titanic_site import storage as stored
 from titanic_site.forms import AuditFilter
 from titanic_site.middleware import API_PATHS, error_json, error_page
@@ -153,15 +151,6 @@ def dataset_lineage(request: HttpRequest, pk: int) -> HttpResponse:
     """Show, as a part of a dataset's page, the features and models made of it."""
     batches = FeatureBatch.objects.filter(dataset=pk).prefetch_related("training_runs__version")
     return render(request, "dataset_detail_lineage.html", {"batches": batches})
-
-
-@require_safe
-def schedules(request: HttpRequest) -> HttpResponse:
-    """List the schedules."""
-    tasks = PeriodicTask.objects.select_related("interval", "crontab", "solar", "clocked").order_by("name")
-    labels = default_schedules.labels()
-    named = [(labels.get(task.name, task.name), task) for task in tasks]
-    return render(request, "schedule_list.html", {"tasks": named})
 
 
 @requires(Scope.OPERATE, even_to_read=True)

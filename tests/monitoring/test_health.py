@@ -87,6 +87,18 @@ def test_a_worker_that_one_queue_fills_is_not_taken_for_dead() -> None:
     assert not is_hung(long_ago)
 
 
+def test_a_queue_whose_heartbeats_are_switched_off_is_asked_for_one() -> None:
+    request_heartbeats = up.HeartbeatRequests()
+    answer_for_all()
+    redis.client().set("heartbeat:scoring", time.time() - heartbeat.SILENCE_LIMIT / 2)
+    redis.client().set("heartbeat:training", time.time() + 3600)
+
+    request_heartbeats()
+    request_heartbeats()
+
+    assert [redis.client().llen(queue) for queue in settings.QUEUES] == [0, 0, 1, 1]
+
+
 def test_a_clock_that_was_set_forward_makes_no_worker_seem_dead() -> None:
     is_hung, long_ago = up.HangDetector(("default",)), time.monotonic() - 2 * heartbeat.SILENCE_LIMIT
     redis.client().set("heartbeat:default", time.time() - 3600)

@@ -33,7 +33,7 @@ from training.models import ModelVersion, TrainingRun
 BUDGETS = {
     "/": 2, "/overview/": 40, "/datasets/": 2, "/features/": 3, "/models/": 3, "/runs/": 7, "/predictions/": 1,
     "/scoring/": 1, "/monitoring/": 6, "/monitoring/drift/": 3, "/monitoring/drift/state/": 1,
-    "/monitoring/performance/": 4, "/monitoring/alerts/": 1, "/monitoring/alerts/rules/": 1, "/schedules/": 1,
+    "/monitoring/performance/": 4, "/monitoring/alerts/": 1, "/monitoring/alerts/rules/": 1, "/schedules/": 2,
     "/accounts/login/": 0, "/storage/": 15,
 }  # fmt: skip
 STATIC = Path(django_settings.BASE_DIR) / "titanic_site" / "static"

@@ -60,17 +60,15 @@ def run(*, echo: Echo) -> int:
         call_command("bootstrap")
         connections.close_all()
         echo("Starting web, workers and scheduler")
-        # Every queue has a heartbeat as soon as its worker is there, not at the scheduler's next round.
-        with suppress(BrokerAway, *redis.RedisUnavailable):
-            if settings.IS_EMBEDDED:
-                # All workers are this home's, and the last run's heartbeats prove nothing.
+        if settings.IS_EMBEDDED:
+            # All workers are this home's, and the last run's heartbeats prove nothing.
+            with suppress(*redis.RedisUnavailable):
                 redis.client().delete(*(f"heartbeat:{queue}" for queue in settings.QUEUES))
-            for queue in settings.QUEUES:
-                tasks.heartbeat.apply_async(
-                    kwargs={"queue": queue}, queue=queue, expires=heartbeat.SILENCE_LIMIT, retry=False
-                )
+        # Every queue has a heartbeat as soon as its worker is there, not at the scheduler's next round.
+        request_heartbeats = HeartbeatRequests()
+        request_heartbeats()
         readiness = _Readiness(echo=echo)
-        every_second = [readiness.check, _allocate_metrics]
+        every_second: list[Callable[[], object]] = [readiness.check, _allocate_metrics, request_heartbeats]
         if services is not None:
             every_second.append(partial(_maintain_services, services, echo=echo))
         return Supervisor(
@@ -131,6 +129,26 @@ def programs() -> list[list[Program]]:
         for name, (queues, options) in WORKERS.items()
     ]  # fmt: skip
     return [[scheduler], [web], workers]
+
+
+class HeartbeatRequests:
+    """Requests a heartbeat of each queue without a recent one: a schedule that is switched off is no hung worker."""
+
+    def __init__(self) -> None:
+        self._next_at = 0.0
+
+    def __call__(self) -> None:
+        """Look at most every 20 seconds or so, and send what is needed."""
+        if time.monotonic() < self._next_at:
+            return
+        self._next_at = time.monotonic() + heartbeat.SILENCE_LIMIT / 4
+        with suppress(BrokerAway, *redis.RedisUnavailable):
+            for queue, age in heartbeat.ages().items():
+                # One from the future was written before the clock was set back.
+                if age is None or not 0 <= age < heartbeat.SILENCE_LIMIT / 2:
+                    tasks.heartbeat.apply_async(
+                        kwargs={"queue": queue}, queue=queue, expires=heartbeat.SILENCE_LIMIT, retry=False
+                    )
 
 
 class HangDetector:
