@@ -5,6 +5,7 @@ import json
 import os
 import signal
 import socket
+import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -24,6 +25,7 @@ from titanic_site import tasks
 from titanic_site.checks import made_by_another_version
 from titanic_site.env import LOOPBACK
 from titanic_site.runtime import embedded, start_link
+from titanic_site.runtime.last_user_guard import end_with_parent
 from titanic_site.runtime.server import take_lock
 from titanic_site.runtime.supervisor import Program, Supervisor
 
@@ -50,7 +52,13 @@ class CannotRunError(RuntimeError):
 
 def run(*, echo: Echo) -> int:
     """Run until told to stop and return the exit code."""
-    with _interrupt_on_sigterm(), _exclusive_home(), _free_port(), _services(echo=echo) as services:
+    with (
+        _interrupt_on_sigterm(),
+        _exclusive_home(),
+        _free_port(),
+        _start_page() as start_page,
+        _services(echo=echo) as services,
+    ):
         for old_counters in settings.METRICS_DIR.glob("*.db"):
             old_counters.unlink()
         echo("Bringing the database up to date")
@@ -67,7 +75,7 @@ def run(*, echo: Echo) -> int:
         # Every queue has a heartbeat as soon as its worker is there, not at the scheduler's next round.
         request_heartbeats = HeartbeatRequests()
         request_heartbeats()
-        readiness = _Readiness(echo=echo)
+        readiness = _Readiness(echo=echo, start_page=start_page)
         every_second: list[Callable[[], object]] = [readiness.check, _allocate_metrics, request_heartbeats]
         if services is not None:
             every_second.append(partial(_maintain_services, services, echo=echo))
@@ -177,6 +185,24 @@ class HangDetector:
 
 
 @contextmanager
+def _start_page() -> Iterator[subprocess.Popen[bytes]]:
+    """Serve the page that says how far the start is, at most until the body ends."""
+    command = (sys.executable, "-m", "titanic_site.runtime.start_page", settings.HOST, str(settings.PORT))
+    page = subprocess.Popen(  # noqa: S603 - no shell, and a program of this installation
+        command,
+        stdin=subprocess.DEVNULL,
+        cwd=settings.BASE_DIR,
+        process_group=0,
+        preexec_fn=partial(end_with_parent, signal.SIGKILL),  # noqa: PLW1509 - we run no threads
+    )
+    try:
+        yield page
+    finally:
+        page.kill()
+        page.wait()
+
+
+@contextmanager
 def _services(*, echo: Echo) -> Iterator[embedded.Services | None]:
     """Run the embedded servers, if the installation has no others."""
     if not settings.IS_EMBEDDED:
@@ -216,15 +242,20 @@ def _allocate_metrics() -> None:
 class _Readiness:
     """Prints READY, once, when pages, services, champion and every worker are there."""
 
-    def __init__(self, *, echo: Echo) -> None:
+    def __init__(self, *, echo: Echo, start_page: subprocess.Popen[bytes]) -> None:
         self._echo = echo
+        self._start_page = start_page
         self.is_announced = False
         self._complain_at = time.monotonic() + _COMPLAINT_SECONDS
 
     def check(self) -> None:
         if self.is_announced:
             return
-        reason = _why_not_ok("/healthz") or _missing_workers() or _why_not_ok("/readyz")
+        reason = _why_not_ok("/healthz")
+        if reason is None:
+            # Both listen until the web server answers.
+            self._start_page.kill()
+        reason = reason or _missing_workers() or _why_not_ok("/readyz")
         if reason is None:
             host = settings.HOST
             link = start_link.path()
