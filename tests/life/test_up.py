@@ -375,6 +375,7 @@ def test_everything_comes_up_survives_and_goes(product: Product) -> None:
     pages: list[httpx.Response | None] = []
 
     def look() -> bool:
+        time.sleep(1)
         try:
             pages.append(httpx.get(f"http://127.0.0.1:{product.port}/", timeout=20))
         except httpx.TransportError:
