@@ -1,0 +1,85 @@
+"""Every page of ours in a browser: axe finds nothing, no error, no foreign request, nothing wider than the screen."""
+
+import re
+from collections.abc import Callable
+from typing import Any, Literal
+from urllib.parse import urljoin, urlsplit
+
+import pytest
+from axe_playwright_python.sync_playwright import Axe
+from django.test import Client
+from playwright.sync_api import Page
+
+from core.errors import TitanicError
+from ingestion.models import Dataset
+from monitoring import alerts, performance
+from monitoring import services as monitoring_services
+from predictions import log
+from tests.people import ELISABETH, OWEN
+from tests.users import make_user
+from training.models import ModelVersion
+
+#: Not ours, files, and what a single model cannot do.
+LEFT_OUT = re.compile(
+    r"^/(admin|api|static|healthz|readyz|metrics|models/rollback)|\.(csv|json|md|html|onnx|pkl|log)$|/artifact/"
+)
+
+
+@pytest.fixture
+def session(champion: ModelVersion, live_server: Any, load: Callable[..., Dataset], sample: str) -> dict[str, str]:
+    """An administrator's cookie, on a used installation: predictions, rejected rows, a failed job, checks, an alert."""
+    client = Client()
+    client.force_login(make_user("ann", "administrator"))
+    for person in (OWEN, ELISABETH):
+        client.post("/predict", {name: value for name, value in person.items() if value is not None})
+    log.drain()
+    load("\n".join([*sample.splitlines()[:40], "2000,1,9,X,alien,old,0,0,1,free,,Z"]), largest_problem_share=0.5)
+    with pytest.raises(TitanicError):
+        load("no,column\n1,2\n")
+    monitoring_services.check_drift(monitoring_services.queue_check())
+    performance.scheduled_check()
+    alerts.evaluate_alerts()
+    return {"name": "sessionid", "value": client.cookies["sessionid"].value, "url": live_server.url}
+
+
+@pytest.mark.parametrize(("width", "scheme"), [(1280, "light"), (390, "dark")])
+@pytest.mark.timeout(300)
+def test_every_page_is_sound(
+    page: Page, live_server: Any, session: Any, width: int, scheme: Literal["light", "dark"]
+) -> None:
+    problems: list[str] = []
+    page.context.add_cookies([session])
+    page.set_viewport_size({"width": width, "height": 900})
+    page.emulate_media(color_scheme=scheme, reduced_motion="reduce")
+    page.on("console", lambda message: problems.append(f"{page.url}: {message.text}"))
+    page.on("pageerror", lambda error: problems.append(f"{page.url}: {error}"))
+    page.on(
+        "request",
+        lambda request: (
+            problems.append(f"{page.url}: asks {request.url}")
+            if not request.url.startswith((live_server.url, "data:"))
+            else None
+        ),
+    )
+    axe, waiting, seen = Axe(), ["/"], set[str]()
+    while waiting:
+        address = waiting.pop()
+        seen.add(address)
+        answer = page.goto(address, wait_until="load")
+        assert answer is not None
+        if answer.status != 200:
+            problems.append(f"{address}: {answer.status}")
+        problems += [
+            f"{address}: {found['id']} {[node['target'] for node in found['nodes']][:3]}"
+            for found in axe.run(page).response["violations"]
+        ]
+        if page.evaluate("document.documentElement.scrollWidth > innerWidth"):
+            problems.append(f"{address}: wider than {width} px")
+        for link in page.eval_on_selector_all("a[href]", "links => links.map(link => link.getAttribute('href'))"):
+            path = urlsplit(urljoin(address, link))
+            target = path.path
+            if not path.netloc and target not in seen and target not in waiting and not LEFT_OUT.search(link):
+                waiting.append(target)
+
+    assert len(seen) > 20
+    assert not problems, "\n".join(problems)
