@@ -48,9 +48,9 @@ class DriftCheckList(generics.ListAPIView[DriftCheck]):
     @extend_schema(
         parameters=[
             OpenApiParameter("model", {"type": "integer", "minimum": 0, "maximum": MAX_NUMBER}),
-            OpenApiParameter("channel", str, enum=[value for value, _label in Channel.live()]),
+            OpenApiParameter("channel", str, enum=["", *(value for value, _label in Channel.live())]),
             OpenApiParameter("drifted", bool),
-            OpenApiParameter("method", str, enum=Method.values),
+            OpenApiParameter("method", str, enum=["", *Method.values]),
             OpenApiParameter("scoring_job", {"type": "integer", "minimum": 0, "maximum": MAX_NUMBER}),
             OpenApiParameter("since", OpenApiTypes.DATETIME),
             OpenApiParameter("until", OpenApiTypes.DATETIME),
@@ -108,9 +108,9 @@ class AlertList(generics.ListAPIView[Alert]):
 
     @extend_schema(
         parameters=[
-            OpenApiParameter("state", str, enum=AlertState.values),
-            OpenApiParameter("kind", str, enum=Kind.values),
-            OpenApiParameter("severity", str, enum=Severity.values),
+            OpenApiParameter("state", str, enum=["", *AlertState.values]),
+            OpenApiParameter("kind", str, enum=["", *Kind.values]),
+            OpenApiParameter("severity", str, enum=["", *Severity.values]),
         ]
     )
     def get(self, request: Request) -> Response:
