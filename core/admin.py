@@ -1,6 +1,6 @@
 """What the admin's pages have in common: safe filters, audited changes, read-only rows, jobs with their actions."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from django import forms
@@ -11,6 +11,7 @@ from django.core.exceptions import BadRequest, ValidationError
 from django.db import transaction
 from django.db.models import Model, QuerySet
 from django.http import HttpRequest, HttpResponse
+from django.shortcuts import render
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 from unfold.admin import ModelAdmin
@@ -41,6 +42,22 @@ class BaseAdmin(ModelAdmin):
                 raise BadRequest
         page: HttpResponse = super().changelist_view(request, extra_context)
         return page
+
+    def ask(
+        self, request: HttpRequest, queryset: QuerySet[Any], *, title: str, consequences: Sequence[str]
+    ) -> HttpResponse | None:
+        """Render the page that asks whether to go on with an action on these rows; None once a person has confirmed."""
+        if "confirmed" in request.POST:
+            return None
+        context = {
+            **self.admin_site.each_context(request),
+            "title": title,
+            "consequences": consequences,
+            "rows": queryset,
+            "action": request.POST.get("action", ""),
+            "opts": self.opts,
+        }
+        return render(request, "admin/confirm_action.html", context)
 
 
 class AuditedAdmin(BaseAdmin):

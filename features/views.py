@@ -15,6 +15,7 @@ from features.models import FeatureBatch
 from ingestion import profile_charts
 from ingestion.models import Dataset
 from ingestion.passenger import LABEL
+from ingestion.profiled import MOST_REFERENCES, chosen_reference
 from ingestion.schema import VERBOSE_NAMES
 
 
@@ -27,7 +28,7 @@ def batches(request: HttpRequest) -> HttpResponse:
         "features": FEATURES,
         "version": VERSION,
         "job": current,
-        **_profile(current),
+        **_profile(request, current),
     }
     return render(request, "batch_list.html", context)
 
@@ -36,7 +37,7 @@ def batches(request: HttpRequest) -> HttpResponse:
 def batch(request: HttpRequest, pk: int) -> HttpResponse:
     """Show one batch and its profile."""
     batch = get_object_or_404(FeatureBatch.objects.select_related("dataset"), pk=pk)
-    return render(request, "batch_detail.html", {"job": batch, **_profile(batch)})
+    return render(request, "batch_detail.html", {"job": batch, **_profile(request, batch)})
 
 
 @require_POST
@@ -53,13 +54,16 @@ def build(request: HttpRequest) -> HttpResponse:
     return start_job(request, services.queue_build(dataset=dataset), _("The features are being built."))
 
 
-def _profile(batch: FeatureBatch | None) -> dict[str, object]:
+def _profile(request: HttpRequest, batch: FeatureBatch | None) -> dict[str, object]:
+    references = FeatureBatch.objects.succeeded().filter(profile__isnull=False).exclude(pk=batch.pk if batch else 0)
+    reference = chosen_reference(request.GET, references)
     labels = {name: category_labels.label(name) for name in FEATURES}
     formulas = {name: category_labels.formula(name) for name in FEATURES}
-    profile = batch.compare_profiles(labels, notes=formulas) if batch else []
+    profile = batch.compare_profiles(labels, notes=formulas, reference=reference) if batch else []
     return {
         "profile": profile,
         "charts": profile_charts.charts(profile, in_words=category_labels.value_in_words),
         "correlations": correlations(profile),
+        "references": references.only("pk")[:MOST_REFERENCES],
         "label": VERBOSE_NAMES[LABEL],
     }

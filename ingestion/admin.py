@@ -5,7 +5,7 @@ from typing import Any
 from django.contrib import admin, messages
 from django.db.models import QuerySet
 from django.forms import ModelForm
-from django.http import HttpRequest
+from django.http import HttpRequest, HttpResponse
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
@@ -94,8 +94,14 @@ class DatasetAdmin(JobAdmin):
     actions = (*JobAdmin.actions, "archive")
 
     @admin.action(permissions=["operate"], description=gettext_lazy("Archive"))
-    def archive(self, request: HttpRequest, queryset: QuerySet[Dataset]) -> None:
-        """Drop the rows; profile and lineage stay."""
+    def archive(self, request: HttpRequest, queryset: QuerySet[Dataset]) -> HttpResponse | None:
+        """Drop the rows, once a person has confirmed it; profile and lineage stay."""
+        consequences = [
+            _("Their rows, rejected rows and uploaded files are deleted, which cannot be undone."),
+            _("Profile, lineage and the models made of them stay."),
+        ]
+        if question := self.ask(request, queryset, title=_("Archive these datasets?"), consequences=consequences):
+            return question
         for dataset in queryset:
             try:
                 retention.archive(dataset)
@@ -103,6 +109,7 @@ class DatasetAdmin(JobAdmin):
                 self.message_user(request, error.message, messages.ERROR)
             else:
                 self.message_user(request, _("%(dataset)s archived.") % {"dataset": dataset})
+        return None
 
 
 @admin.register(Passenger)

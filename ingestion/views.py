@@ -20,6 +20,7 @@ from ingestion import corrections, profile_charts, retention, services, sources
 from ingestion.forms import AddressForm, CorrectedForm, RowForm, SourceForm, UploadForm
 from ingestion.models import Dataset, RejectedRow, Source
 from ingestion.passenger import LABEL, LABEL_WORDS
+from ingestion.profiled import MOST_REFERENCES, chosen_reference
 from ingestion.schema import CHOICES, VERBOSE_NAMES
 from ingestion.transports import local
 from ingestion.validation_messages import reason
@@ -201,13 +202,15 @@ def _changeable_source(request: HttpRequest, pk: int) -> Source:
 
 
 def _detail(request: HttpRequest, dataset: Dataset, corrected: CorrectedForm, *, status: int = 200) -> HttpResponse:
-    profile = dataset.compare_profiles(VERBOSE_NAMES)
+    references = Dataset.objects.succeeded().filter(profile__isnull=False).exclude(pk=dataset.pk)
+    profile = dataset.compare_profiles(VERBOSE_NAMES, reference=chosen_reference(request.GET, references))
     context = {
         "job": dataset,
         "page": page(dataset.problems.all(), request, parameter="after", is_ascending=True, size=_PROBLEMS_PER_PAGE),
         "corrected": corrected,
         "profile": profile,
         "charts": profile_charts.charts(profile, in_words=_in_words),
+        "references": references.only("pk")[:MOST_REFERENCES],
         "reasons": _reasons(dataset),
         "is_archivable": retention.is_archivable(dataset),
     }

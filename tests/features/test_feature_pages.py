@@ -63,6 +63,19 @@ def test_a_batch_is_compared_with_the_one_before(batch: FeatureBatch, client: Cl
     assert "<small>20.1%</small>" in page
 
 
+def test_another_batch_is_chosen_as_the_reference(batch: FeatureBatch, client: Client) -> None:
+    newer = [services.queue_build(dataset=batch.dataset) for _ in range(2)]
+    for each in newer:
+        services.build(each)
+
+    address = newer[1].get_absolute_url()
+    chosen = client.get(address, {"reference": batch.pk}).context["profile"][0].of
+    others = [client.get(address, {"reference": text}) for text in ("", "x", "\0", "9" * 30, "-1", newer[1].pk)]
+
+    assert chosen == batch
+    assert {page.context["profile"][0].of for page in others} == {newer[0]}
+
+
 def test_without_a_profile_there_is_none_to_show(batch: FeatureBatch, client: Client) -> None:
     FeatureBatch.objects.update(profile=None)
 

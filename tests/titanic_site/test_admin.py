@@ -213,6 +213,21 @@ def test_an_open_job_is_cancelled_from_the_list_and_not_started_twice(client: Cl
     assert job.state == State.CANCELLED
 
 
+def test_datasets_are_archived_once_a_person_has_confirmed_it(client: Client) -> None:
+    job = Dataset.objects.create(name="x", uri="x", state=State.SUCCEEDED)
+    sent = {"action": "archive", "_selected_action": [job.pk]}
+
+    asked = client.post(_url(Dataset), sent)
+    job.refresh_from_db()
+    assert "Archive these datasets?" in asked.text
+    assert f'name="_selected_action" value="{job.pk}"' in asked.text
+    assert job.archived_at is None
+
+    client.post(_url(Dataset), {**sent, "confirmed": "yes"})
+    job.refresh_from_db()
+    assert job.archived_at is not None
+
+
 def test_who_put_a_model_in_charge_cannot_be_rewritten(client: Client, rows: dict[type[Any], Any]) -> None:
     change = rows[StageChange]
 

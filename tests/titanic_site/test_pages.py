@@ -31,7 +31,7 @@ from training.models import ModelVersion, TrainingRun
 
 #: Page -> how many questions it may ask of the database.
 BUDGETS = {
-    "/": 2, "/overview/": 40, "/datasets/": 2, "/features/": 3, "/models/": 3, "/runs/": 7, "/predictions/": 1,
+    "/": 2, "/overview/": 40, "/datasets/": 2, "/features/": 4, "/models/": 3, "/runs/": 7, "/predictions/": 1,
     "/scoring/": 1, "/monitoring/": 6, "/monitoring/drift/": 3, "/monitoring/drift/state/": 1,
     "/monitoring/performance/": 4, "/monitoring/alerts/": 1, "/monitoring/alerts/rules/": 1, "/schedules/": 2,
     "/accounts/login/": 0, "/storage/": 15,
