@@ -12,6 +12,7 @@ from monitoring.models import (
     DriftCheck,
     DriftWatch,
     FeatureDrift,
+    LiveFigures,
     PerformanceCheck,
     Retraining,
 )
@@ -95,3 +96,11 @@ class RetrainingAdmin(ReadOnlyAdmin):
 
     list_display = ("__str__", "kind", "alert", "run", "error", "started_at", "finished_at")
     list_select_related = ("alert", "run")
+
+
+@admin.register(LiveFigures)
+class LiveFiguresAdmin(ReadOnlyAdmin):
+    """The counters that the overview's time series are made of."""
+
+    list_display = ("node", "at", "prediction_count", "request_count", "error_count", "drifted_count")
+    show_full_result_count = False
