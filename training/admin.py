@@ -29,7 +29,18 @@ class ModelVersionAdmin(ReadOnlyAdmin):
     list_filter = ("stage",)
     list_select_related = ("run",)
     form = AnnotationForm
-    readonly_fields = tuple(field.name for field in ModelVersion._meta.fields if field.name not in ("id", *ANNOTATIONS))
+    # The model's own page shows what is measured.
+    readonly_fields = (
+        "version",
+        "stage",
+        "run",
+        "threshold",
+        "definition_version",
+        "sha256",
+        "byte_count",
+        "created_at",
+    )
+    fields = (*ANNOTATIONS, *readonly_fields)
     actions = ("promote", "challenge", "retire", "reproduce")
 
     def has_change_permission(self, request: HttpRequest, obj: object = None) -> bool:
