@@ -5,6 +5,7 @@ from typing import TypedDict
 from django.core.serializers.json import DjangoJSONEncoder
 from django.db import models
 from django.db.models.functions import Now
+from django.utils import timezone
 from django.utils.translation import gettext_lazy
 
 
@@ -85,3 +86,23 @@ class AuditEntry(models.Model):
         """What was changed: name, value before and value after, a dash for none."""
         names = {**self.before, **self.after}
         return [(name, self.before.get(name, "–"), self.after.get(name, "–")) for name in names]
+
+
+class JobLogLine(models.Model):
+    """What was logged while a job ran, or the beginning of one of its stages."""
+
+    task_id = models.CharField(max_length=60)
+    at = models.DateTimeField(default=timezone.now, db_index=True)
+    # As Python's logging counts them.
+    level = models.PositiveSmallIntegerField()
+    text = models.TextField()
+    is_stage = models.BooleanField(default=False)
+
+    class Meta:
+        verbose_name = gettext_lazy("log line of a job")
+        verbose_name_plural = gettext_lazy("log lines of jobs")
+        ordering = ("pk",)
+        indexes = [models.Index(fields=["task_id", "id"], name="log_line_by_job")]
+
+    def __str__(self) -> str:
+        return self.text

@@ -9,6 +9,7 @@ from django.conf import settings
 from django.db import transaction
 from django.utils import timezone
 from django.utils.translation import gettext as _
+from django.utils.translation import gettext_noop
 
 from core.advisory_locks import AdvisoryLock, lock
 from core.errors import Conflict, TitanicError
@@ -48,6 +49,7 @@ def build(batch: FeatureBatch) -> None:
     from features.profile import profile_of
 
     with batch.running():
+        batch.begin_stage(gettext_noop("Derive features"))
         batch.dataset_revision = batch.dataset.revision
         row_count = batch.passengers.count()
         writer, done = Writer(), 0
@@ -55,6 +57,7 @@ def build(batch: FeatureBatch) -> None:
             writer.add(ids, derived)
             done += len(ids)
             batch.report(done / max(row_count, 1), count=done)
+        batch.begin_stage(gettext_noop("Verify, profile and publish"))
         writer.draft.verify()
         labels = batch.passengers.values_list(LABEL, flat=True).iterator() if batch.dataset.has_label else None
         profile = profile_of(writer.draft.matrix(), None if labels is None else np.fromiter(labels, np.float64))

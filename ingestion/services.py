@@ -16,6 +16,7 @@ from django.db import IntegrityError, InterfaceError, OperationalError, transact
 from django.db.models import Q
 from django.db.models.functions import Now
 from django.utils.translation import gettext as _
+from django.utils.translation import gettext_noop
 
 from core.errors import Conflict, TitanicError, to_api_error
 from core.file_names import label, upload_label
@@ -158,6 +159,7 @@ def _content(dataset: Dataset) -> Iterator[IO[bytes]]:
     """Open the dataset's table as a file that nobody else changes; record its version, size and checksum."""
     spool = settings.HOME / "spool"
     spool.mkdir(parents=True, exist_ok=True)
+    dataset.begin_stage(gettext_noop("Fetch the table"))
     with dataset.upload.open("rb") if dataset.upload else tempfile.TemporaryFile(dir=spool) as file:
         if not dataset.upload:
             any_file = dataset.by_command
@@ -186,11 +188,13 @@ def _load(dataset: Dataset, file: IO[bytes]) -> None:
     required, headings = dataset.required_columns, dataset.headings
     is_holdout = None
     if dataset.has_label:
+        dataset.begin_stage(gettext_noop("Draw the hold-out"))
         known = [LABEL] if GROUP is None else [LABEL, GROUP]
         chunks = read(file, known=known, required=required, headings=headings, known_only=True)
         is_holdout = draw_holdout(prefetch(chunks))
         dataset.report(_DRAWN)
         file.seek(0)
+    dataset.begin_stage(gettext_noop("Validate and load the rows"))
     with transaction.atomic(), Copier() as copier:
         loader = Loader(dataset, is_holdout=is_holdout, copier=copier)
         handled_count = 0

@@ -11,6 +11,7 @@ from django.db import transaction
 from django.db.models import F, Func, IntegerField, Value
 from django.utils import timezone
 from django.utils.translation import gettext as _
+from django.utils.translation import gettext_noop
 
 import training.services
 from core.advisory_locks import AdvisoryLock, lock
@@ -82,8 +83,10 @@ def check_drift(check: DriftCheck) -> None:
 
         assert check.version is not None
         is_multivariate = check.method == Method.MULTIVARIATE
+        check.begin_stage(gettext_noop("Load both samples"))
         reference = training.services.reference_of(check.version)
         rows, sampled_from = _window(check)
+        check.begin_stage(gettext_noop("Compare"))
         tests: list[FeatureDrift] = []
         quality: list[drift.Quality] = []
         if rows:

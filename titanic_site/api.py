@@ -30,7 +30,7 @@ from ingestion import api as ingestion
 from monitoring import api as monitoring
 from predictions import api as predictions
 from titanic_site.forms import AuditFilter
-from titanic_site.job_list import newest
+from titanic_site.job_list import Selection, labels, newest
 from training import api as training
 
 
@@ -42,6 +42,12 @@ class RunSerializer(serializers.Serializer[Any]):
     state = serializers.ChoiceField(choices=State.choices)
     progress = serializers.FloatField()
     error = serializers.CharField()
+    repeats = serializers.IntegerField(
+        source="repeats_id",
+        allow_null=True,
+        read_only=True,
+        help_text="The id of the run of this kind that it repeats.",
+    )
     created_at = serializers.DateTimeField()
     started_at = serializers.DateTimeField(allow_null=True)
     finished_at = serializers.DateTimeField(allow_null=True)
@@ -56,12 +62,22 @@ class RunPageSerializer(serializers.Serializer[Any]):
 
 
 class RunQuery(serializers.Serializer[Any]):
-    """Selects a page: runs created before `cursor`."""
+    """Selects runs, and a page of them: those created before `cursor`."""
 
+    kind = serializers.ChoiceField(choices=[], required=False, default="")
+    state = serializers.ChoiceField(choices=State.choices, required=False, default="")
+    since = MomentField(required=False, default=None)
+    until = MomentField(required=False, default=None)
     cursor = MomentField(required=False, default=None)
     page_size = serializers.IntegerField(
         required=False, min_value=1, max_value=NewestFirst.max_page_size, default=NewestFirst.page_size
     )
+
+    def get_fields(self) -> dict[str, serializers.Field[Any, Any, Any, Any]]:
+        """Let `kind` be one of those that there are."""
+        fields = super().get_fields()
+        fields["kind"].choices = [kind for kind, _label in labels()]
+        return fields
 
 
 class RunList(APIView):
@@ -71,8 +87,8 @@ class RunList(APIView):
     def get(self, request: Request) -> Response:
         query = RunQuery(data=request.query_params.dict())
         query.is_valid(raise_exception=True)
-        size = query.validated_data["page_size"]
-        jobs = newest(request, before=query.validated_data["cursor"], count=size)
+        size, cursor = query.validated_data.pop("page_size"), query.validated_data.pop("cursor")
+        jobs = newest(request, before=cursor, count=size, selection=Selection(**query.validated_data))
         url = request.build_absolute_uri()
         following = replace_query_param(url, "cursor", jobs[-1].created_at.isoformat()) if len(jobs) == size else None
         return Response({"next": following, "previous": None, "results": RunSerializer(jobs, many=True).data})

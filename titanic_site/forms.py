@@ -11,9 +11,10 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 from django_celery_beat.models import PeriodicTask
 
+from core.jobs import State
 from core.models import Action, AuditEntry
 from core.moments import MomentFormField
-from titanic_site import schedules, timetables
+from titanic_site import job_list, schedules, timetables
 
 
 class AuditFilter(forms.Form):
@@ -109,3 +110,24 @@ class TimetableForm(forms.Form):
 
     def _is_rare(self) -> bool:
         return self.cleaned_data["kind"] == self.Kind.WEEKLY or self.interval > schedules.RAREST_HEARTBEAT
+
+
+class RunFilter(forms.Form):
+    """Which runs to list."""
+
+    kind = forms.ChoiceField(label=gettext_lazy("Kind"), required=False)
+    state = forms.ChoiceField(
+        label=gettext_lazy("State"), required=False, choices=[("", gettext_lazy("all")), *State.choices]
+    )
+    since = MomentFormField(
+        label=gettext_lazy("Since"), required=False, widget=forms.DateTimeInput({"type": "datetime-local"})
+    )
+    until = MomentFormField(
+        label=gettext_lazy("Until"), required=False, widget=forms.DateTimeInput({"type": "datetime-local"})
+    )
+
+    def __init__(self, *args: object, **kwargs: object) -> None:
+        super().__init__(*args, **kwargs)  # type: ignore[arg-type]
+        field = self.fields["kind"]
+        assert isinstance(field, forms.ChoiceField)
+        field.choices = [("", gettext_lazy("all")), *job_list.labels()]

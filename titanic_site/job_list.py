@@ -1,6 +1,7 @@
 """The jobs of all kinds in one list."""
 
 import heapq
+from dataclasses import dataclass
 from datetime import datetime
 from operator import attrgetter
 from typing import cast
@@ -28,11 +29,34 @@ def visible(model: type[Job], request: HttpRequest | Request) -> JobQuerySet[Job
     return jobs.visible_to(request)
 
 
-def newest(request: HttpRequest | Request, *, before: datetime | None = None, count: int) -> list[Job]:
-    """Return the last `count` jobs of all kinds that the request may see, newest first: one query per kind."""
-    pages = []
-    for model in kinds():
-        jobs = visible(model, request).order_by("-created_at")
-        pages.append(jobs.filter(created_at__lt=before)[:count] if before else jobs[:count])
+def labels() -> list[tuple[str, str]]:
+    """List the kinds with what people call them."""
+    return [(kind_of(model), str(model.kind)) for model in kinds()]
+
+
+@dataclass(frozen=True)
+class Selection:
+    """Which jobs to list: of a kind, in a state, created within a span of time."""
+
+    kind: str = ""
+    state: str = ""
+    since: datetime | None = None
+    until: datetime | None = None
+
+
+def newest(
+    request: HttpRequest | Request, *, count: int, before: datetime | None = None, selection: Selection = Selection()
+) -> list[Job]:
+    """Return the last `count` jobs that the request may see, newest first: one query per kind, or that of one kind."""
+    ends = [moment for moment in (before, selection.until) if moment is not None]
+    lookups = {
+        "created_at__lt": min(ends, default=None), "created_at__gte": selection.since, "state": selection.state or None
+    }  # fmt: skip
+    chosen = {name: value for name, value in lookups.items() if value is not None}
+    pages = [
+        visible(model, request).filter(**chosen).order_by("-created_at")[:count]
+        for model in kinds()
+        if selection.kind in ("", kind_of(model))
+    ]
     merged = heapq.merge(*pages, key=attrgetter("created_at"), reverse=True)
     return [job for job, _index in zip(merged, range(count), strict=False)]

@@ -12,6 +12,7 @@ from django.utils import timezone
 from core import audit
 from core.advisory_locks import AdvisoryLock, lock
 from core.jobs import OPEN_STATES, Job, JobQuerySet, State, UploadJob, kinds
+from core.models import JobLogLine
 from monitoring import history
 from monitoring.models import Alert, Delivery, DriftCheck, PerformanceCheck, Retraining
 from predictions import shadow
@@ -27,6 +28,7 @@ def delete_old() -> dict[str, int]:
         "shadow scores": (settings.SHADOW_SCORES_KEPT_DAYS, shadow.delete_before),
         "scoring jobs": (settings.SCORING_KEPT_DAYS, _delete_scoring_jobs),
         "jobs": (settings.JOBS_KEPT_DAYS, _delete_jobs),
+        "log lines": (settings.JOBS_KEPT_DAYS, lambda moment: JobLogLine.objects.filter(at__lt=moment).delete()[0]),
         "alerts": (settings.ALERTS_KEPT_DAYS, _delete_alerts),
         "audit entries": (settings.AUDIT_KEPT_DAYS, audit.delete_before),
     }
@@ -79,7 +81,8 @@ def _delete_jobs(moment: datetime) -> int:
         else:
             over = over.filter(state__in=(State.FAILED, State.CANCELLED))
         for relation in model._meta.related_objects:
-            if relation.on_delete is not models.CASCADE:
+            # A repetition stands by itself.
+            if relation.on_delete is not models.CASCADE and relation.related_model is not model:
                 over = over.filter(**{f"{relation.name}__isnull": True})
         for pk in list(over.values_list("pk", flat=True)):
             deleted += _delete_job(over, pk)

@@ -13,9 +13,10 @@ from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
 from core.jobs import kept_files, kinds
-from core.models import AuditEntry
+from core.models import AuditEntry, JobLogLine
 from ingestion.models import Passenger, RejectedRow, RowProblem
-from monitoring.models import Alert
+from monitoring.history import KEPT
+from monitoring.models import Alert, LiveFigures
 from predictions.models import DeadLetter, Outcome, Prediction, ScoringJob, ScoringPart, ShadowScore
 
 
@@ -45,6 +46,8 @@ def tables() -> list[Usage]:
         (DeadLetter, "created_at", _days(settings.DEAD_LETTERS_KEPT_DAYS)),
         (AuditEntry, "at", _days(settings.AUDIT_KEPT_DAYS)),
         (Alert, "raised_at", _days(settings.ALERTS_KEPT_DAYS)),
+        (JobLogLine, "at", _days(settings.JOBS_KEPT_DAYS)),
+        (LiveFigures, "at", _days(KEPT.days)),
         (ScoringPart, None, with_job),
         (Passenger, None, with_dataset),
         (RejectedRow, None, with_dataset),

@@ -1,6 +1,8 @@
 """The pages that span the apps: the front page, all runs, storage, the audit trail."""
 
 import json
+import logging
+import re
 import sys
 from itertools import chain
 
@@ -14,15 +16,16 @@ from django.shortcuts import get_object_or_404, redirect, render
 from django.urls import reverse
 from django.utils.http import url_has_allowed_host_and_scheme
 from django.utils.translation import gettext as _
+from django.utils.translation import ngettext
 from django.views import defaults
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_GET, require_POST, require_safe
 
 from core import moments
 from core.csv_injection import csv_lines
-from core.errors import Forbidden, InternalError, TitanicError, to_api_error
-from core.jobs import Job
-from core.models import AuditEntry
+from core.errors import Conflict, Forbidden, InternalError, TitanicError, to_api_error
+from core.jobs import Job, enqueue
+from core.models import AuditEntry, JobLogLine
 from core.pagination import SIZE, page, page_of
 from core.roles import Scope, public_form, requires, scopes_of_request
 from core.views import start_job
@@ -31,14 +34,17 @@ from monitoring import history
 from predictions import log
 from predictions.models import DeadLetter
 from predictions.views import form_context, starting_form
-from titanic_site import job_list, overview, pipeline
+from titanic_site import job_list, overview, pipeline, run_pages
 from titanic_site import storage as stored
-from titanic_site.forms import AuditFilter
+from titanic_site.forms import AuditFilter, RunFilter
 from titanic_site.middleware import API_PATHS, error_json, error_page
 from titanic_site.runtime import start_link as link
 
 #: Of more rejected log entries, these are tried again at a time.
 _MOST_RETRIED = 1000
+#: Of a longer log a page shows the end; all of it is downloaded.
+_LINES_SHOWN = 500
+_TASK_ID = re.compile(r"([a-z]+)-([0-9]{1,9})")
 
 
 def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:
@@ -100,10 +106,72 @@ def retry_dead_letters(request: HttpRequest) -> HttpResponse:
 
 @require_safe
 def all_runs(request: HttpRequest) -> HttpResponse:
-    """List every job of every kind."""
-    jobs = job_list.newest(request, before=moments.parse(request.GET.get("before", "")), count=SIZE + 1)
+    """List the jobs of all kinds, or those that the filter selects, and draw how long they took."""
+    # A browser sends a field that is left empty too.
+    data = {name: value for name, value in request.GET.items() if value and name in RunFilter.base_fields}
+    filters = RunFilter(data)
+    jobs: list[Job] = []
+    if filters.is_valid():
+        selection = job_list.Selection(**filters.cleaned_data)
+        before = moments.parse(request.GET.get("before", ""))
+        jobs = job_list.newest(request, before=before, count=SIZE + 1, selection=selection)
     newest = page_of(jobs, request.GET, key=lambda job: job.created_at.isoformat())
-    return render(request, "run_list.html", {"page": newest})
+    context = {
+        "page": newest,
+        "filter": filters,
+        "is_filtered": bool(data),
+        "chart": run_pages.durations(newest.rows),
+    }
+    return render(request, "run_list.html", context, status=400 if filters.errors else 200)
+
+
+@require_safe
+def run(request: HttpRequest, kind: str, pk: int) -> HttpResponse:
+    """Show one job: how it stands, what it repeats, its stages, what it was made of and what came of it, its log."""
+    job = _visible_job(request, kind, pk)
+    lines = JobLogLine.objects.filter(task_id=job.task_id)
+    level = request.GET.get("level", "")
+    shown = lines.filter(level__gte=logging.WARNING) if level == "warning" else lines
+    context = {
+        "job": job,
+        "repetitions": type(job)._default_manager.filter(repeats=job).order_by("pk"),
+        "stages": run_pages.stages(job, lines.filter(is_stage=True)),
+        "facts": run_pages.facts(job),
+        "verdict": run_pages.verdict(job),
+        "lines": list(shown.order_by("-pk")[:_LINES_SHOWN])[::-1],
+        "level": level,
+        "most": _LINES_SHOWN,
+    }
+    return render(request, "run.html", context)
+
+
+@require_safe
+def run_log(request: HttpRequest, kind: str, pk: int) -> StreamingHttpResponse:
+    """Download a job's log as text."""
+    job = _visible_job(request, kind, pk)
+    lines = JobLogLine.objects.filter(task_id=job.task_id).iterator()
+    text = (f"{line.at:%Y-%m-%dT%H:%M:%S.%fZ} {logging.getLevelName(line.level)} {line.text}\n" for line in lines)
+    headers = {"Content-Disposition": f'attachment; filename="{job.task_id}.log"'}
+    return StreamingHttpResponse(text, content_type="text/plain; charset=utf-8", headers=headers)
+
+
+@requires(Scope.PREDICT)
+@require_POST
+def run_many_again(request: HttpRequest) -> HttpResponse:
+    """Run the chosen jobs again; says of each that cannot be why not."""
+    chosen = [_TASK_ID.fullmatch(text) for text in request.POST.getlist("run")[:SIZE]]
+    jobs = [_job(request, match[1], int(match[2])) for match in chosen if match]
+    if not jobs:
+        raise TitanicError(_("Choose the runs that are to start again."), field="run")
+    count = 0
+    for job in jobs:
+        try:
+            enqueue(job.rerun())
+            count += 1
+        except Conflict as error:
+            messages.error(request, f"{job}: {error.message}")
+    messages.info(request, ngettext("%(n)s run started again.", "%(n)s runs started again.", count) % {"n": count})
+    return redirect("runs")
 
 
 @requires(Scope.PREDICT)
@@ -179,12 +247,18 @@ def audit(request: HttpRequest) -> HttpResponseBase:
     return render(request, "audit_list.html", context, status=400 if filters.errors else 200)
 
 
-def _job(request: HttpRequest, kind: str, pk: int) -> Job:
-    """Return a job that the request may change; raises Http404, Forbidden."""
+def _visible_job(request: HttpRequest, kind: str, pk: int) -> Job:
+    """Return a job that the request may see; raises Http404."""
     model = job_list.model_of(kind)
     if model is None:
         raise Http404
-    job: Job = get_object_or_404(job_list.visible(model, request), pk=pk)
+    job: Job = get_object_or_404(job_list.visible(model, request).select_related("repeats"), pk=pk)
+    return job
+
+
+def _job(request: HttpRequest, kind: str, pk: int) -> Job:
+    """Return a job that the request may change; raises Http404, Forbidden."""
+    job = _visible_job(request, kind, pk)
     if job.scope not in scopes_of_request(request):
         raise Forbidden
     return job

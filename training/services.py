@@ -1,5 +1,6 @@
 """Train a version from a feature batch, and reproduce one."""
 
+import logging
 import platform
 import subprocess
 import time
@@ -11,6 +12,7 @@ import msgspec
 import numpy as np
 from django.conf import settings
 from django.utils.translation import gettext as _
+from django.utils.translation import gettext_noop
 from msgspec import structs
 
 import features.services
@@ -28,6 +30,8 @@ from training.models import ModelVersion, Reproduction, TrainingRun
 from training.reference import Reference
 from training.training_data import Examples
 from training.training_spec import CANDIDATES, Progress, TrainedModel, TrainingSpec
+
+logger = logging.getLogger(__name__)
 
 _LIBRARIES = ("joblib", "numpy", "onnx", "onnxruntime", "scikit-learn", "scipy", "skl2onnx")
 _FEWEST_ROWS = 10
@@ -60,13 +64,19 @@ def train(run: TrainingRun) -> None:
     def report(progress: Progress) -> None:
         run.report(progress.done)
         if progress.search not in (None, run.search_progress):
+            if progress.search is not None:
+                best, of = progress.search.best.log_loss, progress.search.of
+                logger.info("%s of %s candidates tried, best log loss %.4f", progress.search.tried, of, best)
             run.search = msgspec.to_builtins(progress.search)
             run.save(update_fields=["search"])
 
     with run.running():
         started = time.monotonic()
+        run.begin_stage(gettext_noop("Load rows and features"))
         examples = examples_of(run.feature_batch)
+        run.begin_stage(gettext_noop("Search, fit and measure"))
         trained = _fit(run.spec, examples, report=report)
+        run.begin_stage(gettext_noop("Export, judge and register"))
         version = _build_version(run, trained, seconds=time.monotonic() - started)
         try:
             registry.register(version, holdout=examples.holdout)

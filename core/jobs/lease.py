@@ -11,6 +11,7 @@ from django.db.models import Model, QuerySet
 from django.db.models.functions import Now
 
 from core import heartbeat
+from core.jobs.log import JobLog
 from core.redis import RedisUnavailable
 
 logger = logging.getLogger(__name__)
@@ -27,18 +28,22 @@ class Lease:
         self.count: int | None = None
         self.is_lost = False
         self._claimed, self._name = claimed, name
+        self._log = JobLog(name)
         is_in_worker = current_task and not current_task.request.called_directly
         self._queues = list(current_app.amqp.queues.consume_from) if is_in_worker else [queue]
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._renew_until_over, name=f"lease {name}", daemon=True)
 
     def __enter__(self) -> Self:
+        logging.getLogger().addHandler(self._log)
         self._thread.start()
         return self
 
     def __exit__(self, *exc: object) -> None:
         self._over.set()
         self._thread.join()
+        logging.getLogger().removeHandler(self._log)
+        self._log.store()
 
     def _renew_until_over(self) -> None:
         while not self._over.wait(RENEWAL_SECONDS):
@@ -47,6 +52,8 @@ class Lease:
                     lease_expires_at=Now() + settings.JOB_LEASE, progress=self.done, handled_count=self.count
                 )
                 self.is_lost = not renewed
+                if renewed:
+                    self._log.store()
                 # A worker full of long runs takes no heartbeat task: the lease sends the heartbeats of its queues.
                 for queue in self._queues:
                     heartbeat.beat(queue)

@@ -123,6 +123,12 @@ class Job(models.Model):
         gettext_lazy("request id"), max_length=36, blank=True, default=audit.request_id, editable=False
     )
 
+    # Whose inputs it has, where it was started to repeat another.
+    repeats = models.ForeignKey(
+        "self", verbose_name=gettext_lazy("repeats"), null=True, editable=False, on_delete=models.SET_NULL,
+        related_name="repetitions",
+    )  # fmt: skip
+
     class Meta:
         abstract = True
         ordering = ("-pk",)
@@ -188,6 +194,7 @@ class Job(models.Model):
         with transaction.atomic(durable=True):
             self._claim()
         with Lease(self.claimed(), name=self.task_id, queue=self.queue) as self._lease:
+            logger.info("%s started", self.task_id)
             try:
                 yield
             except Cancelled:
@@ -219,6 +226,10 @@ class Job(models.Model):
         if self.on_report:
             self.on_report(done, count)
 
+    def begin_stage(self, name: str) -> None:
+        """Note in the log that a stage begins; its name is English, and is translated where it is shown."""
+        logger.info("%s", name, extra={"is_stage": True})
+
     def lock_row(self) -> None:
         """Lock the row until the transaction ends, so that no cancel comes in between; raises Cancelled after one."""
         if not self.claimed().select_for_update().exists():
@@ -249,7 +260,7 @@ class Job(models.Model):
         """Return a new queued row with the same inputs; the old one stays as it is."""
         if self.is_open:
             raise Conflict(_("This run is not over yet: cancel it first."))
-        again = type(self)(**{name: getattr(self, name) for name in self.inputs})
+        again = type(self)(**{name: getattr(self, name) for name in self.inputs}, repeats=self)
         with transaction.atomic():
             again.save()
             audit.record(Action.REPEATED, again, before={"job": self}, after=again.audited_inputs)
@@ -274,7 +285,6 @@ class Job(models.Model):
         if not claimed:
             raise NotClaimed(self.task_id)
         self.refresh_from_db()
-        logger.info("%s started", self.task_id)
 
     def _finish(self, state: State, *, error: str = "", **changes: object) -> None:
         changes |= {"state": state, "error": error, "finished_at": Now(), "lease_expires_at": None}
