@@ -53,7 +53,9 @@ def test_dead_letters_and_shadow_scores_beyond_their_days_are_deleted(settings: 
         )  # fmt: skip
     settings.DEAD_LETTERS_KEPT_DAYS = 0
 
-    assert retention.delete_old() == {"shadow scores": 1, "scoring jobs": 0, "jobs": 0, "alerts": 0, "audit entries": 0}
+    assert retention.delete_old() == {
+        "shadow scores": 1, "scoring jobs": 0, "jobs": 0, "log lines": 0, "alerts": 0, "audit entries": 0
+    }  # fmt: skip
     settings.DEAD_LETTERS_KEPT_DAYS = 10
     assert retention.delete_old()["dead letters"] == 1
     assert DeadLetter.objects.get().entry_id == "9"
