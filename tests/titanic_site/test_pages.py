@@ -33,13 +33,8 @@ from training.models import ModelVersion, TrainingRun
 BUDGETS = {
     "/": 2, "/overview/": 40, "/datasets/": 2, "/features/": 4, "/models/": 3, "/runs/": 7, "/predictions/": 1,
     "/scoring/": 1, "/monitoring/": 6, "/monitoring/drift/": 3, "/monitoring/drift/state/": 1,
-<<<<<<< HEAD
     "/monitoring/performance/": 4, "/monitoring/alerts/": 1, "/monitoring/alerts/rules/": 1, "/schedules/": 2,
-    "/accounts/login/": 0, "/storage/": 15,
-=======
-    "/monitoring/performance/": 4, "/monitoring/alerts/": 1, "/monitoring/alerts/rules/": 1, "/schedules/": 1,
     "/accounts/login/": 0, "/storage/": 17,
->>>>>>> e5fc08d (Tests know the pages of runs)
 }  # fmt: skip
 STATIC = Path(django_settings.BASE_DIR) / "titanic_site" / "static"
 #: Where the stylesheet's tokens end.
