@@ -76,7 +76,9 @@ class RunQuery(serializers.Serializer[Any]):
     def get_fields(self) -> dict[str, serializers.Field[Any, Any, Any, Any]]:
         """Let `kind` be one of those that there are."""
         fields = super().get_fields()
-        fields["kind"].choices = [kind for kind, _label in labels()]
+        kind = fields["kind"]
+        assert isinstance(kind, serializers.ChoiceField)
+        kind.choices = [name for name, _label in labels()]
         return fields
 
 
