@@ -3,11 +3,23 @@
 from datetime import UTC, datetime
 
 from django import forms
+from django.utils import timezone
+from django.utils.formats import date_format
 from rest_framework import serializers
+
+_FORMS = {
+    "": "Y-m-d H:i",
+    "seconds": "Y-m-d H:i:s",
+    "zone": "Y-m-d H:i T",
+    "seconds zone": "Y-m-d H:i:s T",
+    "time zone": "H:i T",
+}
 
 
 def parse(text: str) -> datetime | None:
-    """Parse ISO 8601 into UTC, which is also the zone where none is named; return None where it cannot be read.
+    """Parse ISO 8601 into UTC; return None where it cannot be read.
+
+    Where it names no zone it is in the one that the visitor has chosen, which is UTC in the API.
 
     >>> parse("2026-11-01T12:00+02:00"), parse("2026-11-01T24:00"), parse("0001-01-01T00:00:00+23:59")
     (datetime.datetime(2026, 11, 1, 10, 0, tzinfo=datetime.timezone.utc), None, None)
@@ -17,10 +29,19 @@ def parse(text: str) -> datetime | None:
         return None
     try:
         moment = datetime.fromisoformat(text)
-        return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).astimezone(UTC)
+        return (moment if moment.tzinfo else moment.replace(tzinfo=timezone.get_current_timezone())).astimezone(UTC)
     except (ValueError, OverflowError):
         # Within the calendar in its own zone, but not in UTC, in which PostgreSQL stores it.
         return None
+
+
+def shown(at: datetime | None, form: str = "") -> str:
+    """Format a moment in the visitor's time zone, to the minute or to "seconds", "time" alone, and with "zone" name it.
+
+    >>> shown(datetime(2026, 11, 1, 12, tzinfo=UTC)), shown(datetime(2026, 11, 1, 12, tzinfo=UTC), "seconds zone")
+    ('2026-11-01 12:00', '2026-11-01 12:00:00 UTC')
+    """
+    return "–" if at is None else date_format(timezone.localtime(at), _FORMS[form])
 
 
 class MomentField(serializers.DateTimeField):

@@ -73,8 +73,8 @@ class WindowForm(forms.Form):
         widget=forms.NumberInput(attrs={"inputmode": "numeric", "placeholder": _("the champion")}),
     )
     since = MomentFormField(
-        label=_("Since (UTC)"), required=False, widget=forms.DateTimeInput(attrs={"type": "datetime-local"})
+        label=_("Since"), required=False, widget=forms.DateTimeInput(attrs={"type": "datetime-local"})
     )
     until = MomentFormField(
-        label=_("Until (UTC)"), required=False, widget=forms.DateTimeInput(attrs={"type": "datetime-local"})
+        label=_("Until"), required=False, widget=forms.DateTimeInput(attrs={"type": "datetime-local"})
     )

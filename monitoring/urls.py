@@ -6,7 +6,6 @@ from monitoring import health, metrics, views
 
 urlpatterns = [
     path("monitoring/", views.overview, name="monitoring"),
-    path("monitoring/alerts/open/", views.open_alerts, name="open_alerts"),
     path("monitoring/alerts/", views.alert_list, name="alerts"),
     path("monitoring/alerts/<int:pk>/", views.alert, name="alert"),
     path("monitoring/alerts/<int:pk>/acknowledge/", views.acknowledge_alert, name="acknowledge_alert"),

@@ -54,12 +54,6 @@ def overview(request: HttpRequest) -> HttpResponse:
 
 
 @require_safe
-def open_alerts(request: HttpRequest) -> HttpResponse:
-    """Show how many alerts are open, as a fragment of the navigation."""
-    return render(request, "_components/open_alerts.html", {"count": Alert.objects.open().count()})
-
-
-@require_safe
 def alert_list(request: HttpRequest) -> HttpResponse:
     """List the alerts, newest first."""
     filters = AlertFilter(request.GET)

@@ -78,7 +78,7 @@ class PassengerForm(forms.Form):
 class DayForm(forms.Form):
     """A day of the past, or today."""
 
-    on = MomentFormField(label=_("On the day (UTC)"), widget=forms.DateInput(attrs={"type": "date"}))
+    on = MomentFormField(label=_("On the day"), widget=forms.DateInput(attrs={"type": "date"}))
 
     def clean_on(self) -> datetime:
         """Return the end of the day, or now; raises ValidationError for a day to come."""

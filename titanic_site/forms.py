@@ -1,9 +1,12 @@
 """The forms of the pages that span the apps."""
 
 from datetime import timedelta
+from functools import cache
 from typing import ClassVar
+from zoneinfo import available_timezones
 
 from django import forms
+from django.conf import settings
 from django.core.exceptions import ValidationError
 from django.db import models
 from django.db.models import QuerySet
@@ -15,6 +18,27 @@ from core.jobs import State
 from core.models import Action, AuditEntry
 from core.moments import MomentFormField
 from titanic_site import job_list, schedules, timetables
+
+#: What a visitor may choose instead of the system's own theme.
+THEMES = {"light": gettext_lazy("Light"), "dark": gettext_lazy("Dark")}
+
+
+@cache
+def time_zones() -> tuple[str, ...]:
+    """Return the names of the time zones that a visitor may choose: UTC, and those of places."""
+    return ("UTC", *sorted(name for name in available_timezones() if "/" in name and not name.startswith("Etc/")))
+
+
+class DisplayForm(forms.Form):
+    """How a visitor wants the pages shown; each field is kept in a cookie of its name."""
+
+    theme = forms.ChoiceField(
+        label=gettext_lazy("Theme"), required=False, choices=[("", gettext_lazy("As the system")), *THEMES.items()]
+    )
+    language = forms.ChoiceField(label=gettext_lazy("Language"), required=False, choices=settings.LANGUAGES)
+    time_zone = forms.ChoiceField(
+        label=gettext_lazy("Time zone"), required=False, choices=lambda: [(name, name) for name in time_zones()]
+    )
 
 
 class AuditFilter(forms.Form):

@@ -14,11 +14,13 @@ from django.http.response import HttpResponseBase
 from django.middleware.gzip import GZipMiddleware
 from django.shortcuts import redirect, render
 from django.urls import resolve, reverse
+from django.utils import timezone
 from django_htmx.http import HttpResponseClientRedirect, reselect, retarget
 from django_htmx.middleware import HtmxDetails
 
 from core.errors import Forbidden, LengthRequired, TitanicError, Unavailable, error_body, retry_headers, to_api_error
 from core.roles import required_scope, scopes_of_request
+from titanic_site.forms import time_zones
 
 Handler = Callable[[HttpRequest], HttpResponse]
 
@@ -77,6 +79,19 @@ def content_security_policy(get_response: Handler) -> Handler:
         policy = settings.ADMIN_CONTENT_SECURITY_POLICY if is_admin else settings.CONTENT_SECURITY_POLICY
         response.headers.setdefault("Content-Security-Policy", policy)
         return response
+
+    return middleware
+
+
+def time_zone(get_response: Handler) -> Handler:
+    """Show and read moments in the time zone that the visitor has chosen; the API speaks UTC."""
+
+    def middleware(request: HttpRequest) -> HttpResponse:
+        name = request.COOKIES.get("time_zone")
+        if name is None or name not in time_zones() or API_PATHS.match(request.path_info):
+            return get_response(request)
+        with timezone.override(name):
+            return get_response(request)
 
     return middleware
 

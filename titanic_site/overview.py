@@ -9,11 +9,11 @@ from django.db.models import Sum
 from django.http import HttpRequest
 from django.urls import reverse
 from django.utils import timezone
-from django.utils.formats import date_format
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 from django_celery_beat.models import PeriodicTask
 
+from core import moments
 from core.jobs import Job, State, kinds
 from core.roles import Scope, scopes_of_request
 from features.models import FeatureBatch
@@ -208,10 +208,12 @@ def _drift(watch: DriftState, *, may_read: bool) -> Fact:
     if watch.state != "drift":
         return Fact(_("too few predictions yet to tell drift"), url)
     since = watch.since
-    is_today = since is not None and since.date() == timezone.now().date()
-    moment = date_format(since, "H:i" if is_today else "Y-m-d H:i") if since else "?"
-    text = _("drift in %(features)s since %(since)s UTC")
-    return Fact(text % {"features": ", ".join(watch.features), "since": moment}, url, is_problem=True)
+    is_today = since is not None and timezone.localdate(since) == timezone.localdate()
+    form = "time zone" if is_today else "zone"
+    text = _("drift in %(features)s since %(since)s")
+    return Fact(
+        text % {"features": ", ".join(watch.features), "since": moments.shown(since, form)}, url, is_problem=True
+    )
 
 
 def _champion_stage(champion: ModelVersion | None) -> Stage:
@@ -234,7 +236,7 @@ def _predictions_stage() -> Stage:
     count = PredictionCount.objects.aggregate(all=Sum("count", default=0))["all"]
     return Stage(
         _("Predictions"), url, _("Logged"), "passed", _("%(count)s predictions") % {"count": f"{count:,}"}, url,
-        _("last %(when)s UTC") % {"when": date_format(last.created_at, "Y-m-d H:i")},
+        _("last %(when)s") % {"when": moments.shown(last.created_at, "zone")},
     )  # fmt: skip
 
 

@@ -62,6 +62,7 @@ MIDDLEWARE = [
     "titanic_site.middleware.CompressionMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "django.middleware.locale.LocaleMiddleware",
+    "titanic_site.middleware.time_zone",
     "django.middleware.common.CommonMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
@@ -130,6 +131,7 @@ LOCALE_PATHS = [BASE_DIR / "locale"]
 FORMAT_MODULE_PATH = "titanic_site.formats"
 TIME_ZONE = "UTC"
 USE_TZ = True
+LANGUAGE_COOKIE_NAME = "language"
 
 # Files are served from the packages they come in: no collecting step between a clone and a page (decision 0018). The
 # address has a hash of our own files and of the versions of all packages: what lies there never changes.

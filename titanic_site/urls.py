@@ -41,6 +41,7 @@ urlpatterns = [
     path("admin/password_change/", sign_in.change_password),
     path("accounts/password_reset/", sign_in.reset_password, name="password_reset"),
     path("accounts/", include("django.contrib.auth.urls")),
+    path("display/", views.display, name="display"),
     path("i18n/setlang/", login_not_required(set_language), name="set_language"),
     path("admin/", admin.site.urls),
     # Browsers request it for pages that name no icon: the admin, the API's own, a file.

@@ -15,12 +15,14 @@ from django.http import Http404, HttpRequest, HttpResponse, StreamingHttpRespons
 from django.http.response import HttpResponseBase
 from django.shortcuts import get_object_or_404, redirect, render
 from django.urls import reverse
+from django.utils import timezone
 from django.utils.http import url_has_allowed_host_and_scheme
+from django.utils.translation import get_language
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 from django.views import defaults
 from django.views.decorators.cache import never_cache
-from django.views.decorators.http import require_GET, require_POST, require_safe
+from django.views.decorators.http import require_GET, require_http_methods, require_POST, require_safe
 
 from core import moments
 from core.csv_injection import csv_lines
@@ -37,7 +39,7 @@ from predictions.models import DeadLetter
 from predictions.views import form_context, starting_form
 from titanic_site import job_list, overview, pipeline, run_pages
 from titanic_site import storage as stored
-from titanic_site.forms import AuditFilter, RunFilter
+from titanic_site.forms import AuditFilter, DisplayForm, RunFilter
 from titanic_site.middleware import API_PATHS, error_json, error_page
 from titanic_site.runtime import start_link as link
 
@@ -46,6 +48,8 @@ _MOST_RETRIED = 1000
 #: Of a longer log a page shows the end; all of it is downloaded.
 _LINES_SHOWN = 500
 _TASK_ID = re.compile(r"([a-z]+)-([0-9]{1,9})")
+
+_YEAR = 365 * 24 * 3600
 
 
 def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:
@@ -204,9 +208,7 @@ def next_step(request: HttpRequest) -> HttpResponse:
 @require_GET
 def start_link(request: HttpRequest) -> HttpResponse:
     """Sign in whoever opens the link that `up` printed, and redirect to `next`."""
-    target = request.GET.get("next", "")
-    if not url_has_allowed_host_and_scheme(target, {request.get_host()}, require_https=request.is_secure()):
-        target = reverse("overview")
+    target = _next(request, otherwise=reverse("overview"))
     if link.sign_in(request, request.GET.get("token", "")) or request.user.is_authenticated:
         return redirect(target)
     messages.warning(
@@ -214,6 +216,25 @@ def start_link(request: HttpRequest) -> HttpResponse:
         _("This link has been used, has expired or is incomplete. Sign in here, or start again for a new link."),
     )
     return redirect_to_login(target)
+
+
+@login_not_required
+@require_http_methods(["GET", "HEAD", "POST"])
+def display(request: HttpRequest) -> HttpResponse:
+    """Show how the pages are displayed, or keep what is posted of it in cookies and return to `next`."""
+    if request.method != "POST":
+        now = {"theme": request.COOKIES.get("theme"), "language": get_language()}
+        form = DisplayForm(initial={**now, "time_zone": timezone.get_current_timezone_name()})
+        return render(request, "display.html", {"form": form})
+    form = DisplayForm(request.POST)
+    if not form.is_valid():
+        return render(request, "display.html", {"form": form}, status=400)
+    response = redirect(_next(request, otherwise=reverse("home")))
+    for name in form.cleaned_data.keys() & request.POST.keys():
+        response.set_cookie(
+            name, form.cleaned_data[name], max_age=_YEAR, secure=settings.HTTPS, httponly=True, samesite="Lax"
+        )
+    return response
 
 
 @require_safe
@@ -247,6 +268,13 @@ def audit(request: HttpRequest) -> HttpResponseBase:
         )
     context = {"page": page(filters.entries(), request), "filter": filters, "days": settings.AUDIT_KEPT_DAYS}
     return render(request, "audit_list.html", context, status=400 if filters.errors else 200)
+
+
+def _next(request: HttpRequest, *, otherwise: str) -> str:
+    """Return the address of this site that a request names as the next."""
+    address = request.POST.get("next") or request.GET.get("next", "")
+    is_ours = url_has_allowed_host_and_scheme(address, {request.get_host()}, require_https=request.is_secure())
+    return address if is_ours else otherwise
 
 
 def _visible_job(request: HttpRequest, kind: str, pk: int) -> Job:

@@ -26,7 +26,7 @@ SORTS: Mapping[str, tuple[str | Promise, str]] = {
     "version": (gettext_lazy("Version"), "version"),
     "stage": (gettext_lazy("Stage"), "stage"),
     **{name: (FIGURES[name][0], f"metrics__cross_validation__{name}__mean") for name in KEY_FIGURES},
-    "created": (gettext_lazy("Created (UTC)"), "created_at"),
+    "created": (gettext_lazy("Created"), "created_at"),
 }
 _Row = TypeVar("_Row", "ComparedFact", "ComparedFigure")
 _DEFAULT_SORT = "-version"

@@ -19,10 +19,10 @@ class TrainingForm(forms.ModelForm):  # type: ignore[type-arg]
 
 
 class MomentForm(forms.Form):
-    """A moment of the past, in UTC."""
+    """A moment of the past."""
 
     at = MomentFormField(
-        label=gettext_lazy("Champion at (UTC)"),
+        label=gettext_lazy("Champion at"),
         widget=forms.DateTimeInput(attrs={"type": "datetime-local"}, format="%Y-%m-%dT%H:%M"),
     )
 

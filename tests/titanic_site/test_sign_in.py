@@ -23,7 +23,8 @@ from titanic_site.runtime import start_link
 from training.models import ModelVersion
 
 PUBLIC = {
-    "home", "predict", "healthz", "readyz", "metrics", "login", "start_link", "set_language", "favicon.ico",
+    "home", "predict", "healthz", "readyz", "metrics", "login", "start_link", "set_language", "display",
+    "check_form", "favicon.ico",
     "password_reset", "password_reset_done", "password_reset_confirm", "password_reset_complete", "admin:login",
 }  # fmt: skip
 #: They ask for tokens of their own, or say nothing of anybody.
@@ -194,7 +195,7 @@ class TestVisitor:
     def test_a_part_of_an_open_page_sends_the_whole_page_to_sign_in(self, client: Client, db: None) -> None:
         headers = {"HX-Request": "true", "HX-Current-URL": "http://testserver/models/?sort=auc"}
 
-        answer = client.get("/monitoring/alerts/open/", headers=headers)
+        answer = client.get("/monitoring/drift/state/", headers=headers)
 
         assert answer["HX-Redirect"] == "/accounts/login/?next=/models/%3Fsort%3Dauc"
         assert answer.content == b""

@@ -104,9 +104,9 @@ def test_there_is_no_card_of_no_version_and_none_is_posted(client: Client, measu
     assert client.post(f"/models/1/{path}").status_code == 405
 
 
-@pytest.mark.parametrize("path", ["card/", "card.md"])
-def test_one_question_of_the_database(
-    client: Client, measured: ModelVersion, path: str, django_assert_num_queries: Any
+@pytest.mark.parametrize(("path", "count"), [("card/", 2), ("card.md", 1)])
+def test_one_query_and_one_of_the_top_bar(
+    client: Client, measured: ModelVersion, path: str, count: int, django_assert_num_queries: Any
 ) -> None:
-    with django_assert_num_queries(1):
+    with django_assert_num_queries(count):
         client.get(f"/models/1/{path}")

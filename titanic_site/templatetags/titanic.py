@@ -1,16 +1,19 @@
 """Tags and filters of all templates: numbers, badges, links, polling."""
 
-from collections.abc import Iterable, Sequence
+import re
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from django import template
 from django.template import Context
-from django.urls import reverse
+from django.urls import Resolver404, resolve, reverse
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
 
+from core import moments
 from core.jobs import Job
 from ingestion.passenger import LABEL_WORDS
 from titanic_site.job_list import kind_of
@@ -26,10 +29,29 @@ register.filter("kind", kind_of)
 # What is stored is a text in English: its translation is looked up where it is shown.
 register.filter("translated", _)
 register.filter(plain)
+register.filter("moment", moments.shown)
 
 _PLOT = 10
 #: Seconds of a unit, its name, and the seconds and name of the unit below.
 _UNITS = ((86_400, "d", 3_600, "h"), (3_600, "h", 60, "min"), (60, "min", 1, "s"))
+#: Page -> what it is called above the pages below it.
+_CRUMBS: "Mapping[str, StrOrPromise]" = {
+    "datasets": gettext_lazy("Datasets"),
+    "dataset": gettext_lazy("Dataset %(pk)s"),
+    "features": gettext_lazy("Features"),
+    "models": gettext_lazy("Models"),
+    "model": gettext_lazy("Model %(version)s"),
+    "runs": gettext_lazy("Runs"),
+    "predictions": gettext_lazy("Predictions"),
+    "prediction": gettext_lazy("Prediction"),
+    "scoring": gettext_lazy("Scoring"),
+    "monitoring": gettext_lazy("Monitoring"),
+    "drift_checks": gettext_lazy("Drift checks"),
+    "performance_checks": gettext_lazy("Live performance"),
+    "alerts": gettext_lazy("Alerts"),
+    "alert_rules": gettext_lazy("Alert rules"),
+    "schedules": gettext_lazy("Schedules"),
+}
 
 
 @register.simple_tag
@@ -45,12 +67,32 @@ def label_word(value: bool) -> "StrOrPromise":  # noqa: FBT001 - a template pass
 
 
 @register.simple_tag(takes_context=True)
-def nav_link(context: Context, name: str, label: str) -> SafeString:
-    """Link to a section, marked when the page belongs to it."""
+def nav_link(context: Context, name: str, label: str, *, is_alone: bool = False) -> SafeString:
+    """Link to a section, marked when the page belongs to it; one that is alone has no pages below it."""
     url, path = reverse(name), context["request"].path
-    is_here = path == url or (url != reverse("home") and path.startswith(url))
+    is_here = path == url or (url != reverse("home") and not is_alone and path.startswith(url))
     current = SafeString(' aria-current="page"') if is_here else ""
     return format_html('<a href="{}"{}>{}</a>', url, current, label)
+
+
+@register.simple_tag(takes_context=True)
+def crumbs(context: Context) -> SafeString:
+    """List links to the pages that this one lies under: after the overview those are the parts of its address."""
+    path, overview = context["request"].path_info, reverse("overview")
+    places = [path[: slash.end()] for slash in re.finditer("/", path[:-1])]
+    links = [(place, label) for place in places if (label := _crumb(place))]
+    if "read" in context["scopes"] and path != overview:
+        links.insert(0, (overview, _("Overview")))
+    return format_html_join("", '<li><a href="{}">{}</a></li>', links)
+
+
+def _crumb(path: str) -> str:
+    try:
+        match = resolve(path)
+    except Resolver404:
+        return ""
+    label = _CRUMBS.get(match.url_name or "")
+    return str(label) % match.kwargs if label else ""
 
 
 @register.filter

@@ -2,7 +2,16 @@
 const COLOURS = 6;
 const DASHES = [[], [8, 3], [3, 3], [10, 3, 3, 3], [14, 4], [2, 5]];
 
-const token = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
+// A colour token is `light-dark(…, …)`: a canvas is told which of the two.
+const isDark = () => {
+  const scheme = getComputedStyle(document.documentElement).colorScheme;
+  return scheme === "dark" || (scheme !== "light" && matchMedia("(prefers-color-scheme: dark)").matches);
+};
+const token = (name) =>
+  getComputedStyle(document.documentElement)
+    .getPropertyValue(name)
+    .trim()
+    .replace(/^light-dark\((.+), (.+)\)$/, (_, light, dark) => (isDark() ? dark : light));
 const pixels = (name) => Number.parseFloat(token(name)) * Number.parseFloat(getComputedStyle(document.documentElement).fontSize);
 
 // Moments come as text and are drawn as milliseconds since 1970.
