@@ -413,7 +413,7 @@ class TestPage:
             audit.record(Action.ADDED, f"{number}")
 
         # The session, the user and the rows.
-        with django_assert_max_num_queries(4):
+        with django_assert_max_num_queries(5):
             page = client.get("/audit/")
         assert page.text.count("<tr>") == 51
         assert "before=" in page.text
