@@ -7,12 +7,14 @@ from django.utils import timezone
 from django.utils.formats import date_format
 from rest_framework import serializers
 
+#: How a moment is shown: to the minute unless a template asks for another form.
 _FORMS = {
     "": "Y-m-d H:i",
     "seconds": "Y-m-d H:i:s",
     "zone": "Y-m-d H:i T",
     "seconds zone": "Y-m-d H:i:s T",
     "time zone": "H:i T",
+    "clock": "H:i:s",
 }
 
 
@@ -36,7 +38,7 @@ def parse(text: str) -> datetime | None:
 
 
 def shown(at: datetime | None, form: str = "") -> str:
-    """Format a moment in the visitor's time zone, to the minute or to "seconds", "time" alone, and with "zone" name it.
+    """Format a moment in the visitor's time zone, in one of the forms above.
 
     >>> shown(datetime(2026, 11, 1, 12, tzinfo=UTC)), shown(datetime(2026, 11, 1, 12, tzinfo=UTC), "seconds zone")
     ('2026-11-01 12:00', '2026-11-01 12:00:00 UTC')
