@@ -1,5 +1,6 @@
 """The frame around every page: how things stand, where one is, and how a visitor wants it shown."""
 
+import gzip
 import re
 from datetime import UTC, datetime
 
@@ -86,3 +87,28 @@ def test_what_is_no_choice_changes_nothing(client: Client, name: str, value: str
     assert page.status_code == 200
     assert "data-theme" not in page.text
     assert client.post("/display/", {"theme": "dark", "next": "//evil.example/"})["Location"] == "/"
+
+
+@pytest.mark.parametrize(
+    ("url", "most"),
+    [("/", 60), ("/overview/", 150), ("/models/1/", 150), ("/monitoring/", 150), ("/runs/", 150), ("/display/", 150),
+     ("/api/v1/docs/", 700)],
+)  # fmt: skip
+def test_a_first_visit_is_light_and_asks_no_other_host(
+    client: Client, champion: ModelVersion, url: str, most: int
+) -> None:
+    def fetched(address: str) -> bytes:
+        answer = client.get(address, headers={"Accept-Encoding": "gzip"})
+        assert (answer.status_code, answer.get("Content-Encoding")) == (200, "gzip"), address
+        return b"".join(answer)
+
+    page = fetched(url)
+    files = re.findall(r'<(?:script|link|img)[^>]* (?:src|href)="([^"]+)"', gzip.decompress(page).decode())
+    if "docs" in url:
+        files.append("/api/v1/schema/")
+    # What a page names twice is fetched once; a picture that is part of the page is not fetched.
+    addresses = {file.partition("?")[0] for file in files if not file.startswith("data:")}
+    weight = len(page) + sum(len(fetched(address)) for address in addresses if not address.endswith(".png"))
+
+    assert [address for address in addresses if not address.startswith("/")] == []
+    assert weight <= most * 1000
