@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, NamedTuple, cast
 
+from core.numbers import localized
 from ingestion.profiled import ColumnComparison
 
 if TYPE_CHECKING:
@@ -32,4 +33,4 @@ def correlations(profile: Sequence[ColumnComparison]) -> dict[str, list[Cell]]:
 def _cell(correlation: float | None) -> Cell:
     if correlation is None:
         return Cell("–", 0)
-    return Cell(f"{correlation:.2f}", 1 + sum(abs(correlation) >= limit for limit in _LEVELS))
+    return Cell(localized(f"{correlation:.2f}"), 1 + sum(abs(correlation) >= limit for limit in _LEVELS))

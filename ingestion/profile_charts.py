@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from django.utils.translation import gettext as _
 
+from core.numbers import number
 from ingestion.profiled import ColumnComparison
 
 if TYPE_CHECKING:
@@ -80,7 +81,7 @@ def _histogram(column: ColumnComparison) -> ColumnChart | None:
     low = min(profile["quantiles"][_MINIMUM] for profile in profiles)
     high = max(profile["quantiles"][_MAXIMUM] for profile in profiles)
     edges = np.linspace(low, high, BINS + 1)
-    names = [f"{start:.4g} – {end:.4g}" for start, end in pairwise(edges)]
+    names = [f"{number(start)} – {number(end)}" for start, end in pairwise(edges)]
     shares, *reference = (dict(zip(names, _rebinned(profile, edges), strict=True)) for profile in profiles)
     return ColumnChart(column, bars(shares, reference[0] if reference else None), (low, high))
 
@@ -133,4 +134,4 @@ def _shares(
 def _name(value: object) -> str:
     if isinstance(value, bool):
         return _("yes") if value else _("no")
-    return f"{value:.4g}" if isinstance(value, float) else str(value)
+    return number(value) if isinstance(value, float) else str(value)

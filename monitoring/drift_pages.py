@@ -7,6 +7,7 @@ from urllib.parse import urlencode
 
 from django.utils.translation import gettext as _
 
+from core.numbers import number
 from monitoring.models import DriftCheck, FeatureDrift, Method
 
 #: The checks that the heat map shows.
@@ -60,7 +61,7 @@ class TestView:
     def ends(self) -> tuple[str, str] | None:
         """The least and the largest edge of a number's bins."""
         edges = (self.test.distribution or {}).get("edges")
-        return (f"{edges[0]:.4g}", f"{edges[-1]:.4g}") if edges else None
+        return (number(edges[0]), number(edges[-1])) if edges else None
 
 
 @dataclass(frozen=True)
@@ -138,7 +139,7 @@ def _bars(distribution: dict[str, list[float]]) -> Iterator[Bar]:
     if not distribution:
         return
     edges = distribution["edges"]
-    names = [f"{low:.4g} – {high:.4g}" for low, high in pairwise(edges)]
+    names = [f"{number(low)} – {number(high)}" for low, high in pairwise(edges)]
     names = names or [str(name) or _("others") for name in distribution["categories"]]
     counts, counts_now = distribution["reference"], distribution["window"]
     total, total_now = max(sum(counts), 1), max(sum(counts_now), 1)

@@ -15,6 +15,7 @@ from django_celery_beat.models import PeriodicTask
 
 from core import moments
 from core.jobs import Job, State, kinds
+from core.numbers import localized, number
 from core.roles import Scope, scopes_of_request
 from features.models import FeatureBatch
 from ingestion.models import Dataset
@@ -115,7 +116,7 @@ def stages() -> list[Stage]:
     jobs: list[tuple[str, str, Job | None, Job | None, str, str]] = [
         (
             _("Dataset"), "datasets", dataset, Dataset.objects.first(),
-            _("%(rows)s rows") % {"rows": f"{dataset.row_count or 0:,}"} if dataset else "",
+            _("%(rows)s rows") % {"rows": number(dataset.row_count or 0)} if dataset else "",
             _("A table is loaded and validated here: a sample lies ready."),
         ),
         (
@@ -197,7 +198,7 @@ def _champion(champion: ModelVersion | None, *, may_read: bool) -> Fact:
     if champion is None:
         return Fact(_("No model is serving yet"), is_problem=True)
     auc = champion.evaluation.cross_validation.roc_auc.value
-    text = _("%(model)s is serving, AUC %(auc)s") % {"model": champion, "auc": f"{auc:.3f}"}
+    text = _("%(model)s is serving, AUC %(auc)s") % {"model": champion, "auc": localized(f"{auc:.3f}")}
     return Fact(text, champion.get_absolute_url() if may_read else "")
 
 
@@ -225,7 +226,7 @@ def _champion_stage(champion: ModelVersion | None) -> Stage:
     auc = champion.evaluation.cross_validation.roc_auc.value
     return Stage(
         _("Champion"), reverse("models"), _("Serving"), "champion", str(champion), champion.get_absolute_url(),
-        _("AUC %(auc)s") % {"auc": f"{auc:.3f}"}, attempt,
+        _("AUC %(auc)s") % {"auc": localized(f"{auc:.3f}")}, attempt,
     )  # fmt: skip
 
 
@@ -235,7 +236,7 @@ def _predictions_stage() -> Stage:
         return Stage(_("Predictions"), url, empty=_("Each request and its answer are logged here."))
     count = PredictionCount.objects.aggregate(all=Sum("count", default=0))["all"]
     return Stage(
-        _("Predictions"), url, _("Logged"), "passed", _("%(count)s predictions") % {"count": f"{count:,}"}, url,
+        _("Predictions"), url, _("Logged"), "passed", _("%(count)s predictions") % {"count": number(count)}, url,
         _("last %(when)s") % {"when": moments.shown(last.created_at, "zone")},
     )  # fmt: skip
 

@@ -1,9 +1,12 @@
 """Messages: stored as text and parameters, shown in the reader's language."""
 
+from datetime import timedelta
+
 import msgspec
 from django.utils.translation import override
 
 from core.messages import Message
+from titanic_site.templatetags import titanic
 
 
 def test_it_is_put_into_words_when_it_is_shown() -> None:
@@ -34,3 +37,15 @@ def test_it_survives_json() -> None:
 def test_without_parameters_nothing_is_filled_in() -> None:
     assert str(Message("100 % of %(nothing)s")) == "100 % of %(nothing)s"
     assert str(Message("")) == ""
+
+
+def test_pages_write_numbers_as_the_reader_does() -> None:
+    def written() -> list[str]:
+        return [
+            titanic.grouped(1309), titanic.percent(0.0512), titanic.decimals(0.849), titanic.signed(-0.0076),
+            titanic.number(29718.4), titanic.number(0.5), titanic.duration(timedelta(seconds=2.25)), titanic.points(1),
+        ]  # fmt: skip
+
+    assert written() == ["1,309", "5.1%", "0.849", "-0.008", "29,718", "0.5", "2.2 s", "+100.0"]
+    with override("es"):
+        assert written() == ["1.309", "5,1\N{NO-BREAK SPACE}%", "0,849", "-0,008", "29.718", "0,5", "2,2 s", "+100,0"]

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 from django import template
 from django.utils.translation import gettext as _
 
+from core.numbers import localized
 from titanic_site.templatetags.titanic import grouped, number, percent
 
 if TYPE_CHECKING:
@@ -34,7 +35,7 @@ def distinct(column: "ColumnProfile") -> str:
 def correlation(column: "FeatureColumnProfile") -> str:
     """Format the correlation of a column with the label."""
     value = column["correlation"]
-    return "–" if value is None else f"{value:.2f}"
+    return "–" if value is None else localized(f"{value:.2f}")
 
 
 @register.simple_tag

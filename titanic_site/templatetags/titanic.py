@@ -13,7 +13,7 @@ from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
-from core import moments
+from core import moments, numbers
 from core.jobs import Job
 from ingestion.passenger import LABEL_WORDS
 from titanic_site.job_list import kind_of
@@ -125,7 +125,7 @@ def grouped(number: float | None) -> str:
     >>> grouped(1000000), grouped(0)
     ('1,000,000', '0')
     """
-    return "–" if number is None else f"{number:,.0f}"
+    return "–" if number is None else numbers.localized(f"{number:.0f}")
 
 
 @register.simple_tag
@@ -142,7 +142,7 @@ def histogram(counts: Sequence[float]) -> SafeString:
 @register.filter
 def percent(share: float | None) -> str:
     """Format a share as a percentage with one digit."""
-    return "–" if share is None else f"{share:.1%}"
+    return "–" if share is None else _("%(number)s%%") % {"number": numbers.localized(f"{100 * share:.1f}")}
 
 
 @register.filter
@@ -153,7 +153,7 @@ def points(share: float) -> str:
     ('+12.3', '0.0')
     """
     text = f"{100 * share:+.1f}"
-    return text[1:] if float(text) == 0 else text
+    return numbers.localized(text[1:] if float(text) == 0 else text)
 
 
 @register.filter
@@ -162,14 +162,14 @@ def number(cell: object) -> str:
     if isinstance(cell, bool):
         return _("yes") if cell else _("no")
     if isinstance(cell, float):
-        return f"{cell:.4g}"
+        return numbers.number(cell)
     return _("unknown") if cell is None else str(cell)
 
 
 @register.filter
 def decimals(number: float) -> str:
     """Format a model's figure with three digits."""
-    return f"{number:.3f}"
+    return numbers.localized(f"{number:.3f}")
 
 
 @register.filter
@@ -180,7 +180,7 @@ def signed(difference: float) -> str:
     ('+0.008', '0.000')
     """
     text = f"{difference:+.3f}"
-    return text[1:] if float(text) == 0 else text
+    return numbers.localized(text[1:] if float(text) == 0 else text)
 
 
 @register.filter
@@ -197,7 +197,7 @@ def duration(length: timedelta | None) -> str:
         if seconds >= size:
             rest = int(seconds) % size // smaller_size
             return f"{int(seconds) // size} {unit}" + (f" {rest} {smaller}" if rest else "")
-    return f"{seconds:.1f}".removesuffix(".0") + " s"
+    return numbers.localized(f"{seconds:.1f}".removesuffix(".0")) + " s"
 
 
 @register.filter

@@ -145,7 +145,7 @@ function configuration(chart) {
   const x = isTimes ? timeAxis(chart.x_label, chart.series, chart.marks) : axis(chart.x_label, { isUnit });
   const timeTexts = {
     title: (items) => (items.length ? moment(items[0].parsed.x) : ""),
-    label: (item) => `${item.dataset.label}: ${item.parsed.y.toFixed(3)}`,
+    label: (item) => `${item.dataset.label}: ${item.parsed.y.toLocaleString(document.documentElement.lang, { minimumFractionDigits: 3, maximumFractionDigits: 3 })}`,
   };
   return {
     type: isBars ? "bar" : "scatter",
@@ -179,6 +179,7 @@ function draw(figure) {
 }
 
 function drawAll(element) {
+  Chart.defaults.locale = document.documentElement.lang;
   Chart.defaults.font.family = token("--font");
   Chart.defaults.font.size = pixels("--text-small");
   for (const figure of element.querySelectorAll("[data-chart]")) {
