@@ -17,7 +17,18 @@ from django_celery_beat.models import PeriodicTask
 from core.jobs import State
 from core.models import Action, AuditEntry
 from core.moments import MomentFormField
-from titanic_site import job_list, schedules, timetables
+from titanic_site import job_list, schedules, search, timetables
+
+
+class SearchForm(forms.Form):
+    """What to search for: one line that people can read."""
+
+    q = forms.CharField(
+        label=gettext_lazy("Search"),
+        required=False,
+        max_length=search.LONGEST,
+        widget=forms.TextInput(attrs={"type": "search", "autocomplete": "off", "aria-label": gettext_lazy("Search")}),
+    )
 
 #: What a visitor may choose instead of the system's own theme.
 THEMES = {"light": gettext_lazy("Light"), "dark": gettext_lazy("Dark")}

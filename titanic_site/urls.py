@@ -28,6 +28,7 @@ urlpatterns = [
     path("runs/<str:kind>/<int:pk>/log.txt", views.run_log, name="run_log"),
     path("runs/<str:kind>/<int:pk>/again/", views.run_again, name="run_again"),
     path("runs/<str:kind>/<int:pk>/cancel/", views.run_cancel, name="run_cancel"),
+    path("search/", views.search_page, name="search"),
     path("pipeline/", views.next_step, name="pipeline"),
     path("schedules/", schedule_views.schedules, name="schedules"),
     path("schedules/<int:pk>/", schedule_views.schedule, name="schedule"),

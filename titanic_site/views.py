@@ -36,9 +36,9 @@ from monitoring import history
 from predictions import log
 from predictions.models import DeadLetter
 from predictions.views import form_context, starting_form
-from titanic_site import job_list, overview, pipeline, run_pages
+from titanic_site import job_list, overview, pipeline, run_pages, search
 from titanic_site import storage as stored
-from titanic_site.forms import AuditFilter, DisplayForm, RunFilter
+from titanic_site.forms import AuditFilter, DisplayForm, RunFilter, SearchForm
 from titanic_site.middleware import API_PATHS, error_json, error_page
 from titanic_site.runtime import start_link as link
 
@@ -241,6 +241,18 @@ def dataset_lineage(request: HttpRequest, pk: int) -> HttpResponse:
     """Show, as a part of a dataset's page, the features and models made of it."""
     batches = FeatureBatch.objects.filter(dataset=pk).prefetch_related("training_runs__version")
     return render(request, "dataset_detail_lineage.html", {"batches": batches})
+
+
+@require_safe
+def search_page(request: HttpRequest) -> HttpResponse:
+    """List what a text names; redirect to the one row whose id or title it is."""
+    form = SearchForm(request.GET)
+    text = form.cleaned_data["q"] if form.is_valid() else ""
+    groups = search.find(text, request) if text else []
+    if hit := search.exact_hit(groups):
+        return redirect(hit)
+    context = {"form": form, "text": text, "groups": groups, "most": search.MOST_HITS}
+    return render(request, "search.html", context, status=400 if form.errors else 200)
 
 
 @requires(Scope.OPERATE, even_to_read=True)
