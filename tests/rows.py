@@ -19,6 +19,7 @@ from monitoring.models import (
     DriftCheck,
     DriftWatch,
     FeatureDrift,
+    LiveFigures,
     PerformanceCheck,
     Retraining,
 )
@@ -69,6 +70,9 @@ def one_of_each(user: User) -> dict[type[Any], Any]:
         Alert.objects.create(kind="job", subject="x", text="x"),
         AlertRule.objects.create(kind="drift"),
         Delivery.objects.create(channel="email"),
+        LiveFigures.objects.create(
+            node="x", at=now, prediction_count=1, positive_count=1, request_count=1, error_count=0, latency_counts=[1]
+        ),
         Retraining.objects.create(run=run),
         ScoringPart.objects.create(job=scoring, number=0, start=0, end=1, line=1),
         DeadLetter.objects.create(entry_id="1-1", raw=b"x", error="x", attempts=1),

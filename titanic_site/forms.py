@@ -30,6 +30,7 @@ class SearchForm(forms.Form):
         widget=forms.TextInput(attrs={"type": "search", "autocomplete": "off", "aria-label": gettext_lazy("Search")}),
     )
 
+
 #: What a visitor may choose instead of the system's own theme.
 THEMES = {"light": gettext_lazy("Light"), "dark": gettext_lazy("Dark")}
 
