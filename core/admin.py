@@ -19,7 +19,7 @@ from unfold.admin import ModelAdmin
 from core import audit
 from core.errors import TitanicError
 from core.jobs import Job, enqueue
-from core.models import Action, AuditEntry
+from core.models import Action, AuditEntry, JobLogLine
 
 
 class BaseAdmin(ModelAdmin):
@@ -168,4 +168,14 @@ class AuditEntryAdmin(ReadOnlyAdmin):
     list_display = ("at", "actor", "actor_kind", "action", "object_name", "address", "request_id")
     list_filter = ("action", "actor_kind")
     search_fields = ("actor", "object_name", "request_id", "address")
+    show_full_result_count = False
+
+
+@admin.register(JobLogLine)
+class JobLogLineAdmin(ReadOnlyAdmin):
+    """What was logged while jobs ran."""
+
+    list_display = ("task_id", "at", "level", "text")
+    list_filter = ("level", "is_stage")
+    search_fields = ("task_id",)
     show_full_result_count = False

@@ -8,7 +8,7 @@ from django.utils import timezone
 from django_celery_beat.models import ClockedSchedule, CrontabSchedule, SolarSchedule
 
 from core.jobs import State
-from core.models import AuditEntry
+from core.models import AuditEntry, JobLogLine
 from features.models import FeatureBatch
 from ingestion import partitions, sources
 from ingestion.models import Dataset, Passenger, RejectedRow, RowProblem, Source
@@ -80,6 +80,10 @@ def one_of_each(user: User) -> dict[type[Any], Any]:
         PredictionCount.objects.create(model_version=1, predicted=True, source="api", count=1, counted_at=now),
         Outcome.objects.create(prediction_id=prediction.pk, actual=True),
         Reproduction.objects.create(version=version, **over),
+        LiveFigures.objects.create(
+            node="x", at=now, prediction_count=1, positive_count=0, request_count=1, error_count=0, latency_counts=[1]
+        ),
+        JobLogLine.objects.create(task_id="dataset-1", level=20, text="x"),
         AuditEntry.objects.create(actor_kind="user", action="added"),
         StageChange.objects.create(version=version, before=Stage.CANDIDATE, after=Stage.RETIRED, by=user),
     ]  # fmt: skip

@@ -208,15 +208,14 @@ class TestVisitor:
             assert "/datasets/" not in page
             assert "/monitoring/" not in page
             assert "/admin/" not in page
-        assert "The model's life cycle" not in form
         assert "Sign in to see why" in answer
-        assert "In the prediction log" not in answer
+        assert "What if, similar rows, other versions" not in answer
 
     def test_who_is_signed_in_sees_everything(self, client: Client, champion: ModelVersion) -> None:
         client.force_login(User.objects.get(username="admin"))
 
         assert "no open alerts" in client.get("/").text
-        assert "In the prediction log" in client.post("/predict", OWEN).text
+        assert "What if, similar rows, other versions" in client.post("/predict", OWEN).text
 
     def test_without_a_database_the_form_answers_who_is_signed_in_too(
         self, client: Client, champion: ModelVersion
