@@ -66,3 +66,16 @@ class MomentFormField(forms.DateTimeField):
         if moment is None:
             raise forms.ValidationError(self.error_messages["invalid"], code="invalid")
         return moment
+
+
+class MomentInput(forms.DateTimeInput):
+    """A browser's picker of date and time, which shows each moment that can be read, in UTC."""
+
+    input_type = "datetime-local"
+
+    def format_value(self, value: object) -> str | None:
+        """Return the moment as the picker wants it: without a zone."""
+        moment = parse(str(value)) if value else None
+        if moment is None:
+            return None if value is None else str(value)
+        return moment.replace(tzinfo=None).isoformat(timespec="milliseconds" if moment.microsecond else "seconds")

@@ -30,7 +30,7 @@ from ingestion.openapi import batch_schema, passenger_schema
 from ingestion.passenger import LABEL
 from predictions import drift_state, explanation, idempotency, log, outcomes, services, shadow
 from predictions.downloads import results_response
-from predictions.filters import MAX_NUMBER, PredictionFilter
+from predictions.filters import MAX_NUMBER, Known, PredictionFilter
 from predictions.model_comparison import ModelComparison
 from predictions.models import REFERENCE, Channel, Outcome, Prediction, PredictionQuerySet, ScoringJob
 from predictions.serializers import (
@@ -45,6 +45,8 @@ from predictions.serializers import (
 from training.models import ModelVersion
 
 _ROW = passenger_schema({REFERENCE: "The caller's own id of the prediction, kept with it, to find it by."})
+
+_REFERENCE_PATTERN = rf"^[^\s{CONTROL_RANGES}][^{CONTROL_RANGES}]{{0,99}}$"
 
 
 class PredictionList(generics.ListAPIView[Prediction]):
@@ -64,7 +66,7 @@ class PredictionList(generics.ListAPIView[Prediction]):
             OpenApiParameter("scoring_job", {"type": "integer", "minimum": 0, "maximum": MAX_NUMBER}),
             OpenApiParameter(
                 REFERENCE.name,
-                {"type": "string", "pattern": rf"^[^\s{CONTROL_RANGES}][^{CONTROL_RANGES}]{{0,99}}$"},
+                {"type": "string", "pattern": _REFERENCE_PATTERN},
                 description="Exactly this reference.",
             ),
             OpenApiParameter(
@@ -72,6 +74,12 @@ class PredictionList(generics.ListAPIView[Prediction]):
                 bool,
                 description="Requests of nobody who had signed in or sent a token, where people sign in.",
             ),
+            OpenApiParameter(
+                "find", {"type": "string", "pattern": _REFERENCE_PATTERN}, description="An id or a reference."
+            ),
+            OpenApiParameter("outcome", str, enum=Known.values, description="What is known of what really happened."),
+            OpenApiParameter("probability_from", {"type": "number", "minimum": 0, "maximum": 1}),
+            OpenApiParameter("probability_to", {"type": "number", "minimum": 0, "maximum": 1}),
             OpenApiParameter("since", OpenApiTypes.DATETIME),
             OpenApiParameter("until", OpenApiTypes.DATETIME),
         ]

@@ -3,20 +3,16 @@
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import replace
-from itertools import chain
 from uuid import UUID
 
 from django.db import transaction
-from django.db.models import OuterRef, Subquery
 from django.utils.translation import gettext as _
 
 from core import audit
 from core.advisory_locks import AdvisoryLock, lock
-from core.csv_injection import csv_lines
 from core.errors import Invalid
 from core.models import Action
 from ingestion import contract, schema
-from ingestion.passenger import LABEL
 from ingestion.validation_messages import by_field
 from predictions import log
 from predictions.models import REFERENCE, Outcome, Prediction, PredictionQuerySet, ShadowScore
@@ -40,10 +36,7 @@ def download(field: str, text: str) -> Iterator[str]:
     """Return what `find` selects as lines of CSV, with the outcomes; raises Invalid."""
     chosen = find(field, text)
     audit.record(Action.DOWNLOADED, "predictions", after={"by": field, "count": chosen.count()})
-    names = [column.name for column in Prediction._meta.fields]
-    actual = Outcome.objects.filter(pk=OuterRef("pk")).values("actual")
-    rows = chosen.annotate(actual=Subquery(actual)).values_list(*names, "actual").iterator()
-    return csv_lines(chain([[*names, LABEL]], rows))
+    return chosen.as_csv()
 
 
 def erase(field: str, text: str) -> int:

@@ -1,13 +1,15 @@
 """Predictions and what belongs to them: scoring jobs, outcomes, shadow scores, dead letters."""
 
+from collections.abc import Iterator
 from datetime import UTC, datetime
+from itertools import chain
 from typing import TYPE_CHECKING, ClassVar, Self
 from uuid import UUID
 
 import uuid_utils
 from django.conf import settings
 from django.db import models, transaction
-from django.db.models import F
+from django.db.models import F, OuterRef, Subquery
 from django.urls import reverse
 from django.utils import timezone
 from django.utils.translation import gettext as _
@@ -15,13 +17,14 @@ from django.utils.translation import gettext_lazy
 
 from core import audit
 from core.advisory_locks import AdvisoryLock, lock
+from core.csv_injection import csv_lines
 from core.errors import Conflict
 from core.file_names import GeneratedName
 from core.jobs import JobQuerySet, State, UploadJob
 from core.models import Action
 from core.roles import Scope
 from ingestion.contract import Field
-from ingestion.passenger import LABEL_WORDS, PassengerFields, describe
+from ingestion.passenger import LABEL, LABEL_WORDS, PassengerFields, describe
 
 if TYPE_CHECKING:
     from django_stubs_ext import StrOrPromise
@@ -175,6 +178,20 @@ class PredictionQuerySet(models.QuerySet["Prediction"]):
     def until(self, moment: datetime) -> Self:
         """Select predictions made before this moment."""
         return self.filter(id__lt=lowest_id(moment, slack_ms=_CLOCK_SLACK_MS), created_at__lt=moment)
+
+    def named(self, text: str) -> Self:
+        """Select predictions by their id or, exactly, by the caller's reference."""
+        try:
+            return self.filter(pk=UUID(text))
+        except ValueError:
+            return self.filter(reference=text)
+
+    def as_csv(self) -> Iterator[str]:
+        """Return the rows as lines of CSV, with the outcome where it is known; read as they are sent."""
+        names = [column.name for column in Prediction._meta.fields]
+        actual = Outcome.objects.filter(pk=OuterRef("pk")).values("actual")
+        rows = self.annotate(actual=Subquery(actual)).values_list(*names, "actual").iterator()
+        return csv_lines(chain([[*names, LABEL]], rows))
 
     def live(self) -> Self:
         """Leave out files: their rows are no traffic."""

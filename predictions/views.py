@@ -5,6 +5,7 @@ import shlex
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from typing import TYPE_CHECKING, TypedDict
+from urllib.parse import urlencode
 from uuid import UUID
 
 from django.contrib import messages
@@ -18,8 +19,9 @@ from django.utils.translation import ngettext
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 from django_htmx.http import reswap
 
-from core import throttles
+from core import audit, throttles
 from core.errors import Invalid, TitanicError
+from core.models import Action
 from core.pagination import page
 from core.roles import Scope, public_form, requires, scopes_of_request
 from core.users import current_user
@@ -55,6 +57,9 @@ from training.reference import SeenValues
 
 if TYPE_CHECKING:
     from django_stubs_ext import StrOrPromise
+
+#: Beyond so many the predictions that a filter selects are not counted.
+MOST_COUNTED = 1_000
 
 
 @public_form
@@ -138,16 +143,30 @@ def form_context(form: PassengerForm) -> FormContext:
 
 
 @require_safe
-def predictions(request: HttpRequest) -> HttpResponse:
-    """The prediction log, newest first."""
+def predictions(request: HttpRequest) -> HttpResponseBase:
+    """List the prediction log, newest first; download with `?format=csv` what the filter selects."""
     # A browser sends a field that is left empty too.
     filters = PredictionFilter({name: value for name, value in request.GET.items() if value})
     rows = filters.predictions() if filters.is_valid() else Prediction.objects.none()
+    chosen = sorted(filters.data.keys() & filters.fields.keys())
+    if request.GET.get("format") == "csv" and filters.is_valid():
+        audit.record(Action.DOWNLOADED, "predictions", after={"by": ", ".join(chosen) or "everything"})
+        headers = {"Content-Disposition": 'attachment; filename="predictions.csv"'}
+        return StreamingHttpResponse(rows.as_csv(), content_type="text/csv; charset=utf-8", headers=headers)
+    shown = page(rows, request)
+    stored_count = filters.stored_count() if filters.is_valid() else None
+    # What is not counted where it is stored is counted as far as it takes no time.
+    is_one_page = not (shown.is_later_page or shown.next_page)
+    is_counted = stored_count is None and filters.is_valid() and not is_one_page
     context = {
-        "page": page(rows, request),
+        "page": shown,
         "filter": filters,
-        "is_filtered": bool(filters.data.keys() & filters.fields.keys()),
+        "is_filtered": bool(chosen),
         "form": OutcomesForm(),
+        "stored_count": stored_count,
+        "count": rows[: MOST_COUNTED + 1].count() if is_counted else len(shown.rows),
+        "most_counted": MOST_COUNTED,
+        "query": urlencode({name: filters.data[name] for name in chosen} | {"format": "csv"}),
     }
     return render(request, "prediction_list.html", context)
 
