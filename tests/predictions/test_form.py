@@ -8,6 +8,7 @@ from uuid import uuid4
 
 import pytest
 from django.test import Client
+from playwright.sync_api import Page, expect
 
 from core import throttles
 from ingestion.passenger import EXAMPLES
@@ -182,3 +183,76 @@ def test_reasons_come_with_the_answer(client: Client, champion: ModelVersion) ->
     assert len(reasons.context["steps"]) == 4
     assert "All others" in reasons.text
     assert "Strongest reasons" in reasons.text
+
+
+HELP = "#id_age_helptext:popover-open"
+
+
+def by_mouse(page: Page) -> None:
+    """Help by pointing, an example, the derived values, the text at a wrong field, the answer, a copy, reset."""
+    page.hover("#tip_age")
+    page.wait_for_selector(HELP)
+    page.mouse.move(0, 0)
+    page.wait_for_selector(HELP, state="hidden")
+    page.get_by_text("Mr Braund, third class").click()
+    expect(page.locator("#id_age")).to_have_value("22")
+    page.fill("#id_sibsp", "3")
+    expect(page.locator("#derived dd").first).to_have_text("4")
+    page.fill("#id_age", "-1")
+    expect(page.locator("#id_age_error")).to_have_text("Must be from 0 to 120.")
+    expect(page.locator("#id_age")).to_have_attribute("aria-invalid", "true")
+    page.fill("#id_age", "30")
+    expect(page.locator("#id_age_error")).to_have_text("")
+    page.click("#ask")
+    page.wait_for_selector("#answer .gauge__share")
+    page.click("[data-copy=answer-curl]")
+    page.wait_for_selector("#answer >> text=Copied.")
+    page.click("#reset")
+    page.wait_for_selector("#answer .gauge__share", state="detached")
+    expect(page.locator("#id_age")).to_have_value("")
+
+
+def by_keyboard(page: Page) -> None:
+    """Help by Enter, away by Escape, choices by their letter, the answer by Enter."""
+    page.focus("#tip_age")
+    page.keyboard.press("Enter")
+    page.wait_for_selector(HELP)
+    page.keyboard.press("Escape")
+    page.wait_for_selector(HELP, state="hidden")
+    for choice, letter in (("#id_pclass", "T"), ("#id_sex", "F")):
+        page.focus(choice)
+        page.keyboard.press(letter)
+    page.focus("#id_fare")
+    page.keyboard.press("Enter")
+    page.wait_for_selector("#answer .gauge__share")
+
+
+def by_touch(page: Page) -> None:
+    """Help by a tap, away by another beside it, an example, the answer, a copy."""
+    page.tap("#tip_age")
+    page.wait_for_selector(HELP)
+    page.tap("h1")
+    page.wait_for_selector(HELP, state="hidden")
+    page.get_by_text("Miss Allen, first class").tap()
+    expect(page.locator("#id_age")).to_have_value("29")
+    page.tap("#ask")
+    page.wait_for_selector("#answer .gauge__share")
+    page.tap("[data-copy=answer-link]")
+    page.wait_for_selector("#answer >> text=Copied.")
+
+
+def test_the_form_by_mouse_keyboard_and_touch(live_server: Any, champion: ModelVersion, page: Page) -> None:
+    problems: list[str] = []
+    browser = page.context.browser
+    assert browser is not None
+    screen: Any = {"base_url": live_server.url, "viewport": {"width": 390, "height": 800}}
+
+    for way in (by_mouse, by_keyboard, by_touch):
+        tab = browser.new_context(**screen, has_touch=way is by_touch).new_page()
+        tab.on("console", lambda message: problems.append(message.text) if message.type == "error" else None)
+        tab.on("pageerror", lambda error: problems.append(str(error)))
+        tab.goto("/")
+        way(tab)
+        assert tab.evaluate("document.documentElement.scrollWidth <= innerWidth")
+
+    assert problems == []
