@@ -113,8 +113,8 @@ class PredictionFilter(forms.Form):
     scoring_job = ParsedField(
         number, label=_("Scoring job"), widget=forms.NumberInput(attrs={"min": 1, "inputmode": "numeric"})
     )
-    since = ParsedField(moments.parse, label=_("Since (UTC)"), widget=moments.MomentInput(attrs={"step": "any"}))
-    until = ParsedField(moments.parse, label=_("Until (UTC)"), widget=moments.MomentInput(attrs={"step": "any"}))
+    since = ParsedField(moments.parse, label=_("Since"), widget=moments.MomentInput(attrs={"step": "any"}))
+    until = ParsedField(moments.parse, label=_("Until"), widget=moments.MomentInput(attrs={"step": "any"}))
 
     def predictions(self) -> PredictionQuerySet:
         """Select the predictions; raises Invalid with every parameter that cannot be read."""
