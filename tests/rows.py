@@ -80,9 +80,6 @@ def one_of_each(user: User) -> dict[type[Any], Any]:
         PredictionCount.objects.create(model_version=1, predicted=True, source="api", count=1, counted_at=now),
         Outcome.objects.create(prediction_id=prediction.pk, actual=True),
         Reproduction.objects.create(version=version, **over),
-        LiveFigures.objects.create(
-            node="x", at=now, prediction_count=1, positive_count=0, request_count=1, error_count=0, latency_counts=[1]
-        ),
         JobLogLine.objects.create(task_id="dataset-1", level=20, text="x"),
         AuditEntry.objects.create(actor_kind="user", action="added"),
         StageChange.objects.create(version=version, before=Stage.CANDIDATE, after=Stage.RETIRED, by=user),

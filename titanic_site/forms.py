@@ -2,14 +2,16 @@
 
 from datetime import timedelta
 from functools import cache
-from typing import ClassVar
+from typing import ClassVar, cast
 from zoneinfo import available_timezones
 
 from django import forms
 from django.conf import settings
+from django.contrib.auth.models import User
 from django.core.exceptions import ValidationError
 from django.db import models
 from django.db.models import QuerySet
+from django.http import QueryDict
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 from django_celery_beat.models import PeriodicTask
@@ -17,7 +19,9 @@ from django_celery_beat.models import PeriodicTask
 from core.jobs import State
 from core.models import Action, AuditEntry
 from core.moments import MomentFormField
-from titanic_site import job_list, schedules, search, timetables
+from core.roles import Scope, scopes_of
+from titanic_site import accounts, job_list, schedules, search, timetables
+from titanic_site.models import AccessToken
 
 
 class SearchForm(forms.Form):
@@ -167,3 +171,36 @@ class RunFilter(forms.Form):
         field = self.fields["kind"]
         assert isinstance(field, forms.ChoiceField)
         field.choices = [("", gettext_lazy("all")), *job_list.labels()]
+
+
+class TokenForm(forms.Form):
+    """A new token of a user, with no more than the user's role permits."""
+
+    note = forms.CharField(
+        label=gettext_lazy("Name"), max_length=100, help_text=gettext_lazy("Who or what uses the token.")
+    )
+    granted = forms.MultipleChoiceField(label=gettext_lazy("It may"), widget=forms.CheckboxSelectMultiple)
+    days = forms.TypedChoiceField(
+        label=gettext_lazy("Expires"),
+        required=False,
+        coerce=int,
+        empty_value=None,
+        choices=[
+            ("30", gettext_lazy("in 30 days")),
+            ("90", gettext_lazy("in 90 days")),
+            ("365", gettext_lazy("in a year")),
+            ("", gettext_lazy("never")),
+        ],
+    )
+
+    def __init__(self, data: QueryDict | None = None, *, user: User | None) -> None:
+        permitted = scopes_of(user) if user else ()
+        first = [scope for scope in (Scope.READ, Scope.PREDICT) if scope in permitted]
+        super().__init__(data, initial={"granted": first, "days": "90"})
+        choices = [(scope.value, scope.label) for scope in Scope if scope in permitted]
+        cast("forms.MultipleChoiceField", self.fields["granted"]).choices = choices
+
+    def save(self, user: User) -> tuple[AccessToken, str]:
+        """Make the token and return its row and the token itself."""
+        values = self.cleaned_data
+        return accounts.make_token(user, scopes=values["granted"], days=values["days"], note=values["note"])

@@ -49,3 +49,8 @@ class AccessToken(AbstractAuthToken):  # type: ignore[misc]
     def granted(self) -> Scopes:
         """What the token permits as far as its owner's role does."""
         return frozenset(scope for scope in Scope if getattr(self, f"can_{scope}"))
+
+    @property
+    def scope_names(self) -> list[str]:
+        """The granted scopes in their order."""
+        return [scope.value for scope in Scope if scope in self.granted]

@@ -324,4 +324,11 @@ UNFOLD = {
     "SITE_HEADER": "Titanic MLOps",
     "SITE_SYMBOL": "sailing",
     "SHOW_LANGUAGES": True,
-}
+    # The accent of the pages (`app.css`), light and dark.
+    "COLORS": {
+        "primary": {
+            "50": "#f3f7fd", "100": "#e8effb", "200": "#d0e0f8", "300": "#a6c8f9", "400": "#82b1f5", "500": "#4d86dd",
+            "600": "#2458b8", "700": "#1b458f", "800": "#1c3a70", "900": "#1c2c45", "950": "#0d1520",
+        },
+    },
+}  # fmt: skip

@@ -8,7 +8,7 @@ from django.views.generic import RedirectView
 from django.views.i18n import set_language
 
 from core import sign_in
-from titanic_site import schedule_views, views
+from titanic_site import schedule_views, token_views, views
 
 handler400 = views.bad_request
 handler500 = views.server_error
@@ -34,6 +34,8 @@ urlpatterns = [
     path("schedules/<int:pk>/", schedule_views.schedule, name="schedule"),
     path("schedules/<int:pk>/switch/", schedule_views.switch_schedule, name="schedule_switch"),
     path("schedules/<int:pk>/run/", schedule_views.run_schedule, name="schedule_run"),
+    path("tokens/", token_views.tokens, name="tokens"),
+    path("tokens/<slug:key>/revoke/", token_views.revoke_token, name="token_revoke"),
     path("storage/", views.storage, name="storage"),
     path("audit/", views.audit, name="audit"),
     path("accounts/link/", views.start_link, name="start_link"),

@@ -24,7 +24,7 @@ from training.models import ModelVersion
 
 #: Read and change: a scope, "anybody", "signed in", or a dash where there is no such method.
 Rule = tuple[str, str]
-_SAMPLES = {"int": "7", "uuid": "01a19467-e800-7000-8000-000500000002", "str": "x"}
+_SAMPLES = {"int": "7", "uuid": "01a19467-e800-7000-8000-000500000002", "str": "x", "slug": "x"}
 
 
 def _patterns(patterns: list[Any], prefix: str = "/") -> Iterator[tuple[str, Any]]:

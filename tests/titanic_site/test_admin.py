@@ -6,15 +6,16 @@ import pytest
 from django.apps import apps
 from django.contrib import admin
 from django.contrib.auth.models import Group, Permission, User
+from django.db import connection
 from django.test import Client, RequestFactory
 from django_celery_beat.models import ClockedSchedule, CrontabSchedule, IntervalSchedule, PeriodicTask, SolarSchedule
 from playwright.sync_api import Page
 
-from core.admin import BaseAdmin
+from core.admin import BaseAdmin, EstimatedPaginator
 from core.jobs import Job, State, kinds
 from core.models import AuditEntry, JobLogLine
 from ingestion.models import Dataset, Source
-from predictions.models import ScoringJob
+from predictions.models import Prediction, ScoringJob
 from tests.rows import PASSWORD, one_of_each
 from tests.users import make_user
 from titanic_site import schedules
@@ -87,6 +88,14 @@ def test_every_page_opens_for_the_administrator(client: Client, rows: dict[type[
         assert client.get(_url(model)).status_code == 200, model
         assert client.get(_url(model, f"{row.pk}/change/")).status_code == 200, model
         assert client.get(_url(model, "add/")).status_code in (200, 403), model
+
+
+def test_it_has_the_products_name_and_colours(client: Client) -> None:
+    page = client.get("/admin/").text
+
+    assert "Titanic MLOps" in page
+    # The accent of the pages.
+    assert "--color-primary-600: rgb(36, 88, 184)" in " ".join(page.split())
 
 
 def test_a_browser_shows_it_under_its_policy(page: Page, live_server: Any, administrator: User) -> None:
@@ -292,3 +301,21 @@ def test_roles_cannot_be_renamed(client: Client, db: None) -> None:
 
     assert client.post(_url(Group, f"{group.pk}/change/"), {"name": "operator"}).status_code == 403
     assert client.post(_url(Group, f"{group.pk}/delete/"), {"post": "yes"}).status_code == 403
+
+
+@pytest.mark.parametrize("model", [Prediction, Dataset])
+def test_a_long_list_is_estimated_instead_of_counted(
+    client: Client, rows: dict[type[Any], Any], model: type[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if model is Dataset:
+        Dataset.objects.bulk_create([Dataset(name="x", uri="x", state=State.FAILED) for _ in range(9)])
+    whole, selection = model.objects.order_by("pk"), model.objects.exclude(pk=None)
+    exact = whole.count()
+    with connection.cursor() as cursor:
+        cursor.execute(f"ANALYZE {model._meta.db_table}")
+
+    assert EstimatedPaginator(whole, 100).count == exact
+    monkeypatch.setattr(EstimatedPaginator, "MOST_COUNTED", 0)
+    assert EstimatedPaginator(whole, 100).count == exact
+    assert EstimatedPaginator(selection, 100).count == 1
+    assert client.get(_url(model)).status_code == 200

@@ -34,7 +34,7 @@ BUDGETS = {
     "/": 3, "/overview/": 41, "/datasets/": 3, "/features/": 5, "/models/": 4, "/runs/": 8, "/predictions/": 3,
     "/scoring/": 2, "/monitoring/": 7, "/monitoring/drift/": 4, "/monitoring/drift/state/": 1,
     "/monitoring/performance/": 5, "/monitoring/alerts/": 2, "/monitoring/alerts/rules/": 2, "/schedules/": 3,
-    "/accounts/login/": 1, "/storage/": 18, "/search/": 1,
+    "/tokens/": 2, "/accounts/login/": 1, "/storage/": 18, "/search/": 1,
 }  # fmt: skip
 STATIC = Path(django_settings.BASE_DIR) / "titanic_site" / "static"
 #: Where the stylesheet's tokens end.

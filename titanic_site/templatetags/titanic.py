@@ -50,6 +50,7 @@ _CRUMBS: "Mapping[str, StrOrPromise]" = {
     "performance_checks": gettext_lazy("Live performance"),
     "alerts": gettext_lazy("Alerts"),
     "alert_rules": gettext_lazy("Alert rules"),
+    "tokens": gettext_lazy("API tokens"),
     "schedules": gettext_lazy("Schedules"),
 }
 

@@ -1,19 +1,15 @@
 """python manage.py create_token USER [--scope read --scope predict] [--days N] [--note TEXT]"""
 
-from datetime import timedelta
 from typing import Any
 
 from django.contrib.auth.models import User
 from django.core.management.base import CommandParser
-from django.db import transaction
 from django.utils.translation import gettext as _
 
-from core import audit
 from core.commands import StepCommand
 from core.errors import TitanicError
-from core.models import Action
 from core.roles import Scope, scopes_of
-from titanic_site.models import AccessToken
+from titanic_site import accounts
 
 _MOST_DAYS = 3_650
 
@@ -45,12 +41,4 @@ class Command(StepCommand):
             )
         if days is not None and not 1 <= days <= _MOST_DAYS:
             raise TitanicError(_("The days must be from 1 to %(most)s.") % {"most": _MOST_DAYS})
-        with transaction.atomic():
-            row, token = AccessToken.objects.create(
-                user,
-                expiry=timedelta(days=days) if days else None,
-                note=options["note"][:100],
-                **{f"can_{scope}": scope in scopes for scope in Scope},
-            )
-            audit.record(Action.ADDED, row, after={"scopes": ", ".join(sorted(scopes)), "expiry": row.expiry})
-        return str(token)
+        return accounts.make_token(user, scopes=scopes, days=days, note=options["note"])[1]

@@ -1,28 +1,3 @@
-// Copies what [data-copy] names, and says so. Without a secure context there is no clipboard: then by selection.
-async function copyText(element) {
-  if (navigator.clipboard) {
-    await navigator.clipboard.writeText(element.textContent);
-    return true;
-  }
-  const details = element.closest("details");
-  const wasOpen = details.open;
-  details.open = true;
-  getSelection().selectAllChildren(element);
-  const isCopied = document.execCommand("copy");
-  details.open = wasOpen || !isCopied;
-  return isCopied;
-}
-
-document.addEventListener("click", async ({ target }) => {
-  const button = target.closest("[data-copy]");
-  if (!button) {
-    return;
-  }
-  const status = button.parentElement.querySelector("[role=status]");
-  const isCopied = await copyText(document.getElementById(button.dataset.copy)).catch(() => false);
-  status.textContent = isCopied ? status.dataset.copied : status.dataset.notCopied;
-});
-
 // A press, the keyboard and touch open a field's help without a script. With one a mouse opens it by pointing too, and a
 // press keeps it open.
 const pinned = new WeakSet();
@@ -71,11 +46,4 @@ document.addEventListener("input", ({ target }) => {
   }
 }, { capture: true });
 
-function show(element) {
-  for (const button of element.querySelectorAll("[data-copy]")) {
-    button.hidden = false;
-  }
-}
-
-document.addEventListener("htmx:load", ({ detail }) => show(detail.elt));
 document.addEventListener("htmx:afterSettle", markFields);
