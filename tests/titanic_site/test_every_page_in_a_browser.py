@@ -21,8 +21,11 @@ from training.models import ModelVersion
 
 #: Not ours, files, and what a single model cannot do.
 LEFT_OUT = re.compile(
-    r"^/(admin|api|static|healthz|readyz|metrics|models/rollback)|\.(csv|json|md|html|onnx|pkl|log)$|/artifact/"
+    r"^/(admin|api|static|healthz|readyz|metrics|models/rollback)|\.(csv|json|md|html|onnx|pkl|log|txt)$|/artifact/"
 )
+
+SHIFT = """window.shift = 0; new PerformanceObserver((list) => list.getEntries().forEach((entry) => {
+window.shift += entry.hadRecentInput ? 0 : entry.value; })).observe({type: 'layout-shift', buffered: true})"""
 
 
 @pytest.fixture
@@ -61,7 +64,8 @@ def test_every_page_is_sound(
             else None
         ),
     )
-    axe, waiting, seen = Axe(), ["/"], set[str]()
+    page.add_init_script(SHIFT)
+    axe, waiting, seen = Axe(), ["/", "/search/"], set[str]()
     while waiting:
         address = waiting.pop()
         seen.add(address)
@@ -73,6 +77,8 @@ def test_every_page_is_sound(
             f"{address}: {found['id']} {[node['target'] for node in found['nodes']][:3]}"
             for found in axe.run(page).response["violations"]
         ]
+        if shift := page.evaluate("window.shift"):
+            problems.append(f"{address}: shifts by {shift}")
         if page.evaluate("document.documentElement.scrollWidth > innerWidth"):
             problems.append(f"{address}: wider than {width} px")
         for link in page.eval_on_selector_all("a[href]", "links => links.map(link => link.getAttribute('href'))"):
