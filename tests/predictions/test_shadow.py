@@ -153,7 +153,7 @@ def test_it_is_on_the_page_and_in_the_api(challenger: ModelVersion, api: APIClie
     assert "<html" in page.text
     assert "<html" not in fragment.text
     assert found["count"] == 1
-    assert "/predictions/shadow/2/" in client.get("/models/2/").text
+    assert "/predictions/shadow/2/" in client.get("/models/2/?tab=deployments").text
 
 
 @pytest.mark.parametrize("address", ["/predictions/shadow/99/", "/predictions/shadow/99999999999999999999/"])

@@ -77,6 +77,7 @@ def test_what_is_no_moment_is_passed_over_by_a_page(everybody: Client, door: str
     ("error", "status"),
     [(OperationalError("gone"), 503), (ValueError("a fault"), 500)],
 )
+@pytest.mark.django_db
 @pytest.mark.parametrize("path", ["/", "/api/v1/predictions/", "/v2/health/live"])
 def test_what_fails_before_any_view_is_told_in_the_shape_of_the_address(
     path: str, error: Exception, status: int, monkeypatch: pytest.MonkeyPatch

@@ -165,7 +165,7 @@ def test_the_api_gives_the_metrics_by_these_names(champion: ModelVersion, api: A
 def test_the_gate_is_read_in_the_readers_language(champion: ModelVersion, api: APIClient, client: Client) -> None:
     language = {"accept-language": "es"}
     checks = api.get("/api/v1/models/1/", headers=language).json()["gate"]["checks"]
-    page = client.get("/models/1/", headers=language).text
+    page = client.get("/models/1/?tab=gate", headers=language).text
 
     details = {check["name"]: check["detail"] for check in checks}
     assert details["minimum accuracy"].endswith(", como mínimo 0,7.")
