@@ -14,13 +14,18 @@ from benchmarks.figure import Figure, table
 FOLDER = Path(settings.BASE_DIR) / "benchmarks"
 
 
+NAMES = {path.stem for path in FOLDER.glob("*.py") if "def measure(" in path.read_text(encoding="utf-8")}
+#: Those that start the whole product take most of the time.
+OF_THE_PRODUCT = {"serving", "scoring", "hour"}
+
+
 @pytest.mark.timeout(900)
-def test_every_benchmark_runs(tmp_path: Path) -> None:
+@pytest.mark.parametrize("names", [NAMES - OF_THE_PRODUCT, pytest.param(OF_THE_PRODUCT, marks=pytest.mark.long)])
+def test_every_benchmark_runs(tmp_path: Path, names: set[str]) -> None:
     results = tmp_path / "results.json"
-    names = {path.stem for path in FOLDER.glob("*.py") if "def measure(" in path.read_text(encoding="utf-8")}
 
     done = subprocess.run(
-        [sys.executable, "-m", "benchmarks", "--quick", "--results", results],
+        [sys.executable, "-m", "benchmarks", *sorted(names), "--quick", "--results", results],
         cwd=settings.BASE_DIR,
         capture_output=True,
         check=False,

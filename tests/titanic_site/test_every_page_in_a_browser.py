@@ -45,7 +45,7 @@ def session(champion: ModelVersion, live_server: Any, load: Callable[..., Datase
     return {"name": "sessionid", "value": client.cookies["sessionid"].value, "url": live_server.url}
 
 
-@pytest.mark.parametrize(("width", "scheme"), [(1280, "light"), (390, "dark")])
+@pytest.mark.parametrize(("width", "scheme"), [(390, "dark"), pytest.param(1280, "light", marks=pytest.mark.long)])
 @pytest.mark.timeout(300)
 def test_every_page_is_sound(
     page: Page, live_server: Any, session: Any, width: int, scheme: Literal["light", "dark"]
