@@ -255,6 +255,7 @@ class _Readiness:
         if reason is None:
             # Both listen until the web server answers.
             self._start_page.kill()
+            self._start_page.wait()
         reason = reason or _missing_workers() or _why_not_ok("/readyz")
         if reason is None:
             host = settings.HOST
