@@ -52,6 +52,7 @@ def close_what_was_abandoned() -> None:
     jobs.recover_stale(pause=0)
 
 
+@pytest.mark.long
 @pytest.mark.timeout(300)
 def test_killed_ten_times_at_random_points(transactional_db: None, tmp_path: Path) -> None:
     path = make(tmp_path / "people.csv", row_count=ROW_COUNT)

@@ -310,7 +310,12 @@ def _prometheus(running: Running, rules: Path, folder: Path) -> Iterator[httpx.C
 
 
 @pytest.mark.timeout(400)
-@pytest.mark.parametrize("victim", [_web, _drainer, _valkey, _postgres], ids=lambda find: find.__name__.strip("_"))
+@pytest.mark.parametrize(
+    "victim",
+    # A web process is killed by the short drill too, PostgreSQL by the test of `up`.
+    [_drainer, _valkey, *(pytest.param(find, marks=pytest.mark.long) for find in (_web, _postgres))],
+    ids=lambda find: find.__name__.strip("_"),
+)
 def test_killed_ten_times_under_load_nothing_that_was_answered_is_lost(
     running: Running, victim: Callable[[Running], psutil.Process]
 ) -> None:
