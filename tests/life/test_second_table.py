@@ -201,10 +201,10 @@ def test_a_file_is_scored_and_its_results_with_the_label_tell_how_right_they_are
     recorded = copy.api.post("/api/v1/outcomes/", files={"file": ("results.csv", "\n".join(lines).encode())}).json()
     check = copy.finish(copy.api.post("/api/v1/performance-checks/").headers["Location"])
     assert (recorded["recorded"], recorded["problems"]) == (569, [])
-    # Another test records an outcome of its own.
-    assert (check["state"], check["outcome_count"] - 569 in (0, 1)) == ("succeeded", True), check
-    assert check["accuracy"] > 0.9
-    assert [group["name"] for group in check["report"]["channels"]] == ["csv"]
+    assert (check["state"], check["accuracy"] > 0.9) == ("succeeded", True), check
+    # Another test records an outcome of the API.
+    assert "csv" in [group["name"] for group in check["report"]["channels"]]
+    assert check["outcome_count"] >= 569
 
 
 def _newest(copy: Copy) -> list[Any]:
