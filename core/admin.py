@@ -195,7 +195,6 @@ class AuditEntryAdmin(ReadOnlyAdmin):
     list_display = ("at", "actor", "actor_kind", "action", "object_name", "address", "request_id")
     list_filter = ("action", "actor_kind")
     search_fields = ("actor", "object_name", "request_id", "address")
-    show_full_result_count = False
 
 
 @admin.register(JobLogLine)
@@ -205,4 +204,3 @@ class JobLogLineAdmin(ReadOnlyAdmin):
     list_display = ("task_id", "at", "level", "text")
     list_filter = ("level", "is_stage")
     search_fields = ("task_id",)
-    show_full_result_count = False

@@ -118,7 +118,6 @@ class PassengerAdmin(ReadOnlyAdmin):
 
     list_display = (KEY, "__str__", LABEL, "is_holdout", "dataset")
     list_select_related = ("dataset",)
-    show_full_result_count = False
 
 
 @admin.register(RowProblem)
@@ -127,7 +126,6 @@ class RowProblemAdmin(ReadOnlyAdmin):
 
     list_display = ("line_number", "column", "value", "reason", "dataset")
     list_select_related = ("dataset",)
-    show_full_result_count = False
 
 
 @admin.register(RejectedRow)
@@ -137,4 +135,3 @@ class RejectedRowAdmin(ReadOnlyAdmin):
     list_display = ("__str__", "dataset", "corrected_at")
     list_filter = (("corrected_at", admin.EmptyFieldListFilter),)
     list_select_related = ("dataset",)
-    show_full_result_count = False

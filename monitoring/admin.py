@@ -103,4 +103,3 @@ class LiveFiguresAdmin(ReadOnlyAdmin):
     """The counters that the overview's time series are made of."""
 
     list_display = ("node", "at", "prediction_count", "request_count", "error_count", "drifted_count")
-    show_full_result_count = False

@@ -24,7 +24,6 @@ class PredictionAdmin(ReadOnlyAdmin):
     list_filter = ("predicted", "source", "anonymous")
     # Exactly as it was sent: the index knows nothing else.
     search_fields = ("reference__exact",)
-    show_full_result_count = False
 
 
 @admin.register(ScoringJob)

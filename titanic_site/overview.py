@@ -163,15 +163,15 @@ def problems(request: HttpRequest) -> Iterator[Problem]:
             count,
         ) % {"n": count}
         yield Problem(text, label=_("Store again"), post_url=reverse("retry_dead_letters"))
+    labels = {
+        "train": _("Train a model"),
+        "datasets": _("Datasets"),
+        "schedules": _("Schedules"),
+        "models": _("Models"),
+        "monitoring": _("Monitoring"),
+    }
     for alert in Alert.objects.open().exclude(kind__in=_SHOWN_APART):
         remedy = _REMEDIES.get(Kind(alert.kind)) if alert.kind in Kind.values else None
-        labels = {
-            "train": _("Train a model"),
-            "datasets": _("Datasets"),
-            "schedules": _("Schedules"),
-            "models": _("Models"),
-            "monitoring": _("Monitoring"),
-        }
         yield Problem(
             f"{alert.title}: {alert.message}",
             alert.get_absolute_url(),
@@ -197,8 +197,7 @@ def next_runs() -> list[tuple[str, datetime]]:
 def _champion(champion: ModelVersion | None, *, may_read: bool) -> Fact:
     if champion is None:
         return Fact(_("No model is serving yet"), is_problem=True)
-    auc = champion.evaluation.cross_validation.roc_auc.value
-    text = _("%(model)s is serving, AUC %(auc)s") % {"model": champion, "auc": localized(f"{auc:.3f}")}
+    text = _("%(model)s is serving, AUC %(auc)s") % {"model": champion, "auc": _auc(champion)}
     return Fact(text, champion.get_absolute_url() if may_read else "")
 
 
@@ -223,11 +222,14 @@ def _champion_stage(champion: ModelVersion | None) -> Stage:
     empty = _("The model that passes the gate serves predictions here.")
     if champion is None:
         return Stage(_("Champion"), reverse("models"), attempt=attempt, empty=empty)
-    auc = champion.evaluation.cross_validation.roc_auc.value
     return Stage(
         _("Champion"), reverse("models"), _("Serving"), "champion", str(champion), champion.get_absolute_url(),
-        _("AUC %(auc)s") % {"auc": localized(f"{auc:.3f}")}, attempt,
+        _("AUC %(auc)s") % {"auc": _auc(champion)}, attempt,
     )  # fmt: skip
+
+
+def _auc(champion: ModelVersion) -> str:
+    return localized(f"{champion.evaluation.cross_validation.roc_auc.value:.3f}")
 
 
 def _predictions_stage() -> Stage:
