@@ -60,7 +60,7 @@ def accept_file(dataset: Dataset, file: IO[bytes]) -> Corrected:
     rejected: dict[str, str] = {}
     with transaction.atomic(), table_errors(field="file"):
         dataset = _lock(dataset)
-        rows = {str(row.line_number): row for row in dataset.rejected_rows.filter(corrected_at=None)}
+        rows = {str(row.line_number): row for row in dataset.rejected_rows.open()}
         for chunk in read(file, known=[LINE, *names], required=[LINE]):
             for cells in chunk.cells.iter_rows(named=True):
                 line = cells[LINE].strip()[:_MAX_LINE_LENGTH]
@@ -86,7 +86,7 @@ def rejected_rows(dataset: Dataset) -> Iterator[list[object]]:
     """Yield a header and the rows that are still rejected, with their line numbers."""
     names = [field.name for field in dataset.table_fields]
     yield [LINE, *names]
-    for row in dataset.rejected_rows.filter(corrected_at=None).select_related("dataset").iterator():
+    for row in dataset.rejected_rows.open().select_related("dataset").iterator():
         cells = cells_of(row)
         yield [row.line_number, *(cells[name] for name in names)]
 

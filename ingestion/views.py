@@ -176,7 +176,7 @@ def archive(request: HttpRequest, pk: int) -> HttpResponse:
         retention.archive(dataset)
         messages.success(request, _("Rows and uploaded file are gone; profile and lineage stay."))
         return redirect(dataset)
-    names = {"rows": dataset.row_count or 0, "rejected": dataset.rejected_rows.filter(corrected_at=None).count()}
+    names = {"rows": dataset.row_count or 0, "rejected": dataset.rejected_rows.open().count()}
     return confirm(
         request,
         Confirmation(
