@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from django.db.models import Sum
+from django.db.models import Count, Sum, Value
 from django.http import HttpRequest
 from django.urls import reverse
 from django.utils import timezone
@@ -31,6 +31,8 @@ from training.models import Algorithm, ModelVersion, TrainingRun
 #: Schedules that run more often are the product's own housekeeping.
 _SHORTEST_SHOWN = timedelta(hours=1)
 _RUNS_SHOWN = 5
+#: Of more open alerts the page of alerts shows the rest.
+_ALERTS_SHOWN = 20
 #: Alerts that the overview shows from their source, with the button that mends it.
 _SHOWN_APART = frozenset({Kind.FAILED_JOB, Kind.DEAD_LETTER, Kind.UNREADY, Kind.NO_CHAMPION})
 #: By kind of alert, the page on which it is mended.
@@ -85,15 +87,45 @@ class Problem:
     is_acknowledged: bool = False
 
 
-def sentence(request: HttpRequest) -> list[Fact]:
+class LatestJobs:
+    """Of each kind the newest job that the request may see, and the last one where that failed."""
+
+    def __init__(self, request: HttpRequest) -> None:
+        """Look their keys and states up in one query; a job itself is fetched when it is shown."""
+        heads = []
+        for model in kinds():
+            jobs = job_list.visible(model, request).order_by("-pk")
+            ended = jobs.filter(state__in=(State.SUCCEEDED, State.FAILED))
+            kind = Value(job_list.kind_of(model))
+            heads += [rows.values_list(kind, "pk", "state")[:1] for rows in (jobs, ended)]
+        self._states: dict[str, dict[int, str]] = {}
+        for kind, pk, state in heads[0].union(*heads[1:], all=True):
+            self._states.setdefault(kind, {})[pk] = state
+
+    def newest(self, model: type[Job], *, other_than: Job | None) -> Job | None:
+        """Return the newest of a kind, unless it is the one that is in use."""
+        newest = max(self._states.get(job_list.kind_of(model), ()), default=None)
+        in_use = other_than and other_than.pk
+        return None if newest in (None, in_use) else model._default_manager.filter(pk=newest).first()
+
+    def failed(self) -> Iterator[Job]:
+        """Yield the last job of each kind whose last one failed."""
+        for model in kinds():
+            states = self._states.get(job_list.kind_of(model), {})
+            ended = [pk for pk, state in states.items() if state in (State.SUCCEEDED, State.FAILED)]
+            if ended and states[max(ended)] == State.FAILED:
+                yield from model._default_manager.filter(pk=max(ended))
+
+
+def sentence(request: HttpRequest, champion: ModelVersion | None) -> list[Fact]:
     """Say how things stand, in parts; who may not read learns which model serves, and of drift."""
-    champion = ModelVersion.objects.champion()
     may_read = Scope.READ in scopes_of_request(request)
     facts = [_champion(champion, may_read=may_read)]
     if champion is not None:
         facts.append(_drift(drift_state.current(), may_read=may_read))
     if may_read:
-        counts = Counter(Alert.objects.open().values_list("kind", flat=True))
+        kinds_open = Alert.objects.open().order_by().values_list("kind").annotate(Count("pk"))
+        counts = Counter(dict(kinds_open))
         failed, others = counts.pop(Kind.FAILED_JOB, 0), counts.total() - counts[Kind.DRIFT]
         if failed:
             text = ngettext("%(n)s failed job", "%(n)s failed jobs", failed) % {"n": failed}
@@ -106,25 +138,24 @@ def sentence(request: HttpRequest) -> list[Fact]:
     return facts
 
 
-def stages() -> list[Stage]:
+def stages(champion: ModelVersion | None, latest: LatestJobs) -> list[Stage]:
     """Describe the six stages: what is in use beside the newest attempt; a failed upload does not hide what serves."""
-    champion = ModelVersion.objects.with_history().filter(stage="champion").first()
     run = champion.run if champion else TrainingRun.objects.succeeded().first()
     batch = run.feature_batch if run else FeatureBatch.objects.succeeded().first()
     dataset = batch.dataset if batch else Dataset.objects.labelled().first()
     label, state = (_("In use"), "passed") if champion else (_("Ready"), "none")
     jobs: list[tuple[str, str, Job | None, Job | None, str, str]] = [
         (
-            _("Dataset"), "datasets", dataset, Dataset.objects.first(),
+            _("Dataset"), "datasets", dataset, latest.newest(Dataset, other_than=dataset),
             _("%(rows)s rows") % {"rows": number(dataset.row_count or 0)} if dataset else "",
             _("A table is loaded and validated here: a sample lies ready."),
         ),
         (
-            _("Features"), "features", batch, FeatureBatch.objects.first(), "",
+            _("Features"), "features", batch, latest.newest(FeatureBatch, other_than=batch), "",
             _("Features are derived here from the rows of a dataset, by one definition."),
         ),
         (
-            _("Training"), "runs", run, TrainingRun.objects.first(),
+            _("Training"), "runs", run, latest.newest(TrainingRun, other_than=run),
             str(Algorithm(run.algorithm).label) if run else "",
             _("A model is fitted here, measured and judged by the gate."),
         ),
@@ -133,7 +164,7 @@ def stages() -> list[Stage]:
         *(
             Stage(
                 title, reverse(name), label, state, str(job) if job else "", job.get_absolute_url() if job else "",
-                details, newest if newest != job else None, empty,
+                details, newest, empty,
             )
             for title, name, job, newest, details, empty in jobs
         ),
@@ -143,19 +174,17 @@ def stages() -> list[Stage]:
     ]  # fmt: skip
 
 
-def problems(request: HttpRequest) -> Iterator[Problem]:
+def problems(champion: ModelVersion | None, latest: LatestJobs) -> Iterator[Problem]:
     """Find what needs attention: parts that are unavailable, failed jobs, rejected log entries, and open alerts."""
     for name, answer in health.report()["checks"].items():
         if answer != health.OK and name != "champion":
             yield Problem(f"{name}: {answer}", label=_("Monitoring"), remedy_url=reverse("monitoring"))
-    if not ModelVersion.objects.filter(stage="champion").exists():
+    if champion is None:
         yield Problem(
             _("No model is serving yet."), reverse("models"), _("Run the next step"), post_url=reverse("pipeline")
         )
-    for model in kinds():
-        last = job_list.visible(model, request).filter(state__in=(State.SUCCEEDED, State.FAILED)).first()
-        if last is not None and last.state == State.FAILED:
-            yield Problem(f"{last}: {last.error}", last.get_absolute_url(), job=last, since=last.finished_at)
+    for last in latest.failed():
+        yield Problem(f"{last}: {last.error}", last.get_absolute_url(), job=last, since=last.finished_at)
     if count := DeadLetter.objects.count():
         text = ngettext(
             "%(n)s entry of the prediction log was rejected by PostgreSQL.",
@@ -170,7 +199,8 @@ def problems(request: HttpRequest) -> Iterator[Problem]:
         "models": _("Models"),
         "monitoring": _("Monitoring"),
     }
-    for alert in Alert.objects.open().exclude(kind__in=_SHOWN_APART):
+    alerts = list(Alert.objects.open().exclude(kind__in=_SHOWN_APART)[: _ALERTS_SHOWN + 1])
+    for alert in alerts[:_ALERTS_SHOWN]:
         remedy = _REMEDIES.get(Kind(alert.kind)) if alert.kind in Kind.values else None
         yield Problem(
             f"{alert.title}: {alert.message}",
@@ -180,6 +210,8 @@ def problems(request: HttpRequest) -> Iterator[Problem]:
             since=alert.raised_at,
             is_acknowledged=alert.acknowledged_at is not None,
         )
+    if len(alerts) > _ALERTS_SHOWN:
+        yield Problem(_("More alerts are open."), label=_("Alerts"), remedy_url=reverse("alerts"))
 
 
 def next_runs() -> list[tuple[str, datetime]]:

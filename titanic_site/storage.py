@@ -58,10 +58,17 @@ def tables() -> list[Usage]:
     scoring = _days(settings.SCORING_KEPT_DAYS)
     listed += [(model, "created_at", scoring if model is ScoringJob else jobs) for model in kinds()]
     sizes = _sizes([model._meta.db_table for model, _field, _kept in listed])
-    usages = [
-        Usage(capfirst(str(model._meta.verbose_name_plural)), *sizes[model._meta.db_table], kept, _oldest(model, field))
-        for model, field, kept in listed
+    # The row with the lowest key: the key's index finds it.
+    heads = [
+        model._default_manager.order_by("pk").values_list(models.Value(model._meta.db_table), field)[:1]
+        for model, field, _kept in listed
+        if field
     ]
+    oldest: dict[str, datetime] = dict(heads[0].union(*heads[1:], all=True))
+    usages = []
+    for model, _field, kept in listed:
+        name = model._meta.db_table
+        usages.append(Usage(capfirst(str(model._meta.verbose_name_plural)), *sizes[name], kept, oldest.get(name)))
     return sorted(usages, key=lambda usage: -usage.byte_count)
 
 
@@ -114,14 +121,6 @@ def _sizes(names: list[str]) -> dict[str, tuple[int | None, int]]:
         sizes = {name: (None if rows is None else int(rows), int(size)) for name, rows, size in cursor.fetchall()}
     # A partitioned table without partitions has no storage.
     return {name: sizes.get(name, (0, 0)) for name in names}
-
-
-def _oldest(model: type[models.Model], field: str | None) -> datetime | None:
-    """Return when the row with the lowest key was made: the key's index finds it."""
-    if field is None:
-        return None
-    oldest: datetime | None = model._default_manager.order_by("pk").values_list(field, flat=True).first()
-    return oldest
 
 
 def _file_sizes(folder: Path) -> list[int]:

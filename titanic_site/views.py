@@ -41,6 +41,7 @@ from titanic_site import storage as stored
 from titanic_site.forms import AuditFilter, DisplayForm, RunFilter, SearchForm
 from titanic_site.middleware import API_PATHS, error_json, error_page
 from titanic_site.runtime import start_link as link
+from training.models import ModelVersion, Stage
 
 #: Of more rejected log entries, these are tried again at a time.
 _MOST_RETRIED = 1000
@@ -71,7 +72,8 @@ def server_error(request: HttpRequest) -> HttpResponse:
 @require_safe
 def home(request: HttpRequest) -> HttpResponse:
     """Show the form, and how things stand."""
-    context = {**form_context(starting_form(request)), "sentence": overview.sentence(request)}
+    sentence = overview.sentence(request, ModelVersion.objects.champion())
+    context = {**form_context(starting_form(request)), "sentence": sentence}
     return render(request, "predict.html", context)
 
 
@@ -81,13 +83,15 @@ def overview_page(request: HttpRequest) -> HttpResponse:
     chosen = request.GET.get("range", "day")
     if chosen not in history.RANGES:
         raise TitanicError(_("Choose one of the times that are offered."), field="range")
-    stages = overview.stages()
+    champion = ModelVersion.objects.with_history().filter(stage=Stage.CHAMPION).first()
+    latest = overview.LatestJobs(request)
+    stages = overview.stages(champion, latest)
     labels = {"hours": _("6 hours"), "day": _("24 hours"), "week": _("7 days"), "month": _("30 days")}
     context = {
-        "sentence": overview.sentence(request),
+        "sentence": overview.sentence(request, champion),
         "stages": stages,
         "is_empty": not any(stage.subject for stage in stages),
-        "problems": list(overview.problems(request)),
+        "problems": list(overview.problems(champion, latest)),
         "next_runs": overview.next_runs(),
         # What updates itself leaves the charts as they are.
         "charts": [] if request.headers.get("HX-Request") else history.charts(chosen),

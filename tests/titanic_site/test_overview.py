@@ -15,7 +15,8 @@ from django.utils import timezone
 from core.jobs import State
 from ingestion.models import Dataset
 from monitoring import alerts, history
-from monitoring.models import AlertRule, LiveFigures
+from monitoring.alert_kinds import Kind
+from monitoring.models import Alert, AlertRule, LiveFigures
 from predictions import drift_state, log
 from predictions.drift_state import DriftState
 from predictions.models import DeadLetter, Prediction
@@ -179,3 +180,17 @@ def test_no_page_of_the_overview_reads_the_prediction_log_but_its_last_row(clien
     of_log = [query["sql"] for query in queries if f'FROM "{Prediction._meta.db_table}"' in query["sql"]]
     assert len(of_log) == 1
     assert of_log[0].endswith('ORDER BY "predictions_prediction"."id" DESC LIMIT 1')
+
+
+def test_of_a_thousand_alerts_the_first_are_shown_and_where_the_others_are(client: Client, db: None) -> None:
+    Alert.objects.bulk_create([Alert(kind=Kind.DRIFT, subject=str(n), text="x") for n in range(1000)])
+    for number in range(3):
+        Dataset.objects.create(name="bad", uri=str(number), state=State.FAILED, error="No such column.")
+
+    page = client.get("/overview/")
+
+    texts = [problem.text for problem in page.context["problems"]]
+    assert texts[-1] == "More alerts are open."
+    assert len([text for text in texts if text.endswith(": x")]) == 20
+    assert [text for text in texts if "No such column" in text] == [f"{Dataset.objects.first()}: No such column."]
+    assert "1,000 open alerts" in page.text or "1000 open alerts" in page.text
