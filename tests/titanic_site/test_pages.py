@@ -569,6 +569,8 @@ def test_colours_and_sizes_come_from_the_tokens() -> None:
     text = re.sub(r"/\*.*?\*/|@media[^{]*", "", rules, flags=re.DOTALL)
 
     assert re.findall(r"#[0-9a-f]{3,8}\b|rgba?\(|\d(?:px|rem|em)\b", text) == []
+    # A rule that is left open swallows those after it.
+    assert rules.count("{") == rules.count("}")
     assert set(re.findall(r"var\((--[\w-]+)", text)) <= _tokens("light").keys()
 
 
