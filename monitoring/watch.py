@@ -26,7 +26,7 @@ STREAMS, STREAM_LENGTH = 200, 10_000
 # A number's distribution is compared at so many of the reference's values at most.
 _MOST_BOUNDS = 128
 # The statistics of a test are brought to one scale by what this share of windows exceeds.
-_TAIL = 3e-5
+_TAIL = 5e-5
 # Nor is a test more sensitive than this: two rows of a window that are unknown where none was before are no alarm.
 _LEAST_G, _LEAST_KS = 4.2, 1.95
 # So many rows may be of people who belong together and differ from all others: short windows need more evidence.
@@ -134,7 +134,8 @@ def calibrate(
         [[_simulate(columns, bins, draw, rng, length=length) for _ in range(streams // len(draws))] for draw in draws]
     )  # (draws, streams, looks, windows, tests)
     least = [limit for column in columns for limit in (_LEAST_G, _LEAST_KS if column.is_numeric else _LEAST_G)]
-    scale = np.maximum(np.quantile(statistics, 1 - _TAIL, axis=(0, 1, 2)), least)
+    # Of the two ways to arrive, the one in which a test strays further.
+    scale = np.maximum(np.quantile(statistics, 1 - _TAIL, axis=(1, 2)).max(axis=0), least)
     scale *= 1 + _UNUSUAL_ROWS / np.array(WINDOWS)[:, None]
     largest = (statistics / scale).max(axis=(3, 4))
     low, high = 1.0, 4.0
