@@ -4,6 +4,7 @@ python -m benchmarks.search
 """
 
 import joblib
+from django.conf import settings
 
 from benchmarks.__main__ import main
 from benchmarks.figure import Figure, best_seconds
@@ -13,9 +14,9 @@ def measure(*, is_quick: bool) -> list[Figure]:
     """Wall time of our search as a ratio to the plain one."""
     from benchmarks.passengers import examples
     from training import search
-    from training.training_spec import CANDIDATES, TrainingSpec
+    from training.training_spec import TrainingSpec
 
-    train, spec = examples().train, TrainingSpec("random_forest", 42, 1 if is_quick else CANDIDATES)
+    train, spec = examples().train, TrainingSpec("random_forest", 42, 1 if is_quick else settings.TRAINING_CANDIDATES)
 
     def plain() -> None:
         search.halving(spec, train).fit(train.matrix, train.labels)

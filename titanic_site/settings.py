@@ -220,6 +220,8 @@ CELERY_BEAT_SCHEDULER = "titanic_site.beat.SoleScheduler"
 CELERY_BEAT_MAX_LOOP_INTERVAL = 5
 #: Queue -> hard time limit in seconds of its tasks; the soft limit is nine tenths of it.
 QUEUES = {"fast": 60, "default": 900, "scoring": 3600, "training": 3600}
+#: How many sets of hyper-parameters a training tries unless told otherwise: three rounds of 27, 9 and 3.
+TRAINING_CANDIDATES = env.number("TRAINING_CANDIDATES", default=27, least=0, most=1000)
 #: What one training may take, all its processes together; below the queue's own limits, which give no reason.
 LONGEST_TRAINING_SECONDS = 0.8 * QUEUES["training"]
 LARGEST_TRAINING_BYTES = 4 * 2**30

@@ -19,9 +19,14 @@ from features.models import FeatureBatch
 from ingestion.models import Dataset
 from training.metrics import CrossValidation, Metrics, Verdict
 from training.training_data import GoldenRow
-from training.training_spec import CANDIDATES, LARGEST_SEED, MOST_CANDIDATES, SearchProgress, TrainingSpec
+from training.training_spec import LARGEST_SEED, MOST_CANDIDATES, SearchProgress, TrainingSpec
 
 MOST_TAGS, LONGEST_TAG, LONGEST_NOTES = 10, 40, 4000
+
+
+def default_candidates() -> int:
+    """Return how many sets of hyper-parameters a training tries unless told otherwise."""
+    return settings.TRAINING_CANDIDATES
 
 
 class Algorithm(models.TextChoices):
@@ -54,7 +59,7 @@ class TrainingRun(Job):
     seed = models.PositiveIntegerField(gettext_lazy("seed"), default=42, validators=[MaxValueValidator(LARGEST_SEED)])
     candidates = models.PositiveIntegerField(
         gettext_lazy("candidates"),
-        default=CANDIDATES,
+        default=default_candidates,
         validators=[MaxValueValidator(MOST_CANDIDATES)],
         help_text=gettext_lazy("How many sets of hyper-parameters are tried; 0 takes the algorithm's own."),
     )

@@ -15,8 +15,9 @@ from training.models import (
     Reproduction,
     StageChange,
     TrainingRun,
+    default_candidates,
 )
-from training.training_spec import CANDIDATES, LARGEST_SEED, MOST_CANDIDATES
+from training.training_spec import LARGEST_SEED, MOST_CANDIDATES
 
 
 class ModelVersionSerializer(serializers.ModelSerializer[ModelVersion]):
@@ -73,7 +74,7 @@ class TrainingRequest(serializers.Serializer[None]):
     feature_batch = serializers.IntegerField(required=False, min_value=1, max_value=2**53)
     algorithm = serializers.ChoiceField(choices=Algorithm.choices, default=Algorithm.RANDOM_FOREST)
     seed = serializers.IntegerField(default=42, min_value=0, max_value=LARGEST_SEED)
-    candidates = serializers.IntegerField(default=CANDIDATES, min_value=0, max_value=MOST_CANDIDATES)
+    candidates = serializers.IntegerField(default=default_candidates, min_value=0, max_value=MOST_CANDIDATES)
 
 
 class StageRequest(serializers.Serializer[None]):

@@ -29,7 +29,7 @@ from training.metrics import Parameters
 from training.models import ModelVersion, Reproduction, TrainingRun
 from training.reference import Reference
 from training.training_data import Examples
-from training.training_spec import CANDIDATES, Progress, TrainedModel, TrainingSpec
+from training.training_spec import Progress, TrainedModel, TrainingSpec
 
 logger = logging.getLogger(__name__)
 
@@ -48,13 +48,14 @@ class Difference(TypedDict):
 
 
 def queue_run(
-    *, batch: FeatureBatch, algorithm: str = "random_forest", seed: int = 42, candidates: int = CANDIDATES
+    *, batch: FeatureBatch, algorithm: str = "random_forest", seed: int = 42, candidates: int | None = None
 ) -> TrainingRun:
     """Queue a training from a finished, labelled batch."""
     if batch.state != State.SUCCEEDED:
         raise Conflict(_("%(batch)s is not built: build it first.") % {"batch": batch})
     if not batch.dataset.has_label:
         raise Conflict(_("%(dataset)s has no labels: ingest one that has.") % {"dataset": batch.dataset})
+    candidates = settings.TRAINING_CANDIDATES if candidates is None else candidates
     return TrainingRun(feature_batch=batch, algorithm=algorithm, seed=seed, candidates=candidates).queue_new()
 
 

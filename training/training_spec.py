@@ -5,8 +5,6 @@ from msgspec import Struct
 from training.metrics import Candidate, Metrics, Parameters
 from training.training_data import GoldenRow
 
-#: The default search: three rounds of 27, 9 and 3 candidates.
-CANDIDATES = 27
 MOST_CANDIDATES = 1000
 #: numpy takes no larger one.
 LARGEST_SEED = 2**31 - 1

@@ -63,7 +63,7 @@ def copy(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Copy]:
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     environment = {**os.environ, "TITANIC_HOME": str(home), "PORT": str(port), "WEB_WORKERS": "1", "ALLOWED_HOSTS": "",
-                   "DRIFT_BACKEND": "scipy"}  # fmt: skip
+                   "DRIFT_BACKEND": "scipy", "TRAINING_CANDIDATES": "3"}  # fmt: skip
     *steps, start = re.findall(
         r"^ *```sh\n(.*?)^ *```", (ROOT / "docs/your-own-table.md").read_text(), re.MULTILINE | re.DOTALL
     )

@@ -333,7 +333,13 @@ class Product:
             self.process = subprocess.Popen(
                 [sys.executable, "manage.py", "up"],
                 cwd=ROOT,
-                env={**os.environ, "TITANIC_HOME": str(home), "PORT": str(self.port), "WEB_WORKERS": str(web_workers)},
+                env={
+                    **os.environ,
+                    "TITANIC_HOME": str(home),
+                    "PORT": str(self.port),
+                    "WEB_WORKERS": str(web_workers),
+                    "TRAINING_CANDIDATES": "3",
+                },
                 stdout=output,
                 stderr=subprocess.STDOUT,
             )

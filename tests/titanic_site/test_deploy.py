@@ -125,7 +125,7 @@ def test_it_starts_with_every_setting_made(tmp_path: Path) -> None:
         "PATH": "/usr/bin:/bin", "TITANIC_HOME": str(tmp_path), "SECRET_KEY": "k" * 50, "ALLOWED_HOSTS": "example.org",
         "CSRF_TRUSTED_ORIGINS": "https://example.org", "HOST": "127.0.0.1", "PORT": "8123", "WEB_WORKERS": "3",
         "SOURCE_URI": "gs://ship/people.csv", "ARTIFACT_BUCKET": "ship", "DASK_SCHEDULER": "tcp://127.0.0.1:8786",
-        "AUTO_PROMOTE": "false", "API_ALLOW_ANONYMOUS": "true", "LOGIN_REQUIRED": "true",
+        "AUTO_PROMOTE": "false", "TRAINING_CANDIDATES": "9", "API_ALLOW_ANONYMOUS": "true", "LOGIN_REQUIRED": "true",
         "PUBLIC_FORM": "false", "THROTTLE_PREDICT": "100/s",
         "THROTTLE_ANON": "10/m", "DRIFT_BACKEND": "scipy", "ALERT_WEBHOOK_URL": "https://example.org/hook",
         "ALERT_WEBHOOK_SECRET": "secret", "ALERT_EMAILS": "ann@example.org", "SITE_URL": "https://example.org/",

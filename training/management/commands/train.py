@@ -10,8 +10,7 @@ from core.commands import StepCommand, progress_bar
 from core.errors import TitanicError
 from features.models import FeatureBatch
 from training import services
-from training.models import Algorithm, ModelVersion
-from training.training_spec import CANDIDATES
+from training.models import Algorithm, ModelVersion, default_candidates
 
 
 class Command(StepCommand):
@@ -22,7 +21,7 @@ class Command(StepCommand):
         parser.add_argument("--algorithm", default=Algorithm.RANDOM_FOREST, choices=Algorithm.values)
         parser.add_argument("--seed", type=int, default=42)
         parser.add_argument(
-            "--candidates", type=int, default=CANDIDATES, help="sets of hyper-parameters to try; 0 tries none"
+            "--candidates", type=int, default=default_candidates(), help="sets of hyper-parameters to try; 0 tries none"
         )
 
     def step(self, **options: Any) -> str:
