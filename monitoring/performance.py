@@ -9,6 +9,7 @@ import msgspec
 import numpy as np
 from django.db import connection, transaction
 from django.utils.translation import gettext as _
+from django.utils.translation import gettext_noop
 from numpy.typing import NDArray
 
 from core.errors import Conflict
@@ -69,8 +70,10 @@ def check(job: PerformanceCheck) -> None:
         champion = ModelVersion.objects.champion()
         if champion is None:
             raise Conflict(_("There is no champion yet: train a model first."))
+        job.begin_stage(gettext_noop("Measure and estimate"))
         report = make_report(champion, without_anonymous=job.without_anonymous)
         measured = report.overall.figures if report.overall else PerformanceFigures()
+        job.begin_stage(gettext_noop("Store the figures"))
         with transaction.atomic():
             job.claimed().update(
                 version=champion,

@@ -41,7 +41,7 @@ from titanic_site import storage as stored
 from titanic_site.forms import AuditFilter, DisplayForm, RunFilter, SearchForm
 from titanic_site.middleware import API_PATHS, error_json, error_page
 from titanic_site.runtime import start_link as link
-from training.models import ModelVersion, Stage
+from training.models import ModelVersion, Stage, TrainingRun
 
 #: Of more rejected log entries, these are tried again at a time.
 _MOST_RETRIED = 1000
@@ -140,13 +140,19 @@ def run(request: HttpRequest, kind: str, pk: int) -> HttpResponse:
     lines = JobLogLine.objects.filter(task_id=job.task_id)
     level = request.GET.get("level", "")
     shown = lines.filter(level__gte=logging.WARNING) if level == "warning" else lines
+    verdict = run_pages.verdict(job)
+    made_url = verdict[0].get_absolute_url() if verdict else job.get_absolute_url()
+    training = job if isinstance(job, TrainingRun) else None
     context = {
         "job": job,
         # In a Q: mypy's plugin fails at an abstract model's foreign key to itself.
         "repetitions": job_list.visible(type(job), request).filter(Q(repeats=pk)).order_by("pk"),
         "stages": run_pages.stages(job, lines.filter(is_stage=True)),
         "facts": run_pages.facts(job),
-        "verdict": run_pages.verdict(job),
+        "verdict": verdict,
+        "made_url": "" if made_url == request.path else made_url,
+        "search": training and training.search_progress,
+        "retrainings": training.retrainings.select_related("alert") if training else [],
         "lines": list(shown.order_by("-pk")[:_LINES_SHOWN])[::-1],
         "level": level,
         "most": _LINES_SHOWN,

@@ -44,7 +44,6 @@ class TrainingRun(Job):
     task_argument = "run_id"
     queue = "training"
     inputs = ("feature_batch", "algorithm", "seed", "candidates")
-    page = "training_run"
     kind: ClassVar = gettext_lazy("Train")
 
     feature_batch = models.ForeignKey(
@@ -74,6 +73,10 @@ class TrainingRun(Job):
 
     def __str__(self) -> str:
         return _("Training run %(id)s") % {"id": self.pk}
+
+    def get_absolute_url(self) -> str:
+        """Return the run's page: what comes of it is a version, which has its own."""
+        return reverse("run", args=[self._meta.model_name, self.pk])
 
     @property
     def spec(self) -> TrainingSpec:

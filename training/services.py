@@ -94,8 +94,11 @@ def reproduce(reproduction: Reproduction) -> None:
     """Train the version again from its batch and spec, and record whether the file is equal, or what differs."""
     with reproduction.running():
         version = reproduction.version
+        reproduction.begin_stage(gettext_noop("Load rows and features"))
         examples = examples_of(version.feature_batch)
+        reproduction.begin_stage(gettext_noop("Search, fit and measure"))
         trained = _fit(version.run.spec, examples, report=lambda progress: reproduction.report(progress.done))
+        reproduction.begin_stage(gettext_noop("Compare with the version"))
         reproduction.sha256 = content_store.sha256_of(trained.graph)
         reproduction.is_equal = reproduction.sha256 == version.sha256
         reproduction.differences = differences(version, trained)

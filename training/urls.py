@@ -22,5 +22,6 @@ urlpatterns = [
     path("models/<int:version>/reproduce/", views.reproduce, name="reproduce"),
     path("models/<int:version>/artifact/", views.artifact, name="model_artifact"),
     path("runs/reproduce/<int:pk>/", views.reproduction, name="reproduction"),
-    path("runs/train/<int:pk>/", views.run, name="training_run"),
+    # A training run's address in earlier versions.
+    path("runs/train/<int:pk>/", RedirectView.as_view(pattern_name="run", permanent=True), {"kind": "trainingrun"}),
 ]

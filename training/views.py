@@ -81,13 +81,6 @@ def artifact(request: HttpRequest, version: int) -> FileResponse:
 
 
 @require_safe
-def run(request: HttpRequest, pk: int) -> HttpResponse:
-    """Show one training run."""
-    job = get_object_or_404(TrainingRun.objects.select_related("feature_batch"), pk=pk)
-    return render(request, "run_detail.html", {"job": job, "version": ModelVersion.objects.filter(run=job).first()})
-
-
-@require_safe
 def batch_runs(request: HttpRequest, pk: int) -> HttpResponse:
     """Show, as a part of a feature batch's page, the trainings from it."""
     runs = TrainingRun.objects.filter(feature_batch=pk).select_related("version")

@@ -11,6 +11,7 @@ from django.core.files.storage import default_storage
 from django.db import transaction
 from django.db.models import F, Sum
 from django.utils.translation import gettext as _
+from django.utils.translation import gettext_noop
 from kombu.exceptions import OperationalError as BrokerUnavailable
 
 from core import audit
@@ -41,7 +42,9 @@ def score(job: ScoringJob) -> None:
     """Score the job's file, with all workers that are free; what an earlier start has done stays done."""
     with job.running():
         if job.split_at is None:
+            job.begin_stage(gettext_noop("Split the file"))
             splitting.split_file(job)
+        job.begin_stage(gettext_noop("Score the parts"))
         for _number in range(min(MAX_HELPERS, job.parts.filter(is_done=False).count() - 1)):
             _send_helper(job)
         rows, problems = Sum("row_count", default=0), Sum("problem_count", default=0)
@@ -58,6 +61,7 @@ def score(job: ScoringJob) -> None:
                     time.sleep(_POLL_SECONDS)
         if not done["rows"]:
             raise TitanicError(_("The table has a header and no rows."))
+        job.begin_stage(gettext_noop("Put the results together"))
         with transaction.atomic():
             job.row_count, job.problem_count = done["rows"], done["problems"]
             job.save(update_fields=["row_count", "problem_count"])

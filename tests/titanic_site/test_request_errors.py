@@ -2,6 +2,7 @@
 
 from playwright.sync_api import Locator, Page, Route, expect
 
+from ingestion.models import Dataset
 from training.models import ModelVersion
 
 #: A form that the browser sends itself, sent twice, and taken back.
@@ -71,3 +72,29 @@ def test_a_failed_request_is_told_near_the_form_and_none_is_sent_twice(page: Pag
 
 def _told(form: Locator) -> Locator:
     return form.get_by_role("alert")
+
+
+def test_what_updates_itself_waits_while_it_is_hidden_and_leaves_alone_what_is_the_same(
+    page: Page, live_server: object, transactional_db: None
+) -> None:
+    sent: list[str] = []
+    page.clock.install()
+    page.goto("/runs/")
+    page.on("request", lambda request: sent.append(request.url))
+    page.locator("#rows a, #rows button").first.focus()
+    page.evaluate("document.querySelector('#rows').dataset.old = 'yes'")
+
+    with page.expect_response("**/runs/"):
+        page.clock.run_for(21_000)
+    expect(page.locator("#rows[data-old]")).to_be_visible()
+
+    page.evaluate("Object.defineProperty(document, 'hidden', {value: true, configurable: true})")
+    del sent[:]
+    page.clock.run_for(60_000)
+    assert not sent
+
+    page.evaluate("delete document.hidden")
+    Dataset.objects.create(name="new", uri="x")
+    page.clock.run_for(21_000)
+    expect(page.locator("#rows:not([data-old])")).to_contain_text("Dataset")
+    expect(page.locator("#rows")).to_have_attribute("hx-trigger", "every 2s")

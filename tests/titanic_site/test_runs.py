@@ -13,8 +13,10 @@ from core.jobs.log import MOST_LINES, JobLog
 from core.models import JobLogLine
 from features import services as feature_services
 from ingestion.models import Dataset
-from monitoring.models import PerformanceCheck
+from monitoring import performance
+from monitoring.models import Alert, PerformanceCheck, Retraining
 from predictions import services as prediction_services
+from predictions.scoring import score
 from tests.users import make_user
 from titanic_site.job_list import kind_of
 from training import gate
@@ -95,6 +97,38 @@ def test_a_run_keeps_its_log_and_stages(client: Client, champion: ModelVersion) 
     assert str(dataset) in page.text
     text = client.get(f"/runs/{kind_of(batch)}/{batch.pk}/log.txt").getvalue().decode()
     assert f"INFO {batch.task_id} started" in text
+
+
+def test_every_kind_of_run_has_stages(client: Client, champion: ModelVersion) -> None:
+    reproduction = training_services.queue_reproduction(version=champion)
+    check = performance.queue_check()
+    table = SimpleUploadedFile("a.csv", b"Pclass,Sex,Age\n1,female,30\n")
+    scoring = prediction_services.queue_scoring(file=table, by=None)
+
+    training_services.reproduce(reproduction)
+    performance.check(check)
+    score(scoring)
+
+    stages = {
+        reproduction: ["Load rows and features", "Search, fit and measure", "Compare with the version"],
+        check: ["Measure and estimate", "Store the figures"],
+        scoring: ["Split the file", "Score the parts", "Put the results together"],
+    }
+    for job, names in stages.items():
+        page = client.get(f"/runs/{kind_of(job)}/{job.pk}/")
+        assert [name for name, _at, _length in page.context["stages"]] == names
+
+
+def test_a_training_run_has_one_page(client: Client, champion: ModelVersion) -> None:
+    run = champion.run
+    alert = Alert.objects.create(kind="drift", subject="Fare", text="Drift in Fare.")
+    Retraining.objects.create(run=run, alert=alert, kind="drift")
+
+    answer = client.get(f"/runs/train/{run.pk}/", follow=True)
+
+    assert answer.redirect_chain == [(run.get_absolute_url(), 301)]
+    assert "Drift in Fare." in answer.text
+    assert f'class="button" href="{champion.get_absolute_url()}"' in answer.text
 
 
 def test_a_failure_stands_in_the_log_among_warnings_too(client: Client) -> None:

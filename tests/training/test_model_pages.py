@@ -457,7 +457,7 @@ def test_few_rows_are_never_the_worst_slice(measured: ModelVersion) -> None:
 def test_a_training_shows_how_far_its_search_is() -> None:
     search = {"tried": 12, "of": 24, "best": {"log_loss": 0.44612, "parameters": {"max_depth": 5, "leaf": 0.5}}}
 
-    text = render_to_string("run_detail_search.html", {"search": search})
+    text = render_to_string("run_search.html", {"search": search})
 
     assert 'value="12"' in text
     assert "12 of 24 candidates tried" in text
@@ -471,7 +471,7 @@ def test_a_run_has_its_page_with_a_search_and_without(client: Client, champion: 
 
     TrainingRun.objects.update(search=None)
 
-    assert "candidates tried" not in client.get(champion.run.get_absolute_url()).text
+    assert "Search for parameters" not in client.get(champion.run.get_absolute_url()).text
 
 
 def test_the_library_of_charts_comes_with_its_package() -> None:

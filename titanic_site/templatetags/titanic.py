@@ -32,6 +32,7 @@ register.filter(plain)
 register.filter("moment", moments.shown)
 
 _PLOT = 10
+_POLL_SECONDS = 2
 #: Seconds of a unit, its name, and the seconds and name of the unit below.
 _UNITS = ((86_400, "d", 3_600, "h"), (3_600, "h", 60, "min"), (60, "min", 1, "s"))
 #: Page -> what it is called above the pages below it.
@@ -103,14 +104,18 @@ def any_open(jobs: Iterable[Job | None]) -> bool:
 
 
 @register.simple_tag(takes_context=True)
-def poll(context: Context, element_id: str, is_open: bool) -> SafeString:  # noqa: FBT001 - a template passes it by place
-    """Return the attributes of an element that reloads itself while a job in it is open."""
+def poll(context: Context, element_id: str, is_open: bool, *, otherwise: int = 0) -> SafeString:  # noqa: FBT001 - a template passes it by place
+    """Return the attributes of an element that reloads itself while a job in it is open.
+
+    `otherwise` are the seconds between looks while none is: zero never looks.
+    """
     request = context["request"]
     # The response to a POST has an address that cannot be fetched.
-    if not is_open or request.method != "GET":
+    seconds = _POLL_SECONDS if is_open else otherwise
+    if not seconds or request.method != "GET":
         return SafeString("")
-    attributes = 'hx-get="{}" hx-trigger="every 2s" hx-select="#{}" hx-swap="outerHTML"'
-    return format_html(attributes, request.get_full_path(), element_id)
+    attributes = 'hx-get="{}" hx-trigger="every {}s" hx-select="#{}" hx-swap="outerHTML"'
+    return format_html(attributes, request.get_full_path(), seconds, element_id)
 
 
 @register.simple_tag
