@@ -19,6 +19,8 @@ class AdvisoryLock(IntEnum):
     #: Taken last: it is held until the predictions that are counted are committed.
     PREDICTION_COUNTS = 4_104_008
     FILE_REPORTS = 4_104_009
+    #: Who may administer, so that of two who take the right from each other one keeps it.
+    ADMINISTRATORS = 4_104_010
 
 
 def lock(name: AdvisoryLock, *, key: int | None = None) -> None:

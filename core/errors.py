@@ -53,9 +53,7 @@ class Forbidden(TitanicError):
 
     code = "permission_denied"
     status = HTTPStatus.FORBIDDEN
-    default_message = gettext_lazy(
-        "Your role does not permit this. An administrator gives roles: in the admin, at Users."
-    )
+    default_message = gettext_lazy("Your role does not permit this. An administrator gives roles, at Users.")
 
 
 class NoSuchPage(TitanicError):

@@ -31,6 +31,7 @@ class Action(models.TextChoices):
     RESOLVED = "resolved", gettext_lazy("Resolved")
     RUN = "run", gettext_lazy("Run now")
     PASSWORD_CHANGED = "password_changed", gettext_lazy("Password changed")
+    PASSWORD_LINK = "password_link", gettext_lazy("Password link made")
     SIGNED_IN = "signed_in", gettext_lazy("Signed in")
     SIGNED_OUT = "signed_out", gettext_lazy("Signed out")
     SIGN_IN_FAILED = "sign_in_failed", gettext_lazy("Sign-in failed")

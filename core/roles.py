@@ -1,7 +1,7 @@
 """Roles and scopes: what a person or a token may do, alike on pages, in the admin and in the API."""
 
 from collections.abc import Callable, Mapping
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from django.conf import settings
 from django.contrib.auth.backends import ModelBackend
@@ -14,6 +14,9 @@ from django.http.response import HttpResponseBase
 from django.utils.translation import gettext_lazy
 from rest_framework.permissions import SAFE_METHODS
 from rest_framework.request import Request
+
+if TYPE_CHECKING:
+    from django_stubs_ext import StrOrPromise
 
 
 class Scope(models.TextChoices):
@@ -36,6 +39,12 @@ ROLES: Mapping[str, Scopes] = {
     "analyst": frozenset({Scope.READ, Scope.PREDICT}),
     "operator": frozenset({Scope.READ, Scope.PREDICT, Scope.OPERATE}),
     "administrator": ALL,
+}
+ROLE_LABELS: "Mapping[str, StrOrPromise]" = {
+    "viewer": gettext_lazy("Viewer"),
+    "analyst": gettext_lazy("Analyst"),
+    "operator": gettext_lazy("Operator"),
+    "administrator": gettext_lazy("Administrator"),
 }
 #: Permissions of Django's models that only an administrator has: who may do what, who did, and who is signed in.
 _ADMIN_APPS = frozenset({"auth", "core", "sessions", "titanic_site"})

@@ -105,5 +105,9 @@ def reset_password(request: HttpRequest) -> HttpResponseBase:
     """Send a link for a new password by mail; an address may ask as often as it may guess (THROTTLE_SIGN_IN)."""
     if request.method == "POST":
         throttle(settings.THROTTLE_SIGN_IN, f"password reset from {client_address(request)}")
-    sends_mail = not settings.EMAIL_BACKEND.endswith("console.EmailBackend")
-    return PasswordResetView.as_view(extra_context={"sends_mail": sends_mail})(request)
+    return PasswordResetView.as_view(extra_context={"sends_mail": sends_mail()})(request)
+
+
+def sends_mail() -> bool:
+    """Tell whether mail is sent (EMAIL_URL) and not only printed."""
+    return not settings.EMAIL_BACKEND.endswith("console.EmailBackend")

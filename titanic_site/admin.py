@@ -24,7 +24,7 @@ from core.admin import AuditedAdmin
 from core.errors import Forbidden
 from core.models import Action
 from core.roles import Scope, scopes_of, scopes_of_request
-from titanic_site import schedules
+from titanic_site import accounts, schedules
 from titanic_site.models import SCOPE_FIELDS, AccessToken
 
 for model in (User, Group, PeriodicTask, IntervalSchedule, CrontabSchedule, SolarSchedule, ClockedSchedule):
@@ -59,6 +59,19 @@ class ThemedUserAdmin(UserAdmin, AuditedAdmin):  # type: ignore[misc]
 
     def get_readonly_fields(self, request: HttpRequest, obj: User | None = None) -> tuple[str, ...]:
         return ("last_login", "date_joined") + (() if request.user.is_superuser else ("is_superuser",))
+
+    def save_related(self, request: HttpRequest, form: Any, formsets: Any, change: bool) -> None:  # noqa: FBT001 - Django passes it by place
+        """Save the roles; leave an administrator, and nothing of a disabled account's access."""
+        super().save_related(request, form, formsets, change)
+        if change:
+            if not form.instance.is_active:
+                accounts.end_access(form.instance)
+            accounts.require_administrator(is_superuser=bool(form.initial.get("is_superuser")))
+
+    def delete_model(self, request: HttpRequest, obj: Model) -> None:
+        """Delete a user, unless that is the last administrator."""
+        super().delete_model(request, obj)
+        accounts.require_administrator(is_superuser=getattr(obj, "is_superuser", False))
 
     def log_addition(self, request: HttpRequest, obj: Model, message: object) -> LogEntry:
         """Leave the audit trail to `core.account_audit`: Django's own commands add users too."""

@@ -10,7 +10,7 @@ from django.conf import settings
 from django.contrib.auth.models import User
 from django.core.exceptions import ValidationError
 from django.db import models
-from django.db.models import QuerySet
+from django.db.models import Q, QuerySet
 from django.http import QueryDict
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
@@ -19,7 +19,7 @@ from django_celery_beat.models import PeriodicTask
 from core.jobs import State
 from core.models import Action, AuditEntry
 from core.moments import MomentFormField
-from core.roles import Scope, scopes_of
+from core.roles import ROLE_LABELS, Scope, scopes_of
 from titanic_site import accounts, job_list, schedules, search, timetables
 from titanic_site.models import AccessToken
 
@@ -204,3 +204,60 @@ class TokenForm(forms.Form):
         """Make the token and return its row and the token itself."""
         values = self.cleaned_data
         return accounts.make_token(user, scopes=values["granted"], days=values["days"], note=values["note"])
+
+
+class UserFilter(forms.Form):
+    """Which users to list."""
+
+    q = forms.CharField(label=gettext_lazy("Name or email"), required=False, max_length=150)
+
+    def users(self) -> QuerySet[User]:
+        """Select the users; none where the text cannot be read."""
+        if not self.is_valid():
+            return User.objects.none()
+        text = self.cleaned_data["q"]
+        return (
+            User.objects.filter(Q(username__icontains=text) | Q(email__icontains=text)) if text else User.objects.all()
+        )
+
+
+class RoleForm(forms.Form):
+    """The role of a user, and whether the admin opens to them."""
+
+    role = forms.ChoiceField(
+        label=gettext_lazy("Role"),
+        required=False,
+        initial="viewer",
+        choices=[*ROLE_LABELS.items(), ("", gettext_lazy("none: the form alone"))],
+        help_text=gettext_lazy(
+            "A viewer looks. An analyst also predicts, scores files and records outcomes. An operator also loads, "
+            "trains, promotes, checks and schedules. An administrator also manages users and the tokens of others."
+        ),
+    )
+    is_staff = forms.BooleanField(
+        label=gettext_lazy("May open the admin"),
+        required=False,
+        help_text=gettext_lazy("There the role permits no more than here."),
+    )
+
+
+class InviteForm(RoleForm, forms.ModelForm):  # type: ignore[type-arg]
+    """A person who is invited."""
+
+    class Meta:
+        model = User
+        fields = ("username", "email")
+        labels = {"username": gettext_lazy("User name"), "email": gettext_lazy("Email")}
+        help_texts = {
+            "username": gettext_lazy("Letters, digits and @ . + - _"),
+            "email": gettext_lazy("Where the link is sent, and later one for a forgotten password."),
+        }
+
+    field_order = ("username", "email", "role", "is_staff")
+
+    def clean_username(self) -> str:
+        """Reject a name that differs from another one in capitals alone."""
+        name: str = self.cleaned_data["username"]
+        if User.objects.filter(username__iexact=name).exists():
+            raise ValidationError(User._meta.get_field("username").error_messages["unique"], code="unique")
+        return name

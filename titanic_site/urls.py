@@ -8,7 +8,7 @@ from django.views.generic import RedirectView
 from django.views.i18n import set_language
 
 from core import sign_in
-from titanic_site import schedule_views, token_views, views
+from titanic_site import schedule_views, token_views, user_views, views
 
 handler400 = views.bad_request
 handler500 = views.server_error
@@ -36,6 +36,11 @@ urlpatterns = [
     path("schedules/<int:pk>/run/", schedule_views.run_schedule, name="schedule_run"),
     path("tokens/", token_views.tokens, name="tokens"),
     path("tokens/<slug:key>/revoke/", token_views.revoke_token, name="token_revoke"),
+    path("users/", user_views.users, name="users"),
+    path("users/<int:pk>/role/", user_views.change_role, name="user_role"),
+    path("users/<int:pk>/link/", user_views.password_link, name="user_link"),
+    path("users/<int:pk>/disable/", user_views.disable, name="user_disable"),
+    path("users/<int:pk>/enable/", user_views.enable, name="user_enable"),
     path("storage/", views.storage, name="storage"),
     path("audit/", views.audit, name="audit"),
     path("accounts/link/", views.start_link, name="start_link"),

@@ -33,6 +33,7 @@ def session(champion: ModelVersion, live_server: Any, load: Callable[..., Datase
     """An administrator's cookie, on a used installation: predictions, rejected rows, a failed job, checks, an alert."""
     client = Client()
     client.force_login(make_user("ann", "administrator"))
+    make_user("ben", "viewer")
     for person in (OWEN, ELISABETH):
         client.post("/predict", {name: value for name, value in person.items() if value is not None})
     log.drain()

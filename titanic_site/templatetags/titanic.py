@@ -52,6 +52,7 @@ _CRUMBS: "Mapping[str, StrOrPromise]" = {
     "alerts": gettext_lazy("Alerts"),
     "alert_rules": gettext_lazy("Alert rules"),
     "tokens": gettext_lazy("API tokens"),
+    "users": gettext_lazy("Users"),
     "schedules": gettext_lazy("Schedules"),
 }
 

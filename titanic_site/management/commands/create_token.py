@@ -31,13 +31,14 @@ class Command(StepCommand):
     def step(self, **options: Any) -> str:
         user = User.objects.filter(username=options["user"]).first()
         if user is None:
-            raise TitanicError(_("There is no user %(user)s: make one in the admin.") % {"user": options["user"]})
+            raise TitanicError(
+                _("There is no user %(user)s: an administrator invites people at /users/.") % {"user": options["user"]}
+            )
         permitted = scopes_of(user)
         days, scopes = options["days"], options["scope"] or permitted
         if not scopes or not permitted.issuperset(scopes):
             raise TitanicError(
-                _("The role of %(user)s does not permit this token: give %(user)s a role in the admin, at Users.")
-                % {"user": user}
+                _("The role of %(user)s does not permit this token: give %(user)s a role at /users/.") % {"user": user}
             )
         if days is not None and not 1 <= days <= _MOST_DAYS:
             raise TitanicError(_("The days must be from 1 to %(most)s.") % {"most": _MOST_DAYS})
