@@ -34,7 +34,7 @@ from titanic_site.runtime import embedded
 
 @pytest.fixture(scope="module")
 def running() -> Iterator[Running]:
-    with started({"DRIFT_BACKEND": "alibi", "JOB_LEASE_SECONDS": "10", "TRAINING_CANDIDATES": "3"}) as product:
+    with started({"DRIFT_BACKEND": "alibi", "JOB_LEASE_SECONDS": "10"}) as product:
         yield product
 
 
