@@ -44,7 +44,7 @@ class StepCommand(BaseCommand, ABC):
         try:
             return self.step(**options)
         except TitanicError as error:
-            raise CommandError(error.message) from error
+            raise CommandError(str(error.message)) from error
         except (Cancelled, NotClaimed, KeyboardInterrupt) as error:
             raise CommandError(_("The run was cancelled.")) from error
         except (OperationalError, *RedisUnavailable) as error:

@@ -12,11 +12,10 @@ from django.core.paginator import InvalidPage
 from django.db import InterfaceError, OperationalError
 from django.forms import Form
 from django.http import UnreadablePostError
-from django.utils.functional import Promise
 from django.utils.translation import gettext as _
-from django.utils.translation import gettext_lazy
 from psycopg2 import errorcodes
 
+from core.messages import Message, as_message
 from core.redis import RedisUnavailable
 
 #: How many fields an answer names, and how many letters of each name.
@@ -26,17 +25,20 @@ logger = logging.getLogger(__name__)
 
 
 class TitanicError(Exception):
-    """An error a person can correct: `message` (translated) says what is wrong and what to do next."""
+    """An error a person can correct: `message` says what is wrong and what to do next.
+
+    It is a text in the language of the request, or a Message where a job may store it for readers of every language.
+    """
 
     code = "error"
     status: int = HTTPStatus.BAD_REQUEST
     #: What it says unless it is given a text.
-    default_message: str | Promise = ""
+    default_message = Message()
     #: Seconds after which to try again, where that may help.
     retry_after: int | None = None
 
-    def __init__(self, message: str = "", *, field: str | None = None) -> None:
-        self.message = message or str(self.default_message)
+    def __init__(self, message: Message | str = "", *, field: str | None = None) -> None:
+        self.message = as_message(message or self.default_message)
         self.field = field
         super().__init__(self.message)
 
@@ -53,7 +55,7 @@ class Forbidden(TitanicError):
 
     code = "permission_denied"
     status = HTTPStatus.FORBIDDEN
-    default_message = gettext_lazy("Your role does not permit this. An administrator gives roles, at Users.")
+    default_message = Message("Your role does not permit this. An administrator gives roles, at Users.")
 
 
 class NoSuchPage(TitanicError):
@@ -61,7 +63,7 @@ class NoSuchPage(TitanicError):
 
     code = "not_found"
     status = HTTPStatus.NOT_FOUND
-    default_message = gettext_lazy("There is no such page.")
+    default_message = Message("There is no such page.")
 
 
 class TooLarge(TitanicError):
@@ -77,7 +79,7 @@ class IncompleteBody(TitanicError):
     code = "incomplete_body"
     status = HTTPStatus.REQUEST_TIMEOUT
 
-    default_message = gettext_lazy("The body did not arrive whole and in time. Send it again.")
+    default_message = Message("The body did not arrive whole and in time. Send it again.")
 
 
 class LengthRequired(TitanicError):
@@ -86,7 +88,7 @@ class LengthRequired(TitanicError):
     code = "length_required"
     status = HTTPStatus.LENGTH_REQUIRED
 
-    default_message = gettext_lazy("Send the body with a Content-Length, not in chunks.")
+    default_message = Message("Send the body with a Content-Length, not in chunks.")
 
 
 class Unavailable(TitanicError):
@@ -94,7 +96,7 @@ class Unavailable(TitanicError):
 
     code = "unavailable"
     status = HTTPStatus.SERVICE_UNAVAILABLE
-    default_message = gettext_lazy("A service is unavailable for the moment. Try again in a few seconds.")
+    default_message = Message("A service is unavailable for the moment. Try again in a few seconds.")
     retry_after = 5
 
 
@@ -103,7 +105,7 @@ class DeadlineExceeded(Unavailable):
 
     code = "too_long"
 
-    default_message = gettext_lazy("This takes too long at the moment. Try again later, or ask for less.")
+    default_message = Message("This takes too long at the moment. Try again later, or ask for less.")
 
 
 class InternalError(TitanicError):
@@ -111,7 +113,7 @@ class InternalError(TitanicError):
 
     status = HTTPStatus.INTERNAL_SERVER_ERROR
 
-    default_message = gettext_lazy("A server error occurred.")
+    default_message = Message("A server error occurred.")
 
 
 class Throttled(TitanicError):
@@ -160,7 +162,7 @@ def to_api_error(error: Exception) -> TitanicError | None:
         return error
     if getattr(error, "errno", None) in _DISK_FULL or getattr(error.__cause__, "pgcode", None) == errorcodes.DISK_FULL:
         logger.error("the disk is full: %s", error)
-        return Unavailable(_("The disk is full. Make room and try again."))
+        return Unavailable(Message("The disk is full. Make room and try again."))
     if getattr(error.__cause__, "pgcode", None) == errorcodes.QUERY_CANCELED:
         logger.warning("a query took too long: %s", error)
         return DeadlineExceeded()
@@ -202,4 +204,4 @@ def error_body(error: TitanicError) -> dict[str, object]:
         return {"type": "validation_error", "errors": errors}
     kind = "server_error" if error.status >= HTTPStatus.INTERNAL_SERVER_ERROR else "client_error"
     kind = "validation_error" if error.status == HTTPStatus.BAD_REQUEST else kind
-    return {"type": kind, "errors": [{"code": error.code, "detail": error.message, "attr": error.field}]}
+    return {"type": kind, "errors": [{"code": error.code, "detail": str(error.message), "attr": error.field}]}

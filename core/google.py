@@ -8,10 +8,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from django.utils.translation import gettext as _
-
 from core import http_errors
 from core.errors import TitanicError
+from core.messages import Message as _
 
 if TYPE_CHECKING:
     from google.cloud import storage

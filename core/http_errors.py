@@ -3,13 +3,13 @@
 import socket
 import ssl
 
-from django.utils.translation import gettext as _
+from core.messages import Message as _
 
 #: Seconds to connect, and between two pieces of an answer.
 TIMEOUT = (10.0, 30.0)
 
 
-def reason_of(error: BaseException) -> str:
+def reason_of(error: BaseException) -> _:
     """Return why a call failed, as a clause without a full stop."""
     import requests
     import urllib3

@@ -29,16 +29,16 @@ class ScheduleRun:
     @property
     def message(self) -> str:
         """The error in the reader's language."""
-        return str(Message(self.error)) if self.error else ""
+        return str(Message.load(self.error))
 
     @property
     def duration(self) -> timedelta:
         return timedelta(seconds=self.seconds)
 
 
-def record(name: str, *, began: float, error: str) -> None:
+def record(name: str, *, began: float, error: Message) -> None:
     """Add a run that ends now; without Redis it is left out."""
-    run = ScheduleRun(began, max(0.0, time.time() - began), error)
+    run = ScheduleRun(began, max(0.0, time.time() - began), error.dump())
     with suppress(*redis.RedisUnavailable), redis.client().pipeline() as pipeline:
         pipeline.lpush(_key(name), json.dumps(asdict(run)))
         pipeline.ltrim(_key(name), 0, KEPT - 1)

@@ -10,6 +10,7 @@ from django.conf import settings
 from core import schedule_runs
 from core.errors import TitanicError, to_api_error
 from core.jobs import Cancelled, NotClaimed
+from core.messages import Message
 
 P = ParamSpec("P")
 
@@ -18,19 +19,19 @@ class ServiceTask(Task):  # type: ignore[type-arg]
     """A task that logs one sentence when a service is unavailable; its schedule or a recovery sends it again."""
 
     def __call__(self, *args: object, **kwargs: object) -> None:
-        began, error_name = time.time(), ""
+        began, reason = time.time(), Message()
         try:
             self.run(*args, **kwargs)
         except Exception as error:
             known = to_api_error(error)
-            error_name = known.message if known else type(error).__name__
+            reason = known.message if known else Message(type(error).__name__)
             if known is None:
                 raise
             raise known from error
         finally:
             # The scheduler, and whoever runs a schedule now, send its name with the message.
             if schedule := self.request.get("periodic_task_name"):
-                schedule_runs.record(schedule, began=began, error=error_name)
+                schedule_runs.record(schedule, began=began, error=reason)
 
 
 def job_task(*, queue: str, is_short: bool = True) -> "Callable[[Callable[P, None]], Task[P, None]]":

@@ -5,10 +5,10 @@ from typing import ClassVar, Self
 
 from django.db import models
 from django.db.models import Q
-from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
 from core.jobs import OPEN_STATES, Job, JobQuerySet
+from core.messages import Message
 from features.store import StoredBatch
 from ingestion.models import Dataset, Passenger, PassengerQuerySet
 from ingestion.profiled import Profiled
@@ -60,8 +60,9 @@ class FeatureBatch(Profiled, Job):
             )
         ]
 
-    def __str__(self) -> str:
-        return _("Feature batch %(id)s") % {"id": self.pk}
+    @property
+    def title(self) -> Message:
+        return Message("Feature batch %(id)s") % {"id": str(self.pk)}
 
     @property
     def passengers(self) -> PassengerQuerySet:

@@ -8,12 +8,12 @@ import numpy as np
 from django.conf import settings
 from django.db import transaction
 from django.utils import timezone
-from django.utils.translation import gettext as _
 from django.utils.translation import gettext_noop
 
 from core.advisory_locks import AdvisoryLock, lock
 from core.errors import Conflict, TitanicError
 from core.jobs import State
+from core.messages import Message as _
 from features.definition import FEATURES, VERSION, Matrix, derive
 from features.models import FeatureBatch
 from features.store import CorruptBatch, MissingBatch, StoredBatch, Writer

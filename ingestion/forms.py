@@ -99,7 +99,7 @@ class SourceForm(forms.ModelForm):  # type: ignore[type-arg]
         try:
             return transports.check(self.cleaned_data["uri"], databases=self.databases)
         except transports.SourceError as error:
-            raise ValidationError(error.message) from error
+            raise ValidationError(str(error.message)) from error
 
     def clean_headings(self) -> dict[str, str]:
         """Return the headings; empty where every column has its own name."""

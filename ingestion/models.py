@@ -13,7 +13,9 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 from django_celery_beat.models import PeriodicTask
 
+from core.fields import MessageField
 from core.jobs import OPEN_STATES, JobQuerySet, State, UploadJob
+from core.messages import Message
 from ingestion import transports
 from ingestion.contract import Columns, Field
 from ingestion.passenger import DERIVABLE, KEY, LABEL, LabelledPassenger, describe
@@ -100,7 +102,7 @@ class Source(IngestOptions):
         related_name="+",
     )
     checked_at = models.DateTimeField(gettext_lazy("last checked"), null=True, editable=False)
-    error = models.TextField(gettext_lazy("error"), blank=True, editable=False)
+    error = MessageField(gettext_lazy("error"), blank=True, editable=False)
     keep_count = models.PositiveSmallIntegerField(
         gettext_lazy("datasets to keep"),
         null=True,
@@ -161,7 +163,7 @@ class DatasetQuerySet(JobQuerySet["Dataset"]):
 UNIQUE_CONTENT = "each_content_once_per_object"
 
 
-class Dataset(IngestOptions, Profiled, UploadJob):
+class Dataset(IngestOptions, Profiled, UploadJob):  # noqa: DJ008 - jobs have it
     """One version of a table: fetched, validated, loaded."""
 
     task_name = "ingestion.tasks.ingest"
@@ -216,8 +218,9 @@ class Dataset(IngestOptions, Profiled, UploadJob):
             ),
         ]
 
-    def __str__(self) -> str:
-        return _("Dataset %(id)s") % {"id": self.pk}
+    @property
+    def title(self) -> Message:
+        return Message("Dataset %(id)s") % {"id": str(self.pk)}
 
     @property
     def address(self) -> str:
@@ -374,4 +377,4 @@ class RowProblem(models.Model):
     @property
     def reason(self) -> str:
         """The message in the reader's language."""
-        return str(_(self.message) % self.params)
+        return str(Message(self.message) % self.params)

@@ -15,12 +15,13 @@ from django.core.files.uploadedfile import UploadedFile
 from django.db import IntegrityError, InterfaceError, OperationalError, transaction
 from django.db.models import Q
 from django.db.models.functions import Now
-from django.utils.translation import gettext as _
 from django.utils.translation import gettext_noop
 
 from core.errors import Conflict, TitanicError, to_api_error
 from core.file_names import label, upload_label
 from core.jobs import OPEN_STATES, State
+from core.messages import Message
+from core.messages import Message as _
 from core.postgres_copy import Copier
 from core.prefetch import prefetch
 from ingestion import transports
@@ -220,26 +221,27 @@ def _load(dataset: Dataset, file: IO[bytes]) -> None:
         raise DatasetRejected(reason)
 
 
-def _reason_to_reject(dataset: Dataset, loader: "Loader", profile: "Mapping[str, ColumnProfile]") -> str:
+def _reason_to_reject(dataset: Dataset, loader: "Loader", profile: "Mapping[str, ColumnProfile]") -> Message:
     """Say why the whole table is rejected; empty where it is not."""
     row_count = loader.row_count + loader.problem_count
     if not row_count:
         return _("The table has a header and no rows.")
     if not loader.row_count or loader.problem_count / row_count > dataset.largest_problem_share:
         message = _(
-            "%(bad)s of %(all)s rows were rejected, more than the allowed share of %(share)s. See the reasons below."
+            "%(bad)s of %(all)s rows were rejected, more than the allowed share of %(share)s%%. See the reasons below."
         )
-        share = f"{dataset.largest_problem_share:.0%}"
+        share = round(100 * dataset.largest_problem_share, 2)
         return message % {"bad": loader.problem_count, "all": row_count, "share": share}
     if row_count < MIN_ROWS_FOR_MISSING_SHARE:
-        return ""
+        return Message()
     for name, column in profile.items():
         missing = column["missing"] / max(column["count"], 1)
         # A derivable column may be missing altogether.
         if missing > dataset.largest_missing_share and name in dataset.required_columns:
-            message = _("%(share)s of the column %(name)s is missing, more than the allowed share of %(most)s.")
-            return message % {"share": f"{missing:.0%}", "name": name, "most": f"{dataset.largest_missing_share:.0%}"}
-    return ""
+            message = _("%(share)s%% of the column %(name)s is missing, more than the allowed share of %(most)s%%.")
+            shares = {"share": round(100 * missing), "most": round(100 * dataset.largest_missing_share, 2)}
+            return message % {"name": name, **shares}
+    return Message()
 
 
 def _name_of(uri: str) -> str:

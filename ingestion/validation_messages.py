@@ -3,10 +3,10 @@
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
-from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
 from core.errors import TitanicError
+from core.messages import Message
 from ingestion.contract import Violation
 from ingestion.table import TableError
 
@@ -36,7 +36,7 @@ def by_field(violations: Iterable[Violation]) -> dict[str, list[tuple[str, str]]
     """Translate violations to codes and messages by field, as `Invalid` takes them."""
     errors: dict[str, list[tuple[str, str]]] = {}
     for violation in violations:
-        message = _(violation.message) % dict(violation.params)
+        message = str(Message(violation.message) % violation.params)
         errors.setdefault(violation.field, []).append((violation.code, message))
     return errors
 
@@ -47,4 +47,4 @@ def table_errors(*, kind: type[TitanicError] = TitanicError, field: str | None =
     try:
         yield
     except TableError as error:
-        raise kind(_(error.message) % error.params, field=field) from error
+        raise kind(Message(error.message) % error.params, field=field) from error

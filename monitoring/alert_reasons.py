@@ -1,16 +1,18 @@
 """The reasons for alerts, by kind. A new kind is one more function in `RULES`."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from datetime import timedelta
 from typing import NamedTuple
 
 from django.db.models import Sum
 from django.utils import timezone
-from django.utils.translation import gettext_noop
 from django_celery_beat.models import PeriodicTask
 
 from core.errors import Unavailable
 from core.jobs import Job, JobQuerySet, State, kinds
+from core.messages import Message, as_message
+from core.messages import Message as _
+from core.schedules import schedule_title
 from ingestion.models import Dataset
 from monitoring import consistency, error_rate, health, performance
 from monitoring.alert_kinds import Kind
@@ -26,14 +28,13 @@ _CONSISTENCY_DELAY = 120
 
 
 class Reason(NamedTuple):
-    """What has a problem, and a message with its parameters that says which.
+    """What has a problem, and which.
 
     `delay_seconds` is how long it must hold, where that is more than the rule says.
     """
 
-    subject: str
-    text: str
-    parameters: Mapping[str, str | int] = {}
+    subject: Message
+    message: Message
     delay_seconds: int = 0
 
 
@@ -42,8 +43,8 @@ def find_drift(_rule: AlertRule) -> Iterator[Reason]:
     watch = drift_state.read()
     if watch.state == "drift":
         since = f"{watch.since:%Y-%m-%d %H:%M}" if watch.since else "?"
-        text = gettext_noop("Drifted since %(since)s UTC: %(features)s.")
-        yield Reason(gettext_noop("Live inputs"), text, {"since": since, "features": ", ".join(watch.features)})
+        text = _("Drifted since %(since)s UTC: %(features)s.")
+        yield Reason(_("Live inputs"), text % {"since": since, "features": ", ".join(watch.features)})
 
 
 def find_performance(rule: AlertRule) -> Iterator[Reason]:
@@ -55,9 +56,9 @@ def find_performance(rule: AlertRule) -> Iterator[Reason]:
         return
     measured, expected = overall.figures.accuracy, overall.expected.accuracy
     if measured is not None and expected is not None:
-        text = gettext_noop("Accuracy on %(count)s known outcomes is %(accuracy)s; %(expected)s was expected.")
-        figures = {"accuracy": f"{measured.value:.3f}", "expected": f"{expected.value:.3f}"}
-        yield Reason(gettext_noop("Champion"), text, {"count": overall.count, **figures})
+        text = _("Accuracy on %(count)s known outcomes is %(accuracy)s; %(expected)s was expected.")
+        figures = {"accuracy": round(measured.value, 3), "expected": round(expected.value, 3)}
+        yield Reason(_("Champion"), text % {"count": overall.count, **figures})
 
 
 def find_new_data(rule: AlertRule) -> Iterator[Reason]:
@@ -66,8 +67,8 @@ def find_new_data(rule: AlertRule) -> Iterator[Reason]:
     newer = Dataset.objects.labelled().filter(pk__gt=last.feature_batch.dataset_id if last else 0)
     count = newer.aggregate(rows=Sum("row_count"))["rows"] or 0
     if rule.threshold is not None and count > rule.threshold:
-        text = gettext_noop("Labelled rows that were loaded since the last training: %(count)s.")
-        yield Reason(gettext_noop("Training data"), text, {"count": count})
+        text = _("Labelled rows that were loaded since the last training: %(count)s.")
+        yield Reason(_("Training data"), text % {"count": count})
 
 
 def find_old_data(rule: AlertRule) -> Iterator[Reason]:
@@ -76,8 +77,8 @@ def find_old_data(rule: AlertRule) -> Iterator[Reason]:
     if newest is not None and newest.finished_at is not None and rule.threshold is not None:
         days = (timezone.now() - newest.finished_at) / timedelta(days=1)
         if days > rule.threshold:
-            text = gettext_noop("The newest labelled table was loaded %(days)s days ago.")
-            yield Reason(gettext_noop("Training data"), text, {"days": int(days)})
+            text = _("The newest labelled table was loaded %(days)s days ago.")
+            yield Reason(_("Training data"), text % {"days": int(days)})
 
 
 def find_failed_jobs(_rule: AlertRule) -> Iterator[Reason]:
@@ -86,7 +87,7 @@ def find_failed_jobs(_rule: AlertRule) -> Iterator[Reason]:
         over: JobQuerySet[Job] = JobQuerySet(model).filter(state__in=(State.SUCCEEDED, State.FAILED))
         last = None if model.has_owner else over.first()
         if last is not None and last.state == State.FAILED:
-            yield Reason(str(last), gettext_noop("It failed: %(error)s"), {"error": last.error})
+            yield Reason(last.title, _("It failed: %(error)s") % {"error": last.error})
 
 
 def find_overdue(rule: AlertRule) -> Iterator[Reason]:
@@ -95,25 +96,23 @@ def find_overdue(rule: AlertRule) -> Iterator[Reason]:
     for task in tasks.select_related("interval", "crontab", "solar", "clocked"):
         late = -task.schedule.remaining_estimate(task.last_run_at or task.date_changed) / timedelta(minutes=1)
         if rule.threshold is not None and late > rule.threshold:
-            yield Reason(task.name, gettext_noop("It is %(minutes)s minutes late."), {"minutes": int(late)})
+            yield Reason(schedule_title(task), _("It is %(minutes)s minutes late.") % {"minutes": int(late)})
 
 
 def find_failed_requests(rule: AlertRule) -> Iterator[Reason]:
     """Find that too many requests of the last minutes had a server error."""
     share = error_rate.share()
     if share is not None and rule.threshold is not None and share > rule.threshold:
-        text = gettext_noop("Of the last minutes’ requests %(percent)s %% had a server error.")
-        yield Reason(gettext_noop("Web"), text, {"percent": round(100 * share)})
+        text = _("Of the last minutes’ requests %(percent)s %% had a server error.")
+        yield Reason(_("Web"), text % {"percent": round(100 * share)})
 
 
 def find_backlog(rule: AlertRule) -> Iterator[Reason]:
     """Find that predictions wait for PostgreSQL too long."""
     waited = log.longest_wait()
     if rule.threshold is not None and waited > rule.threshold:
-        text = gettext_noop(
-            "It is stuck: %(count)s predictions wait for PostgreSQL, the oldest for %(seconds)s seconds."
-        )
-        yield Reason(gettext_noop("Prediction log"), text, {"count": log.backlog(), "seconds": int(waited)})
+        text = _("It is stuck: %(count)s predictions wait for PostgreSQL, the oldest for %(seconds)s seconds.")
+        yield Reason(_("Prediction log"), text % {"count": log.backlog(), "seconds": int(waited)})
 
 
 def find_no_champion(_rule: AlertRule) -> Iterator[Reason]:
@@ -121,7 +120,7 @@ def find_no_champion(_rule: AlertRule) -> Iterator[Reason]:
     try:
         scorer.champion()
     except Unavailable as error:
-        yield Reason(gettext_noop("Champion"), error.message)
+        yield Reason(_("Champion"), error.message)
 
 
 def find_rejected_artifacts(_rule: AlertRule) -> Iterator[Reason]:
@@ -130,8 +129,9 @@ def find_rejected_artifacts(_rule: AlertRule) -> Iterator[Reason]:
     versions = set(in_use.values_list("version", flat=True))
     for failure in load_failures.recent():
         if failure.version in versions:
-            text = gettext_noop("Its file must not serve: %(reason)s.")
-            yield Reason(f"Model {failure.version}", text, {"reason": failure.reason})
+            text = _("Its file must not serve: %(reason)s.")
+            model = _("Model %(version)s") % {"version": str(failure.version)}
+            yield Reason(model, text % {"reason": failure.reason})
 
 
 def find_unready(_rule: AlertRule) -> Iterator[Reason]:
@@ -139,7 +139,7 @@ def find_unready(_rule: AlertRule) -> Iterator[Reason]:
     for name, answer in health.report()["checks"].items():
         # The other two have kinds of their own.
         if answer != health.OK and name not in ("champion", "prediction log"):
-            yield Reason(name, answer)
+            yield Reason(Message(name), as_message(answer))
 
 
 def find_inconsistent(_rule: AlertRule) -> Iterator[Reason]:
@@ -147,26 +147,24 @@ def find_inconsistent(_rule: AlertRule) -> Iterator[Reason]:
     check = consistency.last()
     if check is None:
         return
-    subject = gettext_noop("Consistency check")
+    subject = _("Consistency check")
     if timezone.now() - check.at > _CONSISTENCY_MAX_AGE:
-        text = gettext_noop("It has not run for an hour: check that a worker is available, and the schedule.")
+        text = _("It has not run for an hour: check that a worker is available, and the schedule.")
         yield Reason(subject, text, delay_seconds=_CONSISTENCY_DELAY)
     if check.error:
-        yield Reason(subject, check.error)
+        yield Reason(subject, as_message(check.error))
     for result in check.results:
         if not result.is_consistent:
-            different = gettext_noop("This channel's answers differ from the model's own: see the consistency check.")
-            yield Reason(str(result.label), result.error or different)
+            different = _("This channel's answers differ from the model's own: see the consistency check.")
+            yield Reason(Message(result.label), as_message(result.error or different))
 
 
 def find_dead_letters(_rule: AlertRule) -> Iterator[Reason]:
     """Find entries of the prediction log that PostgreSQL rejects."""
     count = DeadLetter.objects.count()
     if count:
-        text = gettext_noop(
-            "Entries that cannot be stored: %(count)s. See why in the admin, and retry or delete them there."
-        )
-        yield Reason(gettext_noop("Prediction log"), text, {"count": count})
+        text = _("Entries that cannot be stored: %(count)s. See why in the admin, and retry or delete them there.")
+        yield Reason(_("Prediction log"), text % {"count": count})
 
 
 #: Each kind of alert, and what finds the reasons for it.

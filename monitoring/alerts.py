@@ -25,11 +25,10 @@ logger = logging.getLogger(__name__)
 # Without an evaluation for this many seconds, reasons start over.
 _HELD_TTL = 60
 _HELD = "alerts:held"
-_LONGEST_SUBJECT = 100
 #: For how long a rule is silenced from an alert's page: an hour, a day, a week; 0 ends it.
 SILENCE_HOURS = (0, 1, 24, 168)
 
-#: Kind and subject.
+#: Kind and subject in words.
 Key = tuple[str, str]
 
 
@@ -42,7 +41,7 @@ def evaluate_alerts() -> None:
         if kind not in rules or not rules[kind].is_enabled:
             continue
         try:
-            reasons |= {(kind, reason.subject[:_LONGEST_SUBJECT]): reason for reason in find(rules[kind])}
+            reasons |= {(kind, str(reason.subject)): reason for reason in find(rules[kind])}
         except RedisUnavailable as error:
             # Whether these hold cannot be known: they stay as they are, and hold up no other kind.
             logger.warning("cannot evaluate alerts of kind %s: %s", kind, error)
@@ -54,18 +53,20 @@ def evaluate_alerts() -> None:
         # Of two evaluations at once, the second finds what the first has raised.
         lock(AdvisoryLock.ALERTS)
         for alert in Alert.objects.holding().exclude(kind__in=unknown):
-            reason = reasons.pop((alert.kind, alert.subject), None)
+            # By its words: an earlier version stored them, not the message.
+            reason = reasons.pop((alert.kind, str(alert.subject)), None)
             if reason is None:
                 over.append(alert.pk)
             else:
-                alert.text, alert.parameters, alert.last_seen_at = reason.text, dict(reason.parameters), now
-                alert.save(update_fields=["text", "parameters", "last_seen_at"])
+                alert.message, alert.last_seen_at = reason.message, now
+                alert.save(update_fields=["message", "last_seen_at"])
         for (kind, subject), reason in reasons.items():
             rule = rules[kind]
             is_due = held[kind, subject] >= max(rule.delay_seconds, reason.delay_seconds)
             since = now - timedelta(minutes=rule.cooldown_minutes)
-            if is_due and not Alert.objects.filter(kind=kind, subject=subject, resolved_at__gt=since).exists():
-                _raise(rule, subject, reason)
+            earlier = Alert.objects.filter(kind=kind, subject=reason.subject, resolved_at__gt=since)
+            if is_due and not earlier.exists():
+                _raise(rule, reason)
         _end(over)
         # Those that were raised while their rule was silenced too, if they are open still.
         silenced = [kind for kind, rule in rules.items() if rule.silence]
@@ -104,15 +105,9 @@ def silence(rule: AlertRule, *, hours: int) -> None:
         audit.record(Action.CHANGED, rule, before=before, after={"silenced_until": until})
 
 
-def _raise(rule: AlertRule, subject: str, reason: Reason) -> None:
-    alert = Alert.objects.create(
-        kind=rule.kind,
-        severity=rule.severity,
-        subject=subject,
-        text=reason.text,
-        parameters=dict(reason.parameters),
-    )
-    logger.warning("alert: %s: %s", subject, alert.message)
+def _raise(rule: AlertRule, reason: Reason) -> None:
+    Alert.objects.create(kind=rule.kind, severity=rule.severity, subject=reason.subject, message=reason.message)
+    logger.warning("alert: %s: %s", reason.subject, reason.message)
 
 
 def _end(pks: list[int]) -> None:

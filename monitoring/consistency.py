@@ -4,10 +4,10 @@ from datetime import datetime
 
 import msgspec
 from django.utils import timezone
-from django.utils.translation import gettext as _
 
 from core import redis
 from core.errors import TitanicError
+from core.messages import Message
 from predictions import consistency
 from predictions.consistency import ChannelResult
 
@@ -20,7 +20,7 @@ class ConsistencyCheck(msgspec.Struct, frozen=True):
     at: datetime
     model_version: int | None = None
     results: list[ChannelResult] = []
-    error: str = ""
+    error: Message | str = ""
 
     @property
     def is_passed(self) -> bool:
@@ -31,7 +31,8 @@ def run() -> ConsistencyCheck:
     """Compare the channels and keep the result."""
     # Stored when a channel raises an error: the check before would be taken for the present state.
     check = ConsistencyCheck(
-        timezone.now(), error=_("The consistency check stopped with an error: the worker's log names the channel.")
+        timezone.now(),
+        error=Message("The consistency check stopped with an error: the worker's log names the channel."),
     )
     try:
         model_version, results = consistency.compare()

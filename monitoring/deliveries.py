@@ -80,7 +80,7 @@ def _mail(alerts: Sequence[Alert], is_resolved: bool) -> str:  # noqa: FBT001
 
 def _mail_subject(alerts: Sequence[Alert], *, is_resolved: bool) -> str:
     state = _("Resolved") if is_resolved else ngettext("%(n)s alert", "%(n)s alerts", len(alerts)) % {"n": len(alerts)}
-    subject = f"Titanic MLOps: {state}: {', '.join(alert.subject for alert in alerts)}"
+    subject = f"Titanic MLOps: {state}: {', '.join(str(alert.subject) for alert in alerts)}"
     # A header has one line.
     return " ".join(subject.split())[:_LONGEST_MAIL_SUBJECT]
 
@@ -92,7 +92,7 @@ def _mail_text(alerts: Sequence[Alert]) -> str:
     for alert in alerts:
         lines = [
             f"{alert.subject} ({alert.kind_label}, {alert.get_severity_display()})",
-            alert.message,
+            str(alert.message),
             _("Since %(moment)s UTC.") % {"moment": f"{alert.raised_at:%Y-%m-%d %H:%M:%S}"},
         ]
         if alert.resolved_at:
@@ -107,9 +107,14 @@ def _post(alerts: Sequence[Alert], is_resolved: bool) -> str:  # noqa: FBT001
     """Post to the webhook; return what is wrong with the answer, or nothing."""
     import requests
 
-    names = ("id", "kind", "severity", "subject", "raised_at", "resolved_at")
+    names = ("id", "kind", "severity", "raised_at", "resolved_at")
     rows = [
-        {**{name: getattr(alert, name) for name in names}, "text": alert.message, "url": _url(alert)}
+        {
+            **{name: getattr(alert, name) for name in names},
+            "subject": str(alert.subject),
+            "text": str(alert.message),
+            "url": _url(alert),
+        }
         for alert in alerts
     ]
     event = "resolved" if is_resolved else "raised"

@@ -77,7 +77,7 @@ def calibrate(row: DriftWatch) -> None:
         reference = training.services.reference_of(row.version)
     except TitanicError as error:
         logger.warning("%s cannot be calibrated: %s", row, error)
-        DriftWatch.objects.filter(pk=row.pk).update(error=str(error))
+        DriftWatch.objects.filter(pk=row.pk).update(error=error.message)
         return
     calibrated = watch.calibrate(reference.matrix, reference.groups, seed=row.version.run.seed)
     # By query: a look saves other columns of the row.

@@ -17,7 +17,9 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 from rest_framework.request import Request
 
+from core.fields import MessageField
 from core.jobs import Job, JobQuerySet
+from core.messages import Message
 from monitoring.alert_kinds import DEFAULTS, Kind, Severity
 from monitoring.performance_report import PerformanceReport
 from predictions.models import Channel, ScoringJob
@@ -101,8 +103,9 @@ class DriftCheck(Job):
         verbose_name = gettext_lazy("drift check")
         verbose_name_plural = gettext_lazy("drift checks")
 
-    def __str__(self) -> str:
-        return _("Drift check %(id)s") % {"id": self.pk}
+    @property
+    def title(self) -> Message:
+        return Message("Drift check %(id)s") % {"id": str(self.pk)}
 
 
 class FeatureDrift(models.Model):
@@ -154,7 +157,7 @@ class DriftWatch(models.Model):
     )
     # A `watch.Watch`; None until it is calibrated, or where `error` says why it cannot be.
     calibration = models.JSONField(gettext_lazy("calibration"), null=True, editable=False)
-    error = models.TextField(gettext_lazy("error"), blank=True, editable=False)
+    error = MessageField(gettext_lazy("error"), blank=True, editable=False)
     calibration_sent_at = models.DateTimeField(null=True, editable=False)
     # When the model became the champion: what it answered in an earlier term is not looked at again.
     promoted_at = models.DateTimeField(gettext_lazy("promoted"), null=True, editable=False)
@@ -333,8 +336,9 @@ class PerformanceCheck(Job):
         verbose_name = gettext_lazy("performance check")
         verbose_name_plural = gettext_lazy("performance checks")
 
-    def __str__(self) -> str:
-        return _("Performance check %(id)s") % {"id": self.pk}
+    @property
+    def title(self) -> Message:
+        return Message("Performance check %(id)s") % {"id": str(self.pk)}
 
     @property
     def evaluation(self) -> PerformanceReport | None:
@@ -369,10 +373,8 @@ class Alert(models.Model):
 
     kind = models.CharField(gettext_lazy("kind"), max_length=40)
     severity = models.CharField(gettext_lazy("severity"), max_length=10, choices=Severity, default=Severity.WARNING)
-    subject = models.CharField(gettext_lazy("subject"), max_length=100)
-    # A message in English with its parameters: put into words when it is shown.
-    text = models.TextField(gettext_lazy("text"))
-    parameters = models.JSONField(default=dict, editable=False)
+    subject = MessageField(gettext_lazy("subject"))
+    message = MessageField(gettext_lazy("text"))
     raised_at = models.DateTimeField(gettext_lazy("raised"), default=timezone.now, editable=False)
     last_seen_at = models.DateTimeField(gettext_lazy("last seen"), default=timezone.now)
     acknowledged_at = models.DateTimeField(gettext_lazy("acknowledged"), null=True, editable=False)
@@ -417,15 +419,9 @@ class Alert(models.Model):
         return AlertState.ACKNOWLEDGED if self.acknowledged_at else AlertState.OPEN
 
     @property
-    def title(self) -> str:
-        """The subject in the reader's language, where it is no name."""
-        return _(self.subject) if self.subject else ""
-
-    @property
-    def message(self) -> str:
-        """The text in the reader's language."""
-        message = _(self.text) if self.text else ""
-        return message % self.parameters if self.parameters else message
+    def title(self) -> Message:
+        """What it is about."""
+        return self.subject
 
     @property
     def kind_label(self) -> str:
@@ -514,7 +510,7 @@ class Retraining(models.Model):
         TrainingRun, verbose_name=gettext_lazy("training run"), null=True, on_delete=models.CASCADE,
         related_name="retrainings",
     )  # fmt: skip
-    error = models.TextField(gettext_lazy("error"), blank=True)
+    error = MessageField(gettext_lazy("error"), blank=True)
 
     class Meta:
         verbose_name = gettext_lazy("retraining")

@@ -8,11 +8,11 @@ from uuid import UUID
 import msgspec
 import numpy as np
 from django.db import connection, transaction
-from django.utils.translation import gettext as _
 from django.utils.translation import gettext_noop
 from numpy.typing import NDArray
 
 from core.errors import Conflict
+from core.messages import Message as _
 from features.definition import FEATURES, derive, slices
 from ingestion import schema
 from ingestion.json_validation import Row

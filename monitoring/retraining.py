@@ -7,6 +7,7 @@ from datetime import timedelta
 from django.db import transaction
 from django.utils import timezone
 
+from core.messages import of_error
 from monitoring.models import Alert, AlertRule, Retraining
 from training.models import TrainingRun
 
@@ -39,7 +40,7 @@ def recorded(retraining: Retraining) -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        retraining.error = str(error)
+        retraining.error = of_error(error)
         raise
     finally:
         retraining.finished_at = timezone.now()

@@ -111,6 +111,7 @@ class AlertSerializer(serializers.ModelSerializer[Alert]):
     """An alert; open while resolved_at is null."""
 
     state = serializers.ChoiceField(choices=AlertState.choices, read_only=True)
+    subject = serializers.CharField(read_only=True)
     text = serializers.CharField(source="message", read_only=True)
     acknowledged_by = serializers.CharField(source="acknowledged_by.username", default=None, read_only=True)
     resolved_by = serializers.CharField(source="resolved_by.username", default=None, read_only=True)

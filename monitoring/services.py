@@ -10,12 +10,12 @@ from django.conf import settings
 from django.db import transaction
 from django.db.models import F, Func, IntegerField, Value
 from django.utils import timezone
-from django.utils.translation import gettext as _
 from django.utils.translation import gettext_noop
 
 import training.services
 from core.advisory_locks import AdvisoryLock, lock
 from core.errors import Conflict, Invalid
+from core.messages import Message as _
 from features.definition import VERSION
 from monitoring.models import DriftCheck, FeatureDrift, Method
 from predictions import scorer
@@ -48,11 +48,11 @@ def queue_check(
     if model_version is not None:
         version = ModelVersion.objects.filter(version=model_version).first()
         if version is None:
-            raise Invalid({"model_version": [("does_not_exist", _("There is no such model."))]})
+            raise Invalid({"model_version": [("does_not_exist", str(_("There is no such model.")))]})
     if version is None:
         raise Conflict(_("There is no champion yet: train a model first."))
     if since is not None and until is not None and since >= until:
-        raise Invalid({"until": [("invalid", _("Must be later than the start."))]})
+        raise Invalid({"until": [("invalid", str(_("Must be later than the start.")))]})
     if version.definition_version != VERSION:
         raise Conflict(_("%(version)s has other features than are derived now.") % {"version": version})
     if DriftCheck.objects.live().open().filter(method=method).exists():

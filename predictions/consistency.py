@@ -13,6 +13,7 @@ from django.utils import timezone
 from django.utils.http import urlencode
 
 from core.errors import Conflict, Invalid, TitanicError
+from core.messages import Message
 from core.renderers import JSONRenderer
 from ingestion.json_validation import Row
 from ingestion.schema import FIELD_NAMES, FIELDS, columns_from_rows
@@ -28,7 +29,7 @@ class ChannelResult(msgspec.Struct, frozen=True):
 
     channel: str
     is_consistent: bool
-    error: str = ""
+    error: Message | str = ""
 
     @property
     def label(self) -> str:
@@ -47,7 +48,7 @@ def compare() -> tuple[int, list[ChannelResult]]:
     results = []
     with services.dry_run():
         for channel in Channel:
-            reason = ""
+            reason: Message | str = ""
             try:
                 is_consistent = [value.hex() for value in send(channel, rows)] == expected
             except TitanicError as error:
@@ -64,8 +65,7 @@ def passengers(version: ModelVersion) -> list[Row]:
     """Take the champion's background passengers, and one of whom only the required fields are known."""
     rows: list[Row] = [tuple(row) for row in version.background]
     if not rows:
-        message = f"{version} has no background rows to send: retrain."
-        raise Conflict(message)
+        raise Conflict(Message("%(version)s has no background rows to send: retrain.") % {"version": version})
     first = zip(FIELDS, rows[0], strict=True)
     return [*rows, tuple(value if field.is_required else field.default for field, value in first)]
 

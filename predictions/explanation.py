@@ -10,11 +10,11 @@ from typing import Annotated, Literal, NamedTuple
 
 import msgspec
 import numpy as np
-from django.utils.translation import gettext as _
 from redis.exceptions import RedisError
 
 from core import redis
 from core.errors import Conflict
+from core.messages import Message as _
 from features.definition import CODES, INPUTS, derive
 from ingestion import schema
 from ingestion.contract import Value, rule_violations
@@ -189,11 +189,11 @@ def load_explainer(version: int) -> Explainer:
     """Load a version and its background rows; raises Conflict when it has none, or its file must not be used."""
     model = ModelVersion.objects.filter(version=version).first()
     if model is None:
-        raise Conflict(_("Model %(version)s is no longer in the registry.") % {"version": version})
+        raise Conflict(_("Model %(version)s is no longer in the registry.") % {"version": str(version)})
     if not model.background:
         raise Conflict(_("%(version)s has no background rows to compare with: retrain.") % {"version": model})
     try:
         return Explainer(scorer.get_version(version).artifact, [tuple(row) for row in model.background])
     except ArtifactError as error:
         message = _("The file of model %(version)s must not be used: %(reason)s.")
-        raise Conflict(message % {"version": version, "reason": error}) from error
+        raise Conflict(message % {"version": str(version), "reason": error}) from error

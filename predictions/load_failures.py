@@ -9,6 +9,7 @@ from django.utils import timezone
 from redis import RedisError
 
 from core import redis
+from core.messages import Message, as_message
 
 # Recording must never fail a prediction: an error of Redis is ignored, the log line is written anyway.
 _KEY = "predictions:load_failures"
@@ -22,14 +23,15 @@ class LoadFailure(NamedTuple):
     """A version, why its file failed to load, and when (ISO 8601)."""
 
     version: int
-    reason: str
+    reason: Message
     at: str
 
 
-def record(version: int, reason: str) -> None:
+def record(version: int, reason: Message | str) -> None:
     """Record that a version's file failed to load; without Redis only the log line remains."""
     with suppress(RedisError):
-        redis.client().hset(_KEY, str(version), json.dumps({"reason": reason, "at": timezone.now().isoformat()}))
+        failure = {"reason": as_message(reason).dump(), "at": timezone.now().isoformat()}
+        redis.client().hset(_KEY, str(version), json.dumps(failure))
 
 
 def clear(version: int) -> None:
@@ -41,6 +43,8 @@ def clear(version: int) -> None:
 def recent() -> list[LoadFailure]:
     """List the failures of the last minutes, by version; raises RedisError."""
     stored = redis.client().hgetall(_KEY)
-    failures = [LoadFailure(int(version), **json.loads(fields)) for version, fields in stored.items()]
+    records = [(int(version), json.loads(fields)) for version, fields in stored.items()]
+    failures = [LoadFailure(version, Message.load(record["reason"]), record["at"]) for version, record in records]
     since = timezone.now() - MAX_AGE
-    return sorted(failure for failure in failures if datetime.fromisoformat(failure.at) >= since)
+    recent_ones = [failure for failure in failures if datetime.fromisoformat(failure.at) >= since]
+    return sorted(recent_ones, key=lambda failure: failure.version)

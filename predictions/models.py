@@ -21,6 +21,7 @@ from core.csv_injection import csv_lines
 from core.errors import Conflict
 from core.file_names import GeneratedName
 from core.jobs import JobQuerySet, State, UploadJob
+from core.messages import Message
 from core.models import Action
 from core.roles import Scope
 from ingestion.contract import Field
@@ -112,8 +113,9 @@ class ScoringJob(UploadJob):
         verbose_name = gettext_lazy("scoring job")
         verbose_name_plural = gettext_lazy("scoring jobs")
 
-    def __str__(self) -> str:
-        return _("Scoring job %(id)s") % {"id": self.pk}
+    @property
+    def title(self) -> Message:
+        return Message("Scoring job %(id)s") % {"id": str(self.pk)}
 
     def limit_open(self) -> None:
         """Raise Conflict while the owner has as many open jobs as a user may have; in the transaction that adds one."""

@@ -12,10 +12,11 @@ from typing import NamedTuple, Self, cast
 import msgspec
 import numpy as np
 from django.db import DatabaseError, InterfaceError
-from django.utils.translation import gettext as _
 from numpy.typing import NDArray
 
 from core.errors import Unavailable
+from core.messages import Message, of_error
+from core.messages import Message as _
 from features.definition import FEATURES, Matrix, derive
 from ingestion.contract import Columns, Value
 from ingestion.schema import as_row, to_columns
@@ -88,7 +89,7 @@ class _LoadFailure(NamedTuple):
     """A champion whose file failed to load, and when (monotonic seconds) it is tried again."""
 
     version: int
-    reason: str
+    reason: Message
     pause: float
     retry_at: float
 
@@ -121,12 +122,12 @@ class ChampionCache:
             raise Unavailable(self._obstacle())
         return self._champion
 
-    def _obstacle(self) -> str:
+    def _obstacle(self) -> Message:
         if self._is_registry_unavailable:
-            return Unavailable().message
+            return Unavailable.default_message
         if self._failure is None:
             return _("No model is serving yet. Train one: python manage.py train.")
-        details = {"version": self._failure.version, "reason": self._failure.reason}
+        details = {"version": str(self._failure.version), "reason": self._failure.reason}
         return _("Model %(version)s is the champion, but its file must not be used: %(reason)s.") % details
 
     def _recheck(self) -> None:
@@ -158,8 +159,9 @@ class ChampionCache:
             # The old champion keeps serving rather than a file that is not what the registry says.
             logger.error("model %s cannot be loaded: %s", version.version, error)  # noqa: TRY400 - the reason is in the message
             pause = FIRST_RETRY_SECONDS if last is None else min(2 * last.pause, MAX_RETRY_SECONDS)
-            self._failure = _LoadFailure(version.version, str(error), pause, time.monotonic() + pause)
-            load_failures.record(version.version, str(error))
+            reason = of_error(error)
+            self._failure = _LoadFailure(version.version, reason, pause, time.monotonic() + pause)
+            load_failures.record(version.version, reason)
         else:
             logger.info("model %s is serving", version.version)
             self._failure = None

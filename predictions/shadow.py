@@ -11,6 +11,7 @@ from django.db import connection
 from django.db.models import Exists, OuterRef
 from django.utils import timezone
 
+from core.messages import of_error
 from predictions import load_failures, scorer
 from predictions.model_comparison import ModelComparison, compare
 from predictions.models import Outcome, Prediction, ShadowScore, lowest_id, made_at
@@ -89,7 +90,7 @@ def _score(version: ModelVersion) -> int:
         artifact = registry.load(version)
     except ArtifactError as error:
         logger.error("model %s cannot do shadow scoring: %s", version.version, error)  # noqa: TRY400 - the reason is in the message
-        load_failures.record(version.version, str(error))
+        load_failures.record(version.version, of_error(error))
         return 0
     load_failures.clear(version.version)
     scores = ShadowScore.objects.filter(model_version=version.version, prediction_id=OuterRef("pk"))

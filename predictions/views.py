@@ -297,7 +297,7 @@ def record_outcomes(request: HttpRequest) -> HttpResponse:
     try:
         recorded = outcomes.record_file(form.cleaned_data["file"], by=current_user(request))
     except TitanicError as error:
-        form.add_error("file", error.message)
+        form.add_error("file", str(error.message))
         return render(request, "outcome_file.html", {"form": form}, status=error.status)
     return render(request, "outcome_file.html", {"form": OutcomesForm(), "recorded": recorded})
 

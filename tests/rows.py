@@ -67,7 +67,7 @@ def one_of_each(user: User) -> dict[type[Any], Any]:
         RejectedRow.objects.create(dataset=dataset, line_number=3, cells={}),
         FeatureDrift.objects.create(drift_check=check, name="Age", test="ks", **test),
         PerformanceCheck.objects.create(version=version, **over),
-        Alert.objects.create(kind="job", subject="x", text="x"),
+        Alert.objects.create(kind="job", subject="x", message="x"),
         AlertRule.objects.create(kind="drift"),
         Delivery.objects.create(channel="email"),
         LiveFigures.objects.create(

@@ -171,7 +171,7 @@ class AccessMiddleware(LoginRequiredMiddleware):
 
 def error_json(request: HttpRequest, error: TitanicError) -> JsonResponse:
     """Answer an error in the shape of the API at this address: the inference protocol has one of its own."""
-    body = {"error": error.message} if request.path_info.startswith("/v2/") else error_body(error)
+    body = {"error": str(error.message)} if request.path_info.startswith("/v2/") else error_body(error)
     return JsonResponse(body, status=error.status, headers=retry_headers(error))
 
 

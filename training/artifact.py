@@ -12,6 +12,7 @@ from google.protobuf.message import DecodeError
 from numpy.typing import NDArray
 from onnxruntime.capi import onnxruntime_pybind11_state as errors
 
+from core.messages import Message as _
 from features.definition import FEATURES, Matrix
 from training.training_data import GoldenRow
 
@@ -51,10 +52,12 @@ class Artifact:
     def load(cls, data: bytes, *, golden: Sequence[GoldenRow], sha256: str | None = None) -> Self:
         """Check the file (size, sha256, operators, no outside data, golden rows) and load it; raises ArtifactError."""
         if len(data) > LARGEST_BYTES:
-            raise ArtifactError(f"the file has {len(data)} bytes, more than {LARGEST_BYTES}")
+            message = _("the file has %(bytes)s bytes, more than %(most)s")
+            raise ArtifactError(message % {"bytes": len(data), "most": LARGEST_BYTES})
         actual_sha256 = hashlib.sha256(data).hexdigest()
         if sha256 is not None and actual_sha256 != sha256:
-            raise ArtifactError(f"the file's sha256 is {actual_sha256[:12]}…, the registry says {sha256[:12]}…")
+            message = _("the file's sha256 is %(actual)s…, the registry says %(expected)s…")
+            raise ArtifactError(message % {"actual": actual_sha256[:12], "expected": sha256[:12]})
         _check_graph(data)
         options = ort.SessionOptions()
         options.intra_op_num_threads = options.inter_op_num_threads = 1
@@ -62,7 +65,7 @@ class Artifact:
         try:
             session = ort.InferenceSession(data, options, providers=["CPUExecutionProvider"])
         except _LOADING_ERRORS as error:
-            raise ArtifactError(f"onnxruntime refuses the file: {error}") from error
+            raise ArtifactError(_("onnxruntime refuses the file: %(reason)s") % {"reason": error}) from error
         artifact = cls(session, actual_sha256)
         artifact._check_golden_rows(golden)
         return artifact
@@ -79,7 +82,7 @@ class Artifact:
             expected = np.array([row.probability for row in golden[: len(rows_at_once)]])
             # Written so that a NaN among the probabilities fails too.
             if not (np.abs(probabilities - expected) <= _TOLERANCE).all():
-                raise ArtifactError("the file scores the golden rows otherwise than the model did")
+                raise ArtifactError(_("the file scores the golden rows otherwise than the model did"))
 
 
 def _check_graph(data: bytes) -> None:
@@ -87,13 +90,15 @@ def _check_graph(data: bytes) -> None:
         model = onnx.load_model_from_string(data)
         onnx.checker.check_model(model)
     except (DecodeError, onnx.checker.ValidationError) as error:
-        raise ArtifactError(f"the file is no ONNX graph: {error}") from error
+        raise ArtifactError(_("the file is no ONNX graph: %(reason)s") % {"reason": error}) from error
     if any(tensor.data_location == onnx.TensorProto.EXTERNAL for tensor in model.graph.initializer):
-        raise ArtifactError("the file refers to data outside itself")
+        raise ArtifactError(_("the file refers to data outside itself"))
     if model.functions or any(node.domain not in _DOMAINS for node in model.graph.node):
-        raise ArtifactError("the file defines operators of its own")
+        raise ArtifactError(_("the file defines operators of its own"))
     unknown = {node.op_type for node in model.graph.node} - _OPERATORS
     if unknown:
-        raise ArtifactError(f"the file uses operators that no exported model has: {', '.join(sorted(unknown))}")
+        message = _("the file uses operators that no exported model has: %(operators)s")
+        raise ArtifactError(message % {"operators": ", ".join(sorted(unknown))})
     if [item.name for item in model.graph.input] != [INPUT] or [item.name for item in model.graph.output] != [OUTPUT]:
-        raise ArtifactError(f"the file's input and output are not called {INPUT} and {OUTPUT}")
+        message = _("the file's input and output are not called %(input)s and %(output)s")
+        raise ArtifactError(message % {"input": INPUT, "output": OUTPUT})

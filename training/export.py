@@ -13,6 +13,7 @@ from skl2onnx.common.data_types import FloatTensorType
 from sklearn.base import BaseEstimator
 from sklearn.ensemble import HistGradientBoostingClassifier
 
+from core.messages import Message
 from features.definition import FEATURES, Matrix
 from training.artifact import INPUT, OUTPUT, Artifact
 from training.training_data import GoldenRow
@@ -85,7 +86,8 @@ def verify(graph: bytes, pipeline: BaseEstimator, matrix: Matrix, *, golden: lis
     matrix = np.concatenate([matrix[:_ROWS_TO_VERIFY], *with_missing])
     gap = float(np.abs(artifact.score(matrix) - pipeline.predict_proba(matrix)[:, 1]).max())
     if gap > _TOLERANCE:
-        raise ExportError(f"the ONNX graph is off by {gap:.2g} on {len(matrix)} rows, more than {_TOLERANCE:g}")
+        message = Message("the ONNX graph is off by %(gap)s on %(rows)s rows, more than %(most)s")
+        raise ExportError(message % {"gap": gap, "rows": len(matrix), "most": _TOLERANCE})
 
 
 class _PlainNumbers:

@@ -4,6 +4,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
 
+from core.messages import Message as _
 from training.training_data import Examples, Labels
 
 FOLDS = 5
@@ -21,11 +22,11 @@ def stratified(examples: Examples, *, seed: int, count: int = FOLDS) -> list[Spl
         return ungrouped(examples, seed=seed, count=count)
     _check(examples.labels)
     if len(np.unique(examples.groups)) < count:
-        raise NotEnoughData("the rows fall into too few groups to keep each whole")
+        raise NotEnoughData(_("the rows fall into too few groups to keep each whole"))
     folds = StratifiedGroupKFold(count, shuffle=True, random_state=seed)
     splits = list(folds.split(examples.matrix, examples.labels, examples.groups))
     if any(len(set(examples.labels[rows].tolist())) < 2 for split in splits for rows in split):  # noqa: PLR2004 - both labels
-        raise NotEnoughData("the rows fall into too few groups: some fold would have one label only")
+        raise NotEnoughData(_("the rows fall into too few groups: some fold would have one label only"))
     return splits
 
 
@@ -38,4 +39,4 @@ def ungrouped(examples: Examples, *, seed: int, count: int = FOLDS) -> list[Spli
 
 def _check(labels: Labels) -> None:
     if min(labels.sum(), (~labels).sum()) < FOLDS:
-        raise NotEnoughData(f"of each label there must be at least {FOLDS} rows to train on")
+        raise NotEnoughData(_("of each label there must be at least %(count)s rows to train on") % {"count": FOLDS})

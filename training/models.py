@@ -10,7 +10,6 @@ from django.db import models
 from django.db.models import Q, Window
 from django.db.models.functions import Lead
 from django.urls import reverse
-from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
 from core.jobs import Job, JobQuerySet
@@ -71,8 +70,9 @@ class TrainingRun(Job):
         verbose_name = gettext_lazy("training run")
         verbose_name_plural = gettext_lazy("training runs")
 
-    def __str__(self) -> str:
-        return _("Training run %(id)s") % {"id": self.pk}
+    @property
+    def title(self) -> Message:
+        return Message("Training run %(id)s") % {"id": str(self.pk)}
 
     def get_absolute_url(self) -> str:
         """Return the run's page: what comes of it is a version, which has its own."""
@@ -174,7 +174,7 @@ class ModelVersion(models.Model):
     @property
     def title(self) -> Message:
         """What it is called, for messages that name it."""
-        return Message("Model %(version)s", {"version": str(self.version)})
+        return Message("Model %(version)s") % {"version": str(self.version)}
 
     def get_absolute_url(self) -> str:
         return reverse("model", args=[self.version])
@@ -260,5 +260,6 @@ class Reproduction(Job):
         verbose_name = gettext_lazy("reproduction")
         verbose_name_plural = gettext_lazy("reproductions")
 
-    def __str__(self) -> str:
-        return _("Reproduction %(id)s of %(version)s") % {"id": self.pk, "version": self.version}
+    @property
+    def title(self) -> Message:
+        return Message("Reproduction %(id)s of %(version)s") % {"id": str(self.pk), "version": self.version}

@@ -32,12 +32,13 @@ _ACTIONS = {Stage.CHAMPION: Action.PROMOTED, Stage.CHALLENGER: Action.SHADOW_STA
 def load(version: ModelVersion) -> Artifact:
     """Load and check the version's graph; raises ArtifactError, or Unavailable while the storage is unavailable."""
     if version.definition_version != VERSION:
-        raise ArtifactError(f"it reads features of definition {version.definition_version}, this is {VERSION}")
+        message = Message("it reads features of definition %(definition)s, this is %(current)s")
+        raise ArtifactError(message % {"definition": version.definition_version, "current": VERSION})
     try:
         with default_storage.open(str(version.onnx_file.name)) as file:
             data = file.read()
     except OSError as error:
-        raise ArtifactError(f"its file cannot be read: {error.strerror}") from error
+        raise ArtifactError(Message("its file cannot be read: %(reason)s") % {"reason": error.strerror}) from error
     return Artifact.load(data, golden=version.golden, sha256=version.sha256)
 
 
@@ -71,10 +72,10 @@ def verdict(version: ModelVersion, champion: ModelVersion | None, *, holdout: Ex
         try:
             rival = _contender(champion, holdout)
         except ArtifactError as error:
-            detail = Message(
-                "%(champion)s is not compared, for its file must not serve: %(reason)s",
-                {"champion": champion.title, "reason": str(error)},
-            )
+            detail = Message("%(champion)s is not compared, for its file must not serve: %(reason)s") % {
+                "champion": champion,
+                "reason": error,
+            }
             without_rival.append(Check("no worse than the champion", passed=True, detail=detail))
     checks = [*gate.judge(candidate, holdout=holdout, champion=rival), *without_rival]
     earlier = ModelVersion.objects.judged_on(version.feature_batch.dataset).exclude(pk=version.pk)

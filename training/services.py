@@ -11,7 +11,6 @@ from typing import TypedDict
 import msgspec
 import numpy as np
 from django.conf import settings
-from django.utils.translation import gettext as _
 from django.utils.translation import gettext_noop
 from msgspec import structs
 
@@ -19,6 +18,7 @@ import features.services
 from core import content_store
 from core.errors import Conflict, TitanicError
 from core.jobs import State
+from core.messages import Message as _
 from features.definition import VERSION
 from features.models import FeatureBatch
 from ingestion.passenger import BASELINE, GROUP, LABEL

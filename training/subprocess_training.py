@@ -24,6 +24,7 @@ from typing import IO
 import msgspec
 import psutil
 
+from core.messages import Message, of_error
 from training.training_data import Examples
 from training.training_spec import Progress, TrainedModel, TrainingSpec
 
@@ -73,11 +74,13 @@ def fit(
             errors.seek(0)
             text = errors.read().decode(errors="replace").strip()
         if code:
-            reason = text.rpartition("\n")[2][:_LONGEST_ERROR]
+            # An expected one is a message, on one line.
+            reason = Message.load(text.rpartition("\n")[2])
             if code != _EXPECTED_FAILURE:
+                reason = Message(reason.text[:_LONGEST_ERROR])
                 logger.error("a training ended with code %s: %s", code, text)
                 ended_by = signal.Signals(-code).name if code < 0 else f"code {code}"
-                reason = reason or f"its process was ended by {ended_by}"
+                reason = reason or Message("its process was ended by %(cause)s") % {"cause": ended_by}
             raise TrainingError(reason)
         return msgspec.msgpack.decode((folder / "model").read_bytes(), type=TrainedModel)
 
@@ -115,11 +118,12 @@ def _watch(process: "subprocess.Popen[bytes]", *, limits: Limits, report: Callab
             last = msgspec.json.decode(line, type=Progress)
         report(last)
         if time.monotonic() > ends_at:
-            raise TrainingError(f"it took more than the {limits.seconds:.0f} seconds that a training may take")
+            message = Message("it took more than the %(seconds)s seconds that a training may take")
+            raise TrainingError(message % {"seconds": round(limits.seconds)})
         used = _memory(process.pid)
         if used > limits.memory_bytes:
-            allowed = limits.memory_bytes / 2**20
-            raise TrainingError(f"it took {used / 2**20:.0f} MB of memory, more than the {allowed:.0f} MB it may take")
+            message = Message("it took %(used)s MB of memory, more than the %(most)s MB it may take")
+            raise TrainingError(message % {"used": used // 2**20, "most": limits.memory_bytes // 2**20})
 
 
 def _memory(pid: int) -> int:
@@ -158,7 +162,7 @@ def main(spec: TrainingSpec, dask_scheduler: str, folder: Path) -> None:
         with joblib.parallel_config("loky", n_jobs=-1), _cluster(dask_scheduler) as cluster:
             model = fitting.fit(spec, Examples.load(folder / "examples.npz"), report=report, search_on=cluster)
     except (NotEnoughData, ExportError, _SchedulerUnavailable) as error:
-        sys.stderr.write(f"\n{error}")
+        sys.stderr.write(f"\n{of_error(error).dump()}")
         sys.exit(_EXPECTED_FAILURE)
     (folder / "model").write_bytes(msgspec.msgpack.encode(model))
 
@@ -179,9 +183,8 @@ def _cluster(dask_scheduler: str) -> Iterator[AbstractContextManager[object] | N
     try:
         client = Client(dask_scheduler)  # type: ignore[no-untyped-call]
     except (OSError, ValueError) as error:
-        raise _SchedulerUnavailable(
-            f"no Dask scheduler answers at {dask_scheduler} (DASK_SCHEDULER): {error}"
-        ) from error
+        message = Message("no Dask scheduler answers at %(address)s (DASK_SCHEDULER): %(reason)s")
+        raise _SchedulerUnavailable(message % {"address": dask_scheduler, "reason": error}) from error
     with client:
         yield joblib.parallel_config("dask")
 

@@ -22,7 +22,9 @@ from rest_framework.request import Request
 
 from core import audit
 from core.errors import Conflict, TitanicError
+from core.fields import MessageField
 from core.jobs.lease import Lease
+from core.messages import Message
 from core.models import Action
 from core.roles import Scope, scopes_of_request
 from core.users import current_user
@@ -108,7 +110,7 @@ class Job(models.Model):
     on_report: Callable[[float, int | None], None] | None = None
 
     state = models.CharField(gettext_lazy("state"), max_length=9, choices=State, default=State.QUEUED, editable=False)
-    error = models.TextField(gettext_lazy("error"), blank=True, editable=False)
+    error = MessageField(gettext_lazy("error"), blank=True, editable=False)
     progress = models.FloatField(gettext_lazy("progress"), default=0, editable=False, help_text="0 to 1")
     handled_count = models.PositiveBigIntegerField(gettext_lazy("rows so far"), null=True, editable=False)
     created_at = models.DateTimeField(gettext_lazy("created"), default=timezone.now, editable=False)
@@ -133,6 +135,14 @@ class Job(models.Model):
         abstract = True
         ordering = ("-pk",)
         get_latest_by = "pk"
+
+    def __str__(self) -> str:
+        return str(self.title)
+
+    @property
+    def title(self) -> Message:
+        """What it is called, for messages that name it."""
+        raise NotImplementedError
 
     def get_absolute_url(self) -> str:
         return reverse(self.page, args=[self.pk])
@@ -286,10 +296,10 @@ class Job(models.Model):
             raise NotClaimed(self.task_id)
         self.refresh_from_db()
 
-    def _finish(self, state: State, *, error: str = "", **changes: object) -> None:
+    def _finish(self, state: State, *, error: Message | str = "", **changes: object) -> None:
         changes |= {"state": state, "error": error, "finished_at": Now(), "lease_expires_at": None}
         finished = self.claimed().update(**changes)
         self.refresh_from_db()
-        logger.info("%s %s", self.task_id, self.state, extra={"error": error})
+        logger.info("%s %s", self.task_id, self.state, extra={"error": str(error)})
         if not finished and state == State.SUCCEEDED:
             raise Cancelled

@@ -7,11 +7,11 @@ from django.apps import apps
 from django.db import models
 from django.db.models.functions import Now
 from django.utils import timezone
-from django.utils.translation import gettext as _
 
 from core.jobs.lease import RENEWAL_SECONDS
 from core.jobs.model import Job, JobQuerySet, State
 from core.jobs.publisher import publish
+from core.messages import Message
 
 #: A queued job is published again when no worker took it for this long; a second message is harmless.
 RESEND_AFTER = timedelta(seconds=60)
@@ -39,7 +39,7 @@ def recover_stale(*, pause: float = 3 * RENEWAL_SECONDS) -> tuple[int, int]:
             )
         failed += jobs.abandoned().update(
             state=State.FAILED,
-            error=_("The worker stopped in the middle of this run. Start it again."),
+            error=Message("The worker stopped in the middle of this run. Start it again."),
             finished_at=Now(),
             lease_expires_at=None,
         )

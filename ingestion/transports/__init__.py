@@ -9,8 +9,8 @@ from dataclasses import replace
 from typing import IO, Protocol
 
 from django.conf import settings
-from django.utils.translation import gettext as _
 
+from core.messages import Message as _
 from ingestion.transports import bucket, local, postgres, web
 from ingestion.transports.transfer import RemoteObject, ReportProgress, SourceError
 

@@ -10,9 +10,9 @@ from time import monotonic
 from typing import IO, TYPE_CHECKING, cast
 
 import google_crc32c
-from django.utils.translation import gettext as _
 
 from core import google, http_errors
+from core.messages import Message as _
 from ingestion.transports.transfer import BoundedWriter, RemoteObject, ReportProgress, SourceError, check_size
 
 if TYPE_CHECKING:

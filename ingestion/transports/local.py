@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import IO
 
 from django.conf import settings
-from django.utils.translation import gettext as _
 
+from core.messages import Message as _
 from ingestion.transports.transfer import BLOCK_BYTES, BoundedWriter, RemoteObject, ReportProgress, SourceError
 
 

@@ -8,9 +8,9 @@ from typing import IO
 import psycopg2
 from django.conf import settings
 from django.db import ProgrammingError, connection
-from django.utils.translation import gettext as _
 from psycopg2 import errors, extensions, sql
 
+from core.messages import Message as _
 from ingestion.transports.transfer import BoundedWriter, RemoteObject, ReportProgress, SourceError
 
 CONNECT_SECONDS = 10

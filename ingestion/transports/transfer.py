@@ -6,9 +6,9 @@ from time import monotonic
 from typing import IO
 
 from django.template.defaultfilters import filesizeformat
-from django.utils.translation import gettext as _
 
 from core.errors import TitanicError
+from core.messages import Message as _
 
 BLOCK_BYTES = 1024 * 1024
 REPORT_SECONDS = 0.2
@@ -23,7 +23,7 @@ class SourceError(TitanicError):
 
     code = "source"
 
-    def __init__(self, message: str, *, field: str | None = "uri") -> None:
+    def __init__(self, message: _ | str, *, field: str | None = "uri") -> None:
         super().__init__(message, field=field)
 
 

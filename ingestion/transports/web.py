@@ -15,11 +15,11 @@ from urllib.parse import urljoin, urlsplit
 
 import requests
 import urllib3
-from django.utils.translation import gettext as _
 from requests_hardened.ip_filter import InvalidIPAddress
 from requests_hardened.ip_filter_adapter import IPFilterAdapter
 
 from core import http_errors
+from core.messages import Message as _
 from ingestion.transports.transfer import (
     BLOCK_BYTES,
     BoundedWriter,

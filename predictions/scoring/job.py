@@ -10,7 +10,6 @@ from celery import current_app
 from django.core.files.storage import default_storage
 from django.db import transaction
 from django.db.models import F, Sum
-from django.utils.translation import gettext as _
 from django.utils.translation import gettext_noop
 from kombu.exceptions import OperationalError as BrokerUnavailable
 
@@ -18,6 +17,7 @@ from core import audit
 from core.advisory_locks import AdvisoryLock, lock
 from core.errors import Conflict, TitanicError
 from core.jobs import OPEN_STATES, Cancelled, State
+from core.messages import Message as _
 from core.models import Action
 from core.postgres_copy import copy_csv
 from core.redis import RedisUnavailable
@@ -104,7 +104,7 @@ def score_next(job: ScoringJob, file: IO[bytes]) -> bool:
             message = _(
                 "Model %(version)s, with which this job began, cannot be used: %(reason)s. Send the file again."
             )
-            raise TitanicError(message % {"version": job.model_version, "reason": error}) from error
+            raise TitanicError(message % {"version": str(job.model_version), "reason": error}) from error
         explainer = explanation.load_explainer(job.model_version) if job.is_explained else None
         number = partial(prediction_ids, job_id=job.pk, moment=job.split_at)
         scored = score_chunk(splitting.read_chunk(file, job.header, part), model, explainer, number=number)

@@ -9,9 +9,9 @@ from django.core.files import File
 from django.core.files.storage import default_storage
 from django.db import transaction
 from django.utils import timezone
-from django.utils.translation import gettext as _
 
 from core.errors import TitanicError
+from core.messages import Message as _
 from ingestion.schema import FIELD_NAMES, FIELDS
 from ingestion.table import Chunk, Part, read_part, split
 from ingestion.validation_messages import table_errors

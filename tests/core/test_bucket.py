@@ -237,7 +237,7 @@ def test_a_bucket_that_is_not_there_is_named(ship: storage.Bucket) -> None:
     for ask in (nowhere.check, lambda: nowhere.save("a", ContentFile(b"a"))):
         with pytest.raises(Unavailable) as raised:
             ask()
-        assert raised.value.message == "There is no bucket gs://nowhere. Make it, or correct ARTIFACT_BUCKET."
+        assert str(raised.value.message) == "There is no bucket gs://nowhere. Make it, or correct ARTIFACT_BUCKET."
 
 
 def test_web_processes_give_up_a_bucket_while_somebody_waits() -> None:

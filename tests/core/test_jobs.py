@@ -10,14 +10,17 @@ import pytest
 from celery import current_app
 from django.conf import settings
 from django.db import connection, transaction
+from django.test import Client
 from django.utils import timezone
 from kombu.exceptions import OperationalError as BrokerUnavailable
+from rest_framework.test import APIClient
 
 from core import heartbeat, jobs, redis
 from core.circuit_breaker import CircuitBreaker
 from core.errors import Conflict, TitanicError, Unavailable
 from core.jobs import Cancelled, NotClaimed, State, lease
 from core.jobs.publisher import LIMITS, publish
+from core.messages import Message
 from ingestion.models import Dataset
 from predictions.models import ScoringJob
 from tests.services import postgres_away
@@ -37,7 +40,7 @@ def test_it_works(job: Dataset) -> None:
         assert job.started_at
 
     job.refresh_from_db()
-    assert (job.state, job.progress, job.error) == (State.SUCCEEDED, 1, "")
+    assert (job.state, job.progress, str(job.error)) == (State.SUCCEEDED, 1, "")
     assert job.finished_at
 
 
@@ -86,7 +89,26 @@ def test_a_failure_is_written_down_with_its_next_step(job: Dataset) -> None:
         raise TitanicError("Put the file there.")
 
     job.refresh_from_db()
-    assert (job.state, job.error) == (State.FAILED, "Put the file there.")
+    assert (job.state, str(job.error)) == (State.FAILED, "Put the file there.")
+
+
+def test_a_failure_is_read_in_the_readers_language(job: Dataset, client: Client, api: APIClient) -> None:
+    with pytest.raises(TitanicError), job.running():
+        raise Conflict(Message("%(dataset)s is not loaded: ingest it first.") % {"dataset": job})
+    language = {"accept-language": "es"}
+
+    error = api.get(f"/api/v1/datasets/{job.pk}/").json()["error"]
+    spanish = api.get(f"/api/v1/datasets/{job.pk}/", headers=language).json()["error"]
+
+    assert error == f"Dataset {job.pk} is not loaded: ingest it first."
+    assert spanish.startswith(f"Conjunto de datos {job.pk} ")
+    assert spanish in client.get(job.get_absolute_url(), headers=language).text
+
+
+def test_an_error_of_an_earlier_version_is_shown_as_it_is(job: Dataset, client: Client) -> None:
+    job.as_queryset().update(state=State.FAILED, error='{"text": 100 % wrong')
+
+    assert "{&quot;text&quot;: 100 % wrong" in client.get(job.get_absolute_url()).text
 
 
 def test_an_unforeseen_error_is_written_down_too(job: Dataset) -> None:
@@ -94,7 +116,7 @@ def test_an_unforeseen_error_is_written_down_too(job: Dataset) -> None:
         _ = 1 / 0
 
     job.refresh_from_db()
-    assert (job.state, job.error) == (State.FAILED, "ZeroDivisionError: division by zero")
+    assert (job.state, str(job.error)) == (State.FAILED, "ZeroDivisionError: division by zero")
 
 
 def test_it_refuses_to_run_inside_a_transaction(job: Dataset) -> None:
@@ -207,7 +229,7 @@ def test_the_sweep_closes_what_a_dead_worker_left(job: Dataset) -> None:
     job.refresh_from_db()
     assert closed == 1
     assert job.state == State.FAILED
-    assert "Start it again" in job.error
+    assert "Start it again" in str(job.error)
 
 
 def test_the_sweep_leaves_a_living_job_alone(job: Dataset) -> None:

@@ -3,6 +3,7 @@
 from datetime import timedelta
 
 import msgspec
+import pytest
 from django.utils.translation import override
 
 from core.messages import Message
@@ -49,3 +50,23 @@ def test_pages_write_numbers_as_the_reader_does() -> None:
     assert written() == ["1,309", "5.1%", "0.849", "-0.008", "29,718", "0.5", "2.2 s", "+100.0"]
     with override("es"):
         assert written() == ["1.309", "5,1\N{NO-BREAK SPACE}%", "0,849", "-0,008", "29.718", "0,5", "2,2 s", "+100,0"]
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        Message("It failed: %(error)s") % {"error": ValueError("100 % {")},
+        Message("Model %(version)s") % {"version": Message("%(rows)s rows") % {"rows": 1309}},
+        Message('{"text":"%(x)s","parameters":{"y":1}}'),
+        Message('{"text":'),
+        Message(),
+    ],
+)
+def test_a_column_keeps_it(message: Message) -> None:
+    assert Message.load(message.dump()) == message
+    assert str(Message.load(message.dump())) == str(message)
+
+
+def test_what_an_earlier_version_stored_is_shown_as_it_is() -> None:
+    assert str(Message.load("100 % of %(nothing)s")) == "100 % of %(nothing)s"
+    assert str(Message.load('{"text":1}')) == '{"text":1}'

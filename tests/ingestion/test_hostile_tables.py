@@ -94,8 +94,8 @@ def channel(request: pytest.FixtureRequest, client: Client, api: APIClient, path
         dataset = run_job()
         shown = client.get(response["Location"])
         assert shown.status_code == 200
-        assert dataset.error in unescape(shown.content.decode())
-        return dataset.error
+        assert str(dataset.error) in unescape(shown.content.decode())
+        return str(dataset.error)
 
     def api_(content: bytes) -> str:
         response = api.post("/api/v1/datasets/", {"file": SimpleUploadedFile("table.csv", content)}, format="multipart")
@@ -114,7 +114,7 @@ def channel(request: pytest.FixtureRequest, client: Client, api: APIClient, path
     def schedule(content: bytes) -> str:
         path.write_bytes(content)
         pipeline.fetch(new_source(path))
-        return Dataset.objects.latest().error
+        return str(Dataset.objects.latest().error)
 
     return {"page": page, "api": api_, "command": command, "schedule": schedule}[request.param]
 
@@ -143,7 +143,7 @@ def assert_is_refused(message: str, sentence: str) -> None:
     dataset = Dataset.objects.latest()
     assert sentence in message
     assert_is_one_sentence(message)
-    assert (dataset.state, dataset.error) == (State.FAILED, message)
+    assert (dataset.state, str(dataset.error)) == (State.FAILED, message)
     assert_nothing_is_loaded(dataset)
 
 
@@ -570,8 +570,8 @@ def test_an_address_inside_the_network_is_not_fetched(address: Callable[[str], t
     for uri, (status, dataset) in ends.items():
         assert status in (202, 302)
         assert (dataset.uri, dataset.state) == (uri, State.FAILED)
-        assert "leads to a private or local address, which is not fetched." in dataset.error
-        assert_is_one_sentence(dataset.error)
+        assert "leads to a private or local address, which is not fetched." in str(dataset.error)
+        assert_is_one_sentence(str(dataset.error))
 
 
 def terminate(pid: int) -> None:
@@ -727,7 +727,7 @@ def test_a_bucket_without_a_network_is_told_on_the_source(monkeypatch: pytest.Mo
         pipeline.fetch(source)
 
     source.refresh_from_db()
-    assert "gs://ship/people.csv cannot be reached: no server answers there." in raised.value.message
-    assert_is_one_sentence(raised.value.message)
+    assert "gs://ship/people.csv cannot be reached: no server answers there." in str(raised.value.message)
+    assert_is_one_sentence(str(raised.value.message))
     assert source.error == raised.value.message
     assert not Dataset.objects.exists()

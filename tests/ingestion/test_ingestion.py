@@ -125,7 +125,7 @@ def test_a_table_that_is_none_ends_in_one_sentence_and_loads_nothing(
         load(data)
 
     dataset = Dataset.objects.latest()
-    assert sentence in caught.value.message
+    assert sentence in str(caught.value.message)
     assert (dataset.state, dataset.error) == (State.FAILED, caught.value.message)
     assert Passenger.objects.count() == 0
 

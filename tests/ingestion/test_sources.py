@@ -129,7 +129,7 @@ def test_what_cannot_be_seen_stands_on_the_source(ship: storage.Bucket) -> None:
         run_schedule(source)
 
     source.refresh_from_db()
-    assert "nowhere.csv" in source.error
+    assert "nowhere.csv" in str(source.error)
     assert source.checked_at is not None
     assert not Dataset.objects.exists()
 

@@ -55,9 +55,10 @@ def refusal(action: Callable[[], object]) -> str:
     with pytest.raises(SourceError) as raised:
         action()
 
-    assert raised.value.message.endswith(".")
-    assert "\n" not in raised.value.message
-    return raised.value.message
+    message = str(raised.value.message)
+    assert message.endswith(".")
+    assert "\n" not in message
+    return message
 
 
 def cancel(byte_count: int) -> None:

@@ -65,7 +65,7 @@ def test_the_webhook_is_told_when_one_is_raised_and_when_it_is_resolved(hook: se
     assert told == [1, 0, 1, 0]
     assert (raised["event"], resolved["event"]) == ("raised", "resolved")
     (row,) = raised["alerts"]
-    assert (row["kind"], row["subject"], row["text"]) == (alert.kind, alert.subject, alert.message)
+    assert (row["kind"], row["subject"], row["text"]) == (alert.kind, str(alert.subject), str(alert.message))
     assert (row["resolved_at"], row["url"]) == (None, f"http://127.0.0.1:8000/monitoring/alerts/{alert.pk}/")
     assert resolved["alerts"][0]["resolved_at"]
     method, path, headers = hook.asked[0]
@@ -95,7 +95,7 @@ def test_a_mail_says_what_since_when_what_to_do_and_where(inbox: mail_server.Inb
     text = raised.get_payload(decode=True).decode()
     assert raised["Subject"] == "Titanic MLOps: 1 alert: Prediction log"
     assert raised["To"] == "ann@example.org, bob@example.org"
-    assert alert.message in text
+    assert str(alert.message) in text
     assert f"Since {alert.raised_at:%Y-%m-%d %H:%M:%S} UTC." in text
     assert "What to do: See why in the admin" in text
     assert f"https://titanic.example.org/monitoring/alerts/{alert.pk}/" in text
@@ -105,7 +105,7 @@ def test_a_mail_says_what_since_when_what_to_do_and_where(inbox: mail_server.Inb
 
 def test_hostile_words_are_one_header_and_plain_text(inbox: mail_server.Inbox) -> None:
     subject = "x\r\nBcc: evil@example.org"
-    Alert.objects.create(kind="drift", subject=subject, text="%s %(x)s <b>\r\n.\r\nQUIT é")
+    Alert.objects.create(kind="drift", subject=subject, message="%s %(x)s <b>\r\n.\r\nQUIT é")
     deliveries.plan(Alert.objects.all(), is_resolved=False)
 
     assert deliveries.deliver() == 1
@@ -117,7 +117,7 @@ def test_hostile_words_are_one_header_and_plain_text(inbox: mail_server.Inbox) -
 
 
 def test_what_is_raised_together_is_one_message(hook: servers.Server, inbox: mail_server.Inbox) -> None:
-    Alert.objects.bulk_create([Alert(kind="failed job", subject=str(number), text="x") for number in range(3)])
+    Alert.objects.bulk_create([Alert(kind="failed job", subject=str(number), message="x") for number in range(3)])
     deliveries.plan(Alert.objects.filter(kind="failed job"), is_resolved=False)
 
     assert deliveries.deliver() == 2
@@ -234,7 +234,7 @@ def test_a_webhook_that_hangs_is_given_up_soon(
 @pytest.mark.django_db(transaction=True)
 def test_of_two_senders_one_tells(hook: servers.Server) -> None:
     for number in range(10):
-        deliveries.plan([Alert.objects.create(kind="x", subject=str(number), text="y")], is_resolved=False)
+        deliveries.plan([Alert.objects.create(kind="x", subject=str(number), message="y")], is_resolved=False)
 
     def tell() -> None:
         deliveries.deliver()

@@ -265,7 +265,7 @@ class TestCheck:
         with pytest.raises(TitanicError, match="cannot be read"):
             services.check_drift(check)
 
-        assert "gone.npz" in DriftCheck.objects.get().error
+        assert "gone.npz" in str(DriftCheck.objects.get().error)
 
     def test_a_file_does_not_hide_what_drifted(self, champion: ModelVersion) -> None:
         predictions.predict(predictions.parse_batch([OWEN] * 60))

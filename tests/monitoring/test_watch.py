@@ -262,7 +262,7 @@ class TestWatch:
 
         drift_watch.calibrate(DriftWatch.objects.select_related("version__run").get())
 
-        assert "gone.npz" in DriftWatch.objects.get().error
+        assert "gone.npz" in str(DriftWatch.objects.get().error)
         assert drift_state.read().state == "unknown"
 
     def test_a_model_of_an_earlier_version_takes_the_rows_of_its_batch(

@@ -509,7 +509,7 @@ class TestStream:
         seconds, _ = redis.client().time()
         redis.client().xadd(stream.STREAM, {stream.FIELD: encode([entry()])}, id=(seconds - 75) * 1000)
 
-        text = health.report()["checks"]["prediction log"]
+        text = str(health.report()["checks"]["prediction log"])
 
         assert text.startswith("The prediction log is stuck: 1 predictions wait for PostgreSQL, the oldest for 7")
 

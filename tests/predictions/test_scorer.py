@@ -103,9 +103,9 @@ def test_a_file_that_must_not_serve_leaves_the_old_champion_serving(
     assert scorer.champion().version == 1
     (refused,) = load_failures.recent()
     assert refused.version == 2
-    assert reason in refused.reason
+    assert reason in str(refused.reason)
     alerts.evaluate_alerts()
-    assert reason in Alert.objects.open().get(kind="artifact").message
+    assert reason in str(Alert.objects.open().get(kind="artifact").message)
 
 
 def test_a_refused_file_is_tried_again_and_serves_when_it_is_corrected(

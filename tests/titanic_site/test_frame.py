@@ -19,8 +19,8 @@ def test_the_top_bar_tells_the_champion_with_its_quality_and_how_many_alerts_are
     client: Client, champion: ModelVersion
 ) -> None:
     calm = client.get("/runs/").text
-    Alert.objects.create(kind=Kind.DRIFT, subject="y", text="z")
-    Alert.objects.create(kind=Kind.DRIFT, subject="w", text="over", resolved_at=timezone.now())
+    Alert.objects.create(kind=Kind.DRIFT, subject="y", message="z")
+    Alert.objects.create(kind=Kind.DRIFT, subject="w", message="over", resolved_at=timezone.now())
 
     alerted = client.get("/runs/").text
 

@@ -183,7 +183,7 @@ def test_no_page_of_the_overview_reads_the_prediction_log_but_its_last_row(clien
 
 
 def test_of_a_thousand_alerts_the_first_are_shown_and_where_the_others_are(client: Client, db: None) -> None:
-    Alert.objects.bulk_create([Alert(kind=Kind.DRIFT, subject=str(n), text="x") for n in range(1000)])
+    Alert.objects.bulk_create([Alert(kind=Kind.DRIFT, subject=str(n), message="x") for n in range(1000)])
     for number in range(3):
         Dataset.objects.create(name="bad", uri=str(number), state=State.FAILED, error="No such column.")
 

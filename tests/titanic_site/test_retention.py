@@ -131,7 +131,7 @@ def test_the_schedule_that_was_the_audit_trails_own_is_deleted() -> None:
 
 @pytest.mark.django_db
 def test_alerts_that_are_over_go_with_their_deliveries() -> None:
-    old, mixed, dismissed = (Alert.objects.create(kind="x", subject=name, text="x") for name in "abc")
+    old, mixed, dismissed = (Alert.objects.create(kind="x", subject=name, message="x") for name in "abc")
     Alert.objects.update(resolved_at=days_ago(11))
     Alert.objects.filter(pk=mixed.pk).update(resolved_at=None)
     Alert.objects.filter(pk=dismissed.pk).update(is_dismissed=True)

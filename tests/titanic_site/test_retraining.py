@@ -20,7 +20,7 @@ from training.models import ModelVersion, TrainingRun
 def alert(champion: ModelVersion) -> Alert:
     """An open alert whose rule retrains."""
     AlertRule.objects.filter(kind="drift").update(retrains=True)
-    return Alert.objects.create(kind="drift", subject="Live inputs", text="Drifted")
+    return Alert.objects.create(kind="drift", subject="Live inputs", message="Drifted")
 
 
 def add_source(inbox: Path, text: str, name: str = "people.csv") -> None:
@@ -64,7 +64,7 @@ def test_a_training_that_fails_is_on_record(alert: Alert, inbox: Path, client: C
     failed = Retraining.objects.get()
     assert failed.run is not None
     assert (failed.run.state, failed.finished_at is not None) == ("failed", True)
-    assert "too small" in failed.error
+    assert "too small" in str(failed.error)
 
 
 def test_by_schedule_it_trains_on_new_data_alone(champion: ModelVersion, client: Client) -> None:

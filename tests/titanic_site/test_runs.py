@@ -121,7 +121,7 @@ def test_every_kind_of_run_has_stages(client: Client, champion: ModelVersion) ->
 
 def test_a_training_run_has_one_page(client: Client, champion: ModelVersion) -> None:
     run = champion.run
-    alert = Alert.objects.create(kind="drift", subject="Fare", text="Drift in Fare.")
+    alert = Alert.objects.create(kind="drift", subject="Fare", message="Drift in Fare.")
     Retraining.objects.create(run=run, alert=alert, kind="drift")
 
     answer = client.get(f"/runs/train/{run.pk}/", follow=True)

@@ -11,6 +11,7 @@ from django.utils import timezone, translation
 from django_celery_beat.models import ClockedSchedule, CrontabSchedule, IntervalSchedule, PeriodicTask
 
 from core import heartbeat, redis, schedule_runs
+from core.messages import Message
 from core.models import AuditEntry
 from ingestion import sources
 from ingestion.models import Source
@@ -107,7 +108,7 @@ def test_what_never_comes_has_no_next_run() -> None:
 
 
 def test_the_list_folds_away_what_keeps_the_product_running(operator: Client, drift: PeriodicTask) -> None:
-    schedule_runs.record(drift.name, began=NOW.timestamp(), error="PostgreSQL is away")
+    schedule_runs.record(drift.name, began=NOW.timestamp(), error=Message("PostgreSQL is away"))
 
     page = operator.get("/schedules/").text
 
@@ -120,7 +121,7 @@ def test_the_list_folds_away_what_keeps_the_product_running(operator: Client, dr
 
 
 def test_a_schedule_shows_its_next_and_its_last_runs(operator: Client, drift: PeriodicTask) -> None:
-    schedule_runs.record(drift.name, began=NOW.timestamp(), error="")
+    schedule_runs.record(drift.name, began=NOW.timestamp(), error=Message())
 
     page = operator.get(f"/schedules/{drift.pk}/").text
 
@@ -131,7 +132,7 @@ def test_a_schedule_shows_its_next_and_its_last_runs(operator: Client, drift: Pe
 
 def test_only_the_last_runs_are_kept() -> None:
     for number in range(schedule_runs.KEPT + 5):
-        schedule_runs.record("x", began=number, error="")
+        schedule_runs.record("x", began=number, error=Message())
 
     kept = schedule_runs.newest(["x", "y"], count=100)
 
