@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 #: The bins of a histogram.
 BINS = 20
 _MINIMUM, _MAXIMUM = 0, 4
-_LONGEST_NAME = 30
+_LONGEST_NAME = 60
 
 
 @dataclass(frozen=True)

@@ -27,6 +27,10 @@ LEFT_OUT = re.compile(
 SHIFT = """window.shift = 0; new PerformanceObserver((list) => list.getEntries().forEach((entry) => {
 window.shift += entry.hadRecentInput ? 0 : entry.value; })).observe({type: 'layout-shift', buffered: true})"""
 
+#: Lists that a narrow screen would have to scroll sideways.
+CUT_OFF = """[...document.querySelectorAll('.cards')].filter(list => list.scrollWidth > list.clientWidth)
+.map(list => list.getAttribute('aria-label'))"""
+
 
 @pytest.fixture
 def session(champion: ModelVersion, live_server: Any, load: Callable[..., Dataset], sample: str) -> dict[str, str]:
@@ -47,7 +51,13 @@ def session(champion: ModelVersion, live_server: Any, load: Callable[..., Datase
     return {"name": "sessionid", "value": client.cookies["sessionid"].value, "url": live_server.url}
 
 
-@pytest.mark.parametrize(("width", "scheme"), [(390, "dark"), pytest.param(1280, "light", marks=pytest.mark.long)])
+@pytest.mark.parametrize(
+    ("width", "scheme"),
+    [
+        (390, "dark"),
+        *(pytest.param(*one, marks=pytest.mark.long) for one in ((390, "light"), (1280, "light"), (1280, "dark"))),
+    ],
+)
 @pytest.mark.timeout(300)
 def test_every_page_is_sound(
     page: Page, live_server: Any, session: Any, width: int, scheme: Literal["light", "dark"]
@@ -84,6 +94,7 @@ def test_every_page_is_sound(
             problems.append(f"{address}: shifts by {shift}")
         if page.evaluate("document.documentElement.scrollWidth > innerWidth"):
             problems.append(f"{address}: wider than {width} px")
+        problems += [f"{address}: cut off in {label}" for label in page.evaluate(CUT_OFF)] if width < 640 else []
         for link in page.eval_on_selector_all("a[href]", "links => links.map(link => link.getAttribute('href'))"):
             path = urlsplit(urljoin(address, link))
             target = path.path

@@ -5,6 +5,7 @@ import re
 from collections.abc import Iterator
 from html.parser import HTMLParser
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 from unittest.mock import patch
 
@@ -12,7 +13,7 @@ import pytest
 from django.conf import settings as django_settings
 from django.core.files.uploadedfile import SimpleUploadedFile
 from django.db import OperationalError
-from django.template import engines
+from django.template import Context, Template, engines
 from django.templatetags.static import static
 from django.test import Client
 from rest_framework.test import APIClient
@@ -343,18 +344,28 @@ def test_a_filter_that_cannot_be_read_is_named_beside_its_field(client: Client, 
         assert (answer.status_code, error["attr"], error["detail"]) == (400, name, "“x<y” cannot be read.")
 
 
-def test_narrow_screens_leave_out_what_is_on_the_row_s_own_page(client: Client, champion: ModelVersion) -> None:
+def test_each_cell_carries_its_columns_heading_for_narrow_screens(client: Client, champion: ModelVersion) -> None:
     client.post("/predict", typed(OWEN | {"name": None, "age": 4}))
     client.post("/predict", typed(OWEN | {"name": None, "age": 0.92}))
     log.drain()
     ScoringJob.objects.create(name="x" * 200, upload="x.csv", row_count=2_000_000)
 
-    history, jobs = client.get("/predictions/").text, client.get("/scoring/").text
+    history, jobs = client.get("/predictions/").text, client.get("/scoring/", headers={"Accept-Language": "es"}).text
 
-    assert re.findall(r'<th scope="col" class="[^"]*extra">([^<]+)', history) == ["Model", "Channel"]
-    assert re.findall(r'<th scope="col" class="[^"]*extra">([^<]+)', jobs) == ["Rejected rows", "Created (UTC)"]
+    labels = ["Row · When (UTC)", "Result", "Probability", "Model", "Channel"]
+    assert re.findall(r'<td[^>]* data-label="([^"]*)"|<td', history) == labels * 2
     assert all(text in history for text in ("Male, Third, 4<", "Male, Third, 0.92<"))
-    assert '<td class="number">2,000,000</td>' in jobs
+    assert '<td data-label="Filas" class="number">2.000.000</td>' in jobs
+
+
+@pytest.mark.parametrize("text", ['He said "no"', "<b>", "a & b", "'"])
+def test_a_heading_is_a_label_as_it_is(text: str) -> None:
+    head, body = "<thead><tr><th>{{ text }}</th><td></td></tr></thead>", "<tbody><tr><td>1</td><td> </td></tr></tbody>"
+    template = Template(f"{{% load titanic %}}{{% cards text %}}<table>{head}{body}</table>{{% endcards %}}")
+    page = Page(SimpleNamespace(text=template.render(Context({"text": text}))))
+
+    assert next(page.all("div"))["aria-label"] == text
+    assert [cell.get("data-label") for cell in page.all("td")] == [None, text, ""]
 
 
 def test_problems_are_paged_in_the_files_order(client: Client, db: None) -> None:

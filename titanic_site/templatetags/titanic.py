@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from django import template
 from django.template import Context
 from django.urls import Resolver404, resolve, reverse
-from django.utils.html import format_html, format_html_join
+from django.utils.html import format_html, format_html_join, strip_tags
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
@@ -123,6 +123,22 @@ def poll(context: Context, element_id: str, is_open: bool, *, otherwise: int = 0
 def scroll_region(label: str) -> SafeString:
     """Return the attributes of an element that may be wider than the screen: the keyboard scrolls it too."""
     return format_html('role="region" tabindex="0" aria-label="{}"', label)
+
+
+@register.simple_block_tag
+def cards(content: str, label: str, look: str = "") -> SafeString:
+    """Frame a table whose rows are cards on a narrow screen: each cell carries the heading of its column."""
+    head, end, body = content.partition("</thead>")
+    headings = re.findall(r"<t[hd]\b[^>]*>(.*?)</t[hd]>", head, re.DOTALL)
+    labels = [" ".join(strip_tags(heading).split()).replace('"', "&quot;") for heading in headings]
+
+    def labelled(row: re.Match[str]) -> str:
+        rest = iter(labels)
+        return re.sub(r"<t[hd]\b", lambda cell: f'{cell[0]} data-label="{next(rest, "")}"', row[0])
+
+    body = re.sub(r"<tr\b.*?</tr>", labelled, re.sub(r">\s+</td>", "></td>", body), flags=re.DOTALL)
+    region = format_html('<div class="table cards {}" {}>', look, scroll_region(label))
+    return SafeString(f"{region}{head}{end}{body}</div>")
 
 
 @register.filter
