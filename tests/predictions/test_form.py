@@ -188,6 +188,30 @@ def test_reasons_come_with_the_answer(client: Client, champion: ModelVersion) ->
 HELP = "#id_age_helptext:popover-open"
 
 
+def is_derived_and_checked_as_one_types(page: Page) -> None:
+    """A derived value follows what is typed, and a wrong value has its text at the field until it is mended."""
+    for field, typed in (("#id_sibsp", "3"), ("#id_age", "-1")):
+        page.focus(field)
+        page.keyboard.press("ControlOrMeta+A")
+        page.keyboard.type(typed)
+    expect(page.locator("#derived dd").first).to_have_text("4")
+    expect(page.locator("#id_age_error")).to_have_text("Must be from 0 to 120.")
+    expect(page.locator("#id_age")).to_have_attribute("aria-invalid", "true")
+    page.keyboard.press("ControlOrMeta+A")
+    page.keyboard.type("30")
+    expect(page.locator("#id_age_error")).to_have_text("")
+
+
+def is_answered(page: Page) -> None:
+    """The answer moves calmly, or not at all where one wants no motion, and says what the watch of drift says."""
+    page.wait_for_selector("#answer .gauge__share")
+    moves = "getComputedStyle(document.querySelector('#answer .gauge__share')).animationName"
+    assert page.evaluate(moves) == "gauge"
+    page.emulate_media(reduced_motion="reduce")
+    assert page.evaluate(moves) == "none"
+    expect(page.locator("#answer")).to_contain_text("Whether live inputs have drifted shows after some predictions.")
+
+
 def by_mouse(page: Page) -> None:
     """Help by pointing, an example, the derived values, the text at a wrong field, the answer, a copy, reset."""
     page.hover("#tip_age")
@@ -196,15 +220,9 @@ def by_mouse(page: Page) -> None:
     page.wait_for_selector(HELP, state="hidden")
     page.get_by_text("Mr Braund, third class").click()
     expect(page.locator("#id_age")).to_have_value("22")
-    page.fill("#id_sibsp", "3")
-    expect(page.locator("#derived dd").first).to_have_text("4")
-    page.fill("#id_age", "-1")
-    expect(page.locator("#id_age_error")).to_have_text("Must be from 0 to 120.")
-    expect(page.locator("#id_age")).to_have_attribute("aria-invalid", "true")
-    page.fill("#id_age", "30")
-    expect(page.locator("#id_age_error")).to_have_text("")
+    is_derived_and_checked_as_one_types(page)
     page.click("#ask")
-    page.wait_for_selector("#answer .gauge__share")
+    is_answered(page)
     page.click("[data-copy=answer-curl]")
     page.wait_for_selector("#answer >> text=Copied.")
     page.click("#reset")
@@ -213,7 +231,7 @@ def by_mouse(page: Page) -> None:
 
 
 def by_keyboard(page: Page) -> None:
-    """Help by Enter, away by Escape, choices by their letter, the answer by Enter."""
+    """Help by Enter, away by Escape, choices by their letter, derived values and texts, the answer by Enter."""
     page.focus("#tip_age")
     page.keyboard.press("Enter")
     page.wait_for_selector(HELP)
@@ -222,9 +240,9 @@ def by_keyboard(page: Page) -> None:
     for choice, letter in (("#id_pclass", "T"), ("#id_sex", "F")):
         page.focus(choice)
         page.keyboard.press(letter)
-    page.focus("#id_fare")
+    is_derived_and_checked_as_one_types(page)
     page.keyboard.press("Enter")
-    page.wait_for_selector("#answer .gauge__share")
+    is_answered(page)
 
 
 def by_touch(page: Page) -> None:
@@ -235,8 +253,11 @@ def by_touch(page: Page) -> None:
     page.wait_for_selector(HELP, state="hidden")
     page.get_by_text("Miss Allen, first class").tap()
     expect(page.locator("#id_age")).to_have_value("29")
+    # Once a field is tapped, the screen's keyboard types.
+    page.tap("#id_age")
+    is_derived_and_checked_as_one_types(page)
     page.tap("#ask")
-    page.wait_for_selector("#answer .gauge__share")
+    is_answered(page)
     page.tap("[data-copy=answer-link]")
     page.wait_for_selector("#answer >> text=Copied.")
 
