@@ -6,6 +6,7 @@ from hashlib import sha256
 from pathlib import Path
 
 from django.conf.locale import LANG_INFO
+from django.templatetags.static import static
 from django_guid.integrations import CeleryIntegration
 
 from titanic_site import env
@@ -324,7 +325,8 @@ prometheus.ValueClass = prometheus.MultiProcessValue(  # type: ignore[no-untyped
 UNFOLD = {
     "SITE_TITLE": "Titanic MLOps",
     "SITE_HEADER": "Titanic MLOps",
-    "SITE_SYMBOL": "sailing",
+    "SITE_ICON": lambda _request: static("logo.svg"),
+    "STYLES": [lambda _request: static("theme/admin.css")],
     "SHOW_LANGUAGES": True,
     # The accent of the pages (`app.css`), light and dark.
     "COLORS": {

@@ -9,11 +9,13 @@ from django.contrib.auth.models import Group, Permission, User
 from django.db import connection
 from django.test import Client, RequestFactory
 from django_celery_beat.models import ClockedSchedule, CrontabSchedule, IntervalSchedule, PeriodicTask, SolarSchedule
+from fontTools.ttLib import TTFont
 from playwright.sync_api import Page
 
 from core.admin import BaseAdmin, EstimatedPaginator
 from core.jobs import Job, State, kinds
 from core.models import AuditEntry, JobLogLine
+from deploy import admin_icons
 from ingestion.models import Dataset, Source
 from predictions.models import Prediction, ScoringJob
 from tests.rows import PASSWORD, one_of_each
@@ -100,7 +102,9 @@ def test_it_has_the_products_name_and_colours(client: Client) -> None:
 
 def test_a_browser_shows_it_under_its_policy(page: Page, live_server: Any, administrator: User) -> None:
     rows = one_of_each(administrator)
+    fonts = set[str]()
     problems: list[str] = []
+    page.on("request", lambda request: fonts.add(request.url) if request.url.endswith(".woff2") else None)
     page.on("console", lambda message: problems.append(f"{page.url} {message.text}"))
     page.on("pageerror", lambda error: problems.append(f"{page.url} {error}"))
     page.goto("/admin/")
@@ -108,7 +112,7 @@ def test_a_browser_shows_it_under_its_policy(page: Page, live_server: Any, admin
     session = _signed_in(administrator).cookies["sessionid"].value
     page.context.add_cookies([{"name": "sessionid", "value": session, "url": live_server.url}])
 
-    for model in (User, PeriodicTask, Dataset, AccessToken):
+    for model in (User, PeriodicTask, ModelVersion, AccessToken):
         for address in (_url(model), _url(model, f"{rows[model].pk}/change/")):
             answer = page.goto(address)
             assert answer is not None
@@ -117,7 +121,16 @@ def test_a_browser_shows_it_under_its_policy(page: Page, live_server: Any, admin
                 not in answer.headers["content-security-policy"].partition("script-src")[2].partition(";")[0]
             )
 
+        assert page.evaluate("document.documentElement.scrollWidth") <= 390
+
     assert problems == []
+    assert {url.partition("/theme/")[2] for url in fonts} == {"icons.woff2"}
+
+
+def test_every_icon_of_the_theme_is_in_the_font() -> None:
+    icons = admin_icons.ligatures(TTFont(admin_icons.WHOLE))
+
+    assert admin_icons.needed(icons) <= admin_icons.ligatures(TTFont(admin_icons.FONT)).keys()
 
 
 def test_who_may_look_sees_every_page_and_no_password_and_changes_nothing(

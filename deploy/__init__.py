@@ -1,0 +1,1 @@
+"""Files for a deployment, and the programs that write some of them."""
