@@ -11,10 +11,18 @@ NGINX = shutil.which("nginx", path=f"{os.environ['PATH']}:/usr/sbin")
 
 PROMETHEUS = shutil.which("prometheus")
 PROMTOOL = shutil.which("promtool")
+KUBECTL = shutil.which("kubectl")
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """Say what is missing, whatever was run."""
-    for name, path in {"CHROMIUM": CHROMIUM, "NGINX": NGINX, "PROMETHEUS": PROMETHEUS, "PROMTOOL": PROMTOOL}.items():
+    programs = {
+        "CHROMIUM": CHROMIUM,
+        "NGINX": NGINX,
+        "PROMETHEUS": PROMETHEUS,
+        "PROMTOOL": PROMTOOL,
+        "KUBECTL": KUBECTL,
+    }
+    for name, path in programs.items():
         if path is None:
             terminalreporter.write_line(f"NO {name} ON THIS MACHINE: tests that need it are left out", red=True)
