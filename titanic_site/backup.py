@@ -112,7 +112,7 @@ def _store_waiting_predictions() -> None:
 def _contents(directory: Path) -> Iterator[tuple[str, IO[bytes]]]:
     """Yield each file of an archive by its name in it; the directory has room for the database."""
     with NamedTemporaryFile(dir=directory, prefix=".backup-") as dump:
-        _run("pg_dump", "--format=custom", f"--file={dump.name}")
+        _run("pg_dump", "--format=custom", "--lock-wait-timeout=60s", f"--file={dump.name}")
         yield _DATABASE, dump
     # After the database: the file that a row names was there before the row.
     for name in (name for folder in _FOLDERS for name in _stored(folder)):

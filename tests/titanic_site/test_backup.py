@@ -40,7 +40,7 @@ def changed(archive: Path, **files: bytes) -> Path:
     path = archive.with_name("changed.tar")
     with tarfile.open(archive) as old, tarfile.open(path, "w") as new:
         for member in old:
-            data = files.get(member.name) or old.extractfile(member).read()  # type: ignore[union-attr]
+            data = files.get(member.name) or old.extractfile(member).read()
             member.size = len(data)
             new.addfile(member, io.BytesIO(data))
     return path
@@ -48,7 +48,7 @@ def changed(archive: Path, **files: bytes) -> Path:
 
 def manifest(archive: Path) -> backup.Manifest:
     with tarfile.open(archive) as old:
-        return msgspec.json.decode(old.extractfile("manifest.json").read(), type=backup.Manifest)  # type: ignore[union-attr]
+        return msgspec.json.decode(old.extractfile("manifest.json").read(), type=backup.Manifest)
 
 
 def test_it_is_private_and_another_is_not_overwritten(archive: Path) -> None:

@@ -133,6 +133,9 @@ def test_the_steps_run_one_after_the_other(
 
     for step in (*STEPS, *OTHER_STEPS):
         name, *arguments = (str(words.get(word, word)) for word in shlex.split(step))
+        if name in ("backup", "restore"):
+            # They have connections of their own, which see nothing of this test: test_life.py runs them.
+            continue
         out = StringIO()
         said = call_command(name, *arguments, *CHEAPER.get(name, ()), stdout=out)
         assert said or out.getvalue() or name == "up", step
