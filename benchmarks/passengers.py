@@ -36,12 +36,12 @@ def columns(path: Path = SAMPLE) -> list[Any]:
     """A file's passengers through the contract, chunk by chunk."""
     from ingestion import table_validation
     from ingestion.passenger import RULES
-    from ingestion.schema import FIELD_NAMES, FIELDS
+    from ingestion.schema import FIELDS
     from ingestion.table import read
 
     required = [field.name for field in FIELDS if field.is_required]
     with path.open("rb") as file:
-        chunks = read(file, known=FIELD_NAMES, required=required)
+        chunks = read(file, fields=FIELDS, required=required)
         return [table_validation.check_columns(FIELDS, chunk.cells, rules=RULES).columns for chunk in chunks]
 
 

@@ -27,4 +27,4 @@ class FlagField(serializers.BooleanField):
 class UploadSerializer(serializers.Serializer[None]):
     """A multipart body with one file."""
 
-    file = UploadField(help_text="A CSV file in UTF-8, headings in the first line; gzip is welcome.")
+    file = UploadField(help_text="A table: CSV, Excel, Parquet, JSON lines or JSON; gzip and zip are welcome.")

@@ -11,11 +11,10 @@ from rest_framework.response import Response
 from core.api import accepted, validate_body
 from core.pagination import InOrder
 from core.parsers import JSONParser
-from core.uploads import UploadSerializer
 from core.users import current_user
 from ingestion import services
 from ingestion.models import Dataset, RowProblem
-from ingestion.serializers import AddressSerializer, DatasetSerializer, RowProblemSerializer
+from ingestion.serializers import AddressSerializer, DatasetSerializer, IngestUploadSerializer, RowProblemSerializer
 
 
 class DatasetList(generics.ListAPIView[Dataset]):
@@ -26,16 +25,16 @@ class DatasetList(generics.ListAPIView[Dataset]):
     parser_classes = (JSONParser, MultiPartParser)
 
     @extend_schema(
-        request={"application/json": AddressSerializer, "multipart/form-data": UploadSerializer},
+        request={"application/json": AddressSerializer, "multipart/form-data": IngestUploadSerializer},
         responses={202: DatasetSerializer},
     )
     def post(self, request: Request) -> Response:
         if request.content_type.startswith(MultiPartParser.media_type):
-            file = validate_body(UploadSerializer, request)["file"]
-            dataset = services.queue_upload(file=file, by=current_user(request))
+            options = validate_body(IngestUploadSerializer, request)
+            dataset = services.queue_upload(by=current_user(request), **options)
             return accepted(dataset, DatasetSerializer, request=request)
-        uri = validate_body(AddressSerializer, request)["uri"]
-        return accepted(services.queue_ingest(uri=uri), DatasetSerializer, request=request)
+        options = validate_body(AddressSerializer, request)
+        return accepted(services.queue_ingest(**options), DatasetSerializer, request=request)
 
 
 class DatasetDetail(generics.RetrieveAPIView[Dataset]):

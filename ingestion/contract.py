@@ -34,6 +34,23 @@ def gettext_noop(message: str) -> str:
 
 
 @dataclass(frozen=True)
+class InFiles:
+    """How files write a field: other headings of its column, other spellings of choices, other words for unknown.
+
+    Case and blanks at the ends do not matter. What is usual everywhere (`NA`, `yes`, `£7.25`) need not be said.
+    """
+
+    headings: Sequence[str] = ()
+    values: Mapping[str, int | str] = dataclasses.field(default_factory=dict)
+    markers: Sequence[str] = ()
+
+
+_AS_DECLARED = InFiles()
+# Spellings of a label, or of another choice of 0 and 1.
+_YES_NO = dict.fromkeys(("yes", "y", "true", "t"), 1) | dict.fromkeys(("no", "n", "false", "f"), 0)
+
+
+@dataclass(frozen=True)
 class Field:
     """Rules for the values of one field. `default` replaces a missing value; None stands for unknown."""
 
@@ -45,11 +62,19 @@ class Field:
     maximum: float | None = None
     max_length: int | None = None
     choices: tuple[int | str, ...] = ()
+    in_files: InFiles = dataclasses.field(default=_AS_DECLARED, compare=False)
 
     @cached_property
     def is_integer(self) -> bool:
         """Whether values are whole numbers, choices of them too."""
         return self.kind == "integer" or (bool(self.choices) and not isinstance(self.choices[0], str))
+
+    @cached_property
+    def by_spelling(self) -> Mapping[str, int | str]:
+        """The choices by what files write for them, in lower case."""
+        declared = {spelling.casefold(): value for spelling, value in self.in_files.values.items()}
+        own = {str(choice).casefold(): choice for choice in self.choices}
+        return (_YES_NO if self.choices == (0, 1) else {}) | declared | own
 
     @cached_property
     def is_numeric(self) -> bool:
@@ -88,7 +113,7 @@ class Rule:
     severity: Severity = "error"
 
 
-def fields_of(declaration: Any) -> tuple[Field, ...]:
+def fields_of(declaration: Any, in_files: Mapping[str, InFiles] | None = None) -> tuple[Field, ...]:
     """Derive the contract's fields from an abstract Django model; raises TypeError for a field it does not support."""
     kinds: dict[str, Kind] = {"FloatField": "number", "CharField": "text"}
     fields = []
@@ -113,6 +138,7 @@ def fields_of(declaration: Any) -> tuple[Field, ...]:
             maximum=limits.get("max_value"),
             max_length=column.max_length if kind == "text" and not choices else None,
             choices=choices,
+            in_files=(in_files or {}).get(column.name, _AS_DECLARED),
         )
         fields.append(field)
     return tuple(fields)
@@ -147,7 +173,9 @@ def parse(field: Field, raw: object, *, is_text: bool) -> Value:
         if _CONTROL.search(value):
             raise ContractViolation(field, "control_character", gettext_noop("Must not contain control characters."))
         return value
-    if field.kind == "choice" and isinstance(field.choices[0], str):
+    is_word = is_text and isinstance(value, str) and not _NUMBER.fullmatch(value)
+    # Of a word that is no number the choices say more.
+    if field.kind == "choice" and (is_word or isinstance(field.choices[0], str)):
         return _choice(field, value)
     number = _number(field, value, is_text=is_text)
     if field.kind == "number":

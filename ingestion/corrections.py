@@ -13,10 +13,12 @@ from core.csv_injection import unescape
 from core.errors import Conflict, Invalid
 from core.models import Action
 from ingestion import contract
+from ingestion.headings import column_name
 from ingestion.models import Dataset, Passenger, RejectedRow
 from ingestion.passenger import GROUP, KEY, LABEL, RULES
+from ingestion.spellings import Spellings
 from ingestion.split import SHARE
-from ingestion.table import RAGGED, column_name, read
+from ingestion.table import RAGGED, read
 from ingestion.validation_messages import by_field, table_errors
 
 #: The heading of the line number in the file that a person downloads, corrects and uploads.
@@ -33,8 +35,11 @@ class Corrected(NamedTuple):
 
 def cells_of(row: RejectedRow) -> dict[str, str]:
     """Return the row's cells by field; a column that it lacks is empty."""
-    cells = {column_name(heading): cell for heading, cell in row.cells.items()}
+    report = row.dataset.reading_report
     headings = row.dataset.headings
+    if report is not None:
+        headings = {name: report.header[index] for name, index in report.columns.items()}
+    cells = {column_name(heading): cell for heading, cell in row.cells.items()}
     return {
         field.name: cells.get(column_name(headings.get(field.name, field.name)), "")
         for field in row.dataset.table_fields
@@ -56,12 +61,13 @@ def accept(row: RejectedRow, cells: Mapping[str, str]) -> Passenger:
 def accept_file(dataset: Dataset, file: IO[bytes]) -> Corrected:
     """Add the corrected rows of a file, as `rejected_rows` gives it, by their line numbers; raises TitanicError."""
     names = [field.name for field in dataset.table_fields]
+    fields = [contract.Field(LINE, "text", is_required=True), *dataset.table_fields]
     accepted_count = 0
     rejected: dict[str, str] = {}
     with transaction.atomic(), table_errors(field="file"):
         dataset = _lock(dataset)
         rows = {str(row.line_number): row for row in dataset.rejected_rows.open()}
-        for chunk in read(file, known=[LINE, *names], required=[LINE]):
+        for chunk in read(file, fields=fields, required=[LINE]):
             for cells in chunk.cells.iter_rows(named=True):
                 line = cells[LINE].strip()[:_MAX_LINE_LENGTH]
                 row = rows.pop(line, None)
@@ -74,7 +80,7 @@ def accept_file(dataset: Dataset, file: IO[bytes]) -> Corrected:
                 except Invalid as invalid:
                     rejected[line] = invalid.in_words()
             for ragged in chunk.ragged.values():
-                line = "".join(ragged[chunk.column_indices[LINE] :][:1]).strip()[:_MAX_LINE_LENGTH]
+                line = "".join(ragged[chunk.layout.columns[LINE] :][:1]).strip()[:_MAX_LINE_LENGTH]
                 rejected[line] = _(RAGGED)
         if accepted_count:
             dataset.save(update_fields=["row_count", "problem_count", "revision", "split"])
@@ -105,6 +111,9 @@ def _accept(dataset: Dataset, row: RejectedRow, cells: Mapping[str, str]) -> Pas
     """Save the row as a passenger and count it in the dataset, which the caller saves; raises Invalid, Conflict."""
     line = row.line_number
     cells = {**cells, KEY: cells.get(KEY, "").strip() or str(line - 1)}
+    report = dataset.reading_report
+    spellings = Spellings(decimals=report.decimals if report else None, markers=dataset.markers)
+    cells = spellings.spell_row(dataset.table_fields, cells)
     values, violations = contract.check_row(dataset.table_fields, cells, rules=RULES, is_text=True)
     if violations:
         raise Invalid(by_field(violations))

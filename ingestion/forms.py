@@ -1,17 +1,26 @@
 """Ingestion's forms: a new dataset, a source, a corrected row."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from django import forms
 from django.core.exceptions import ValidationError
 from django.db import models
+from django.http import QueryDict
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
 from ingestion import contract, sources, transports
-from ingestion.models import INGEST_OPTIONS, Dataset, RowProblem, Source
+from ingestion.models import (
+    INGEST_OPTIONS,
+    READING_OPTIONS,
+    Dataset,
+    ReadingOptions,
+    RowProblem,
+    Source,
+    validate_headings,
+)
 from ingestion.passenger import LABEL_WORDS
 from ingestion.schema import CHOICES, HELP_TEXTS, VERBOSE_NAMES
 
@@ -19,8 +28,97 @@ if TYPE_CHECKING:
     from django_stubs_ext import StrOrPromise
 
 
-class AddressForm(forms.Form):
+class HeadingsField(forms.CharField):
+    """Other headings of columns, a line each: `column = heading`."""
+
+    widget = forms.Textarea
+
+    def widget_attrs(self, widget: forms.Widget) -> dict[str, object]:
+        return {**super().widget_attrs(widget), "rows": 2}
+
+    def clean(self, value: object) -> dict[str, str]:
+        """Return the headings by column."""
+        lines = [line.partition("=") for line in super().clean(value).splitlines() if line.strip()]
+        headings = {column.strip(): heading.strip() for column, _sign, heading in lines}
+        validate_headings(headings)
+        return headings
+
+
+class MarkersField(forms.CharField):
+    """Words for unknown, separated by blanks."""
+
+    def clean(self, value: object) -> list[str]:
+        """Return the markers."""
+        return list(dict.fromkeys(super().clean(value).split()))
+
+
+class ReadingForm(forms.Form):
+    """How a table is read, where it is not as usual; `field_order` names the fields that are no such options."""
+
+    field_order: Sequence[str] = ()
+
+    headings = HeadingsField(
+        label=gettext_lazy("Column mapping"),
+        required=False,
+        help_text=gettext_lazy("Where a column has another heading than its name: “column = heading”, a line each."),
+    )
+    ignores_headings = forms.BooleanField(
+        label=gettext_lazy("Ignore other headings"),
+        required=False,
+        help_text=ReadingOptions._meta.get_field("ignores_headings").help_text,
+    )
+    markers = MarkersField(
+        label=gettext_lazy("Missing-value markers"),
+        required=False,
+        help_text=gettext_lazy("Separated by blanks, instead of the usual ones (NA, NaN, NULL, ?, - and the like)."),
+    )
+    largest_problem_share = forms.FloatField(
+        label=gettext_lazy("Largest share of rejected rows"), required=False, min_value=0, max_value=1,
+        help_text=gettext_lazy("Above this share (0 to 1) the job fails. Empty is the usual one."),
+    )  # fmt: skip
+
+    @property
+    def options(self) -> list[forms.BoundField]:
+        """The fields that say how the table is read, which most people leave as they are."""
+        return [self[name] for name in self.fields if name not in self.field_order]
+
+    @property
+    def questions(self) -> list[forms.BoundField]:
+        """The other fields."""
+        return [self[name] for name in self.field_order]
+
+    @property
+    def has_option_errors(self) -> bool:
+        """Whether one of the options is wrong."""
+        return any(field.errors for field in self.options)
+
+    def reading_options(self) -> dict[str, object]:
+        """Return the options as a job's fields; what was left empty keeps its default."""
+        options = {field.name: self.cleaned_data[field.name] for field in self.options if field.name in READING_OPTIONS}
+        return {name: value for name, value in options.items() if value is not None}
+
+
+class IngestForm(ReadingForm):
+    """How a table is read that is to be loaded."""
+
+    no_label = forms.BooleanField(
+        label=gettext_lazy("Without the label"), required=False,
+        help_text=gettext_lazy("The table has no column of outcomes, such as a table of new rows."),
+    )  # fmt: skip
+
+    def ingest_options(self) -> dict[str, object]:
+        """Return the options as a dataset's fields."""
+        return {**self.reading_options(), "has_label": not self.cleaned_data["no_label"]}
+
+
+class AddressForm(IngestForm):
     """An address to load once."""
+
+    field_order = ("uri",)
+
+    def __init__(self, data: QueryDict | None = None) -> None:
+        # Another form with the same options stands on the same page.
+        super().__init__(data, auto_id="id_address_%s")
 
     uri = forms.CharField(
         label=gettext_lazy("Address"),
@@ -29,17 +127,24 @@ class AddressForm(forms.Form):
     )
 
 
-class UploadForm(forms.Form):
+#: What a table may be, as people read it, and as browsers choose files.
+TABLE_HELP = gettext_lazy(
+    "CSV, Excel (.xlsx), Parquet, JSON lines or JSON, headings in the first line; may be compressed with gzip or zip."
+)
+TABLE_TYPES = ".csv,.tsv,.txt,.xlsx,.parquet,.json,.jsonl,.ndjson,.gz,.zip"
+
+
+class UploadForm(IngestForm):
     """A file from the person's computer."""
 
+    field_order = ("file",)
+
     file = forms.FileField(
-        label=gettext_lazy("CSV file"),
-        help_text=gettext_lazy("UTF-8, headings in the first line; may be compressed with gzip."),
-        widget=forms.FileInput(attrs={"accept": ".csv,.gz,text/csv"}),
+        label=gettext_lazy("File"), help_text=TABLE_HELP, widget=forms.FileInput(attrs={"accept": TABLE_TYPES})
     )
 
 
-class CorrectedForm(UploadForm):
+class CorrectedForm(forms.Form):
     """Rejected rows that a person corrected."""
 
     file = forms.FileField(
@@ -79,7 +184,8 @@ class SourceForm(forms.ModelForm):  # type: ignore[type-arg]
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self.fields["headings"].widget.attrs["rows"] = 3
+        for name in ("headings", "markers"):
+            self.fields[name].widget.attrs["rows"] = 3
         source = self.instance
         if source.pk:
             self.initial["is_enabled"] = source.is_enabled
@@ -104,6 +210,10 @@ class SourceForm(forms.ModelForm):  # type: ignore[type-arg]
     def clean_headings(self) -> dict[str, str]:
         """Return the headings; empty where every column has its own name."""
         return self.cleaned_data["headings"] or {}
+
+    def clean_markers(self) -> list[str]:
+        """Return the markers; empty where they are the usual ones."""
+        return self.cleaned_data["markers"] or []
 
     def save_with_schedule(self) -> Source:
         """Save the source and its schedule."""

@@ -13,7 +13,9 @@ from ingestion.duplicate_ids import SeenIds
 from ingestion.models import Dataset, RejectedRow, RowProblem
 from ingestion.passenger import GROUP, KEY, LABEL, RULES
 from ingestion.profile import ColumnProfile, ColumnProfiler
-from ingestion.schema import FIELD_NAMES
+from ingestion.reading import Reading, to_json
+from ingestion.schema import FIELD_NAMES, FIELDS, LABEL_FIELD
+from ingestion.spellings import Spellings
 from ingestion.split import SEED, Split, buckets_of, draw
 from ingestion.table import RAGGED, Chunk
 
@@ -30,33 +32,37 @@ _DUPLICATE = contract.Violation(
 )
 
 
-def draw_holdout(chunks: Iterable[Chunk]) -> NDArray[np.bool_]:
+def draw_holdout(chunks: Iterable[Chunk], *, markers: Sequence[str] = ()) -> NDArray[np.bool_]:
     """Draw the rows of a table that are held out, in the table's order, from its labels and groups alone: shape (n,).
 
     This pass costs less than writing a fifth of the rows in Postgres a second time. It counts rows that the contract
     will reject, too.
     """
     labels, buckets = [np.empty(0, dtype=bool)], [np.empty(0, dtype=np.int32)]
+    spellings = Spellings(markers=markers)
+    group_field = next((field for field in FIELDS if field.name == GROUP), None)
     for chunk in chunks:
+        cells = chunk.cells
+        label, _is_plain = table_validation.spell(LABEL_FIELD, cells[LABEL], spellings)
+        labels.append((label.cast(pl.Float64, strict=False) == 1).fill_null(value=False).to_numpy())
         # A row without a group is a group of its own.
-        group = pl.format("line {}", _LINE)
-        if GROUP is not None:
-            name = pl.col(GROUP).str.strip_chars()
-            group = pl.when(name == "").then(group).otherwise(name)
-        rows = chunk.cells.with_columns(pl.Series(_LINE, chunk.lines)).select(
-            (pl.col(LABEL).str.strip_chars().cast(pl.Float64, strict=False) == 1).fill_null(value=False).alias("label"),
-            group.cast(pl.Binary).alias("group"),
-        )
-        buckets.append(buckets_of(rows["group"].to_list()))
-        labels.append(rows["label"].to_numpy())
+        groups = pl.select(pl.format("line {}", pl.Series(_LINE, chunk.lines))).to_series()
+        if group_field is not None and GROUP in cells.columns:
+            names, _is_plain = table_validation.spell(group_field, cells[group_field.name], spellings)
+            groups = groups.zip_with(names == "", names)
+        buckets.append(buckets_of(groups.cast(pl.Binary).to_list()))
     return draw(np.concatenate(labels), np.concatenate(buckets))
 
 
 class Loader:
     """Load a dataset's chunks in order, and count their rows. Lives inside one transaction."""
 
-    def __init__(self, dataset: Dataset, *, is_holdout: NDArray[np.bool_] | None, copier: Copier) -> None:
+    def __init__(
+        self, dataset: Dataset, *, reading: Reading, is_holdout: NDArray[np.bool_] | None, copier: Copier
+    ) -> None:
         self.dataset = dataset
+        self._reading = reading
+        self._spellings = Spellings(decimals=reading.decimals, markers=dataset.markers)
         self.fields = dataset.table_fields
         self.row_count = self.problem_count = self.warning_count = self.holdout_count = 0
         self._profilers = [ColumnProfiler(field) for field in self.fields]
@@ -72,7 +78,7 @@ class Loader:
         if KEY not in cells.columns:
             cells = cells.with_columns(pl.Series(KEY, chunk.lines - 1).cast(pl.String))
         checked = table_validation.check_columns(
-            self.fields, cells, rules=RULES, rejects_warnings=self.dataset.rejects_warnings
+            self.fields, cells, rules=RULES, rejects_warnings=self.dataset.rejects_warnings, spellings=self._spellings
         )
         is_new = self._seen.is_new(checked.frame[KEY])
         self._copy(chunk, checked.frame.filter(is_new))
@@ -86,9 +92,15 @@ class Loader:
         """Profile the rows that were loaded, by column."""
         return {profiler.field.name: profiler.result() for profiler in self._profilers}
 
+    def report(self) -> dict[str, object]:
+        """Return how the table was read, as the dataset keeps it."""
+        self._reading.add_spellings(self._spellings)
+        return to_json(self._reading)
+
     def split(self) -> Split:
         """Describe the split of the rows that were loaded."""
-        method = "stratified" if GROUP is None else f"stratified, grouped by {GROUP}"
+        is_grouped = GROUP is not None and not self._reading.ungrouped
+        method = f"stratified, grouped by {GROUP}" if is_grouped else "stratified"
         train_count = self.row_count - self.holdout_count
         return {"method": method, "seed": SEED, "train": train_count, "holdout": self.holdout_count}
 
@@ -134,8 +146,9 @@ class Loader:
         if rows:
             cells = []
             for line, row in rows:
-                by_heading = dict(zip(chunk.header, row, strict=False))
-                if surplus := row[len(chunk.header) :]:
+                header = chunk.layout.header
+                by_heading = dict(zip(header, row, strict=False))
+                if surplus := row[len(header) :]:
                     # Cells beyond the last heading are joined under an empty one.
                     by_heading[""] = ",".join(surplus)
                 cells.append((pk, line, _json(by_heading)))
@@ -143,6 +156,9 @@ class Loader:
         violations = [(chunk.lines[each.row], each.value, each.violation, each.severity) for each in problems]
         violations += [(line, "", contract.Violation("", "ragged", RAGGED), "error") for line in chunk.ragged]
         violations.sort(key=lambda each: each[0])
+        for line, value, violation, severity in violations:
+            if severity == "error":
+                self._reading.add_rejected(int(line), _storable("" if value is None else str(value)), violation)
         if violations:
             lines = [
                 (

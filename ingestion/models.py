@@ -16,34 +16,44 @@ from django_celery_beat.models import PeriodicTask
 from core.fields import MessageField
 from core.jobs import OPEN_STATES, JobQuerySet, State, UploadJob
 from core.messages import Message
-from ingestion import transports
+from ingestion import reading, transports
 from ingestion.contract import Columns, Field
-from ingestion.passenger import DERIVABLE, KEY, LABEL, LabelledPassenger, describe
+from ingestion.passenger import KEY, LABEL, LabelledPassenger, describe
 from ingestion.profiled import Profiled
+from ingestion.reading import Reading
 from ingestion.schema import FIELD_NAMES, FIELDS, KEY_FIELD, LABEL_FIELD, columns_from_rows
 
 _CHUNK_ROWS = 20_000
 #: The reasons of rejections that a chart shows.
 MOST_REASONS = 15
+# Missing-value markers, and letters of a marker or a heading.
+_MOST_MARKERS, _LONGEST_WORD = 100, 200
 SHARE_VALIDATORS = [MinValueValidator(0), MaxValueValidator(1)]
+
+
+def _is_word(value: object) -> bool:
+    return isinstance(value, str) and 0 < len(value) <= _LONGEST_WORD and value.isprintable()
 
 
 def validate_headings(value: object) -> None:
     """Raise ValidationError unless the value maps known columns to headings."""
     columns = (KEY, LABEL, *FIELD_NAMES)
-    if not isinstance(value, dict) or not all(isinstance(heading, str) and heading for heading in value.values()):
+    if not isinstance(value, dict) or not all(map(_is_word, value.values())):
         raise ValidationError(_("Give an object of columns and their headings, as {“column”: “heading”}."))
     if unknown := sorted(value.keys() - set(columns)):
         message = _("There is no column %(unknown)s. The columns are %(columns)s.")
         raise ValidationError(message, params={"unknown": ", ".join(unknown), "columns": ", ".join(columns)})
 
 
-class IngestOptions(models.Model):
-    """How a table is read and when it is rejected; each dataset copies the options of its source."""
+def validate_markers(value: object) -> None:
+    """Raise ValidationError unless the value is a list of texts."""
+    if not isinstance(value, list) or len(value) > _MOST_MARKERS or not all(map(_is_word, value)):
+        raise ValidationError(_("Give a list of texts, as [“NA”, “?”]."))
 
-    has_label = models.BooleanField(
-        gettext_lazy("has the label"), default=True, help_text=gettext_lazy("Whether each row has the label.")
-    )
+
+class ReadingOptions(models.Model):
+    """How a table's headings and cells are read, and how many rows may be rejected."""
+
     headings = models.JSONField(
         gettext_lazy("other headings"),
         default=dict,
@@ -54,11 +64,53 @@ class IngestOptions(models.Model):
             "do not matter."
         ),
     )
+    ignores_headings = models.BooleanField(
+        gettext_lazy("ignore other headings"),
+        default=False,
+        help_text=gettext_lazy(
+            "Otherwise a heading that is not known fails the job when a column is missing: it may be that column’s."
+        ),
+    )
+    markers = models.JSONField(
+        gettext_lazy("missing-value markers"),
+        default=list,
+        blank=True,
+        validators=[validate_markers],
+        help_text=gettext_lazy(
+            "Cells that mean unknown, as [“NA”, “?”], instead of the usual ones: NA, NaN, NULL, None, N/A, ?, - and "
+            "the like. A blank cell always does."
+        ),
+    )
     largest_problem_share = models.FloatField(
         gettext_lazy("largest share of rejected rows"),
         default=0.1,
         validators=SHARE_VALIDATORS,
         help_text=gettext_lazy("Above this share (0 to 1) the whole table is rejected."),
+    )
+
+    class Meta:
+        abstract = True
+
+
+class Read(models.Model):
+    """A job that reads a table, and keeps how it did."""
+
+    reading = models.JSONField(null=True, editable=False)
+
+    class Meta:
+        abstract = True
+
+    @property
+    def reading_report(self) -> Reading | None:
+        """How the table was read; None before that."""
+        return None if self.reading is None else reading.of_json(self.reading)
+
+
+class IngestOptions(ReadingOptions):
+    """How a table is read and when it is rejected; each dataset copies the options of its source."""
+
+    has_label = models.BooleanField(
+        gettext_lazy("has the label"), default=True, help_text=gettext_lazy("Whether each row has the label.")
     )
     largest_missing_share = models.FloatField(
         gettext_lazy("largest share of missing values"),
@@ -78,6 +130,7 @@ class IngestOptions(models.Model):
         abstract = True
 
 
+READING_OPTIONS = tuple(field.name for field in ReadingOptions._meta.local_fields)
 INGEST_OPTIONS = tuple(field.name for field in IngestOptions._meta.local_fields)
 
 
@@ -163,7 +216,7 @@ class DatasetQuerySet(JobQuerySet["Dataset"]):
 UNIQUE_CONTENT = "each_content_once_per_object"
 
 
-class Dataset(IngestOptions, Profiled, UploadJob):  # noqa: DJ008 - jobs have it
+class Dataset(IngestOptions, Read, Profiled, UploadJob):  # noqa: DJ008 - jobs have it
     """One version of a table: fetched, validated, loaded."""
 
     task_name = "ingestion.tasks.ingest"
@@ -241,7 +294,7 @@ class Dataset(IngestOptions, Profiled, UploadJob):  # noqa: DJ008 - jobs have it
     @property
     def required_columns(self) -> list[str]:
         """Names of the columns that its table must have; without a key column, the line number is the key."""
-        return [field.name for field in self.table_fields if field.name not in (KEY, *DERIVABLE)]
+        return [field.name for field in self.table_fields if field.is_required and field.name != KEY]
 
     @property
     def previous(self) -> "Dataset | None":

@@ -32,11 +32,66 @@ IMMUTABLE: tuple[str, ...] = ("sex", "age", "title")
 #: Columns that a table may lack: they are derived from others.
 DERIVABLE: tuple[str, ...] = ("title",)
 
+#: How files write the fields: headings and spellings of the lists of Kaggle, OpenML, Stanford, R and seaborn.
+IN_FILES: Mapping[str, contract.InFiles] = {
+    KEY: contract.InFiles(headings=("id", "passenger no", "passenger number")),
+    LABEL: contract.InFiles(
+        headings=("survival", "survived?", "has survived"),
+        values={"survived": 1, "alive": 1, "died": 0, "dead": 0, "lost": 0, "perished": 0, "did not survive": 0},
+    ),
+    "pclass": contract.InFiles(
+        headings=("passenger class", "class", "ticket class", "travel class"),
+        values={
+            "1st": 1, "2nd": 2, "3rd": 3, "first": 1, "second": 2, "third": 3, "i": 1, "ii": 2, "iii": 3,
+            "1st class": 1, "2nd class": 2, "3rd class": 3, "first class": 1, "second class": 2, "third class": 3,
+            "class 1": 1, "class 2": 2, "class 3": 3,
+        },
+    ),
+    "sex": contract.InFiles(
+        headings=("gender",),
+        values={
+            "m": "male", "man": "male", "men": "male", "boy": "male",
+            "f": "female", "woman": "female", "women": "female", "girl": "female",
+        },
+    ),
+    "age": contract.InFiles(headings=("age (years)", "age in years", "age [years]", "passenger age")),
+    "sibsp": contract.InFiles(
+        headings=(
+            "siblings/spouses aboard", "siblings and spouses aboard", "siblings/spouses", "sib sp",
+            "number of siblings/spouses aboard", "no of siblings or spouses on board", "siblings or spouses aboard",
+        )
+    ),
+    "parch": contract.InFiles(
+        headings=(
+            "parents/children aboard", "parents and children aboard", "parents/children", "par ch",
+            "number of parents/children aboard", "no of parents or children on board", "parents or children aboard",
+        )
+    ),
+    "fare": contract.InFiles(headings=("ticket fare", "passenger fare", "fare (pounds)", "fare paid", "ticket price")),
+    "embarked": contract.InFiles(
+        headings=("port of embarkation", "embark town", "port", "embarkation port", "embarkation"),
+        values={"cherbourg": "C", "queenstown": "Q", "southampton": "S", "cobh": "Q"},
+    ),
+    "cabin": contract.InFiles(headings=("cabin no", "cabin number", "cabin nr")),
+    "name": contract.InFiles(headings=("full name", "passenger name", "name of passenger")),
+    "title": contract.InFiles(headings=("honorific",), values={"mlle": "Miss", "ms": "Miss", "mme": "Mrs"}),
+    "ticket": contract.InFiles(headings=("ticket no", "ticket number", "ticket nr", "ticketno")),
+}  # fmt: skip
+#: Headings of known lists that are no field: what they say is in others, became known too late, or is not used.
+OTHER_HEADINGS: tuple[str, ...] = (
+    "boat", "body", "home.dest", "class", "who", "adult_male", "deck", "embark_town", "alive", "alone", "lifeboat",
+    "hometown", "destination", "country", "occupation", "wikiid",
+)  # fmt: skip
+
+# Honorifics that need no full stop, at the beginning of a name or after the family name's comma, and rarer ones.
+_USUAL = "mrs?|miss|ms|mlle|mme|master|dr|rev"
+_RARE = "don|dona|sir|lady|jonkheer|capt|captain|col|colonel|major|countess|the countess|prof|count|baron"
 #: The part of a name that holds the honorific; the rules read only this.
-HONORIFIC = r",\s*([^.,]+?)\s*\."
+HONORIFIC = rf"(?i)^\s*({_USUAL})(?:\.|\s)|^\s*({_RARE})\.|[,;\t]\s*({_USUAL})(?:\.|\s|$)|[,;\t]\s*([^.,;]+?)\s*\."
 _HONORIFIC = re.compile(HONORIFIC)
 _MALE = frozenset({"Mr", "Master", "Rev", "Don", "Sir", "Jonkheer", "Capt", "Col", "Major"})
 _FEMALE = frozenset({"Miss", "Mrs", "Mlle", "Mme", "Ms", "Lady", "Dona", "Countess", "the Countess"})
+_CASES = {word.lower(): word for word in (*_MALE, *_FEMALE, "Dr")}
 _TITLE_GROUPS = {
     "Mr": "Mr", "Miss": "Miss", "Ms": "Miss", "Mlle": "Miss",
     "Mrs": "Mrs", "Mme": "Mrs", "Master": "Master",
@@ -158,15 +213,18 @@ class LabelledPassenger(PassengerFields):
 
 
 def honorific(name: str | None) -> str | None:
-    """Extract the honorific of a name; None where it has none.
+    """Extract the honorific of a name, after the family name or before all others; None where it has none.
 
-    >>> honorific("Allen, Miss. Elisabeth Walton")
-    'Miss'
+    >>> honorific("Allen, Miss. Elisabeth Walton"), honorific("Mrs. Ida Roe"), honorific("ROE, MR JAN")
+    ('Miss', 'Mrs', 'Mr')
     >>> honorific("Elisabeth Walton Allen") is None
     True
     """
     match = _HONORIFIC.search(name) if name else None
-    return match[1] if match else None
+    if match is None or match.lastindex is None:
+        return None
+    word = match[match.lastindex]
+    return _CASES.get(word.lower(), word)
 
 
 def title_of(name: str | None) -> str | None:

@@ -2,13 +2,17 @@
 
 from collections.abc import Mapping, Sequence
 
-from ingestion import contract, json_validation
-from ingestion.passenger import KEY, LABEL, RULES, LabelledPassenger, PassengerFields
+from ingestion import contract, headings, json_validation
+from ingestion.passenger import IN_FILES, KEY, LABEL, OTHER_HEADINGS, RULES, LabelledPassenger, PassengerFields
 
-FIELDS = contract.fields_of(PassengerFields)
+FIELDS = contract.fields_of(PassengerFields, IN_FILES)
 FIELD_NAMES = tuple(field.name for field in FIELDS)
-KEY_FIELD = contract.Field(KEY, "text", is_required=True, max_length=40)
-LABEL_FIELD = contract.Field(LABEL, "choice", is_required=True, choices=(0, 1))
+KEY_FIELD = contract.Field(KEY, "text", is_required=True, max_length=40, in_files=IN_FILES.get(KEY, contract.InFiles()))
+LABEL_FIELD = contract.Field(
+    LABEL, "choice", is_required=True, choices=(0, 1), in_files=IN_FILES.get(LABEL, contract.InFiles())
+)
+#: Headings of known tables that are no field that a model reads.
+KNOWN_HEADINGS = (*OTHER_HEADINGS, *(name for each in (KEY_FIELD, LABEL_FIELD) for name in headings.names_of(each)))
 #: The columns' names for people.
 VERBOSE_NAMES = {column.name: column.verbose_name for column in LabelledPassenger._meta.local_fields}
 #: What people are told of each column beside its name.

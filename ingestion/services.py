@@ -3,7 +3,7 @@
 import hashlib
 import tempfile
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import PurePath
 from typing import IO, TYPE_CHECKING
 from urllib.parse import urlsplit
@@ -13,7 +13,7 @@ from django.contrib.auth.models import User
 from django.core.exceptions import ValidationError
 from django.core.files.uploadedfile import UploadedFile
 from django.db import IntegrityError, InterfaceError, OperationalError, transaction
-from django.db.models import Q
+from django.db.models import Model, Q
 from django.db.models.functions import Now
 from django.utils.translation import gettext_noop
 
@@ -24,10 +24,13 @@ from core.messages import Message
 from core.messages import Message as _
 from core.postgres_copy import Copier
 from core.prefetch import prefetch
-from ingestion import transports
+from ingestion import headings, reading, transports
+from ingestion.formats import NewFile, TableError
 from ingestion.models import INGEST_OPTIONS, UNIQUE_CONTENT, Dataset, DatasetQuerySet, IngestOptions, Source
-from ingestion.passenger import GROUP, LABEL
-from ingestion.table import read
+from ingestion.passenger import DERIVABLE, GROUP, KEY, LABEL
+from ingestion.reading import Reading
+from ingestion.schema import FIELD_NAMES, KNOWN_HEADINGS
+from ingestion.table import Table, open_table
 from ingestion.transports import RemoteObject
 from ingestion.validation_messages import table_errors
 
@@ -57,18 +60,24 @@ def queue_ingest(*, uri: str, by_command: bool = False, **options: object) -> Da
     """Queue an ingest from an address, of a prefix the newest object; `options` are fields of `IngestOptions`."""
     uri = transports.check(uri, any_file=by_command, databases=by_command)
     dataset = Dataset(uri=uri, name=_name_of(uri), by_command=by_command, **options)
-    for field in IngestOptions._meta.local_fields:
-        try:
-            field.run_validators(getattr(dataset, field.name))
-        except ValidationError as error:
-            raise TitanicError(" ".join(error.messages), field=field.name) from error
+    validate_options(dataset, IngestOptions)
     return dataset.queue_new()
 
 
-def queue_upload(*, file: "UploadedFile[bytes]", by: User | None) -> Dataset:
-    """Store an uploaded file and queue its ingest; raises TooLarge, Conflict."""
+def validate_options(job: Model, options: type[Model]) -> None:
+    """Validate the fields of `options` on a job that is not saved yet; raises TitanicError with the field."""
+    for field in options._meta.local_fields:
+        try:
+            field.run_validators(getattr(job, field.name))
+        except ValidationError as error:
+            raise TitanicError(" ".join(error.messages), field=field.name) from error
+
+
+def queue_upload(*, file: "UploadedFile[bytes]", by: User | None, **options: object) -> Dataset:
+    """Store an uploaded file and queue its ingest; `options` are fields of `IngestOptions`. Raises TitanicError."""
     name = upload_label(file)
-    dataset = Dataset(uri=name, name=name, upload=file, created_by=by)
+    dataset = Dataset(uri=name, name=name, upload=file, created_by=by, **options)
+    validate_options(dataset, IngestOptions)
     with dataset.storing():
         return dataset.queue_new()
 
@@ -186,25 +195,28 @@ def _load(dataset: Dataset, file: IO[bytes]) -> None:
     # polars takes a second to import, and the web does without it.
     from ingestion.loading import Loader, draw_holdout
 
-    required, headings = dataset.required_columns, dataset.headings
-    is_holdout = None
-    if dataset.has_label:
-        dataset.begin_stage(gettext_noop("Draw the hold-out"))
-        known = [LABEL] if GROUP is None else [LABEL, GROUP]
-        chunks = read(file, known=known, required=required, headings=headings, known_only=True)
-        is_holdout = draw_holdout(prefetch(chunks))
-        dataset.report(_DRAWN)
-        file.seek(0)
-    dataset.begin_stage(gettext_noop("Validate and load the rows"))
-    with transaction.atomic(), Copier() as copier:
-        loader = Loader(dataset, is_holdout=is_holdout, copier=copier)
+    spool = settings.HOME / "spool"
+    with ExitStack() as stack:
+        # open_table closes it.
+        new_file: NewFile = lambda: tempfile.TemporaryFile(dir=spool)  # noqa: E731, SIM115
+        table = stack.enter_context(open_table(file, known=dataset.table_fields, new_file=new_file))
+        report = _match(dataset, table)
+        is_holdout = None
+        if dataset.has_label:
+            dataset.begin_stage(gettext_noop("Draw the hold-out"))
+            chunks = table.chunks(report.layout, only=[LABEL, *([GROUP] if GROUP else [])])
+            is_holdout = draw_holdout(prefetch(chunks), markers=dataset.markers)
+            dataset.report(_DRAWN)
+        dataset.begin_stage(gettext_noop("Validate and load the rows"))
+        stack.enter_context(transaction.atomic())
+        copier = stack.enter_context(Copier())
+        loader = Loader(dataset, reading=report, is_holdout=is_holdout, copier=copier)
         handled_count = 0
-        known = [field.name for field in dataset.table_fields]
-        for chunk in prefetch(read(file, known=known, required=required, headings=headings)):
+        for chunk in prefetch(table.chunks(report.layout)):
             loader.load(chunk)
             handled_count += chunk.row_count
-            done = file.tell() / max(dataset.byte_count or 0, 1)
-            dataset.report(_DRAWN + (1 - _DRAWN) * done, count=handled_count)
+            dataset.report(_DRAWN + (1 - _DRAWN) * table.progress, count=handled_count)
+        dataset.reading = loader.report()
         dataset.profile = profile = loader.profile()
         reason = _reason_to_reject(dataset, loader, profile)
         if reason:
@@ -214,11 +226,29 @@ def _load(dataset: Dataset, file: IO[bytes]) -> None:
             dataset.split = loader.split() if dataset.has_label else None
         dataset.row_count = 0 if reason else loader.row_count
         dataset.problem_count, dataset.warning_count = loader.problem_count, loader.warning_count
-        dataset.save(update_fields=["row_count", "problem_count", "warning_count", "split", "profile"])
+        dataset.save(update_fields=["row_count", "problem_count", "warning_count", "split", "profile", "reading"])
         if not reason:
             dataset.complete()
     if reason:
         raise DatasetRejected(reason)
+
+
+def _match(dataset: Dataset, table: Table) -> Reading:
+    """Find the columns of the table's fields, and begin the record of how it is read; raises TableError."""
+    fields = dataset.table_fields
+    found = headings.match(table.header, fields, given=dataset.headings, ignored=KNOWN_HEADINGS)
+    if dataset.has_label and LABEL in found.missing:
+        message = gettext_noop(
+            "The table has no column %(label)s. Say so when you load it, if it has no label; else name the column’s "
+            "heading. Its headings are %(headings)s."
+        )
+        raise TableError(message, label=LABEL, headings=", ".join(table.header)[:200])
+    expected = [name for name in FIELD_NAMES if name not in DERIVABLE]
+    headings.check(found, required=dataset.required_columns, expected=expected, ignores_others=dataset.ignores_headings)
+    report = reading.of_table(table, found, fields, may_lack=(KEY, *DERIVABLE))
+    if GROUP in found.missing and dataset.has_label:
+        report.ungrouped = GROUP
+    return report
 
 
 def _reason_to_reject(dataset: Dataset, loader: "Loader", profile: "Mapping[str, ColumnProfile]") -> Message:
@@ -237,7 +267,7 @@ def _reason_to_reject(dataset: Dataset, loader: "Loader", profile: "Mapping[str,
     for name, column in profile.items():
         missing = column["missing"] / max(column["count"], 1)
         # A derivable column may be missing altogether.
-        if missing > dataset.largest_missing_share and name in dataset.required_columns:
+        if missing > dataset.largest_missing_share and name not in DERIVABLE:
             message = _("%(share)s%% of the column %(name)s is missing, more than the allowed share of %(most)s%%.")
             shares = {"share": round(100 * missing), "most": round(100 * dataset.largest_missing_share, 2)}
             return message % {"name": name, **shares}

@@ -1,68 +1,83 @@
-"""Read a CSV table: its bytes, its header, its rows in blocks. Pure: a file in, frames of cells out.
+"""Read a table: its header and its rows in blocks. Pure: a file in, frames of cells out.
 
-numpy cuts and checks a block by the positions of its quotes, separators and line ends; only rows of the right width go
-to polars. So a row with a cell too many is named by its line number, and so is a quote that is never closed.
+`formats` makes CSV in UTF-8 of any file. numpy cuts and checks a block by the positions of its quotes, separators and
+line ends; only rows of the right width go to polars. So a row with a cell too many is named by its line number, and so
+is a quote that is never closed.
 """
 
-import gzip
+import csv
 import io
 import re
-import zlib
+import tempfile
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
 from typing import IO, TYPE_CHECKING, NamedTuple, NoReturn
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ingestion.contract import gettext_noop
+from ingestion import decimals, headings
+from ingestion.contract import Field, gettext_noop
+from ingestion.formats import (
+    BOM,
+    LONGEST_ROW,
+    MOST_COLUMNS,
+    MOST_ROWS,
+    NO_TEXT,
+    TOO_LARGE,
+    TOO_MANY_COLUMNS,
+    NewFile,
+    Origin,
+    TableError,
+    to_csv,
+)
 
 if TYPE_CHECKING:
     import polars as pl
 
 BLOCK_BYTES = 2 * 1024**2
-LONGEST_ROW = 1024**2
-#: Limits of a compressed table: bytes when unpacked, and the factor by which it grows. Real tables stay far below.
-LARGEST_TABLE = 16 * 1024**3
-LARGEST_EXPANSION = 200
+_SAMPLE_BYTES = 256 * 1024
+SEPARATORS = ",;\t|"
 #: Message for a row with too few or too many cells.
 RAGGED = gettext_noop("The row has another number of cells than the header.")
-_BROKEN_GZIP = gettext_noop("The gzip file is damaged or breaks off. Compress and send it again.")
 _UNCLOSED = gettext_noop("A quote that opens on line %(line)s is not closed, or the line is longer than 1 MB.")
 _STRAY = gettext_noop(
     "Line %(line)s cannot be read as CSV: a quote stands in the middle of a cell. Quote the whole cell and "
     "double the quotes within it."
 )
-_UTF16 = (b"\xff\xfe", b"\xfe\xff")
-_BOM = b"\xef\xbb\xbf"
-_GZIP = b"\x1f\x8b"
-_QUOTE, _COMMA, _NEWLINE, _RETURN = b'",\n\r'
+# Excel's first line that names the separator.
+_SEPARATOR_LINE = re.compile(r'"?sep=(.)"?\r?\n', re.IGNORECASE)
+_BLANK_LINES = re.compile(r"(?:[ \r]*\n)*")
+_QUOTE, _SPACE, _NEWLINE, _RETURN = b'" \n\r'
 Positions = NDArray[np.int64]
 
 
-class TableError(ValueError):
-    """The whole table is rejected: an untranslated message with its parameters."""
+@dataclass(frozen=True)
+class Layout:
+    """How a table's lines are read: its headings and separator, each known field's column, the decimal marks."""
 
-    def __init__(self, message: str, **params: object) -> None:
-        super().__init__(message % params)
-        self.message = message
-        self.params = params
+    header: list[str]
+    columns: Mapping[str, int]
+    separator: str = ","
+    decimals: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
 class Chunk:
-    """Rows of one block: all cells (n rows, text), column indices, line numbers, and rows of another width."""
+    """Rows of one block: all cells (n rows, text), the layout, line numbers, and rows of another width."""
 
-    header: list[str]
+    layout: Layout
     table: "pl.DataFrame"
-    column_indices: dict[str, int]
     lines: Positions
     ragged: dict[int, list[str]]
 
     @property
     def cells(self) -> "pl.DataFrame":
-        """The known columns by their names."""
-        return self.table.select(self.table[_column(index)].alias(name) for name, index in self.column_indices.items())
+        """The known columns by their names, of those that were read."""
+        names = {name: _column(index) for name, index in self.layout.columns.items()}
+        read_columns = set(self.table.columns)
+        return self.table.select(self.table[names[name]].alias(name) for name in names if names[name] in read_columns)
 
     @property
     def row_count(self) -> int:
@@ -70,125 +85,136 @@ class Chunk:
         return len(self.lines) + len(self.ragged)
 
 
-def column_name(heading: str) -> str:
-    """Normalise a heading: `PassengerId`, `passenger_id` and `Passenger ID` are the same.
-
-    >>> column_name(" Passenger ID ")
-    'passengerid'
-    """
-    return re.sub(r"[^a-z0-9.]", "", heading.lower())
-
-
-def read(
-    file: IO[bytes],
-    *,
-    known: Sequence[str],
-    required: Sequence[str],
-    headings: Mapping[str, str] | None = None,
-    known_only: bool = False,
-) -> Iterator[Chunk]:
-    """Read the table block by block; raises TableError.
-
-    `headings` maps columns to their headings where these differ from the names. With `known_only` all columns but the
-    `known` ones are left out, which is faster.
-    """
-    try:
-        blocks = _records(_unpacked(file), size=BLOCK_BYTES)
-        header = _header(next(blocks, (0, b""))[1])
-        column_indices = _find_columns(header, known, required, headings or {})
-        for line, block in blocks:
-            yield _chunk(block, line, header, column_indices, known_only=known_only)
-    except (gzip.BadGzipFile, EOFError, zlib.error) as error:
-        raise TableError(_BROKEN_GZIP) from error
-
-
 class Part(NamedTuple):
-    """Whole records of a table: their start and end in bytes of the unpacked table, and the number of lines before."""
+    """Whole records of a table: their start and end in bytes of the table as CSV, and the number of lines before."""
 
     start: int
     end: int
     line: int
 
 
-def read_part(data: bytes, *, line: int, header: list[str], known: Sequence[str], required: Sequence[str]) -> Chunk:
-    """Read the rows of one part, with `line` lines before it; raises TableError."""
-    return _chunk(data, line, header, _find_columns(header, known, required, {}), known_only=False)
+class Table:
+    """An open table: what it was, its header, and how its lines are cut; read any number of times."""
 
+    def __init__(self, file: IO[bytes], origin: Origin, known: Sequence[Field]) -> None:
+        self.file, self.origin = file, origin
+        self.size = file.seek(0, io.SEEK_END)
+        file.seek(0)
+        sample = file.read(_SAMPLE_BYTES).decode(errors="ignore")
+        self._start = len(BOM.encode()) if sample.startswith(BOM) else 0
+        sample = sample.removeprefix(BOM)
+        self._first_line = 0
+        if named := _SEPARATOR_LINE.match(sample):
+            self._start += len(named[0].encode())
+            self._first_line = 1
+            sample = sample[named.end() :]
+        blank = _BLANK_LINES.match(sample)
+        assert blank is not None
+        self._start += len(blank[0])
+        self._first_line += blank[0].count("\n")
+        sample = sample[blank.end() :]
+        self.separator = named[1] if named and named[1].isascii() else _separator(sample, known)
+        _line, self._head = next(self._records(BLOCK_BYTES), (0, b""))
+        self._start += len(self._head)
+        self._first_line += self._head.count(b"\n")
+        self.header = _header(self._head, self.separator)
 
-def split(
-    file: IO[bytes], *, out: IO[bytes], known: Sequence[str], required: Sequence[str], size: int | None = None
-) -> tuple[list[str], list[Part]]:
-    """Cut a table into parts for `read_part`, and write it to `out` as plain CSV; raises TableError.
+    def layout(self, columns: Mapping[str, int], fields: Sequence[Field]) -> Layout:
+        """Recognise the decimal marks of the numbers among the fields in the table's first block."""
+        plain = Layout(self.header, columns, self.separator)
+        for chunk in self.chunks(plain):
+            return Layout(
+                self.header, columns, self.separator, decimals.recognise(fields, chunk.cells, separator=self.separator)
+            )
+        return plain
 
-    A part has `size` bytes or little more, where no line is longer. The whole table is checked: each part can be
-    read.
-    """
-    try:
-        blocks = _records(_unpacked(file), size=size or BLOCK_BYTES)
-        _line, first = next(blocks, (0, b""))
-        header, parts = _header(first), []
-        _find_columns(header, known, required, {})
-        end = out.write(first)
-        for line, block in blocks:
-            _decoded(block, line)
-            raw = np.frombuffer(block, np.uint8)
-            _check_quotes(raw, np.flatnonzero(raw == _QUOTE), np.flatnonzero(raw == _NEWLINE), line)
-            parts.append(Part(end, end + out.write(block), line))
+    def chunks(self, layout: Layout, *, only: Sequence[str] | None = None) -> Iterator[Chunk]:
+        """Read the rows block by block, the columns of the fields `only` where these are given; raises TableError."""
+        indices = None if only is None else sorted(layout.columns[name] for name in only if name in layout.columns)
+        row_count = 0
+        for line, block in self._records(BLOCK_BYTES):
+            chunk = _chunk(block, line, layout, indices)
+            row_count += chunk.row_count
+            if row_count > MOST_ROWS:
+                raise TableError(TOO_LARGE)
+            yield chunk
+
+    def split(self, out: IO[bytes], *, size: int | None = None) -> list[Part]:
+        """Cut the rows into parts for `read_part`; raises TableError where one cannot be read.
+
+        The table is written to `out` as CSV in UTF-8. A part has `size` bytes or little more, where no line is longer.
+        """
+        parts: list[Part] = []
+        end = out.write(self._head)
+        for line, block in self._records(size or BLOCK_BYTES):
+            clean = _trimmed(block, self.separator)
+            raw = np.frombuffer(clean, np.uint8)
+            _check_quotes(raw, np.flatnonzero(raw == _QUOTE), np.flatnonzero(raw == _NEWLINE), line, self.separator)
+            parts.append(Part(end, end + out.write(clean), line))
             end = parts[-1].end
-    except (gzip.BadGzipFile, EOFError, zlib.error) as error:
-        raise TableError(_BROKEN_GZIP) from error
-    return header, parts
+        return parts
+
+    @property
+    def progress(self) -> float:
+        """The share of the table that is read, 0 to 1."""
+        return self.file.tell() / max(self.size, 1)
+
+    def _records(self, size: int) -> Iterator[tuple[int, bytes]]:
+        """Yield blocks of whole records, each with the number of lines before it; the header by itself."""
+        self.file.seek(self._start)
+        rest, line = b"", self._first_line
+        end_of = _end_of_last_record if hasattr(self, "header") else _end_of_first_record
+        while block := self.file.read(size):
+            rest += block
+            if end := end_of(rest):
+                yield line, rest[:end]
+                line += rest.count(b"\n", 0, end)
+                rest = rest[end:]
+            if len(rest) > LONGEST_ROW:
+                _raise_unclosed(rest, line, self.separator)
+        if rest.count(b'"') % 2:
+            _raise_unclosed(rest, line, self.separator)
+        if rest:
+            yield line, rest + b"\n"
 
 
-def _unpacked(file: IO[bytes]) -> IO[bytes]:
-    start = file.read(3)
-    file.seek(0)
-    if start[:2] in _UTF16:
-        raise TableError(gettext_noop("The file is UTF-16. Save it as UTF-8."))
-    if start.startswith(_GZIP):
-        return io.BufferedReader(_Bounded(file), BLOCK_BYTES)
-    file.seek(len(_BOM) if start == _BOM else 0)
-    return file
+@contextmanager
+def open_table(
+    file: IO[bytes], *, known: Sequence[Field], new_file: NewFile = tempfile.TemporaryFile
+) -> Iterator[Table]:
+    """Open a table of any supported format, whose columns may be the `known` fields; raises TableError."""
+    with ExitStack() as stack:
+        plain, origin = to_csv(file, new_file=lambda: stack.enter_context(new_file()))
+        yield Table(plain, origin, known)
 
 
-class _Bounded(io.RawIOBase):
-    """Read a gzip file; raise TableError where it grows beyond the limits."""
-
-    def __init__(self, file: IO[bytes]) -> None:
-        self._file = file
-        self._unpacked = gzip.GzipFile(fileobj=file)
-        self._size = 0
-
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: "bytearray | memoryview") -> int:  # type: ignore[override]
-        block = self._unpacked.read(len(buffer))
-        if not self._size and block.startswith(_BOM):
-            block = block[len(_BOM) :]
-        self._size += len(block)
-        if self._size > min(LARGEST_TABLE, BLOCK_BYTES + LARGEST_EXPANSION * self._file.tell()):
-            raise TableError(gettext_noop("The gzip file unpacks to more than any table would. It was not loaded."))
-        buffer[: len(block)] = block
-        return len(block)
+def read(
+    file: IO[bytes], *, fields: Sequence[Field], required: Sequence[str], only: Sequence[str] | None = None
+) -> Iterator[Chunk]:
+    """Read a table of the fields block by block; a column that is not `required` may be missing. Raises TableError."""
+    with open_table(file, known=fields) as table:
+        found = headings.match(table.header, fields)
+        headings.check(found, required=required)
+        yield from table.chunks(table.layout(found.columns, fields), only=only)
 
 
-def _records(file: IO[bytes], *, size: int) -> Iterator[tuple[int, bytes]]:
-    """Yield blocks of whole records, each with the number of lines before it; the first is the header alone."""
-    rest, line, end_of = b"", 0, _end_of_first_record
-    while block := file.read(size):
-        rest += block
-        while end := end_of(rest):
-            yield line, rest[:end]
-            line += rest.count(b"\n", 0, end)
-            # After the header all whole records make one block.
-            rest, end_of = rest[end:], _end_of_last_record
-        if len(rest) > LONGEST_ROW:
-            _raise_unclosed(rest, line)
-    if rest.count(b'"') % 2:
-        _raise_unclosed(rest, line)
-    if rest:
-        yield line, rest + b"\n"
+def read_part(data: bytes, layout: Layout, *, line: int) -> Chunk:
+    """Read the rows of one part, with `line` lines before it; raises TableError."""
+    return _chunk(data, line, layout, None)
+
+
+def _separator(sample: str, known: Sequence[Field]) -> str:
+    """Recognise what separates the cells: what finds the most known headings in the first line, then the most cells."""
+    names = {name for each in known for name in headings.names_of(each)}
+
+    def score(separator: str) -> tuple[int, int]:
+        try:
+            header = next(csv.reader(io.StringIO(sample), delimiter=separator, skipinitialspace=True), [])
+        except csv.Error:
+            return 0, 0
+        return len(names & set(map(headings.column_name, header))), len(header)
+
+    return max(SEPARATORS, key=score)
 
 
 def _end_of_first_record(data: bytes) -> int:
@@ -214,93 +240,125 @@ def _outside(raw: NDArray[np.uint8]) -> NDArray[np.bool_]:
     return ~np.bitwise_xor.accumulate(raw == _QUOTE)
 
 
-def _header(first: bytes) -> list[str]:
-    if not first:
-        raise TableError(gettext_noop("The file is empty."))
-    if not first.strip():
-        raise TableError(gettext_noop("The first line is empty: it must name the columns, separated by commas."))
+def _header(first: bytes, separator: str) -> list[str]:
     if b"\0" in first:
-        raise TableError(gettext_noop("The file is UTF-16 or no text at all. Save it as UTF-8."))
+        raise TableError(NO_TEXT)
+    if not first.strip():
+        raise TableError(gettext_noop("The file is empty."))
     if len(first) > LONGEST_ROW:
-        raise TableError(_UNCLOSED, line=1)
-    header = _cells(_decoded(first, 0).removesuffix("\n"))
-    if any("\r" in heading for heading in header):
-        raise TableError(gettext_noop("The lines end with a carriage return alone. Save the table with line feeds."))
-    if len(header) == 1 and (other := re.search(r"[;\t|]", header[0])):
-        message = gettext_noop("The columns are separated by “%(other)s”. Save the table with commas.")
-        raise TableError(message, other={"\t": "TAB"}.get(other[0], other[0]))
+        raise TableError(_UNCLOSED, line="1")
+    clean = _trimmed(first, separator)
+    raw = np.frombuffer(clean, np.uint8)
+    _check_quotes(raw, np.flatnonzero(raw == _QUOTE), np.flatnonzero(raw == _NEWLINE), 0, separator)
+    header = [cell.strip() for cell in _cells(clean.decode().removesuffix("\n"), separator)]
+    if len(header) > MOST_COLUMNS:
+        raise TableError(TOO_MANY_COLUMNS, most=MOST_COLUMNS)
     return header
 
 
-def _decoded(data: bytes, line: int) -> str:
-    try:
-        return data.decode()
-    except UnicodeDecodeError as error:
-        message = gettext_noop("The file is not UTF-8 (line %(line)s). Save it as UTF-8.")
-        raise TableError(message, line=line + 1 + data.count(b"\n", 0, error.start)) from error
+def _trimmed(block: bytes, separator: str) -> bytes:
+    """Remove blanks between separators and quotes, which would make a quote stand in the middle of a cell."""
+    if b' "' not in block and b'" ' not in block:
+        return block
+    raw = np.frombuffer(block, np.uint8)
+    quotes, others = np.flatnonzero(raw == _QUOTE), np.flatnonzero(raw != _SPACE)
+    opening, closing = quotes[::2], quotes[1::2]
+    ends = (ord(separator), _NEWLINE, _RETURN)
+    removed = np.zeros(len(raw) + 1, np.int8)
+    # The last byte that is no blank before each quote that opens, and the first after each that closes.
+    opening = opening[(opening > 0) & (raw[opening - 1] == _SPACE)]
+    before = np.searchsorted(others, opening) - 1
+    last = np.where(before < 0, -1, others[before])
+    is_cell = (last < 0) | np.isin(raw[last], ends)
+    np.add.at(removed, last[is_cell] + 1, 1)
+    np.add.at(removed, opening[is_cell], -1)
+    closing = closing[(closing + 1 < len(raw)) & (raw[np.minimum(closing + 1, len(raw) - 1)] == _SPACE)]
+    following = others[np.minimum(np.searchsorted(others, closing + 1), len(others) - 1)]
+    is_cell = np.isin(raw[following], ends)
+    np.add.at(removed, closing[is_cell] + 1, 1)
+    np.add.at(removed, following[is_cell], -1)
+    kept: NDArray[np.uint8] = raw[np.cumsum(removed[:-1]) == 0]
+    return kept.tobytes()
 
 
-def _chunk(block: bytes, line: int, header: list[str], column_indices: dict[str, int], *, known_only: bool) -> Chunk:
-    _decoded(block, line)
+def _chunk(block: bytes, line: int, layout: Layout, indices: Sequence[int] | None) -> Chunk:
+    separator, width = layout.separator, len(layout.header)
+    block = _trimmed(block, separator)
     raw = np.frombuffer(block, np.uint8)
     outside = _outside(raw)
     newlines = np.flatnonzero(raw == _NEWLINE)
-    _check_quotes(raw, np.flatnonzero(raw == _QUOTE), newlines, line)
+    _check_quotes(raw, np.flatnonzero(raw == _QUOTE), newlines, line, separator)
     ends = newlines[outside[newlines]]
     starts = np.concatenate(([0], ends[:-1] + 1))
     lines = line + 1 + np.searchsorted(newlines, starts)
-    widths = 1 + np.add.reduceat(((raw == _COMMA) & outside).view(np.uint8), starts, dtype=np.int32)
+    is_separator = (raw == ord(separator)) & outside
+    widths = 1 + np.add.reduceat(is_separator.view(np.uint8), starts, dtype=np.int32)
     # Blank lines are no rows.
     is_blank = (ends == starts) | ((ends == starts + 1) & (raw[starts] == _RETURN))
-    has_width = (widths == len(header)) & ~is_blank
+    surplus = np.where(is_blank, 0, widths - width)
+    kept = None
+    if (surplus > 0).any():
+        # Blank cells beyond the last heading are no cells.
+        last = ends - (raw[ends - 1] == _RETURN)
+        others = np.flatnonzero(~is_separator)
+        trailing = last - 1 - others[np.searchsorted(others, last) - 1]
+        is_padded = (surplus > 0) & (trailing >= surplus)
+        kept = np.ones(len(raw), dtype=bool)
+        for row in np.flatnonzero(is_padded):
+            kept[last[row] - surplus[row] : last[row]] = False
+        widths[is_padded] = width
+    has_width = (widths == width) & ~is_blank
     ragged = {
-        int(lines[row]): _cells(block[starts[row] : ends[row]].decode())
+        int(lines[row]): _cells(block[starts[row] : ends[row]].decode(), separator)
         for row in np.flatnonzero(~has_width & ~is_blank)
     }
-    rows = block if has_width.all() else raw[np.repeat(has_width, ends - starts + 1)].tobytes()
-    read_indices = sorted(column_indices.values()) if known_only else range(len(header))
-    return Chunk(header, _frame(rows, len(header), read_indices), column_indices, lines[has_width], ragged)
+    rows = block
+    if kept is not None or not has_width.all():
+        is_row = np.repeat(has_width, ends - starts + 1)
+        rows = raw[is_row if kept is None else is_row & kept].tobytes()
+    return Chunk(layout, _frame(rows, width, separator, indices), lines[has_width], ragged)
 
 
-def _cells(record: str) -> list[str]:
+def _cells(record: str, separator: str) -> list[str]:
     """Split one record, whose quotes were checked, into cells.
 
-    >>> _cells('1,"Ellen ""Nellie"" O",,x')
+    >>> _cells('1,"Ellen ""Nellie"" O",,x', ",")
     ['1', 'Ellen "Nellie" O', '', 'x']
     """
     cells: list[str] = []
     parts: list[str] = []
     is_open = False
-    for part in record.removesuffix("\r").split(","):
+    for part in record.removesuffix("\r").split(separator):
         parts.append(part)
         is_open ^= part.count('"') % 2 == 1
         if not is_open:
-            cells.append(",".join(parts))
+            cells.append(separator.join(parts))
             parts = []
     return [cell[1:-1].replace('""', '"') if cell.startswith('"') else cell for cell in cells]
 
 
-def _check_quotes(raw: NDArray[np.uint8], quotes: Positions, newlines: Positions, line: int) -> None:
+def _check_quotes(raw: NDArray[np.uint8], quotes: Positions, newlines: Positions, line: int, separator: str) -> None:
     """Raise TableError for a quote that neither opens nor closes a cell nor is doubled: later cells would be wrong."""
     opening, closing = quotes[::2], quotes[1::2]
     before = np.where(opening > 0, raw[opening - 1], _NEWLINE)
-    is_stray = ~np.isin(before, (_COMMA, _NEWLINE, _QUOTE))
+    is_stray = ~np.isin(before, (ord(separator), _NEWLINE, _QUOTE))
     after = raw[np.minimum(closing + 1, len(raw) - 1)]
-    stray_quotes = np.concatenate((opening[is_stray], closing[~np.isin(after, (_COMMA, _NEWLINE, _RETURN, _QUOTE))]))
+    is_stray_end = ~np.isin(after, (ord(separator), _NEWLINE, _RETURN, _QUOTE))
+    stray_quotes = np.concatenate((opening[is_stray], closing[is_stray_end]))
     if len(stray_quotes):
         stray = stray_quotes.min()
         opened, at = line + 1 + np.searchsorted(newlines, [_opening(raw, quotes, stray), stray])
         # A quote that closes on a later line most likely opens a cell there: the one before it was never closed.
-        raise TableError(_STRAY if opened == at else _UNCLOSED, line=int(opened))
+        raise TableError(_STRAY if opened == at else _UNCLOSED, line=str(opened))
 
 
-def _raise_unclosed(record: bytes, line: int) -> NoReturn:
+def _raise_unclosed(record: bytes, line: int, separator: str) -> NoReturn:
     """Raise TableError with the line on which a record that does not end was opened; `line` lines are before it."""
     raw = np.frombuffer(record, np.uint8)
     quotes, newlines = np.flatnonzero(raw == _QUOTE), np.flatnonzero(raw == _NEWLINE)
-    _check_quotes(raw, quotes, newlines, line)
+    _check_quotes(raw, quotes, newlines, line, separator)
     opened = _opening(raw, quotes, len(raw)) if len(quotes) % 2 else 0
-    raise TableError(_UNCLOSED, line=line + 1 + int(np.searchsorted(newlines, opened)))
+    raise TableError(_UNCLOSED, line=str(line + 1 + int(np.searchsorted(newlines, opened))))
 
 
 def _opening(raw: NDArray[np.uint8], quotes: Positions, position: int) -> int:
@@ -309,38 +367,19 @@ def _opening(raw: NDArray[np.uint8], quotes: Positions, position: int) -> int:
     return int(opening[(opening == 0) | (raw[opening - 1] != _QUOTE)][-1])
 
 
-def _frame(data: bytes, width: int, indices: Sequence[int]) -> "pl.DataFrame":
+def _frame(data: bytes, width: int, separator: str, indices: Sequence[int] | None) -> "pl.DataFrame":
     # polars takes a second to import, and only workers need it.
     import polars as pl
 
     names = [_column(index) for index in range(width)]
+    read_indices = list(range(width) if indices is None else indices)
     if not data:
-        return pl.DataFrame(schema={names[index]: pl.String for index in indices})
+        return pl.DataFrame(schema={names[index]: pl.String for index in read_indices})
     schema = dict.fromkeys(names, pl.String)
-    return pl.read_csv(data, has_header=False, schema=schema, columns=list(indices), empty_string_is_null=False)
+    return pl.read_csv(
+        data, has_header=False, schema=schema, columns=read_indices, separator=separator, empty_string_is_null=False
+    )
 
 
 def _column(index: int) -> str:
     return f"column_{index}"
-
-
-def _find_columns(
-    header: Sequence[str], known: Sequence[str], required: Sequence[str], headings: Mapping[str, str]
-) -> dict[str, int]:
-    """Find the index of each known column; raises TableError for one that is missing or is there twice."""
-    names = [column_name(heading) for heading in header]
-    indices: dict[str, int] = {}
-    for name in dict.fromkeys((*known, *required)):
-        heading = headings.get(name, name)
-        matches = [index for index, normalised in enumerate(names) if normalised == column_name(heading)]
-        if len(matches) > 1:
-            raise TableError(gettext_noop("The column %(name)s is there twice. Remove one."), name=heading)
-        if matches:
-            indices[name] = matches[0]
-    missing = [headings.get(name, name) for name in required if name not in indices]
-    if missing:
-        message = gettext_noop(
-            "The table has no column %(missing)s. The first line must name the columns, separated by commas."
-        )
-        raise TableError(message, missing=", ".join(missing))
-    return {name: index for name, index in indices.items() if name in known}

@@ -7,7 +7,8 @@ would accept it with the same values: one contract, a million rows in seconds.
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, reduce
+from operator import and_
 from typing import NamedTuple
 
 import numpy as np
@@ -15,6 +16,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from ingestion.contract import CONTROL_RANGES, Columns, Field, Rule, Severity, Violation, check_row
+from ingestion.spellings import Spellings
 
 #: The frame's column with the index of a valid row in its chunk.
 ROW = "row"
@@ -60,20 +62,35 @@ class CheckedChunk:
         }
 
 
+def spell(field: Field, column: pl.Series, spellings: Spellings) -> tuple[pl.Series, pl.Series]:
+    """Strip and spell a column's cells; return them, and which are plain and valid."""
+    column = column.str.strip_chars()
+    is_plain = _is_plain(field, column, spellings)
+    spelt = spellings.spell(field, column, is_plain)
+    return spelt, is_plain if spelt is column else _is_plain(field, spelt, spellings)
+
+
 def check_columns(
-    fields: Sequence[Field], cells: pl.DataFrame, *, rules: Sequence[Rule], rejects_warnings: bool = False
+    fields: Sequence[Field],
+    cells: pl.DataFrame,
+    *,
+    rules: Sequence[Rule],
+    rejects_warnings: bool = False,
+    spellings: Spellings | None = None,
 ) -> CheckedChunk:
-    """Validate a chunk of text cells; the values of a missing column are unknown."""
+    """Validate a chunk of text cells, spelt as files do; the values of a missing column are unknown."""
+    spellings = spellings or Spellings()
     cells = cells.with_columns(pl.lit("").alias(field.name) for field in fields if field.name not in cells.columns)
-    stripped = cells.select(pl.col(field.name).str.strip_chars() for field in fields)
-    is_plain = stripped.select(pl.all_horizontal(_is_plain(field) for field in fields)).to_series()
+    columns, masks = zip(*(spell(field, cells[field.name], spellings) for field in fields), strict=True)
+    stripped = pl.DataFrame([column.alias(field.name) for field, column in zip(fields, columns, strict=True)])
+    is_plain = reduce(and_, masks)
     typed = []
     for field in fields:
         cell = pl.col(field.name)
         value = pl.when(cell != "").then(cell).cast(_dtype(field))
         typed.append(value if field.default is None else value.fill_null(field.default))
     plain = stripped.with_row_index(ROW).filter(is_plain).select(pl.col(ROW).cast(pl.Int64), *typed)
-    others, problems = _check_rows(fields, cells.with_row_index(ROW).filter(~is_plain))
+    others, problems = _check_rows(fields, stripped.with_row_index(ROW).filter(~is_plain), cells)
     frame = (pl.concat([plain, others]) if others.height else plain).sort(ROW)
     parts = frame.select(ROW, *_parts(rules))
     for rule in rules:
@@ -85,27 +102,28 @@ def check_columns(
     return CheckedChunk(fields, frame, sorted(problems, key=lambda problem: problem.row))
 
 
-def _is_plain(field: Field) -> pl.Expr:
-    """Match cells that are plain and valid."""
-    cell = pl.col(field.name)
-    if field.is_integer:
-        number = cell.cast(pl.Int64, strict=False)
-        fits = number.is_in(field.choices) if field.choices else _is_within(number, field)
-        is_valid = cell.str.contains(_PLAIN_INTEGER) & fits
-    elif field.kind == "number":
-        number = cell.cast(pl.Float64, strict=False)
-        is_valid = cell.str.contains(_PLAIN_NUMBER) & _is_within(number, field)
-    elif field.choices:
-        is_valid = cell.is_in(field.choices)
+def _is_plain(field: Field, column: pl.Series, spellings: Spellings) -> pl.Series:
+    """Tell which of a column's stripped cells are plain and valid."""
+    if field.choices and not field.is_integer:
+        is_valid = column.is_in(field.choices)
+    elif field.is_numeric:
+        kind, pattern = (pl.Int64, _PLAIN_INTEGER) if field.is_integer else (pl.Float64, _PLAIN_NUMBER)
+        number = column.cast(kind, strict=False)
+        is_valid = number.is_in(field.choices) if field.choices else _is_within(number, field)
+        is_valid = is_valid.fill_null(value=False) & column.str.contains(pattern)
+        if spellings.decimals.get(field.name) == ",":
+            # A point may be that of a thousand.
+            is_valid &= ~column.str.contains(".", literal=True)
     else:
-        is_valid = ~cell.str.contains(f"[{CONTROL_RANGES}]")
+        is_valid = ~column.str.contains(f"[{CONTROL_RANGES}]")
         if field.max_length is not None:
-            is_valid &= cell.str.len_chars() <= field.max_length
-    is_valid = is_valid.fill_null(value=False)
-    return (is_valid & (cell != "")) if field.is_required else (is_valid | (cell == ""))
+            is_valid &= column.str.len_chars() <= field.max_length
+        markers = [*spellings.markers, *(marker.casefold() for marker in field.in_files.markers)]
+        is_valid &= ~column.str.to_lowercase().is_in(markers)
+    return is_valid & (column != "") if field.is_required else is_valid | (column == "")
 
 
-def _is_within(number: pl.Expr, field: Field) -> pl.Expr:
+def _is_within(number: pl.Series, field: Field) -> pl.Series:
     low, high = field.minimum, field.maximum
     return number.is_between(-math.inf if low is None else low, math.inf if high is None else high)
 
@@ -116,16 +134,18 @@ def _dtype(field: Field) -> type[pl.DataType]:
     return pl.Float64 if field.is_numeric else pl.String
 
 
-def _check_rows(fields: Sequence[Field], cells: pl.DataFrame) -> tuple[pl.DataFrame, list[Problem]]:
-    """Validate rows one by one with the contract."""
+def _check_rows(
+    fields: Sequence[Field], spelt: pl.DataFrame, cells: pl.DataFrame
+) -> tuple[pl.DataFrame, list[Problem]]:
+    """Validate rows one by one with the contract; a problem has the cell as it stood in the file."""
     valid: list[dict[str, object]] = []
     problems: list[Problem] = []
     names = [field.name for field in fields]
-    for row in cells.iter_rows(named=True):
+    for row in spelt.iter_rows(named=True):
         passenger = {name: row[name] for name in names}
         # The rules are checked later, for all rows at once.
         values, violations = check_row(fields, passenger, rules=(), is_text=True)
-        problems += [Problem(row[ROW], row[violation.field], violation) for violation in violations]
+        problems += [Problem(row[ROW], cells[row[ROW], violation.field], violation) for violation in violations]
         if not violations:
             valid.append({ROW: row[ROW], **values})
     schema: dict[str, type[pl.DataType]] = {ROW: pl.Int64, **{field.name: _dtype(field) for field in fields}}

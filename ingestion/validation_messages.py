@@ -8,7 +8,7 @@ from django.utils.translation import gettext_lazy
 from core.errors import TitanicError
 from core.messages import Message
 from ingestion.contract import Violation
-from ingestion.table import TableError
+from ingestion.formats import TableError
 
 #: Why a row was rejected, in a word or two, by the code of the violation.
 _REASONS = {

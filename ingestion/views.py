@@ -42,12 +42,14 @@ def ingest(request: HttpRequest) -> HttpResponse:
         upload = UploadForm(request.POST, request.FILES)
         if not upload.is_valid():
             return _list(request, AddressForm(), upload, status=400)
-        dataset = services.queue_upload(file=upload.cleaned_data["file"], by=current_user(request))
+        dataset = services.queue_upload(
+            file=upload.cleaned_data["file"], by=current_user(request), **upload.ingest_options()
+        )
     elif "uri" in request.POST:
         address = AddressForm(request.POST)
         if not address.is_valid():
             return _list(request, address, UploadForm(), status=400)
-        dataset = services.queue_ingest(uri=address.cleaned_data["uri"])
+        dataset = services.queue_ingest(uri=address.cleaned_data["uri"], by_command=False, **address.ingest_options())
     else:
         dataset = services.queue_source(sources.default())
     return start_job(request, dataset, _("The ingest has begun."))

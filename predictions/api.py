@@ -220,8 +220,9 @@ class ScoringJobList(generics.ListAPIView[ScoringJob]):
 
     @extend_schema(request={"multipart/form-data": ScoringUploadSerializer}, responses={202: ScoringJobSerializer})
     def post(self, request: Request) -> Response:
-        data = validate_body(ScoringUploadSerializer, request)
-        job = services.queue_scoring(file=data["file"], by=current_user(request), is_explained=data["explain"])
+        options = dict(validate_body(ScoringUploadSerializer, request))
+        options["is_explained"] = options.pop("explain")
+        job = services.queue_scoring(by=current_user(request), **options)
         return accepted(job, ScoringJobSerializer, request=request)
 
 

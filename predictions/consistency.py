@@ -99,7 +99,7 @@ def send(channel: Channel, rows: Sequence[Row]) -> list[float]:
 
             text = io.StringIO()
             csv.writer(text, lineterminator="\n").writerows([FIELD_NAMES, *rows])
-            chunk = next(read(io.BytesIO(text.getvalue().encode()), known=FIELD_NAMES, required=()))
+            chunk = next(read(io.BytesIO(text.getvalue().encode()), fields=FIELDS, required=()))
             number = partial(scoring.prediction_ids, job_id=0, moment=timezone.now())
             scored = scoring.score_chunk(chunk, scorer.champion(), number=number)
             # As the results' file writes them.

@@ -13,6 +13,7 @@ from django.utils.translation import gettext_lazy as _
 from core.moments import MomentFormField
 from ingestion import schema
 from ingestion.contract import Field
+from ingestion.forms import TABLE_HELP, TABLE_TYPES, ReadingForm
 from ingestion.passenger import DERIVABLE, LABEL, PassengerFields
 from ingestion.schema import FIELDS
 from predictions import erasure, explanation
@@ -118,14 +119,12 @@ class PersonForm(forms.Form):
     value = forms.CharField(label=_("Value"), help_text=_("Exactly as it was sent."), max_length=500)
 
 
-class ScoringForm(forms.Form):
+class ScoringForm(ReadingForm):
     """A file to score."""
 
-    file = forms.FileField(
-        label=_("CSV file"),
-        help_text=_("UTF-8, headings in the first line, one row a line."),
-        widget=forms.FileInput(attrs={"accept": ".csv,text/csv"}),
-    )
+    field_order = ("file", "explain")
+
+    file = forms.FileField(label=_("File"), help_text=TABLE_HELP, widget=forms.FileInput(attrs={"accept": TABLE_TYPES}))
     explain = forms.BooleanField(
         label=_("Explain each answer"),
         help_text=format_lazy(

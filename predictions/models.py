@@ -25,6 +25,7 @@ from core.messages import Message
 from core.models import Action
 from core.roles import Scope
 from ingestion.contract import Field
+from ingestion.models import READING_OPTIONS, SHARE_VALIDATORS, Read, ReadingOptions
 from ingestion.passenger import LABEL, LABEL_WORDS, PassengerFields, describe
 
 if TYPE_CHECKING:
@@ -83,13 +84,13 @@ class Channel(models.TextChoices):
         return [(value, label) for value, label in cls.choices if value != cls.CSV]
 
 
-class ScoringJob(UploadJob):
-    """A CSV file to be scored row by row, in parts that several workers share."""
+class ScoringJob(ReadingOptions, Read, UploadJob):
+    """A table to be scored row by row, in parts that several workers share."""
 
     task_name = "predictions.tasks.score"
     task_argument = "job_id"
     queue = "scoring"
-    inputs = (*UploadJob.inputs, "name", "is_explained")
+    inputs = (*UploadJob.inputs, "name", "is_explained", *READING_OPTIONS)
     page = "scoring_job"
     scope = Scope.PREDICT
     has_owner = True
@@ -99,6 +100,10 @@ class ScoringJob(UploadJob):
     name = models.CharField(gettext_lazy("name"), max_length=200)
     upload = models.FileField(gettext_lazy("file"), upload_to=GeneratedName("scoring"), max_length=300)
     is_explained = models.BooleanField(gettext_lazy("explained"), default=False)
+    # What can be read is answered, unless it is the smaller part.
+    largest_problem_share = models.FloatField(
+        gettext_lazy("largest share of rejected rows"), default=0.5, validators=SHARE_VALIDATORS
+    )
     row_count = models.PositiveIntegerField(gettext_lazy("rows"), null=True, editable=False)
     problem_count = models.PositiveIntegerField(gettext_lazy("rejected rows"), null=True, editable=False)
     starts = models.PositiveSmallIntegerField(gettext_lazy("starts"), default=0, editable=False)
@@ -158,6 +163,8 @@ class ScoringPart(models.Model):
     problem_count = models.PositiveIntegerField(gettext_lazy("rejected rows"), default=0)
     results = models.FileField(gettext_lazy("results"), max_length=300, blank=True)
     result_bytes = models.PositiveBigIntegerField(gettext_lazy("bytes"), default=0)
+    # What was spelt anew and rejected in it.
+    reading = models.JSONField(null=True, editable=False)
 
     class Meta:
         verbose_name = gettext_lazy("part of a scoring job")

@@ -22,8 +22,11 @@ from core.models import Action
 from core.postgres_copy import copy_rows
 from core.redis import RedisUnavailable
 from ingestion import contract
+from ingestion.formats import TableError
 from ingestion.passenger import LABEL
-from ingestion.table import RAGGED, TableError, read
+from ingestion.schema import LABEL_FIELD
+from ingestion.spellings import spell
+from ingestion.table import RAGGED, read
 from ingestion.validation_messages import by_field, table_errors
 from predictions import log
 from predictions.models import REFERENCE, Outcome, Prediction
@@ -37,7 +40,7 @@ MAX_ITEMS = 10_000
 MAX_LINES = 1_000_000
 #: How many rejected lines of a file are named; the others are counted.
 PROBLEMS_SHOWN = 100
-_BOOLEANS = {"true": True, "1": True, "false": False, "0": False}
+_BOOLEANS = {"1": True, "0": False}
 # As the API and the pages write it: Python's own parser takes braces and much else.
 _UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.ASCII | re.IGNORECASE)
 _NO_KEY = gettext_noop("The table has neither a column %(id)s nor a column %(reference)s.")
@@ -159,8 +162,9 @@ def record_file(file: IO[bytes], *, by: User | None) -> OutcomeSummary:
     _drain()
     summary = OutcomeSummary()
     with table_errors(field="file"):
-        for chunk in read(file, known=(ID, REFERENCE.name, LABEL), required=(LABEL,), known_only=True):
-            if not chunk.column_indices.keys() & {ID, REFERENCE.name}:
+        fields = (_ID_FIELD, REFERENCE, LABEL_FIELD)
+        for chunk in read(file, fields=fields, required=(LABEL,), only=(ID, REFERENCE.name, LABEL)):
+            if not chunk.layout.columns.keys() & {ID, REFERENCE.name}:
                 raise TableError(_NO_KEY, id=ID, reference=REFERENCE.name)
             for line in chunk.ragged:
                 summary.reject(line, "invalid", _(RAGGED))
@@ -169,12 +173,13 @@ def record_file(file: IO[bytes], *, by: User | None) -> OutcomeSummary:
             blanks = [""] * len(chunk.lines)
             keys = zip(cells.get(ID, blanks), cells.get(REFERENCE.name, blanks), strict=True)
             for line, (id_text, reference_text), text in zip(chunk.lines.tolist(), keys, cells[LABEL], strict=True):
-                if not text.strip():
+                label = spell(LABEL_FIELD, text)
+                if not label:
                     summary.empty += 1
                     continue
                 raw = {ID: id_text} if id_text.strip() else {REFERENCE.name: unescape(reference_text)}
                 prediction_id, reference, wrong = _parse_keys(raw)
-                actual = _BOOLEANS.get(text.strip().lower())
+                actual = _BOOLEANS.get(label)
                 if actual is None:
                     wrong[LABEL] = [("invalid", _("What happened must be true or false, 1 or 0."))]
                 if actual is None or wrong:

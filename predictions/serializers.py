@@ -11,6 +11,7 @@ from features.serializers import FeatureVector
 from ingestion.contract import CONTROL_RANGES
 from ingestion.passenger import LABEL
 from ingestion.schema import as_row
+from ingestion.serializers import ReadingField, ReadingOptionsSerializer
 from predictions import outcomes, scorer
 from predictions.drift_state import DriftNote, FeatureNote
 from predictions.models import REFERENCE, Outcome, Prediction, ScoringJob
@@ -80,7 +81,7 @@ class PredictionSerializer(serializers.ModelSerializer[Prediction]):
         return scorer.features_of_passenger(self.get_passenger(prediction))
 
 
-class ScoringUploadSerializer(UploadSerializer):
+class ScoringUploadSerializer(ReadingOptionsSerializer, UploadSerializer):
     """A file to be scored."""
 
     explain = FlagField(default=False)
@@ -89,9 +90,11 @@ class ScoringUploadSerializer(UploadSerializer):
 class ScoringJobSerializer(serializers.ModelSerializer[ScoringJob]):
     """A file being scored."""
 
+    reading = ReadingField()
+
     class Meta:
         model = ScoringJob
-        fields = (*JOB_FIELDS, "name", "row_count", "problem_count", "model_version", "is_explained")
+        fields = (*JOB_FIELDS, "name", "row_count", "problem_count", "model_version", "is_explained", "reading")
         read_only_fields = fields
 
 

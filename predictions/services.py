@@ -21,8 +21,10 @@ from core.file_names import upload_label
 from features.definition import FEATURES
 from ingestion import contract, passenger, schema
 from ingestion.json_validation import Reader, Row
+from ingestion.models import ReadingOptions
 from ingestion.passenger import LABEL
 from ingestion.schema import FIELD_NAMES, FIELDS
+from ingestion.services import validate_options
 from ingestion.validation_messages import by_field
 from predictions import drift_state, log, optional_legacy, rejections, scorer
 from predictions.idempotency import LIFETIME_SECONDS, Key
@@ -202,9 +204,10 @@ def score(request: ScoringRequest) -> tuple[list[Answer], list[log.LogEntry]]:
     return answers, entries
 
 
-def queue_scoring(*, file: "UploadedFile[bytes]", by: User | None, is_explained: bool = False) -> ScoringJob:
-    """Store an uploaded CSV file and queue its scoring; raises TooLarge, Conflict."""
-    job = ScoringJob(name=upload_label(file), upload=file, created_by=by, is_explained=is_explained)
+def queue_scoring(*, file: "UploadedFile[bytes]", by: User | None, **options: object) -> ScoringJob:
+    """Store an uploaded table and queue its scoring; `options` are fields of the job. Raises TitanicError."""
+    job = ScoringJob(name=upload_label(file), upload=file, created_by=by, **options)
+    validate_options(job, ReadingOptions)
     with job.storing():
         job.limit_open()
         return job.queue_new()

@@ -355,7 +355,9 @@ def start_scoring(request: HttpRequest) -> HttpResponse:
         context = {"page": page(ScoringJob.objects.visible_to(request), request), "form": form}
         return render(request, "scoring_list.html", context, status=400)
     data = form.cleaned_data
-    job = services.queue_scoring(file=data["file"], by=current_user(request), is_explained=data["explain"])
+    job = services.queue_scoring(
+        file=data["file"], by=current_user(request), is_explained=data["explain"], **form.reading_options()
+    )
     return start_job(request, job, _("The scoring has begun."))
 
 

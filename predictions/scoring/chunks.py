@@ -11,8 +11,11 @@ from django.utils.translation import gettext as _
 from core.csv_injection import escaped_column
 from features.definition import INPUTS
 from ingestion import table_validation
+from ingestion.contract import Violation
 from ingestion.passenger import LABEL, RULES
+from ingestion.reading import Reading
 from ingestion.schema import FIELD_NAMES, FIELDS
+from ingestion.spellings import Spellings
 from ingestion.table import RAGGED, Chunk
 from predictions.explanation import Explainer
 from predictions.models import lowest_id
@@ -30,17 +33,30 @@ _VERSION_BITS, _JOB_SHIFT, _JOB_BITS = (7 << 76) | (2 << 62), 32, 30
 
 
 class ScoredChunk(NamedTuple):
-    """The accepted rows with their answers, and all rows as they are written."""
+    """The accepted rows with their answers, all rows as they are written, and what was spelt anew and rejected."""
 
     accepted: pl.DataFrame
     results: pl.DataFrame
+    reading: Reading
 
 
 def score_chunk(
-    chunk: Chunk, model: Champion, explainer: Explainer | None = None, *, number: Callable[[pl.Series], pl.Series]
+    chunk: Chunk,
+    model: Champion,
+    explainer: Explainer | None = None,
+    *,
+    number: Callable[[pl.Series], pl.Series],
+    spellings: Spellings | None = None,
 ) -> ScoredChunk:
     """Check and score the rows of a chunk without logging them; `number` makes prediction ids of line numbers."""
-    checked = table_validation.check_columns(FIELDS, chunk.cells, rules=RULES)
+    spellings = spellings or Spellings()
+    checked = table_validation.check_columns(FIELDS, chunk.cells, rules=RULES, spellings=spellings)
+    reading = Reading()
+    reading.add_spellings(spellings)
+    for problem in checked.errors:
+        reading.add_rejected(int(chunk.lines[problem.row]), problem.value, problem.violation)
+    for line in chunk.ragged:
+        reading.add_rejected(line, "", Violation("", "ragged", RAGGED))
     scored = model.score(checked.columns)
     accepted = checked.frame.with_columns(
         pl.Series(PROBABILITY, scored.probabilities.astype(np.float64)),
@@ -55,7 +71,7 @@ def score_chunk(
         columns = [np.full(len(rows), base), *contributions.T]
         accepted = accepted.with_columns(map(pl.Series, _EXPLANATION, columns))
     answers = accepted.select(LINE, *answer_columns(is_explained=explainer is not None))
-    return ScoredChunk(accepted, _results_of(chunk, answers, checked))
+    return ScoredChunk(accepted, _results_of(chunk, answers, checked), reading)
 
 
 def answer_columns(*, is_explained: bool) -> list[str]:
@@ -92,7 +108,7 @@ def _results_of(chunk: Chunk, answers: pl.DataFrame, checked: table_validation.C
     whole = whole.join(answers, on=LINE, how="left", maintain_order="left")
     whole = whole.join(errors, on=LINE, how="left", maintain_order="left")
     if chunk.ragged:
-        width, no_answer = len(chunk.header), [None] * (answers.width - 1)
+        width, no_answer = len(chunk.layout.header), [None] * (answers.width - 1)
         rows = [[*(cells + [""] * width)[:width], line, *no_answer, _(RAGGED)] for line, cells in chunk.ragged.items()]
         whole = pl.concat([whole, pl.DataFrame(rows, schema=whole.schema, orient="row")]).sort(LINE)
     texts = [name for name, dtype in whole.schema.items() if dtype == pl.String]

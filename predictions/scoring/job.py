@@ -21,6 +21,10 @@ from core.messages import Message as _
 from core.models import Action
 from core.postgres_copy import copy_csv
 from core.redis import RedisUnavailable
+from ingestion import headings
+from ingestion.reading import Reading, of_json, to_json
+from ingestion.schema import FIELDS
+from ingestion.spellings import Spellings
 from predictions import explanation, log, scorer
 from predictions.log import counts
 from predictions.models import Channel, Prediction, ScoringJob
@@ -62,10 +66,22 @@ def score(job: ScoringJob) -> None:
         if not done["rows"]:
             raise TitanicError(_("The table has a header and no rows."))
         job.begin_stage(gettext_noop("Put the results together"))
+        report = job.reading_report or Reading()
+        for stored in job.parts.exclude(reading=None).values_list("reading", flat=True).iterator():
+            report.add(of_json(stored))
         with transaction.atomic():
-            job.row_count, job.problem_count = done["rows"], done["problems"]
-            job.save(update_fields=["row_count", "problem_count"])
-            job.complete()
+            job.row_count, job.problem_count, job.reading = done["rows"], done["problems"], to_json(report)
+            job.save(update_fields=["row_count", "problem_count", "reading"])
+            is_readable = _is_readable(job)
+            if is_readable:
+                job.complete()
+        if not is_readable:
+            message = _(
+                "%(bad)s of %(all)s rows were rejected, more than the allowed share of %(share)s%%. See the reasons "
+                "below."
+            )
+            counts = {"bad": job.problem_count or 0, "all": job.row_count or 0}
+            raise TitanicError(message % {**counts, "share": round(100 * job.largest_problem_share, 2)})
         result_files.delete_leftovers(job)
 
 
@@ -91,8 +107,10 @@ def score_next(job: ScoringJob, file: IO[bytes]) -> bool:
     Its answers are logged, its results stored and the part marked as done in one transaction.
     """
     assert job.model_version is not None
-    assert job.header is not None
     assert job.split_at is not None
+    # A job that began before an update has no record yet.
+    header = job.header or []
+    report = job.reading_report or Reading(header=header, columns=dict(headings.match(header, FIELDS).columns))
     with transaction.atomic():
         waiting = job.parts.filter(is_done=False).order_by("number")
         part = waiting.select_for_update(skip_locked=True, of=("self",)).first()
@@ -107,12 +125,15 @@ def score_next(job: ScoringJob, file: IO[bytes]) -> bool:
             raise TitanicError(message % {"version": str(job.model_version), "reason": error}) from error
         explainer = explanation.load_explainer(job.model_version) if job.is_explained else None
         number = partial(prediction_ids, job_id=job.pk, moment=job.split_at)
-        scored = score_chunk(splitting.read_chunk(file, job.header, part), model, explainer, number=number)
+        spellings = Spellings(decimals=report.decimals, markers=job.markers)
+        chunk = splitting.read_chunk(file, report.layout, part)
+        scored = score_chunk(chunk, model, explainer, number=number, spellings=spellings)
         _log(job, scored.accepted, model)
         text = result_files.csv_lines(scored.results.drop(LINE))
         part.row_count, part.problem_count = scored.results.height, scored.results.height - scored.accepted.height
         part.results.name = result_files.store(job, part.number, text)
         part.result_bytes, part.is_done = len(text), True
+        part.reading = to_json(scored.reading)
         part.save()
         # A job cancelled meanwhile discards the part; the lock keeps it from being cancelled before this is committed.
         if ScoringJob.objects.select_for_update().get(pk=job.pk).state == State.CANCELLED:
@@ -157,6 +178,12 @@ def _log(job: ScoringJob, accepted: pl.DataFrame, model: scorer.Champion) -> Non
         pl.lit(job.request_id or None).alias("request_id"),
     )
     copy_csv(Prediction._meta.db_table, log.COLUMNS, result_files.csv_lines(rows.select(log.COLUMNS)))
+
+
+def _is_readable(job: ScoringJob) -> bool:
+    """Tell whether any row was accepted, and no more were rejected than the job allows."""
+    rows, problems = job.row_count or 0, job.problem_count or 0
+    return problems < rows and problems <= job.largest_problem_share * rows
 
 
 def _send_helper(job: ScoringJob) -> None:

@@ -11,7 +11,7 @@ from django.core.files.storage import default_storage
 from django.db.models import Sum
 
 from core.csv_injection import escape_row
-from ingestion.table import column_name
+from ingestion.headings import column_name
 from predictions.models import ScoringJob
 from predictions.scoring.chunks import ERROR, answer_columns
 

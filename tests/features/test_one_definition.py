@@ -18,6 +18,7 @@ from ingestion import contract
 from ingestion.models import Dataset, Passenger
 from ingestion.passenger import KEY, LABEL, RULES
 from ingestion.schema import FIELD_NAMES, FIELDS, as_row
+from ingestion.spellings import MARKERS
 from predictions import scorer, scoring
 from predictions import services as predictions
 from predictions.models import Prediction
@@ -27,8 +28,11 @@ from training.models import ModelVersion
 Answers = list[tuple[str, str]]
 Row = Mapping[str, contract.Value]
 
-#: A sender's text: no control characters, which the contract refuses, and no end of line, which is the file's.
-TEXT = some.text(some.characters(exclude_categories=("Cc", "Cs")), max_size=40)
+#: A sender's text: no control characters, which the contract refuses, no end of line, which is the file's, and no
+#: marker, which means unknown in files.
+TEXT = some.text(some.characters(exclude_categories=("Cc", "Cs")), max_size=40).filter(
+    lambda text: text.strip().casefold() not in MARKERS
+)
 NAMES = some.sampled_from(
     ["Allen, Miss. Elisabeth Walton", "Braund, Mr. Owen Harris", "X, Mlle. Y", "X, the Countess. of (Y)", "X, Dr. Y",
      "O'Brien, Master. “Ünïcode”", 'Quote, Mrs. "Y", Z', "=1+1", "nobody"]

@@ -5,13 +5,14 @@ inside the scikit-learn wheel. Ten properties of the nuclei in an image of a fin
 standard error, and the mean of the three largest ("worst").
 """
 
+from collections.abc import Mapping
 from typing import Any
 
 from django.core.validators import MaxValueValidator, MinValueValidator
 from django.db import models
 from django.utils.translation import gettext_lazy as _
 
-from ingestion.contract import Rule, Value
+from ingestion.contract import InFiles, Rule, Value
 
 #: The model's name in the Open Inference Protocol and in downloads.
 MODEL_NAME = "breast_cancer"
@@ -27,6 +28,13 @@ BASELINE: tuple[str, Value] | None = None
 IMMUTABLE: tuple[str, ...] = ()
 #: A table must have every column.
 DERIVABLE: tuple[str, ...] = ()
+#: Files write the fields as they are declared, but for the key and the label.
+IN_FILES: Mapping[str, InFiles] = {
+    KEY: InFiles(headings=("id",)),
+    LABEL: InFiles(headings=("diagnosis",), values={"m": 1, "b": 0, "malignant": 1, "benign": 0}),
+}
+#: Headings of known tables that are no field.
+OTHER_HEADINGS: tuple[str, ...] = ()
 #: Nothing is judged over several fields.
 RULES: tuple[Rule, ...] = ()
 

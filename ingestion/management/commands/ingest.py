@@ -8,7 +8,7 @@ from django.utils.translation import gettext as _
 
 from core.commands import StepCommand, progress_bar
 from ingestion import services
-from ingestion.models import IngestOptions
+from ingestion.reading_commands import add_reading_arguments, reading_options, told_reading
 
 
 class Command(StepCommand):
@@ -17,29 +17,16 @@ class Command(StepCommand):
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("uri", help="a path, gs://bucket/object, https://… or postgresql://…/database#table")
         parser.add_argument("--no-label", action="store_true", help="the table has no label")
-        parser.add_argument(
-            "--heading",
-            action="append",
-            default=[],
-            metavar="COLUMN=HEADING",
-            help="another heading of a column",
-        )
-        parser.add_argument(
-            "--largest-problem-share",
-            type=float,
-            default=IngestOptions._meta.get_field("largest_problem_share").default,
-            help="above this share of rejected rows (0 to 1) the whole table is rejected",
-        )
+        add_reading_arguments(parser)
 
     def step(self, **options: Any) -> str:
         dataset = services.queue_ingest(
             uri=options["uri"],
             by_command=True,
             has_label=not options["no_label"],
-            headings=dict(pair.partition("=")[::2] for pair in options["heading"]),
-            largest_problem_share=options["largest_problem_share"],
+            **reading_options(options),
         )
-        with progress_bar(dataset, is_shown=sys.stderr.isatty()):
+        with progress_bar(dataset, is_shown=sys.stderr.isatty()), told_reading(dataset, self.stderr):
             services.ingest(dataset)
         counts = {"dataset": dataset, "rows": dataset.row_count, "problems": dataset.problem_count}
         return _("%(dataset)s: %(rows)s rows loaded, %(problems)s rejected.") % counts

@@ -1,0 +1,552 @@
+"""Turn a file of any supported format into CSV in UTF-8. Pure: a file in, a file out, and what was recognised.
+
+CSV in any common encoding, Excel workbooks, Parquet, JSON and JSON lines, each also in gzip or as the one table of a
+zip archive. Anything else is rejected by the name of what it is. Whatever a file claims, it is never unpacked beyond
+the limits.
+"""
+
+import codecs
+import csv
+import gzip
+import io
+import json
+import re
+import zipfile
+import zlib
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from datetime import date, datetime, time
+from functools import partial
+from typing import IO, TYPE_CHECKING, cast
+
+import msgspec
+
+from core.messages import Message
+from ingestion.contract import gettext_noop
+
+if TYPE_CHECKING:
+    import polars as pl
+
+BOM = "\ufeff"
+#: Limits of every table: bytes of its text, the factor by which a packed one grows, columns, and rows.
+LARGEST_TABLE = 16 * 1024**3
+LARGEST_EXPANSION = 200
+MOST_COLUMNS = 2_000
+MOST_ROWS = 50_000_000
+#: Bytes of the widest cell, and of the longest row.
+LONGEST_ROW = 1024**2
+#: Limits of what is read as a whole: a JSON document, the texts and the formats of a workbook.
+LARGEST_DOCUMENT = 32 * 1024**2
+BLOCK_BYTES = 2 * 1024**2
+# Formats that store a repeated value once grow by more than text does; a small file may do so.
+_FREE_BYTES = 512 * 1024**2
+_LAYERS = 3
+# The list of an archive's files, in bytes: some thousands of files.
+_LARGEST_DIRECTORY = 1024**2
+_END_OF_DIRECTORY, _DIRECTORY_SIZE_AT, _END_BYTES = b"PK\x05\x06", 12, 66_000
+
+#: What other files begin with, and what they are called.
+_OTHERS: tuple[tuple[bytes, str], ...] = (
+    (b"%PDF", gettext_noop("a PDF document")),
+    (b"\xd0\xcf\x11\xe0", gettext_noop("an old Excel workbook (.xls)")),
+    (b"SQLite format 3", gettext_noop("an SQLite database")),
+    (b"ARROW1", gettext_noop("an Arrow (Feather) file")),
+    (b"ORC", gettext_noop("an ORC file")),
+    (b"Obj\x01", gettext_noop("an Avro file")),
+    (b"\x89HDF", gettext_noop("an HDF5 file")),
+    (b"\x93NUMPY", gettext_noop("a NumPy array")),
+    (b"\x80\x04", gettext_noop("a Python pickle")),
+    (b"\x80\x05", gettext_noop("a Python pickle")),
+    (b"RDX", gettext_noop("an R data file")),
+    (b"$FL2", gettext_noop("an SPSS file")),
+    (b"<stata_dta", gettext_noop("a Stata file")),
+    (b"BZh", gettext_noop("a bzip2 archive")),
+    (b"\xfd7zXZ", gettext_noop("an xz archive")),
+    (b"\x28\xb5\x2f\xfd", gettext_noop("a Zstandard archive")),
+    (b"7z\xbc\xaf", gettext_noop("a 7-Zip archive")),
+    (b"Rar!", gettext_noop("a RAR archive")),
+    (b"\x89PNG", gettext_noop("an image")),
+    (b"GIF8", gettext_noop("an image")),
+    (b"\xff\xd8\xff", gettext_noop("an image")),
+)
+_OTHER_TEXTS = (
+    (re.compile(r"\s*<(!doctype html|html|head|body)\b", re.IGNORECASE), gettext_noop("a web page (HTML)")),
+    (re.compile(r"\s*<\?xml|\s*<\w+[\s>]"), gettext_noop("an XML document")),
+    (re.compile(r"\s*(%.*\s+)*@relation\b", re.IGNORECASE), gettext_noop("an ARFF file")),
+    (re.compile(r"\s*\{\\rtf"), gettext_noop("an RTF document")),
+)
+_TAR = slice(257, 262)
+_SHEETS = "application/vnd.oasis.opendocument.spreadsheet"
+_BOMS = (
+    # UTF-32's mark begins with that of UTF-16.
+    (codecs.BOM_UTF32_LE, "utf-32"), (codecs.BOM_UTF32_BE, "utf-32"), (codecs.BOM_UTF16_LE, "utf-16"),
+    (codecs.BOM_UTF16_BE, "utf-16"), (codecs.BOM_UTF8, "utf-8-sig"),
+)  # fmt: skip
+_TABLE_NAMES = (".csv", ".tsv", ".tab", ".txt", ".xlsx", ".parquet", ".json", ".jsonl", ".ndjson", ".gz")
+_BAD_NAMES = ("__MACOSX/", ".")
+
+# The share of zero bytes in a text in UTF-16.
+_UTF16_SHARE = 0.3
+# Bytes that stand in no text, and those that stand in none from Windows.
+_NO_LETTERS = frozenset(range(9))
+_NOT_WINDOWS = frozenset({0x81, 0x8D, 0x8F, 0x90, 0x9D})
+# Two or three bytes that are one letter in UTF-8, and hardly ever stand together in another encoding.
+_MULTIBYTE = re.compile(rb"[\xc3-\xdf][\x80-\xbf]|[\xe1-\xef][\x80-\xbf]{2}")
+
+NewFile = Callable[[], IO[bytes]]
+
+
+class TableError(ValueError):
+    """The whole table is rejected: an untranslated message with its parameters."""
+
+    def __init__(self, message: str, **params: object) -> None:
+        # What a file says may be no text that PostgreSQL stores.
+        self.params = {
+            name: value.encode(errors="replace").decode().replace("\0", "␀") if isinstance(value, str) else value
+            for name, value in params.items()
+        }
+        self.message = message
+        super().__init__(message % self.params)
+
+
+class Origin(msgspec.Struct):
+    """What a table was before it was CSV in UTF-8: the format, what it was packed in, its sheet, its encoding."""
+
+    format: str = "CSV"
+    packed_in: list[str] = []
+    sheet: str = ""
+    encoding: str = "UTF-8"
+
+
+def to_csv(file: IO[bytes], *, new_file: NewFile) -> tuple[IO[bytes], Origin]:
+    """Return the table as a CSV file in UTF-8, the file itself where it is one, and what it was; raises TableError."""
+    origin = Origin()
+    for _layer in range(_LAYERS):
+        file.seek(0)
+        head = file.read(4096)
+        if head.startswith(b"\x1f\x8b"):
+            origin.packed_in.append("gzip")
+            file = _copy(_gzip_blocks(file), new_file(), packed=file.tell, free=BLOCK_BYTES)
+        elif head.startswith((b"PK\x03\x04", _END_OF_DIRECTORY)):
+            with _archive(file) as archive:
+                if "xl/workbook.xml" in archive.namelist():
+                    origin.format = "Excel"
+                    return _write_rows(_sheet_rows(archive, origin), new_file()), origin
+                member = _only_table(archive)
+                origin.packed_in.append("zip")
+                blocks, packed_size = _member_blocks(archive, member), partial(int, member.compress_size)
+                file = _copy(blocks, new_file(), packed=packed_size, free=BLOCK_BYTES)
+        else:
+            break
+    if head.startswith(b"PAR1"):
+        origin.format = "Parquet"
+        return _parquet_to_csv(file, new_file()), origin
+    _reject_others(head)
+    file = _to_utf8(file, origin, new_file)
+    file.seek(0)
+    start = file.read(4096).decode(errors="ignore").removeprefix(BOM)
+    for pattern, kind in _OTHER_TEXTS:
+        if pattern.match(start):
+            _reject_as(kind)
+    if re.match(r'\s*(\[\s*[\[{\]]|\{\s*["}])', start):
+        return _write_rows(_json_rows(file, origin), new_file()), origin
+    return file, origin
+
+
+def _reject_others(head: bytes) -> None:
+    for start, kind in _OTHERS:
+        if head.startswith(start):
+            _reject_as(kind)
+    if head[_TAR] == b"ustar":
+        _reject_as(gettext_noop("a tar archive"))
+
+
+def _reject_as(kind: str) -> None:
+    message = gettext_noop("This is %(kind)s. Send the table as CSV, Excel (.xlsx), Parquet or JSON lines.")
+    raise TableError(message, kind=Message(kind))
+
+
+def _copy(blocks: Iterable[bytes], out: IO[bytes], *, packed: Callable[[], int], free: int) -> IO[bytes]:
+    """Write blocks into a file; raises TableError where they are more than a table of so many packed bytes has."""
+    size = 0
+    for block in _sound(blocks):
+        size += out.write(block)
+        if size > min(LARGEST_TABLE, free + LARGEST_EXPANSION * packed()):
+            raise TableError(_TOO_MUCH)
+    return out
+
+
+NO_TEXT = gettext_noop("This is no text. Send the table as CSV, Excel (.xlsx), Parquet or JSON lines.")
+_TOO_MUCH = gettext_noop("The file unpacks to more than any table would. It was not loaded.")
+_BROKEN = gettext_noop("The compressed file is damaged or breaks off. Compress and send it again.")
+
+
+def _sound(blocks: Iterable[bytes]) -> Iterator[bytes]:
+    """Yield the same blocks; raises TableError where unpacking them finds damage."""
+    try:
+        yield from blocks
+    except (gzip.BadGzipFile, zipfile.BadZipFile, EOFError, zlib.error, NotImplementedError, ValueError) as error:
+        raise TableError(_BROKEN) from error
+
+
+def _gzip_blocks(file: IO[bytes]) -> Iterator[bytes]:
+    file.seek(0)
+    with gzip.GzipFile(fileobj=file) as unpacked:
+        yield from _blocks(unpacked)
+
+
+def _member_blocks(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> Iterator[bytes]:
+    with archive.open(member) as unpacked:
+        yield from _blocks(unpacked)
+
+
+def _blocks(file: IO[bytes] | gzip.GzipFile) -> Iterator[bytes]:
+    while block := file.read(BLOCK_BYTES):
+        yield block
+
+
+def _archive(file: IO[bytes]) -> zipfile.ZipFile:
+    """Open a zip archive whose list of files is of ordinary size."""
+    file.seek(max(file.seek(0, io.SEEK_END) - _END_BYTES, 0))
+    _before, sign, end = file.read().rpartition(_END_OF_DIRECTORY)
+    if not sign:
+        raise TableError(_BROKEN)
+    size = int.from_bytes(end[_DIRECTORY_SIZE_AT - 4 : _DIRECTORY_SIZE_AT], "little")
+    try:
+        if size > _LARGEST_DIRECTORY:
+            raise TableError(gettext_noop("The archive has more files than any table would need."))
+        return zipfile.ZipFile(file)
+    except (zipfile.BadZipFile, NotImplementedError, ValueError, EOFError, OSError) as error:
+        if isinstance(error, TableError):
+            raise
+        raise TableError(_BROKEN) from error
+
+
+def _only_table(archive: zipfile.ZipFile) -> zipfile.ZipInfo:
+    members = [each for each in archive.infolist() if not each.is_dir() and not each.filename.startswith(_BAD_NAMES)]
+    names = {each.filename for each in members}
+    if {"mimetype", "content.xml"} <= names:
+        # Its only content is the kind.
+        is_sheet = archive.getinfo("mimetype").file_size == len(_SHEETS)
+        _reject_as(gettext_noop("an OpenDocument spreadsheet (.ods)") if is_sheet else gettext_noop("a document"))
+    if "[Content_Types].xml" in names:
+        _reject_as(gettext_noop("a document"))
+    tables = [each for each in members if each.filename.lower().endswith(_TABLE_NAMES)] or members
+    if len(tables) != 1:
+        message = gettext_noop("The archive has %(count)s files (%(names)s): send one with the table alone.")
+        raise TableError(message, count=len(tables), names=", ".join(each.filename[:60] for each in tables[:5]) or "–")
+    if tables[0].compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+        raise TableError(_BROKEN)
+    if tables[0].flag_bits & 1:
+        raise TableError(gettext_noop("The archive is protected by a password. Send the table without one."))
+    return tables[0]
+
+
+def _to_utf8(file: IO[bytes], origin: Origin, new_file: NewFile) -> IO[bytes]:
+    """Return the text as UTF-8 with line feeds: the file itself, or a copy; raises TableError."""
+    encoding = _encoding(file)
+    file.seek(0)
+    start = file.read(LONGEST_ROW)
+    # On an old Mac a carriage return alone ended lines.
+    has_line_feeds = encoding.startswith("utf-16") or b"\n" in start or b"\r" not in start
+    origin.encoding = encoding.removesuffix("-sig").upper()
+    if encoding.startswith("utf-8") and has_line_feeds:
+        return file
+    file.seek(0)
+    decoder = codecs.getincrementaldecoder(encoding)()
+    out = new_file()
+    line = 1
+    try:
+        while block := file.read(BLOCK_BYTES):
+            text = decoder.decode(block)
+            line += text.count("\n")
+            out.write((text if has_line_feeds else text.replace("\r", "\n")).encode())
+        out.write(decoder.decode(b"", final=True).encode())
+    except UnicodeError as error:
+        message = gettext_noop("The text cannot be read as %(encoding)s (after line %(line)s). Save it as UTF-8.")
+        raise TableError(message, encoding=origin.encoding, line=str(line)) from error
+    return out
+
+
+def _encoding(file: IO[bytes]) -> str:
+    """Recognise the encoding of the whole text; raises TableError."""
+    file.seek(0)
+    head = file.read(4096)
+    for mark, encoding in _BOMS:
+        if head.startswith(mark):
+            return encoding
+    # Letters of ordinary tables have a zero byte before or after them in UTF-16.
+    even, odd = head[::2].count(b"\0"), head[1::2].count(b"\0")
+    if even + odd >= _UTF16_SHARE * len(head) > 1 and 0 in (even, odd):
+        return "utf-16-be" if even else "utf-16-le"
+    if _is_utf8(file):
+        return "utf-8"
+    file.seek(0)
+    letters: set[int] = set()
+    for block in _blocks(file):
+        letters.update(block)
+        if _MULTIBYTE.search(block):
+            raise TableError(gettext_noop("The text is UTF-8 in one part and not in another. Save it as UTF-8."))
+    if letters & _NO_LETTERS:
+        raise TableError(NO_TEXT)
+    if not letters & _NOT_WINDOWS:
+        return "cp1252"
+    # It takes a tenth of a second to import.
+    from charset_normalizer import from_bytes
+
+    file.seek(0)
+    best = from_bytes(file.read(BLOCK_BYTES)).best()
+    if best is None:
+        raise TableError(gettext_noop("The text’s encoding is not known. Save it as UTF-8."))
+    return str(best.encoding)
+
+
+def _is_utf8(file: IO[bytes]) -> bool:
+    decoder = codecs.getincrementaldecoder("utf-8")()
+    file.seek(0)
+    try:
+        for block in _blocks(file):
+            decoder.decode(block)
+        decoder.decode(b"", final=True)
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
+def _write_rows(rows: Iterable[list[str]], out: IO[bytes]) -> IO[bytes]:
+    """Write rows as CSV; raises TableError beyond the limits."""
+    text = io.TextIOWrapper(out, encoding="utf-8", newline="")
+    writer = csv.writer(text, lineterminator="\n")
+    size = 0
+    try:
+        for number, row in enumerate(rows, start=1):
+            length = sum(map(len, row))
+            size += length
+            if len(row) > MOST_COLUMNS:
+                raise TableError(TOO_MANY_COLUMNS, most=MOST_COLUMNS)
+            if length > LONGEST_ROW:
+                raise TableError(gettext_noop("Row %(row)s is longer than 1 MB."), row=str(number))
+            if number > MOST_ROWS or size > LARGEST_TABLE:
+                raise TableError(TOO_LARGE)
+            # A row without cells keeps its line.
+            writer.writerow(row) if row else text.write("\n")
+        text.detach()
+    except UnicodeEncodeError as error:
+        raise TableError(gettext_noop("The file has half a letter (a surrogate). Save it again.")) from error
+    return out
+
+
+TOO_MANY_COLUMNS = gettext_noop("The table has more than %(most)s columns.")
+TOO_LARGE = gettext_noop("The table is larger than any that is loaded here. Split it into smaller ones.")
+
+
+def _sheet_rows(archive: zipfile.ZipFile, origin: Origin) -> Iterator[list[str]]:
+    """Yield the rows of a workbook's first sheet that has some, as texts."""
+    # It takes a fifth of a second to import.
+    import openpyxl  # type: ignore[import-untyped]
+
+    for member in archive.infolist():
+        is_sheet = member.filename.startswith("xl/worksheets/")
+        # No more than it says is read of a file.
+        if member.file_size > (_FREE_BYTES * 4 if is_sheet else 2 * LARGEST_DOCUMENT):
+            raise TableError(_TOO_MUCH)
+    try:
+        workbook = openpyxl.load_workbook(archive.fp, read_only=True, data_only=True)
+        for sheet in workbook.worksheets:
+            origin.sheet = str(sheet.title)
+            sheet.reset_dimensions()
+            width = 0
+            for values in sheet.iter_rows(values_only=True):
+                cells = [_text(value) for value in values]
+                while cells and not cells[-1]:
+                    cells.pop()
+                width = width or len(cells)
+                if not width:
+                    # Above the header.
+                    continue
+                yield cells + [""] * (width - len(cells)) if cells else []
+            if width:
+                return
+    except TableError:
+        raise
+    except Exception as error:
+        # The library raises whatever the damage leads to.
+        raise TableError(gettext_noop("The workbook is damaged. Open it in Excel, and save it again.")) from error
+
+
+def _text(value: object) -> str:
+    """Write a value as a person would in CSV.
+
+    >>> [_text(value) for value in (None, True, 3.0, 7.25, "x", date(2026, 11, 30))]
+    ['', 'true', '3', '7.25', 'x', '2026-11-30']
+    """
+    match value:
+        case None:
+            return ""
+        case bool():
+            return "true" if value else "false"
+        case float():
+            return str(int(value)) if value.is_integer() and abs(value) < 2**53 else repr(value)
+        case datetime() | date() | time():
+            return value.isoformat()
+        case _:
+            return str(value)
+
+
+def _parquet_to_csv(file: IO[bytes], out: IO[bytes]) -> IO[bytes]:
+    # It takes a second to import.
+    import polars as pl
+
+    most = min(LARGEST_TABLE, _FREE_BYTES + LARGEST_EXPANSION * file.seek(0, io.SEEK_END))
+    file.seek(0)
+    try:
+        table = pl.scan_parquet(file)
+        schema = table.collect_schema()
+        row_count = table.select(pl.len()).collect().item()
+        if (problem := _parquet_problem(schema, row_count)) is None:
+            table.sink_csv(cast("IO[bytes]", _BoundedFile(out, most=most)), null_value="")
+    except (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError, ValueError) as error:
+        if _TOO_MUCH in str(error):
+            raise TableError(_TOO_MUCH) from error
+        raise TableError(gettext_noop("The Parquet file is damaged or breaks off. Write and send it again.")) from error
+    if problem is not None:
+        raise problem
+    return out
+
+
+def _parquet_problem(schema: "pl.Schema", row_count: int) -> TableError | None:
+    if len(schema) > MOST_COLUMNS:
+        return TableError(TOO_MANY_COLUMNS, most=MOST_COLUMNS)
+    if row_count > MOST_ROWS:
+        return TableError(TOO_LARGE)
+    for name, kind in schema.items():
+        if kind.is_nested() or str(kind) in ("Binary", "Object"):
+            message = gettext_noop("The column %(name)s has values that are no single numbers or texts.")
+            return TableError(message, name=name[:60])
+    return None
+
+
+class _BoundedFile(io.RawIOBase):
+    """Write into a file up to a size."""
+
+    def __init__(self, file: IO[bytes], *, most: int) -> None:
+        self._file, self._most = file, most
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, block: "bytes | bytearray | memoryview") -> int:  # type: ignore[override]
+        if self._file.tell() > self._most:
+            raise OSError(_TOO_MUCH)
+        return self._file.write(block)
+
+
+def _json_rows(file: IO[bytes], origin: Origin) -> Iterator[list[str]]:
+    """Yield a header and the rows of JSON lines, or of a JSON document that is a table."""
+    file.seek(0)
+    start = len(codecs.BOM_UTF8) if file.read(3) == codecs.BOM_UTF8 else 0
+    file.seek(start)
+    first = file.readline(LONGEST_ROW + 1).strip()
+    file.seek(start)
+    origin.format = "JSON lines"
+    if not _is_object(first):
+        origin.format = "JSON"
+        return _rows_of(list(enumerate(_records_of(file), start=1)))
+    return _rows_of(_JsonLines(file, start))
+
+
+def _decode(data: bytes) -> object:
+    """Decode JSON, NaN too, which Python's own writer writes; raises ValueError, RecursionError."""
+    try:
+        return msgspec.json.decode(data)
+    except msgspec.DecodeError:
+        return json.loads(data)
+
+
+def _is_object(line: bytes) -> bool:
+    try:
+        value = _decode(line)
+    except (ValueError, RecursionError):
+        return False
+    # A whole document may stand on one line.
+    return isinstance(value, dict) and not any(isinstance(each, (dict, list)) for each in value.values())
+
+
+class _JsonLines:
+    """The objects of a file of JSON lines with their line numbers, any number of times."""
+
+    def __init__(self, file: IO[bytes], start: int) -> None:
+        self._file, self._start = file, start
+
+    def __iter__(self) -> Iterator[tuple[int, Mapping[str, object]]]:
+        self._file.seek(self._start)
+        number = 0
+        while line := self._file.readline(LONGEST_ROW + 1):
+            number += 1
+            if len(line) > LONGEST_ROW:
+                raise TableError(gettext_noop("Row %(row)s is longer than 1 MB."), row=str(number))
+            if not line.strip():
+                continue
+            try:
+                record = _decode(line)
+            except (ValueError, RecursionError):
+                record = None
+            if not isinstance(record, dict):
+                raise TableError(gettext_noop("Line %(line)s is no JSON object."), line=str(number))
+            yield number, record
+
+
+def _records_of(file: IO[bytes]) -> list[Mapping[str, object]]:
+    """Read a JSON document that is a table: a list of objects, our batch, or what pandas writes."""
+    data = file.read(LARGEST_DOCUMENT + 1)
+    if len(data) > LARGEST_DOCUMENT:
+        raise TableError(gettext_noop("A JSON document of more than 32 MB is not read. Send JSON lines."))
+    try:
+        document = _decode(data)
+    except (ValueError, RecursionError) as error:
+        raise TableError(gettext_noop("The file begins like JSON and is damaged or breaks off.")) from error
+    if isinstance(document, dict) and isinstance(document.get("instances"), list):
+        document = document["instances"]
+    elif isinstance(document, dict) and document:
+        document = _turned(document)
+    if not isinstance(document, list) or not all(isinstance(row, dict) for row in document):
+        message = gettext_noop(
+            "This is JSON, but no table: a table is a list of objects, or one object on each line. A single row is "
+            "sent to POST /api/v1/predictions/."
+        )
+        raise TableError(message)
+    return document
+
+
+def _turned(document: Mapping[str, object]) -> list[dict[str, object]] | None:
+    """Return the records of a document by columns, as pandas writes them; None where it is none."""
+    names, lines = document.get("columns"), document.get("data")
+    if isinstance(names, list) and isinstance(lines, list):
+        return [dict(zip(map(str, names), line, strict=False)) for line in lines if isinstance(line, list)]
+    columns: dict[str, dict[str, object]] = {}
+    for name, column in document.items():
+        if isinstance(column, list):
+            columns[name] = {str(number): value for number, value in enumerate(column)}
+        elif isinstance(column, dict):
+            columns[name] = column
+        else:
+            return None
+    keys = dict.fromkeys(key for column in columns.values() for key in column)
+    return [{name: column.get(key) for name, column in columns.items()} for key in keys]
+
+
+def _rows_of(records: Iterable[tuple[int, Mapping[str, object]]]) -> Iterator[list[str]]:
+    """Yield the header, the names of all records, and each record's cells; blank lines keep the line numbers."""
+    header: dict[str, None] = {}
+    for _number, record in records:
+        header.update(dict.fromkeys(record))
+        if len(header) > MOST_COLUMNS:
+            raise TableError(TOO_MANY_COLUMNS, most=MOST_COLUMNS)
+    if not header:
+        raise TableError(gettext_noop("The file is empty."))
+    yield list(header)
+    for number, record in records:
+        for name, value in record.items():
+            if isinstance(value, (dict, list)):
+                message = gettext_noop("Row %(row)s: %(name)s is no single number or text.")
+                raise TableError(message, row=str(number), name=name[:60])
+        yield [_text(record.get(name)) for name in header]

@@ -1,0 +1,96 @@
+"""Find each field's column by its heading: its name in any spelling, another heading of it, or a given one. Pure."""
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from ingestion.contract import Field, gettext_noop
+from ingestion.formats import TableError
+
+#: Headings that a file of results has beside those of its input.
+_RESULTS = re.compile(
+    r"predict(ion|ed).*|modelversion|error|base|why.*|input.*|reference|line|index|unnamed.*|rownames|"
+)
+
+
+@dataclass(frozen=True)
+class Found:
+    """The index of each field's column, the headings that were not read, and the fields without a column."""
+
+    header: Sequence[str]
+    columns: Mapping[str, int]
+    unread: list[str]
+    missing: list[str]
+
+
+def column_name(heading: str) -> str:
+    """Normalise a heading: `PassengerId`, `passenger_id` and `Passenger ID` are the same.
+
+    >>> column_name(" Passenger ID ")
+    'passengerid'
+    """
+    return re.sub(r"[^a-z0-9.]", "", heading.lower())
+
+
+def names_of(field: Field) -> list[str]:
+    """Return a field's headings, normalised: its name first."""
+    return [column_name(name) for name in (field.name, *field.in_files.headings)]
+
+
+def match(
+    header: Sequence[str], fields: Sequence[Field], *, given: Mapping[str, str] | None = None,
+    ignored: Iterable[str] = (),
+) -> Found:  # fmt: skip
+    """Match fields and headings; raises TableError where one is there twice.
+
+    `given` are the headings of fields that have others than theirs, `ignored` those that are known to be no field's.
+    """
+    names = [column_name(heading) for heading in header]
+    columns: dict[str, int] = {}
+    for field in fields:
+        given_heading = (given or {}).get(field.name)
+        wanted = names_of(field) if given_heading is None else [column_name(given_heading)]
+        for name in wanted:
+            indices = [index for index, each in enumerate(names) if each == name and index not in columns.values()]
+            if len(indices) > 1:
+                message = gettext_noop("The column %(name)s is there twice. Remove one.")
+                raise TableError(message, name=given_heading or field.name)
+            if indices:
+                columns[field.name] = indices[0]
+                break
+        if given_heading is not None and field.name not in columns:
+            message = gettext_noop("The table has no heading “%(heading)s”, which is to be that of %(name)s.")
+            raise TableError(message, heading=given_heading, name=field.name)
+    is_ignored = set(map(column_name, ignored))
+    unread = [
+        heading for index, heading in enumerate(header)
+        if index not in columns.values() and names[index] not in is_ignored and not _RESULTS.fullmatch(names[index])
+    ]  # fmt: skip
+    return Found(header, columns, unread, [field.name for field in fields if field.name not in columns])
+
+
+def check(found: Found, *, required: Iterable[str], expected: Iterable[str] = (), ignores_others: bool = False) -> None:
+    """Raise TableError where a required column is missing, or an expected one while other headings were not read.
+
+    Then one of these is most likely its heading, misspelt: the answers would be those of other rows.
+    """
+    missing = [name for name in required if name in found.missing]
+    unread = ", ".join(f"“{heading[:60]}”" for heading in found.unread[:10])
+    if missing and not unread:
+        message = gettext_noop(
+            "The table has no column %(missing)s. The first line must name the columns, separated by commas."
+        )
+        raise TableError(message, missing=", ".join(missing))
+    if missing:
+        message = gettext_noop(
+            "The table has no column %(missing)s. These headings were not read: %(unread)s. Rename them, or say which "
+            "heading a column has."
+        )
+        raise TableError(message, missing=", ".join(missing), unread=unread)
+    missing = [name for name in expected if name in found.missing]
+    if missing and unread and not ignores_others:
+        message = gettext_noop(
+            "The table has no column %(missing)s, and these headings were not read: %(unread)s. Rename them, say which "
+            "heading a column has, or that other headings are ignored."
+        )
+        raise TableError(message, missing=", ".join(missing), unread=unread)

@@ -1,0 +1,216 @@
+"""Record how a table was read: its format, its headings, what was assumed, spelt anew and rejected. Pure.
+
+A job keeps it as JSON; parts of one table are read by several workers and added up.
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
+
+import msgspec
+
+from core.messages import Message
+from ingestion.contract import Field, Value, Violation
+from ingestion.headings import Found, column_name
+from ingestion.spellings import Spellings
+from ingestion.table import Layout, Table
+
+#: How many different cells of a field, and how many rows of a reason, a report names.
+MOST_SHOWN = 20
+MOST_EXAMPLES = 5
+_MAX_LENGTH = 200
+_SEPARATOR_NAMES = {"\t": "TAB"}
+
+
+class Example(msgspec.Struct):
+    """A rejected row: its line, the cell as it stood there, and why it was rejected."""
+
+    line: int
+    value: str
+    reason: Message
+
+
+class Rejected(msgspec.Struct):
+    """The rows that were rejected for one reason in one column."""
+
+    column: str
+    code: str
+    count: int = 0
+    examples: list[Example] = []
+
+
+class Spelt(msgspec.Struct):
+    """Cells of a column that files write otherwise than the contract; an empty meaning is unknown."""
+
+    column: str
+    cell: str
+    meaning: str
+    count: int = 0
+
+
+class Reading(msgspec.Struct):
+    """How a table was read."""
+
+    format: str = "CSV"
+    packed_in: list[str] = []
+    sheet: str = ""
+    encoding: str = "UTF-8"
+    separator: str = ","
+    decimals: dict[str, str] = {}
+    header: list[str] = []
+    #: The index of each field's column, the headings of no field, and what is assumed for fields without a column.
+    columns: dict[str, int] = {}
+    unread: list[str] = []
+    #: Those of the unread headings that are not known to be no field's.
+    unknown: list[str] = []
+    assumed: dict[str, Value] = {}
+    ungrouped: str = ""
+    spelt: list[Spelt] = []
+    rejected: list[Rejected] = []
+
+    @property
+    def layout(self) -> Layout:
+        """How the table's lines are cut."""
+        return Layout(self.header, self.columns, self.separator, self.decimals)
+
+    def add_spellings(self, spellings: Spellings) -> None:
+        """Add what was spelt anew, the most frequent cells of each field."""
+        for name, counts in spellings.counts.items():
+            for (cell, meaning), count in counts.most_common(MOST_SHOWN):
+                self._add_spelt(Spelt(name, cell, meaning, count))
+
+    def add_rejected(self, line: int, value: object, violation: Violation) -> None:
+        """Count a reason of a rejection; the first rows are named."""
+        text = "" if value is None else str(value)
+        reason = Message(violation.message, {name: value or 0 for name, value in violation.params.items()})
+        self._rejected(violation.field, violation.code, 1, [Example(line, text[:_MAX_LENGTH], reason)])
+
+    def add(self, other: "Reading") -> None:
+        """Add the counts of another part of the same table."""
+        for each in other.spelt:
+            self._add_spelt(each)
+        for rejected in other.rejected:
+            self._rejected(rejected.column, rejected.code, rejected.count, rejected.examples)
+
+    @property
+    def notes(self) -> list[Message]:
+        """Say how the table was read, in sentences for people."""
+        return list(self._notes())
+
+    @property
+    def warnings(self) -> list[Message]:
+        """Say what was not read, and what was assumed."""
+        return list(self._warnings())
+
+    @property
+    def reasons(self) -> list[Message]:
+        """Say why rows were rejected, with the first of each reason."""
+        return [
+            Message(
+                "%(column)s: %(reason)s Rows: %(count)s, for example line %(line)s: “%(value)s”.",
+                {
+                    "count": each.count, "column": each.column or Message("Whole row"),
+                    "reason": each.examples[0].reason, "line": str(each.examples[0].line),
+                    "value": each.examples[0].value[:60],
+                },
+            )
+            for each in self.rejected
+        ]  # fmt: skip
+
+    def _add_spelt(self, spelt: Spelt) -> None:
+        same = [each for each in self.spelt if (each.column, each.cell) == (spelt.column, spelt.cell)]
+        if same:
+            same[0].count += spelt.count
+        elif sum(each.column == spelt.column for each in self.spelt) < MOST_SHOWN:
+            self.spelt.append(msgspec.structs.replace(spelt))
+
+    def _rejected(self, column: str, code: str, count: int, examples: Sequence[Example]) -> None:
+        for rejected in self.rejected:
+            if (rejected.column, rejected.code) == (column, code):
+                break
+        else:
+            rejected = Rejected(column, code)
+            self.rejected.append(rejected)
+        rejected.count += count
+        rejected.examples = sorted([*rejected.examples, *examples], key=lambda each: each.line)[:MOST_EXAMPLES]
+
+    def _notes(self) -> Iterator[Message]:
+        packing = "".join(f" ({name})" for name in self.packed_in)
+        if self.format == "CSV":
+            separator = _SEPARATOR_NAMES.get(self.separator, self.separator)
+            yield Message("Read as CSV%(packing)s: separator “%(separator)s”, encoding %(encoding)s.", {
+                "packing": packing, "separator": separator, "encoding": self.encoding,
+            })  # fmt: skip
+        elif self.sheet:
+            yield Message("Read as %(format)s%(packing)s, sheet “%(sheet)s”.", {
+                "format": self.format, "packing": packing, "sheet": self.sheet,
+            })  # fmt: skip
+        else:
+            yield Message("Read as %(format)s%(packing)s.", {"format": self.format, "packing": packing})
+        if commas := [name for name, mark in self.decimals.items() if mark == ","]:
+            yield Message("Decimal commas in %(columns)s.", {"columns": ", ".join(commas)})
+        for name, index in self.columns.items():
+            if column_name(self.header[index]) != column_name(name):
+                yield Message("“%(heading)s” was read as %(column)s.", {"heading": self.header[index], "column": name})
+        if known := [heading for heading in self.unread if heading not in self.unknown]:
+            yield Message("Not read: %(headings)s.", {"headings": _quoted(known)})
+        for each in self.spelt:
+            values: dict[str, str | int] = {
+                "cell": each.cell,
+                "column": each.column,
+                "meaning": each.meaning,
+                "count": each.count,
+            }
+            if each.meaning:
+                yield Message("“%(cell)s” was read as %(meaning)s in %(column)s (cells: %(count)s).", values)
+            else:
+                yield Message("“%(cell)s” means unknown in %(column)s (cells: %(count)s).", values)
+
+    def _warnings(self) -> Iterator[Message]:
+        if self.unknown:
+            yield Message("Unknown headings: %(headings)s.", {"headings": _quoted(self.unknown)})
+        for name, value in self.assumed.items():
+            if value is None:
+                yield Message("There is no column %(column)s: it is unknown in all rows.", {"column": name})
+            else:
+                yield Message("There is no column %(column)s: %(value)s is assumed in all rows.", {
+                    "column": name, "value": str(value),
+                })  # fmt: skip
+        if self.ungrouped:
+            yield Message("Without the column %(column)s no rows are grouped in the split.", {"column": self.ungrouped})
+
+
+def _quoted(headings: Sequence[str]) -> str:
+    return ", ".join(f"“{heading}”" for heading in headings[:MOST_SHOWN])
+
+
+def of_table(table: Table, found: Found, fields: Sequence[Field], *, may_lack: Iterable[str] = ()) -> Reading:
+    """Begin the record of a table whose headings were matched; a field of `may_lack` is derived from others."""
+    layout = table.layout(found.columns, fields)
+    derived = set(may_lack)
+    read = set(found.columns.values())
+    return Reading(
+        format=table.origin.format,
+        packed_in=table.origin.packed_in,
+        sheet=table.origin.sheet,
+        encoding=table.origin.encoding,
+        separator=layout.separator,
+        decimals=dict(layout.decimals),
+        header=layout.header,
+        columns=dict(layout.columns),
+        unread=[heading[:_MAX_LENGTH] for index, heading in enumerate(layout.header) if index not in read],
+        unknown=[heading[:_MAX_LENGTH] for heading in found.unread],
+        assumed={
+            field.name: field.default for field in fields if field.name in found.missing and field.name not in derived
+        },
+    )
+
+
+def to_json(reading: Reading) -> dict[str, object]:
+    """Write a record as a job keeps it."""
+    # PostgreSQL stores no NUL.
+    text = msgspec.json.encode(reading).replace(b"\\u0000", "␀".encode())
+    return msgspec.json.decode(text, type=dict[str, object])
+
+
+def of_json(stored: object) -> Reading:
+    """Read a record that a job keeps."""
+    return msgspec.convert(stored, Reading)

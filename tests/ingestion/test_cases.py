@@ -1,0 +1,292 @@
+"""Tables as people have them, by ingest and by scoring: the plain table's values, or a word on what was not read."""
+
+import csv
+import gzip
+import io
+import zipfile
+from collections.abc import Callable, Mapping
+from html import unescape
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import polars as pl
+import pytest
+from django.conf import settings
+from django.core.files.uploadedfile import SimpleUploadedFile
+from django.core.management import CommandError, call_command
+from django.test import Client
+from rest_framework.test import APIClient
+
+from core.errors import TitanicError
+from core.jobs import State
+from ingestion import services as ingestion_services
+from ingestion.models import Dataset, Passenger
+from ingestion.schema import FIELD_NAMES, FIELDS
+from predictions import outcomes, scoring, services
+from predictions.models import ScoringJob
+from training.models import ModelVersion
+
+CASES = Path(settings.BASE_DIR) / "tests" / "cases"
+JAN: dict[str, Any] = {
+    "pclass": 3, "sex": "male", "age": 22.0, "sibsp": 1, "parch": 0, "fare": 7.25, "embarked": "S", "cabin": None,
+    "name": "Doe, Mr. Jan", "title": None, "ticket": "A1",
+}  # fmt: skip
+IDA: dict[str, Any] = {
+    "pclass": 1, "sex": "female", "age": 38.0, "sibsp": 1, "parch": 0, "fare": 71.28, "embarked": "C", "cabin": "C85",
+    "name": "Roe, Mrs. Ida", "title": None, "ticket": "B2",
+}  # fmt: skip
+EVA: dict[str, Any] = {
+    "pclass": 3, "sex": "female", "age": 26.0, "sibsp": 0, "parch": 0, "fare": 7.92, "embarked": "S", "cabin": None,
+    "name": "Poe, Miss. Eva", "title": None, "ticket": "C3",
+}  # fmt: skip
+UNKNOWN = {field.name: field.default for field in FIELDS}
+PLAIN = [JAN, IDA, EVA]
+
+
+def only(person: Mapping[str, Any], *names: str, **others: Any) -> dict[str, Any]:
+    """A person of whom a table knows these fields alone."""
+    return {**UNKNOWN, **{name: person[name] for name in names}, **others}
+
+
+SEEN = ("pclass", "sex", "age", "sibsp", "parch", "fare", "embarked")
+NAMES = ("pclass", "sex", "age", "sibsp", "parch", "fare")
+#: Of each file the passengers that it has, plainly written, and labels; None where the file has none.
+CASE_ROWS: dict[str, tuple[list[dict[str, Any]], list[bool] | None]] = {
+    "00-plain.csv": (PLAIN, [False, True, True]),
+    "01-cabin-NA.csv": (PLAIN, [False, True, True]),
+    "02-ticket-NA.csv": ([JAN, IDA, {**EVA, "ticket": None}], [False, True, True]),
+    "04-cs109-headings.csv": (
+        [only(JAN, *NAMES, name="Mr. Jan Doe"), only(IDA, *NAMES, name="Mrs. Ida Roe")],
+        [False, True],
+    ),
+    "05-misspelt-headings.csv": (
+        [only(IDA, "pclass", "sex", "age", "fare", "cabin"), only(JAN, "pclass", "sex", "age", "fare", "cabin")],
+        None,
+    ),
+    "06-name-without-comma.csv": (
+        [
+            only(IDA, "pclass", "sex", name="Mrs. Ida Roe", age=24.0),
+            only(JAN, "pclass", "sex", name="Mr. Jan Doe", age=9.0),
+        ],
+        None,
+    ),
+    "07-semicolon-decimal-comma-cp1252.csv": ([{**JAN, "name": "Müller, Mr. Jan", "age": 22.5}], [False]),
+    "08-excel-unicode-text.txt": (
+        # Whoever wrote it has tabs in the place of the names' commas too.
+        [{**person, "name": person["name"].replace(",", "\t")} for person in PLAIN],
+        [False, True, True],
+    ),
+    "10-sep-line.csv": (PLAIN, [False, True, True]),
+    "11-space-after-comma.csv": (PLAIN, [False, True, True]),
+    "12-yes-no-label.csv": (PLAIN, [False, True, True]),
+    "14-class-1st.csv": (PLAIN, [False, True, True]),
+    "15-port-words.csv": (PLAIN, [False, True, True]),
+    "17-seaborn.csv": ([only(JAN, *SEEN), only(IDA, *SEEN)], [False, True]),
+    "18-test-without-label.csv": (PLAIN, None),
+    "20-excel.xlsx": (PLAIN, [False, True, True]),
+    "22-records.json": ([only(JAN, "pclass", "sex"), only(IDA, "pclass", "sex", "age")], None),
+}
+PARAMETERS = pytest.mark.parametrize(
+    ("content", "people", "labels"),
+    [pytest.param((CASES / name).read_bytes(), *rows, id=name) for name, rows in CASE_ROWS.items()],
+)
+
+
+@PARAMETERS
+def test_a_table_is_loaded_as_the_plain_one_is(
+    load: Callable[..., Dataset], content: bytes, people: list[dict[str, Any]], labels: list[bool] | None
+) -> None:
+    dataset = load(content, has_label=labels is not None)
+
+    passengers = list(Passenger.objects.of(dataset))
+    assert (dataset.state, dataset.problem_count) == (State.SUCCEEDED, 0)
+    assert [{name: getattr(each, name) for name in FIELD_NAMES} for each in passengers] == people
+    assert [each.survived for each in passengers] == [
+        None if labels is None else labels[number] for number in range(len(people))
+    ]
+
+
+@PARAMETERS
+def test_a_table_is_answered_as_the_plain_one_is(
+    champion: ModelVersion, content: bytes, people: list[dict[str, Any]], labels: list[bool] | None
+) -> None:
+    job = services.queue_scoring(file=SimpleUploadedFile("table", content), by=None)
+
+    scoring.score(job)
+
+    assert (job.state, job.problem_count) == (State.SUCCEEDED, 0)
+    assert probabilities(job) == [answer.probability for answer in services.predict(services.parse_batch(people))]
+
+
+def probabilities(job: ScoringJob) -> list[float]:
+    text = b"".join(scoring.results(job)).decode()
+    return [float(row["predicted_probability"]) for row in csv.DictReader(io.StringIO(text, newline=""))]
+
+
+def zipped(**files: bytes) -> bytes:
+    """A zip archive of files; two underscores in a name are its full stop."""
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, content in files.items():
+            archive.writestr(name.replace("__", "."), content)
+    return packed.getvalue()
+
+
+def written_by_pandas(how: str) -> bytes:
+    """The plain table as pandas writes it by default."""
+    table = pd.read_csv(io.BytesIO(PLAIN_TEXT))
+    out = io.BytesIO()
+    match how:
+        case "excel":
+            table.to_excel(out)
+        case "parquet":
+            # pandas needs pyarrow for it, which we have not.
+            pl.from_dicts(table.where(table.notna(), None).to_dict("records")).write_parquet(out)
+        case "csv":
+            table.to_csv(out)
+        case "json":
+            return table.to_json().encode()
+        case "lines":
+            return table.to_json(orient="records", lines=True).encode()
+    return out.getvalue()
+
+
+PLAIN_TEXT = (CASES / "00-plain.csv").read_bytes()
+LINES = PLAIN_TEXT.decode().splitlines()
+#: The same people in further formats and dialects.
+SAME_PEOPLE: dict[str, Callable[[], bytes]] = {
+    "gzip": lambda: gzip.compress(PLAIN_TEXT),
+    "zip beside a note": lambda: zipped(people__csv=PLAIN_TEXT, README=b"who is who"),
+    "gzip of a workbook": lambda: gzip.compress((CASES / "20-excel.xlsx").read_bytes()),
+    "pandas to_excel": lambda: written_by_pandas("excel"),
+    "Parquet": lambda: written_by_pandas("parquet"),
+    "pandas to_csv with the index": lambda: written_by_pandas("csv"),
+    "pandas to_json": lambda: written_by_pandas("json"),
+    "JSON lines": lambda: written_by_pandas("lines"),
+    "JSON with a byte order mark": lambda: b"\xef\xbb\xbf" + written_by_pandas("lines"),
+    "trailing commas": lambda: "\n".join([LINES[0], *(f"{line},," for line in LINES[1:])]).encode(),
+    "vertical bars": lambda: PLAIN_TEXT.replace(b", ", b"~").replace(b",", b"|").replace(b"~", b", "),
+    "UTF-16 without a mark": lambda: PLAIN_TEXT.decode().encode("utf-16-le"),
+    "blanks everywhere": lambda: PLAIN_TEXT.replace(b"~", b"").replace(b',"', b' , "').replace(b'",', b'" , '),
+    "pounds, floats, capitals": lambda: (
+        PLAIN_TEXT.replace(b",7.25,", ",£7.25,".encode()).replace(b",22,1,0,", b",22.0,1.0,0.0,")
+        .replace(b"female", b"F").replace(b"male", b"Male").replace(b",,", b",#N/A,")
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("content", SAME_PEOPLE.values(), ids=SAME_PEOPLE)
+def test_the_same_people_in_another_format_are_the_same(
+    load: Callable[..., Dataset], content: Callable[[], bytes]
+) -> None:
+    dataset = load(content())
+
+    people = [{name: getattr(each, name) for name in FIELD_NAMES} for each in Passenger.objects.of(dataset)]
+    assert people == PLAIN
+
+
+def test_a_heading_that_is_not_known_fails_the_job_where_a_column_is_missing(champion: ModelVersion) -> None:
+    text = b"Pclass,Sex,Agee,Fare,SibSp,Parch,Embarked,Cabin,Name\n1,female,38,71.28,1,0,C,C85,\n"
+    job = services.queue_scoring(file=SimpleUploadedFile("table.csv", text), by=None)
+
+    with pytest.raises(TitanicError, match="no column age, and these headings were not read: “Agee”"):
+        scoring.score(job)
+
+    given = services.queue_scoring(file=SimpleUploadedFile("t.csv", text), by=None, headings={"age": "agee"})
+    ignored = services.queue_scoring(file=SimpleUploadedFile("t.csv", text), by=None, ignores_headings=True)
+    for again in (given, ignored):
+        scoring.score(again)
+    assert probabilities(given) != probabilities(ignored)
+    assert given.reading_report is not None
+    assert given.reading_report.assumed == {}
+    assert ignored.reading_report is not None
+    assert ignored.reading_report.assumed == {"age": None}
+    assert "Unknown headings: “Agee”." in [str(warning) for warning in ignored.reading_report.warnings]
+
+
+def test_a_file_of_which_nothing_can_be_read_has_failed(champion: ModelVersion, tmp_path: Path) -> None:
+    path = tmp_path / "table.csv"
+    path.write_text("Pclass,Sex\n9,male\nfirst-rate,female\n")
+    err = io.StringIO()
+
+    with pytest.raises(CommandError, match="2 of 2 rows were rejected"):
+        call_command("score_file", str(path), str(tmp_path / "out.csv"), stderr=err)
+
+    job = ScoringJob.objects.get()
+    assert (job.state, job.row_count, job.problem_count) == (State.FAILED, 2, 2)
+    assert "pclass: Must be one of 1, 2, 3. Rows: 2, for example line 2: “9”." in err.getvalue()
+
+
+def test_fewer_rejected_rows_than_allowed_are_told_with_the_answers(client: Client, champion: ModelVersion) -> None:
+    text = b"Pclass,Sex,Embarked\n3,male,S\n3,male,Xanten\n1,woman,NULL\n"
+    job = services.queue_scoring(file=SimpleUploadedFile("table.csv", text), by=None)
+
+    scoring.score(job)
+    page = unescape(client.get(f"/scoring/{job.pk}/").content.decode())
+
+    assert (job.state, job.row_count, job.problem_count) == (State.SUCCEEDED, 3, 1)
+    for sentence in (
+        "“woman” was read as female in sex (cells: 1).",
+        "“NULL” means unknown in embarked (cells: 1).",
+        "There is no column sibsp: 0 is assumed in all rows.",
+        "embarked: Must be one of C, Q, S. Rows: 1, for example line 3: “Xanten”.",
+    ):
+        assert sentence in page
+
+
+def test_a_table_without_the_label_and_with_its_own_words_is_loaded_by_the_api(api: APIClient) -> None:
+    text = PLAIN_TEXT.replace(b",Survived,", b",Ignored,").replace(b"Age", b"Alter").replace(b",,", b",keine,")
+    body = {
+        "file": SimpleUploadedFile("test.csv", text), "has_label": "false", "headings": '{"age": "Alter"}',
+        "markers": '["keine"]', "largest_problem_share": "0.2",
+    }  # fmt: skip
+
+    response = api.post("/api/v1/datasets/", body, format="multipart")
+    assert response.status_code == 202, response.json()
+    dataset = Dataset.objects.latest()
+    ingestion_services.ingest(dataset)
+
+    assert [(each.age, each.cabin) for each in Passenger.objects.of(dataset)] == [(22, None), (38, "C85"), (26, None)]
+    reading = api.get(response["Location"]).json()["reading"]
+    assert reading["unread"] == ["Ignored"]
+    assert "“Alter” was read as age." in reading["notes"]
+    assert "“keine” means unknown in cabin (cells: 2)." in reading["notes"]
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [("headings", '{"agee": "x"}'), ("headings", "[1]"), ("markers", "7"), ("has_label", "maybe")]
+)
+def test_wrong_options_of_a_table_are_400_with_the_field_named(api: APIClient, name: str, value: str) -> None:
+    body = {"file": SimpleUploadedFile("table.csv", PLAIN_TEXT), name: value}
+
+    response = api.post("/api/v1/datasets/", body, format="multipart")
+
+    assert response.status_code == 400
+    assert [error["attr"] for error in response.json()["errors"]] == [name]
+    assert not Dataset.objects.exists()
+
+
+def test_a_table_without_the_label_is_loaded_by_the_page(db: None, client: Client) -> None:
+    file = SimpleUploadedFile("test.csv", (CASES / "18-test-without-label.csv").read_bytes())
+
+    client.post("/datasets/ingest/", {"file": file, "no_label": "on", "headings": "age = Age"})
+    dataset = Dataset.objects.get()
+    ingestion_services.ingest(dataset)
+    page = unescape(client.get(f"/datasets/{dataset.pk}/").content.decode())
+
+    assert (dataset.has_label, dataset.row_count) == (False, 3)
+    assert "Read as CSV: separator “,”, encoding UTF-8." in page
+
+
+def test_results_are_a_table_again(champion: ModelVersion, load: Callable[..., Dataset]) -> None:
+    first = services.queue_scoring(file=SimpleUploadedFile("table.csv", PLAIN_TEXT), by=None)
+    scoring.score(first)
+    results = b"".join(scoring.results(first))
+
+    second = services.queue_scoring(file=SimpleUploadedFile("results.csv", results), by=None)
+    scoring.score(second)
+
+    assert probabilities(second) == probabilities(first)
+    assert load(results).row_count == len(PLAIN)
+    assert outcomes.record_file(io.BytesIO(results), by=None).recorded == len(PLAIN)
