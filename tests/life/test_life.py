@@ -30,6 +30,7 @@ from drills.drill import FIRST_SECONDS, drill
 from drills.faults import FAULTS
 from drills.product import Product
 from predictions.scorer import RECHECK_SECONDS
+from tests.life import operator
 from tests.life.product import Running, started, until
 from tests.people import CAST, ELISABETH, OWEN, table
 from tests.programs import CHROMIUM, PROMETHEUS
@@ -84,33 +85,6 @@ def test_a_prediction_reaches_postgres_by_itself(running: Running) -> None:
     running.wait("/api/v1/predictions/", lambda found: wanted in [row["id"] for row in found["results"]])
 
 
-def test_a_worker_checks_drift_with_alibi_detect(running: Running) -> None:
-    running.api.post("/api/v1/predictions/batch/", json={"instances": [OWEN] * 60}).raise_for_status()
-    running.wait("/api/v1/predictions/?page_size=100", lambda found: len(found["results"]) >= 60)
-
-    started = running.api.post("/api/v1/drift-checks/")
-    check = running.finish(started.headers["Location"])
-
-    assert (check["state"], check["drifted"], check["backend"]) == ("succeeded", True, "alibi"), check
-    assert {"name", "statistic", "p_value", "threshold", "effect", "drifted"} <= set(check["features"][0])
-    assert 'drift_count_total{feature="Sex"}' in running.api.get("/metrics").text
-
-
-def test_a_worker_ingests_builds_trains_and_the_gate_judges(running: Running) -> None:
-    sample = (Path(settings.BASE_DIR) / "ingestion/sample/sample.csv").read_bytes()
-    dataset = running.api.post("/api/v1/datasets/", files={"file": ("again.csv", sample)})
-    loaded = running.finish(dataset.headers["Location"])
-    batch = running.api.post("/api/v1/feature-batches/", json={"dataset": loaded["id"]})
-    built = running.finish(batch.headers["Location"])
-    run = running.api.post("/api/v1/training-runs/", json={"feature_batch": built["id"], "candidates": 0})
-    trained = running.wait(run.headers["Location"], lambda job: job["state"] not in ("queued", "running"), seconds=200)
-
-    assert (loaded["state"], built["state"], trained["state"]) == ("succeeded",) * 3, trained
-    model = running.api.get(f"/api/v1/models/{trained['version']}/").json()
-    assert model["gate"]["passed"]
-    assert model["stage"] == "champion"
-
-
 def test_one_passenger_gets_the_same_answer_at_every_door(running: Running, page: Page) -> None:
     # Somebody may have been promoted just now.
     time.sleep(RECHECK_SECONDS)
@@ -130,30 +104,39 @@ def test_one_passenger_gets_the_same_answer_at_every_door(running: Running, page
     assert by_form == expected
 
 
-def test_a_newcomer_finds_every_step_from_the_overview(page: Page) -> None:
-    problems: list[str] = []
-    page.on("console", lambda message: problems.append(message.text) if message.type == "error" else None)
-    page.on("pageerror", lambda error: problems.append(str(error)))
-    page.goto("/overview/")
-    steps = [link.get_attribute("href") for link in page.query_selector_all("#life strong a")]
+@pytest.mark.timeout(400)
+@pytest.mark.parametrize(
+    ("width", "language"),
+    [
+        (390, "es"),
+        *(pytest.param(*one, marks=pytest.mark.long) for one in ((390, "en"), (1280, "es"))),
+        pytest.param(1280, "en", marks=pytest.mark.long, id="tour"),
+    ],
+)
+def test_an_operator_needs_no_admin(running: Running, page: Page, width: int, language: str) -> None:
+    running.wait("/readyz", _is_all_well, seconds=60)
+    browser, problems = page.context.browser, list[str]()
+    assert browser is not None
+    screen: Any = {
+        "base_url": running.url,
+        "locale": language,
+        "viewport": {"width": width, "height": 900},
+        "reduced_motion": "reduce",
+    }
+    context = browser.new_context(**screen)
+    # Of a wide screen in English, for docs/tour.md.
+    pictures = os.environ.get("TOUR_IMAGES", "") if (width, language) == (1280, "en") else ""
+    desk = operator.Desk(context.new_page(), running, language, pictures)
+    desk.page.on("console", lambda message: problems.append(message.text) if message.type == "error" else None)
+    desk.page.on("pageerror", lambda error: problems.append(str(error)))
+    desk.page.on("request", lambda request: problems.append(request.url) if "/admin/" in request.url else None)
 
-    assert len(steps) == 6
-    for step in steps:
-        assert step
-        page.goto(step)
-        assert page.query_selector("h1"), step
+    operator.walk(desk)
+    operator.by_keyboard_alone(desk)
+    bare = browser.new_context(**screen, java_script_enabled=False, storage_state=context.storage_state())
+    operator.without_javascript(desk, bare.new_page())
+
     assert problems == []
-
-
-def test_the_form_says_beside_the_field_what_to_correct(page: Page) -> None:
-    page.goto("/")
-    page.select_option("[name=pclass]", "3")
-    page.select_option("[name=sex]", "male")
-    page.fill("[name=name]", "Cumings, Mrs. John Bradley")
-    page.click("main button:has-text('Predict')")
-
-    assert "correct one of the two" in page.inner_text(".field:has([name=name]) .field__error")
-    assert page.input_value("[name=name]") == "Cumings, Mrs. John Bradley"
 
 
 def test_a_training_that_loses_its_worker_is_closed_and_a_new_one_succeeds(running: Running) -> None:
@@ -169,7 +152,9 @@ def test_a_training_that_loses_its_worker_is_closed_and_a_new_one_succeeds(runni
     trained = running.wait(again.headers["Location"], lambda job: job["state"] == "succeeded", seconds=200)
 
     assert "Start it again" in closed["error"]
-    assert trained["version"]
+    model = running.api.get(f"/api/v1/models/{trained['version']}/").json()
+    assert model["gate"]["passed"], model["gate"]
+    assert model["stage"] == "champion"
 
 
 def test_promotion_and_rollback_under_load_fail_no_request_and_mix_no_answers(running: Running) -> None:
