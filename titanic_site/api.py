@@ -31,6 +31,7 @@ from features import api as features
 from ingestion import api as ingestion
 from monitoring import api as monitoring
 from predictions import api as predictions
+from titanic_site import schedule_api
 from titanic_site.forms import AuditFilter
 from titanic_site.job_list import Selection, labels, newest
 from training import api as training
@@ -171,6 +172,7 @@ urlpatterns = [
     *(pattern for api in (predictions, ingestion, features, training, monitoring) for pattern in api.urlpatterns),
     path("runs/", RunList.as_view()),
     path("audit/", AuditList.as_view()),
+    *schedule_api.urlpatterns,
     path("schema/", SpectacularAPIView.as_view(permission_classes=[AllowAny]), name="api_schema"),
     # There was ReDoc, which fetches a logo from its maker.
     path("redoc/", login_not_required(RedirectView.as_view(pattern_name="api_docs"))),

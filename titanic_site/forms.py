@@ -94,7 +94,6 @@ class TimetableForm(forms.Form):
         3_600: gettext_lazy("hours"),
         86_400: gettext_lazy("days"),
     }
-    LONGEST = timedelta(days=366)
 
     kind = forms.ChoiceField(label=gettext_lazy("Runs"), choices=Kind, widget=forms.RadioSelect)
     every = forms.IntegerField(label=gettext_lazy("Every"), required=False, min_value=1, max_value=10**6)
@@ -127,11 +126,12 @@ class TimetableForm(forms.Form):
         for name in needed.get(str(values.get("kind")), ()):
             if name not in self.errors and values.get(name) in (None, "", []):
                 self.add_error(name, ValidationError(self.fields[name].error_messages["required"], code="required"))
-        if values.get("kind") == self.Kind.INTERVAL and not self.errors and self.interval > self.LONGEST:
+        if values.get("kind") == self.Kind.INTERVAL and not self.errors and self.interval > schedules.LONGEST_INTERVAL:
             self.add_error("every", ValidationError(_("At most 366 days."), code="max_value"))
-        if self.schedule.task == schedules.HEARTBEAT and not self.errors and self._is_rare():
-            rare = ValidationError(_("A heartbeat is needed at least every 60 seconds."), code="rare")
-            self.add_error("every" if values["kind"] == self.Kind.INTERVAL else "kind", rare)
+        is_interval = values.get("kind") == self.Kind.INTERVAL
+        seconds = int(self.interval.total_seconds()) if is_interval and not self.errors else None
+        if not self.errors and schedules.is_too_rare(self.schedule, seconds):
+            self.add_error("every" if is_interval else "kind", ValidationError(schedules.TOO_RARE, code="rare"))
         return values
 
     @property
@@ -147,9 +147,6 @@ class TimetableForm(forms.Form):
         else:
             time = values["time"]
             schedules.run_weekly(self.schedule, days=values["days"], hour=time.hour, minute=time.minute)
-
-    def _is_rare(self) -> bool:
-        return self.cleaned_data["kind"] == self.Kind.WEEKLY or self.interval > schedules.RAREST_HEARTBEAT
 
 
 class RunFilter(forms.Form):

@@ -9,7 +9,7 @@ from celery import current_app
 from django.conf import settings
 from django.db import transaction
 from django.utils import timezone
-from django.utils.translation import gettext, gettext_noop
+from django.utils.translation import gettext, gettext_lazy, gettext_noop
 from django.utils.translation import gettext as _
 from django_celery_beat.models import CrontabSchedule, IntervalSchedule, PeriodicTask
 from kombu.exceptions import OperationalError as BrokerUnavailable
@@ -20,11 +20,14 @@ from core.models import Action
 from core.roles import Scopes
 from ingestion import sources
 from ingestion.models import Source
+from titanic_site import timetables
 
 _MINUTE, _HOUR, _DAY = 60, 3_600, 86_400
 HEARTBEAT = "titanic_site.tasks.heartbeat"
 #: A rarer heartbeat would let a queue seem without a worker (`core.heartbeat`).
 RAREST_HEARTBEAT = timedelta(minutes=1)
+TOO_RARE = gettext_lazy("A heartbeat is needed at least every 60 seconds.")
+LONGEST_INTERVAL = timedelta(days=366)
 
 
 @dataclass(frozen=True)
@@ -207,19 +210,26 @@ def run_every(schedule: PeriodicTask, every: timedelta) -> None:
     _change(schedule, interval=interval, crontab=None, expire_seconds=seconds)
 
 
-@transaction.atomic
 def run_weekly(schedule: PeriodicTask, *, days: Iterable[str], hour: int, minute: int) -> None:
     """Run a schedule on days of the week (as a crontab numbers them), at a time in the current time zone."""
-    fields = {
-        "minute": str(minute),
-        "hour": str(hour),
-        "day_of_week": ",".join(days),
-        "day_of_month": "*",
-        "month_of_year": "*",
-        "timezone": timezone.get_current_timezone_name(),
-    }
-    crontab = CrontabSchedule.objects.filter(**fields).first() or CrontabSchedule.objects.create(**fields)
-    _change(schedule, interval=None, crontab=crontab, expire_seconds=_DAY)
+    zone = timezone.get_current_timezone_name()
+    crontab = CrontabSchedule(minute=str(minute), hour=str(hour), day_of_week=",".join(days), timezone=zone)
+    run_by_crontab(schedule, crontab)
+
+
+@transaction.atomic
+def run_by_crontab(schedule: PeriodicTask, crontab: CrontabSchedule) -> None:
+    """Run a schedule at the times of a crontab, which is kept where there is none like it."""
+    fields = {name: getattr(crontab, name) for name in (*timetables.CRONTAB_FIELDS, "timezone")}
+    kept = CrontabSchedule.objects.filter(**fields).first() or CrontabSchedule.objects.create(**fields)
+    first, second = timetables.crontab_moments(kept, after=timezone.now(), count=2)
+    expire_seconds = min(_DAY, int((second - first).total_seconds()))
+    _change(schedule, interval=None, crontab=kept, expire_seconds=expire_seconds)
+
+
+def is_too_rare(schedule: PeriodicTask, seconds: int | None) -> bool:
+    """Tell whether a heartbeat would come too rarely at an interval, or by a crontab, which has none."""
+    return schedule.task == HEARTBEAT and (seconds is None or timedelta(seconds=seconds) > RAREST_HEARTBEAT)
 
 
 def run_now(schedule: PeriodicTask) -> None:

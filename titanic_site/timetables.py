@@ -19,6 +19,8 @@ DAYS = {
     "0": gettext_lazy("Sundays"),
 }
 _WORKING_DAYS = {"1", "2", "3", "4", "5"}
+#: The fields of a crontab in the order in which one writes them.
+CRONTAB_FIELDS = ("minute", "hour", "day_of_month", "month_of_year", "day_of_week")
 #: What a crontab raises that names a day that no year has.
 _NEVER = (RuntimeError, ValueError, OverflowError)
 
@@ -58,6 +60,21 @@ def week_time(crontab: CrontabSchedule | None) -> tuple[list[str], str] | None:
     return [day for day in DAYS if int(day) in numbers], f"{int(crontab.hour):02}:{int(crontab.minute):02}"
 
 
+def crontab_text(crontab: CrontabSchedule) -> str:
+    """Write a crontab as one line."""
+    return " ".join(getattr(crontab, name) for name in CRONTAB_FIELDS)
+
+
+def crontab_moments(crontab: CrontabSchedule, *, after: datetime, count: int) -> list[datetime]:
+    """Return the next moments of a crontab; none where no year has them."""
+    moments: list[datetime] = []
+    with suppress(*_NEVER):
+        while len(moments) < count:
+            start, delta, _now = crontab.schedule.remaining_delta(moments[-1] if moments else after)
+            moments.append((start + delta).astimezone(UTC))
+    return moments
+
+
 def _interval_in_words(interval: IntervalSchedule) -> str:
     seconds = interval.schedule.run_every.total_seconds()
     if seconds and seconds % 86_400 == 0:
@@ -83,8 +100,7 @@ def _crontab_in_words(crontab: CrontabSchedule) -> str:
     suffix = "" if zone == timezone.get_current_timezone_name() else f" ({zone})"
     weekly = week_time(crontab)
     if weekly is None:
-        fields = (crontab.minute, crontab.hour, crontab.day_of_month, crontab.month_of_year, crontab.day_of_week)
-        return _("as the crontab %(crontab)s says") % {"crontab": " ".join(fields)} + suffix
+        return _("as the crontab %(crontab)s says") % {"crontab": crontab_text(crontab)} + suffix
     days, time = weekly
     if len(days) == len(DAYS):
         text = _("every day at %(time)s") % {"time": time}
@@ -104,16 +120,7 @@ def _after(schedule: PeriodicTask, *, now: datetime, count: int) -> list[datetim
         first = max(begin if begin > last else last + every, now)
         return [first + every * index for index in range(count)]
     if schedule.crontab:
-        return _crontab_moments(schedule.crontab, after=max(begin, now), count=count)
+        return crontab_moments(schedule.crontab, after=max(begin, now), count=count)
     if schedule.clocked:
         return [schedule.clocked.clocked_time] if schedule.clocked.clocked_time > now else []
     return []
-
-
-def _crontab_moments(crontab: CrontabSchedule, *, after: datetime, count: int) -> list[datetime]:
-    moments: list[datetime] = []
-    with suppress(*_NEVER):
-        while len(moments) < count:
-            start, delta, _now = crontab.schedule.remaining_delta(moments[-1] if moments else after)
-            moments.append((start + delta).astimezone(UTC))
-    return moments
