@@ -110,16 +110,25 @@ const marking = (marks) => ({
     ctx.fillStyle = token("--quiet");
     ctx.font = `${pixels("--text-small")}px ${token("--font")}`;
     ctx.setLineDash([4, 3]);
-    marks.forEach(({ at, label }, index) => {
+    const rows = [[], [], []];
+    // The newest first: where there is no room for all names, those of the oldest are left out.
+    const newestFirst = [...marks].sort((one, other) => number(other.at) - number(one.at));
+    newestFirst.forEach(({ at, label }) => {
       const x = scales.x.getPixelForValue(number(at));
-      const isRight = x + ctx.measureText(label).width + 4 > chartArea.right;
+      const width = ctx.measureText(label).width;
+      const isRight = x + width + 4 > chartArea.right;
       ctx.textAlign = isRight ? "right" : "left";
       ctx.beginPath();
       ctx.moveTo(x, chartArea.top);
       ctx.lineTo(x, chartArea.bottom);
       ctx.stroke();
       // Names of neighbours stand below each other.
-      ctx.fillText(label, x + (isRight ? -4 : 4), chartArea.top + (1 + (index % 3)) * pixels("--text-small"));
+      const start = isRight ? x - 4 - width : x + 4;
+      const row = rows.findIndex((names) => names.every((name) => start > name.end || start + width < name.start));
+      if (row >= 0) {
+        rows[row].push({ start, end: start + width });
+        ctx.fillText(label, x + (isRight ? -4 : 4), chartArea.top + (1 + row) * pixels("--text-small"));
+      }
     });
     ctx.restore();
   },
