@@ -1,6 +1,6 @@
 """What the apps' APIs have in common."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from django.utils.datastructures import MultiValueDict
@@ -11,6 +11,7 @@ from rest_framework.response import Response
 
 from core.errors import Invalid
 from core.jobs import Job, enqueue
+from core.similar_names import similar_name
 
 #: The fields of every job's serializer.
 JOB_FIELDS = ("id", "state", "progress", "error", "created_at", "started_at", "finished_at")
@@ -27,8 +28,20 @@ def validate_body(serializer: type[serializers.Serializer[Any]], request: Reques
     bound.is_valid(raise_exception=True)
     unknown = set(request.data) - set(bound.fields)
     if unknown:
-        raise Invalid({name: [("unknown_field", _("There is no such field."))] for name in sorted(unknown)})
+        raise Invalid(unknown_fields(unknown, known=bound.fields))
     return dict(bound.validated_data)
+
+
+def unknown_fields(names: Collection[str], *, known: Collection[str]) -> dict[str, list[tuple[str, str]]]:
+    """Return the errors of fields that there are not, each with the name that may have been meant."""
+    errors = {}
+    for name in sorted(names):
+        meant = similar_name(name, known)
+        message = _("There is no such field.")
+        if meant is not None:
+            message = _("There is no such field. Did you mean “%(name)s”?") % {"name": meant}
+        errors[name] = [("unknown_field", message)]
+    return errors
 
 
 def accepted(job: Job, serializer: type[serializers.Serializer[Any]], *, request: Request) -> Response:

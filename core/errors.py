@@ -82,6 +82,18 @@ class IncompleteBody(TitanicError):
     default_message = Message("The body did not arrive whole and in time. Send it again.")
 
 
+class UnsupportedEncoding(TitanicError):
+    """A body that is packed in a way that is not unpacked here."""
+
+    code = "unsupported_media_type"
+    status = HTTPStatus.UNSUPPORTED_MEDIA_TYPE
+
+    default_message = gettext_lazy(
+        "Bodies of the API in JSON or CSV may be packed with gzip or deflate, others not at all."
+        " A file that is uploaded may itself be gzip."
+    )
+
+
 class LengthRequired(TitanicError):
     """A body that does not say how long it is."""
 

@@ -4,16 +4,27 @@ from inspect import cleandoc
 from typing import Any
 
 import msgspec
-from drf_spectacular.contrib.knox_auth_token import KnoxTokenScheme
-from drf_spectacular.extensions import OpenApiSerializerExtension
+from drf_spectacular.extensions import OpenApiAuthenticationExtension, OpenApiSerializerExtension
 from drf_spectacular.plumbing import ResolvedComponent
 
 
-class TokenScheme(KnoxTokenScheme):  # type: ignore[no-untyped-call]
-    """`Authorization: Token ...`."""
+class TokenScheme(OpenApiAuthenticationExtension):  # type: ignore[no-untyped-call]
+    """`Authorization: Token ...`, or `Bearer ...`."""
 
     target_class: Any = "core.tokens.CachedTokenAuthentication"
-    name: Any = "token"
+    name: Any = ["token", "bearer"]
+
+    def get_security_definition(self, auto_schema: object) -> list[object]:
+        prefixed = {
+            "type": "apiKey",
+            "in": "header",
+            "name": "Authorization",
+            "description": "Token, a blank, the token",
+        }
+        return [prefixed, {"type": "http", "scheme": "bearer"}]
+
+    def get_security_requirement(self, auto_schema: object) -> list[dict[str, list[str]]]:
+        return [{name: []} for name in self.name]
 
 
 class StructSchema(OpenApiSerializerExtension):  # type: ignore[no-untyped-call]

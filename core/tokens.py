@@ -84,7 +84,7 @@ class CachedTokenAuthentication(TokenAuthentication):  # type: ignore[misc]
         """Return user and token; None without a token. Requests without a valid one are throttled by address."""
         now = time.monotonic()
         match request.META.get("HTTP_AUTHORIZATION", "").split():
-            case [prefix, token] if prefix.lower() == "token":
+            case [prefix, token] if prefix.lower() in ("token", "bearer"):
                 # One for a token, however the header writes it.
                 key = hashlib.sha256(token.encode()).digest()
             case _:
@@ -95,6 +95,10 @@ class CachedTokenAuthentication(TokenAuthentication):  # type: ignore[misc]
         if cached is None or now - cached.at > CACHE_SECONDS:
             cached = self._look_up(request, key, cached=cached, now=now)
         return cached and (cached.user, cached.token)
+
+    def authenticate_header(self, request: Request) -> str:
+        """Return the prefix that knox reads: that of the request, as both are known."""
+        return "Bearer" if request.META.get("HTTP_AUTHORIZATION", "").lower().startswith("bearer ") else "Token"
 
     def authenticate_credentials(self, token: bytes) -> tuple[User, Token]:
         """Return the token's user and row; raises AuthenticationFailed."""

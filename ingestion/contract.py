@@ -15,6 +15,8 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from core.similar_names import similar_name
+
 Kind = Literal["integer", "number", "choice", "text"]
 Severity = Literal["error", "warning"]
 Value = int | float | str | None
@@ -24,6 +26,8 @@ _NUMBER = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?", re.ASCII)
 #: The ranges of control characters; other engines' patterns know no surrogates, which UTF-8 cannot write.
 CONTROL_RANGES = r"\x00-\x08\x0b\x0c\x0e-\x1f\x7f"
 _CONTROL = re.compile(rf"[{CONTROL_RANGES}\ud800-\udfff]")
+#: Beyond this number JSON's readers disagree on what is meant.
+MAX_EXACT = 2**53
 # A longer text is no number that a person wrote, and slow to convert.
 _MAX_NUMBER_LENGTH = 64
 
@@ -149,6 +153,19 @@ def joint_violation(fields: Iterable[str], code: str, message: str, **params: Va
     return [Violation(name, code, message, params) for name in fields]
 
 
+def unknown_field(name: str, known: Iterable[str]) -> Violation:
+    """Make the violation of a field that there is not, with the name that may have been meant.
+
+    >>> unknown_field("Length", ["length"]).params, unknown_field("width", ["length"]).params
+    ({'name': 'length'}, {})
+    """
+    meant = similar_name(name, known)
+    if meant is None:
+        return Violation(name, "unknown_field", gettext_noop("There is no such field."))
+    message = gettext_noop("There is no such field. Did you mean “%(name)s”?")
+    return Violation(name, "unknown_field", message, {"name": meant})
+
+
 def parse(field: Field, raw: object, *, is_text: bool) -> Value:
     """Parse one value; raises `ContractViolation`. Blank text means unknown; `is_text` reads numbers out of text.
 
@@ -165,14 +182,7 @@ def parse(field: Field, raw: object, *, is_text: bool) -> Value:
             raise ContractViolation(field, "required", gettext_noop("This field is required."))
         return field.default
     if field.kind == "text":
-        if not isinstance(value, str):
-            raise ContractViolation(field, "not_text", gettext_noop("Must be text."))
-        if field.max_length is not None and len(value) > field.max_length:
-            message = gettext_noop("Must be at most %(most)s characters long.")
-            raise ContractViolation(field, "too_long", message, most=field.max_length)
-        if _CONTROL.search(value):
-            raise ContractViolation(field, "control_character", gettext_noop("Must not contain control characters."))
-        return value
+        return _text(field, value)
     is_word = is_text and isinstance(value, str) and not _NUMBER.fullmatch(value)
     # Of a word that is no number the choices say more.
     if field.kind == "choice" and (is_word or isinstance(field.choices[0], str)):
@@ -185,12 +195,26 @@ def parse(field: Field, raw: object, *, is_text: bool) -> Value:
     return _choice(field, int(number)) if field.choices else int(_in_range(field, number))
 
 
+def _text(field: Field, value: object) -> str:
+    if isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= MAX_EXACT:
+        # As a table has it: a ticket is often a number.
+        value = str(value)
+    if not isinstance(value, str):
+        raise ContractViolation(field, "not_text", gettext_noop("Must be text."))
+    if field.max_length is not None and len(value) > field.max_length:
+        message = gettext_noop("Must be at most %(most)s characters long.")
+        raise ContractViolation(field, "too_long", message, most=field.max_length)
+    if _CONTROL.search(value):
+        raise ContractViolation(field, "control_character", gettext_noop("Must not contain control characters."))
+    return value
+
+
 def _number(field: Field, value: object, *, is_text: bool) -> float:
     if isinstance(value, str) and is_text and len(value) <= _MAX_NUMBER_LENGTH and _NUMBER.fullmatch(value):
         value = float(value)
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise ContractViolation(field, "not_a_number", gettext_noop("Must be a number."))
-    if (isinstance(value, int) and abs(value) > 2**53) or not math.isfinite(value):
+    if (isinstance(value, int) and abs(value) > MAX_EXACT) or not math.isfinite(value):
         raise ContractViolation(field, "out_of_range", gettext_noop("Must be a finite number of ordinary size."))
     return float(value)
 
@@ -222,9 +246,8 @@ def check_row(
             values[field.name] = parse(field, row.get(field.name), is_text=is_text)
         except ContractViolation as error:
             violations.append(error.violation)
-    unknown = row.keys() - {field.name for field in fields}
-    message = gettext_noop("There is no such field.")
-    violations += [Violation(name, "unknown_field", message) for name in sorted(map(str, unknown))]
+    names = [field.name for field in fields]
+    violations += [unknown_field(name, names) for name in sorted(map(str, row.keys() - set(names)))]
     return values, violations or rule_violations(rules, values, severity="error")
 
 

@@ -11,12 +11,10 @@ from typing import Annotated, Any, Literal
 
 import msgspec
 
-from ingestion.contract import Field, Rule, Value
+from ingestion.contract import MAX_EXACT, Field, Rule, Value
 
 Row = tuple[Value, ...]
 
-# Beyond this number the contract has a message of its own.
-_MAX_EXACT = 2.0**53
 _RULE_CACHE_SIZE = 4_096
 
 
@@ -89,8 +87,8 @@ def _type(field: Field) -> Any:
     if field.choices:
         return Literal[field.choices]
     if field.is_numeric:
-        low = -_MAX_EXACT if field.minimum is None else field.minimum
-        high = _MAX_EXACT if field.maximum is None else field.maximum
+        low = -float(MAX_EXACT) if field.minimum is None else field.minimum
+        high = float(MAX_EXACT) if field.maximum is None else field.maximum
         return Annotated[int if field.is_integer else float, msgspec.Meta(ge=low, le=high)]
     return Annotated[str, msgspec.Meta(max_length=field.max_length)]
 

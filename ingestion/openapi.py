@@ -3,12 +3,15 @@
 from collections.abc import Iterator, Mapping
 from itertools import product
 
-from ingestion.contract import CONTROL_RANGES, Field
+from ingestion.contract import CONTROL_RANGES, MAX_EXACT, Field
 from ingestion.passenger import EXAMPLE, RULES, PassengerFields
 from ingestion.schema import FIELDS
 
 Schema = dict[str, object]
 
+# The longest number of that size, written out.
+_NUMBER_LENGTH = 24
+_NUMBER: Schema = {"type": "number", "minimum": -MAX_EXACT, "maximum": MAX_EXACT, "description": "read as text"}
 _BLANK: Schema = {"type": "string", "pattern": r"^\s*$", "description": "blank means unknown"}
 
 
@@ -28,8 +31,13 @@ def passenger_schema(more: Mapping[Field, str]) -> Schema:
         else:
             # Blanks at the ends are stripped before the rest is counted.
             value = {"type": "string", "pattern": rf"^\s*[^{CONTROL_RANGES}]{{0,{field.max_length or ''}}}\s*$"}
+        more_kinds: list[Schema] = [] if field.is_required else [{"type": "null"}, _BLANK]
+        if field.kind == "text" and (field.max_length is None or field.max_length >= _NUMBER_LENGTH):
+            more_kinds.append(_NUMBER)
+        if more_kinds:
+            value = {"anyOf": [value, *more_kinds]}
         if not field.is_required:
-            value = {"anyOf": [value, {"type": "null"}, _BLANK], "default": field.default}
+            value["default"] = field.default
         properties[field.name] = {**value, "description": description}
     return {
         "type": "object",

@@ -17,7 +17,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from core.api import accepted, validate_body
+from core.api import accepted, unknown_fields, validate_body
 from core.errors import Conflict, Invalid
 from core.jobs import JobQuerySet
 from core.negotiation import FileNegotiation
@@ -286,7 +286,7 @@ def _object(body: object) -> dict[str, Any]:
 def _instances(sent: object) -> list[dict[str, Any]]:
     """A batch's rows, each an object; raises Invalid."""
     body = _object(sent)
-    errors = {name: [("unknown_field", _("There is no such field."))] for name in set(body) - {"instances"}}
+    errors = unknown_fields(set(body) - {"instances"}, known=("instances",))
     instances = body.get("instances")
     if not isinstance(instances, list):
         errors["instances"] = [("required", _("Must be a list of objects."))]

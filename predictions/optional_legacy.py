@@ -27,8 +27,7 @@ def check_row(raw: Mapping[str, object]) -> tuple[dict[str, contract.Value], lis
         name: "" if value is None else str(int(value) if isinstance(value, bool) else value)
         for name, value in raw.items()
     }
-    message = contract.gettext_noop("There is no such field.")
-    unknown = contract.joint_violation(sorted(texts.keys() - set(FEATURES)), "unknown_field", message)
+    unknown = [contract.unknown_field(name, FEATURES) for name in sorted(texts.keys() - set(FEATURES))]
     row, violations = legacy_form.translate(texts)
     if not violations:
         values, violations = contract.check_row(FIELDS, row, rules=RULES)

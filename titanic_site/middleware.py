@@ -18,7 +18,16 @@ from django.utils import timezone
 from django_htmx.http import HttpResponseClientRedirect, reselect, retarget
 from django_htmx.middleware import HtmxDetails
 
-from core.errors import Forbidden, LengthRequired, TitanicError, Unavailable, error_body, retry_headers, to_api_error
+from core.errors import (
+    Forbidden,
+    LengthRequired,
+    TitanicError,
+    Unavailable,
+    UnsupportedEncoding,
+    error_body,
+    retry_headers,
+    to_api_error,
+)
 from core.roles import required_scope, scopes_of_request
 from titanic_site.forms import time_zones
 
@@ -106,6 +115,19 @@ def length_required(get_response: Handler) -> Handler:
         if "HTTP_TRANSFER_ENCODING" in request.META and not request.META.get("CONTENT_LENGTH"):
             error = LengthRequired()
             return error_json(request, error)
+        return get_response(request)
+
+    return middleware
+
+
+def packed_body(get_response: Handler) -> Handler:
+    """Reject packed bodies of forms and files with 415; the API's parsers unpack those in JSON or CSV."""
+
+    def middleware(request: HttpRequest) -> HttpResponse:
+        encoding = request.META.get("HTTP_CONTENT_ENCODING", "").strip().lower()
+        is_form = request.content_type == "multipart/form-data" or not API_PATHS.match(request.path_info)
+        if is_form and encoding not in ("", "identity"):
+            return error_json(request, UnsupportedEncoding())
         return get_response(request)
 
     return middleware

@@ -59,6 +59,7 @@ MIDDLEWARE = [
     "django_guid.middleware.guid_middleware",
     "titanic_site.middleware.ProbeMiddleware",
     "titanic_site.middleware.length_required",
+    "titanic_site.middleware.packed_body",
     "django.middleware.security.SecurityMiddleware",
     "titanic_site.middleware.CompressionMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",

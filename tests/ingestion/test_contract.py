@@ -44,7 +44,8 @@ def test_blank_means_unknown() -> None:
         ("sex", "7"), ("sex", 1), ("sex", ""), ("sex", "Male"), ("sex", {"a": 1}),
         ("age", -5), ("age", 200), ("age", "22"), ("age", float("nan")), ("age", float("inf")), ("age", False),
         ("age", 10**400), ("fare", -0.01), ("fare", 1e308), ("sibsp", 21), ("sibsp", -1), ("parch", 10**22),
-        ("embarked", "X"), ("embarked", 0), ("title", 42), ("title", "Duke"), ("cabin", 5), ("cabin", "x" * 61),
+        ("embarked", "X"), ("embarked", 0), ("title", 42), ("title", "Duke"), ("cabin", True),
+        ("cabin", float("nan")), ("cabin", 10**60), ("cabin", "x" * 61),
         ("name", "x" * 201), ("name", "a\0b"), ("name", "\ud800"), ("ticket", ["24160"]), ("home.dest", "Montreal"),
     ],
 )  # fmt: skip

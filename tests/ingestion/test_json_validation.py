@@ -47,9 +47,16 @@ def test_ordinary_passengers_are_taken() -> None:
     assert READER.read([{**JAMES, "fare": 0}, {**OWEN, "age": None, "cabin": "  "}]) is not None
 
 
+def test_a_number_is_text_as_in_a_table() -> None:
+    values, violations = contract.check_row(FIELDS, {**OWEN, "ticket": 113781, "cabin": -0.5}, rules=RULES)
+
+    assert (values["ticket"], values["cabin"], violations) == ("113781", "-0.5", [])
+
+
 @pytest.mark.parametrize(
     "change", [{"sex": "male"}, {"title": "Mr"}, {"age": "29"}, {"age": True}, {"x": 1}, {"pclass": 4},
-               {"name": "a\x00b"}, {"name": 5}, {"ticket": "x" * 41}, {"fare": -1}, {"sibsp": 1.5}],
+               {"name": "a\x00b"}, {"name": True}, {"name": 2**53 + 1},
+               {"ticket": "x" * 41}, {"fare": -1}, {"sibsp": 1.5}],
 )  # fmt: skip
 def test_what_the_contract_refuses_is_left_to_it(change: dict[str, Any]) -> None:
     changed = {**ELISABETH, **change}

@@ -23,7 +23,7 @@ BODIES: dict[str, bytes] = {
     "an endless integer": b'{"fare": ' + b"9" * 5_000 + b"}",
     "bad UTF-8": b'{"name": "\xff"}',
     "a lone surrogate": b'{"name": "\\ud800"}',
-    "a byte order mark": b"\xef\xbb\xbf{}",
+    "a byte order mark, twice": b"\xef\xbb\xbf\xef\xbb\xbf{}",
     "a NUL": b'{"name": "\x00"}',
     "half of it": b'{"pclass": 1, "sex": "ma',
     "two of it": b"{}{}",
