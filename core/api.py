@@ -1,20 +1,92 @@
-"""What the apps' APIs have in common."""
+"""What the apps' APIs have in common: views that know their parameters, bodies, jobs."""
 
 from collections.abc import Collection, Mapping
-from typing import Any
+from typing import Any, ClassVar, TypeVar
 
+from django import forms
+from django.db.models import Model, QuerySet
 from django.utils.datastructures import MultiValueDict
 from django.utils.translation import gettext as _
-from rest_framework import serializers, status
+from rest_framework import generics, serializers, status
+from rest_framework.permissions import SAFE_METHODS
 from rest_framework.request import Request
 from rest_framework.response import Response
+from rest_framework.views import APIView
 
 from core.errors import Invalid
-from core.jobs import Job, enqueue
+from core.jobs import Job, State, enqueue
+from core.moments import MomentField
+from core.pagination import NewestFirst
 from core.similar_names import similar_name
 
 #: The fields of every job's serializer.
 JOB_FIELDS = ("id", "state", "progress", "error", "created_at", "started_at", "finished_at")
+
+M = TypeVar("M", bound=Model)
+
+
+class JobQuery(serializers.Serializer[None]):
+    """Selects jobs; each field's source is the lookup."""
+
+    state = serializers.ChoiceField(choices=State.choices, required=False)
+    since = MomentField(source="created_at__gte")
+    until = MomentField(source="created_at__lt")
+
+
+class View(APIView):
+    """A view that rejects query parameters it does not know."""
+
+    #: The parameters of a GET: a serializer, which the schema describes, or the form of the page with the same list.
+    query: ClassVar[type[serializers.Serializer[None]] | None] = None
+    filter_form: ClassVar[type[forms.Form] | None] = None
+
+    def initial(self, request: Request, *args: object, **kwargs: object) -> None:
+        super().initial(request, *args, **kwargs)
+        if request.META.get("QUERY_STRING"):
+            self._check_parameters(request)
+
+    def parameter_names(self) -> list[str]:
+        """List the parameters that a GET takes."""
+        return [
+            *(self.query().fields if self.query else ()),
+            *(self.filter_form.base_fields if self.filter_form else ()),
+        ]
+
+    def read_query(self) -> dict[str, object]:
+        """Return the values of `query` by source; raises ValidationError with each parameter that is wrong."""
+        if self.query is None:
+            return {}
+        query = self.query(data=self.request.query_params.dict())
+        query.is_valid(raise_exception=True)
+        return dict(query.validated_data)
+
+    def _check_parameters(self, request: Request) -> None:
+        known = self.parameter_names() if request.method in SAFE_METHODS else []
+        message = _("This request takes no parameters.")
+        if known:
+            message = _("There is no such parameter; there are: %(names)s.") % {"names": ", ".join(known)}
+        errors: dict[str, list[tuple[str, str]]] = {}
+        for name, values in request.query_params.lists():
+            if name not in known:
+                errors[name] = [("unknown_parameter", message)]
+            elif len(values) > 1:
+                errors[name] = [("doubled_parameter", _("This parameter is given twice."))]
+        if errors:
+            raise Invalid(errors)
+
+
+class ListView(View, generics.ListAPIView[M]):
+    """A list in pages, filtered by the lookups of `query`."""
+
+    def parameter_names(self) -> list[str]:
+        return [*super().parameter_names(), NewestFirst.cursor_query_param, NewestFirst.page_size_query_param]
+
+    def filter_queryset(self, queryset: QuerySet[M]) -> QuerySet[M]:
+        return super().filter_queryset(queryset).filter(**self.read_query())
+
+
+class DetailView(View, generics.RetrieveAPIView[M]):
+    """One object."""
 
 
 def validate_body(serializer: type[serializers.Serializer[Any]], request: Request) -> Mapping[str, Any]:

@@ -46,8 +46,15 @@ def shown(at: datetime | None, form: str = "") -> str:
     return "–" if at is None else date_format(timezone.localtime(at), _FORMS[form])
 
 
+#: What the schema says of a moment.
+HELP = "ISO 8601, in UTC unless it names a zone; a day alone is its start."
+
+
 class MomentField(serializers.DateTimeField):
     """A moment in a request to the API."""
+
+    def __init__(self, *, required: bool = False, source: str | None = None) -> None:
+        super().__init__(required=required, source=source, help_text=HELP)
 
     def to_internal_value(self, value: object) -> datetime:
         moment = parse(str(value))

@@ -6,6 +6,15 @@ from typing import Any
 import msgspec
 from drf_spectacular.extensions import OpenApiAuthenticationExtension, OpenApiSerializerExtension
 from drf_spectacular.plumbing import ResolvedComponent
+from drf_standardized_errors.openapi import AutoSchema
+
+
+class Schema(AutoSchema):  # type: ignore[misc]
+    """Describe the parameters that a view reads by its `query`."""
+
+    def get_override_parameters(self) -> list[object]:
+        query = getattr(self.view, "query", None)
+        return [query] if query and self.method == "GET" else []
 
 
 class TokenScheme(OpenApiAuthenticationExtension):  # type: ignore[no-untyped-call]

@@ -6,21 +6,26 @@ from rest_framework import generics
 from rest_framework.exceptions import NotFound
 from rest_framework.request import Request
 from rest_framework.response import Response
-from rest_framework.views import APIView
 
-from core.api import accepted, validate_body
+from core.api import DetailView, ListView, View, accepted, validate_body
 from features import services
 from features.models import FeatureBatch
-from features.serializers import FeatureBatchRequest, FeatureBatchSerializer, PassengerFeaturesSerializer
+from features.serializers import (
+    FeatureBatchQuery,
+    FeatureBatchRequest,
+    FeatureBatchSerializer,
+    PassengerFeaturesSerializer,
+)
 from features.store import MissingPassenger
 from ingestion.models import Dataset
 
 
-class FeatureBatchList(generics.ListAPIView[FeatureBatch]):
+class FeatureBatchList(ListView[FeatureBatch]):
     """List feature batches, newest first; POST builds one."""
 
     queryset = FeatureBatch.objects.all()
     serializer_class = FeatureBatchSerializer
+    query = FeatureBatchQuery
 
     @extend_schema(request=FeatureBatchRequest, responses={202: FeatureBatchSerializer})
     def post(self, request: Request) -> Response:
@@ -29,14 +34,14 @@ class FeatureBatchList(generics.ListAPIView[FeatureBatch]):
         return accepted(services.queue_build(dataset=dataset), FeatureBatchSerializer, request=request)
 
 
-class FeatureBatchDetail(generics.RetrieveAPIView[FeatureBatch]):
+class FeatureBatchDetail(DetailView[FeatureBatch]):
     """Show one feature batch."""
 
     queryset = FeatureBatch.objects.all()
     serializer_class = FeatureBatchSerializer
 
 
-class PassengerFeatures(APIView):
+class PassengerFeatures(View):
     """Look up a row's features in the current batch, with the batch, its dataset and when it was created."""
 
     @extend_schema(responses=PassengerFeaturesSerializer)

@@ -2,7 +2,7 @@
 
 from rest_framework import serializers
 
-from core.api import JOB_FIELDS
+from core.api import JOB_FIELDS, JobQuery
 from features.definition import FEATURES
 from features.models import FeatureBatch
 
@@ -16,6 +16,12 @@ class FeatureBatchSerializer(serializers.ModelSerializer[FeatureBatch]):
         model = FeatureBatch
         fields = (*JOB_FIELDS, "dataset", "row_count", "definition_version", "checksum", "current")
         read_only_fields = fields
+
+
+class FeatureBatchQuery(JobQuery):
+    """Selects feature batches."""
+
+    dataset = serializers.IntegerField(required=False, min_value=1, max_value=2**53)
 
 
 class FeatureBatchRequest(serializers.Serializer[None]):

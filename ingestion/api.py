@@ -8,20 +8,27 @@ from rest_framework.parsers import MultiPartParser
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from core.api import accepted, validate_body
+from core.api import DetailView, JobQuery, ListView, accepted, validate_body
 from core.pagination import InOrder
 from core.parsers import JSONParser
 from core.users import current_user
 from ingestion import services
 from ingestion.models import Dataset, RowProblem
-from ingestion.serializers import AddressSerializer, DatasetSerializer, IngestUploadSerializer, RowProblemSerializer
+from ingestion.serializers import (
+    AddressSerializer,
+    DatasetSerializer,
+    IngestUploadSerializer,
+    RowProblemQuery,
+    RowProblemSerializer,
+)
 
 
-class DatasetList(generics.ListAPIView[Dataset]):
+class DatasetList(ListView[Dataset]):
     """Datasets, newest first; POST starts an ingest."""
 
     queryset = Dataset.objects.all()
     serializer_class = DatasetSerializer
+    query = JobQuery
     parser_classes = (JSONParser, MultiPartParser)
 
     @extend_schema(
@@ -37,17 +44,18 @@ class DatasetList(generics.ListAPIView[Dataset]):
         return accepted(services.queue_ingest(**options), DatasetSerializer, request=request)
 
 
-class DatasetDetail(generics.RetrieveAPIView[Dataset]):
+class DatasetDetail(DetailView[Dataset]):
     """One dataset."""
 
     queryset = Dataset.objects.all()
     serializer_class = DatasetSerializer
 
 
-class DatasetProblems(generics.ListAPIView[RowProblem]):
+class DatasetProblems(ListView[RowProblem]):
     """Reasons why rows were rejected or have a warning."""
 
     serializer_class = RowProblemSerializer
+    query = RowProblemQuery
     pagination_class = InOrder
 
     def get_queryset(self) -> QuerySet[RowProblem]:

@@ -7,7 +7,7 @@ from rest_framework import serializers
 
 from core.api import JOB_FIELDS
 from core.uploads import FlagField, UploadSerializer
-from ingestion.models import Dataset, RowProblem, validate_headings, validate_markers
+from ingestion.models import Dataset, RowProblem, RowSeverity, validate_headings, validate_markers
 from ingestion.passenger import KEY, LABEL
 from ingestion.reading import of_json
 from ingestion.schema import FIELD_NAMES
@@ -50,6 +50,14 @@ class RowProblemSerializer(serializers.ModelSerializer[RowProblem]):
         model = RowProblem
         fields = ("line_number", "column", "value", "code", "severity", "reason")
         read_only_fields = fields
+
+
+class RowProblemQuery(serializers.Serializer[None]):
+    """Selects reasons."""
+
+    severity = serializers.ChoiceField(choices=RowSeverity.choices, required=False)
+    code = serializers.CharField(required=False, max_length=40)
+    column = serializers.CharField(required=False, max_length=200)
 
 
 class OptionField(serializers.JSONField):

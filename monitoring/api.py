@@ -6,9 +6,9 @@ from drf_spectacular.utils import OpenApiParameter, extend_schema
 from rest_framework import generics
 from rest_framework.request import Request
 from rest_framework.response import Response
-from rest_framework.views import APIView
 
-from core.api import accepted, validate_body
+from core import moments
+from core.api import DetailView, JobQuery, ListView, View, accepted, validate_body
 from core.errors import Invalid
 from core.users import current_user
 from monitoring import alerts, performance, services
@@ -26,21 +26,24 @@ from monitoring.models import (
 )
 from monitoring.serializers import (
     AlertSerializer,
+    AlertTimeQuery,
     DriftCheckSerializer,
     NoteSerializer,
     PerformanceCheckDetailSerializer,
     PerformanceCheckRequestSerializer,
     PerformanceCheckSerializer,
+    StateQuery,
     WindowSerializer,
 )
 from predictions.filters import MAX_NUMBER
 from predictions.models import Channel
 
 
-class DriftCheckList(generics.ListAPIView[DriftCheck]):
+class DriftCheckList(ListView[DriftCheck]):
     """Drift checks, newest first; POST starts one, of the latest window unless the body says otherwise."""
 
     serializer_class = DriftCheckSerializer
+    query, filter_form = StateQuery, DriftCheckFilter
 
     def get_queryset(self) -> DriftCheckQuerySet:
         return DriftCheckFilter(self.request.query_params).checks(self.request).prefetch_related("features")
@@ -52,8 +55,8 @@ class DriftCheckList(generics.ListAPIView[DriftCheck]):
             OpenApiParameter("drifted", bool),
             OpenApiParameter("method", str, enum=["", *Method.values]),
             OpenApiParameter("scoring_job", {"type": "integer", "minimum": 0, "maximum": MAX_NUMBER}),
-            OpenApiParameter("since", OpenApiTypes.DATETIME),
-            OpenApiParameter("until", OpenApiTypes.DATETIME),
+            OpenApiParameter("since", OpenApiTypes.DATETIME, description=moments.HELP),
+            OpenApiParameter("until", OpenApiTypes.DATETIME, description=moments.HELP),
         ]
     )
     def get(self, request: Request) -> Response:
@@ -65,7 +68,7 @@ class DriftCheckList(generics.ListAPIView[DriftCheck]):
         return accepted(check, DriftCheckSerializer, request=request)
 
 
-class DriftCheckDetail(generics.RetrieveAPIView[DriftCheck]):
+class DriftCheckDetail(DetailView[DriftCheck]):
     """One drift check with its tests."""
 
     serializer_class = DriftCheckSerializer
@@ -75,11 +78,12 @@ class DriftCheckDetail(generics.RetrieveAPIView[DriftCheck]):
         return checks.select_related("version").prefetch_related("features")
 
 
-class PerformanceCheckList(generics.ListAPIView[PerformanceCheck]):
+class PerformanceCheckList(ListView[PerformanceCheck]):
     """Performance checks, newest first; POST starts one on the champion's latest outcomes and predictions."""
 
     queryset = PerformanceCheck.objects.select_related("version").defer("figures")
     serializer_class = PerformanceCheckSerializer
+    query = JobQuery
 
     @extend_schema(request=PerformanceCheckRequestSerializer, responses={202: PerformanceCheckSerializer})
     def post(self, request: Request) -> Response:
@@ -88,17 +92,18 @@ class PerformanceCheckList(generics.ListAPIView[PerformanceCheck]):
         return accepted(job, PerformanceCheckSerializer, request=request)
 
 
-class PerformanceCheckDetail(generics.RetrieveAPIView[PerformanceCheck]):
+class PerformanceCheckDetail(DetailView[PerformanceCheck]):
     """One performance check with its report."""
 
     queryset = PerformanceCheck.objects.select_related("version")
     serializer_class = PerformanceCheckDetailSerializer
 
 
-class AlertList(generics.ListAPIView[Alert]):
+class AlertList(ListView[Alert]):
     """Alerts, newest first."""
 
     serializer_class = AlertSerializer
+    query, filter_form = AlertTimeQuery, AlertFilter
 
     def get_queryset(self) -> AlertQuerySet:
         filters = AlertFilter(self.request.query_params)
@@ -117,14 +122,14 @@ class AlertList(generics.ListAPIView[Alert]):
         return super().get(request)
 
 
-class AlertDetail(generics.RetrieveAPIView[Alert]):
+class AlertDetail(DetailView[Alert]):
     """One alert."""
 
     queryset = Alert.objects.select_related("acknowledged_by", "resolved_by")
     serializer_class = AlertSerializer
 
 
-class AlertAcknowledgement(APIView):
+class AlertAcknowledgement(View):
     """Record who looks after an alert, with a note: 409 when it is acknowledged or resolved already."""
 
     @extend_schema(request=NoteSerializer, responses=AlertSerializer)

@@ -4,6 +4,7 @@ from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
 from core.api import JOB_FIELDS
+from core.jobs import State
 from core.moments import MomentField
 from monitoring.models import SUMMARY, Alert, AlertState, DriftCheck, FeatureDrift, Method, PerformanceCheck
 from monitoring.performance_report import PerformanceReport
@@ -102,9 +103,22 @@ class WindowSerializer(serializers.Serializer[dict[str, object]]):
 
     model_version = serializers.IntegerField(required=False, min_value=1, max_value=MAX_NUMBER)
     channel = serializers.ChoiceField(choices=Channel.live(), required=False)
-    since = MomentField(required=False)
-    until = MomentField(required=False)
+    since = MomentField()
+    until = MomentField()
     method = serializers.ChoiceField(choices=Method.choices, required=False)
+
+
+class StateQuery(serializers.Serializer[None]):
+    """Selects checks by their state, beside what the page's form selects."""
+
+    state = serializers.ChoiceField(choices=State.choices, required=False)
+
+
+class AlertTimeQuery(serializers.Serializer[None]):
+    """Selects alerts by when they were raised, beside what the page's form selects."""
+
+    since = MomentField(source="raised_at__gte")
+    until = MomentField(source="raised_at__lt")
 
 
 class AlertSerializer(serializers.ModelSerializer[Alert]):

@@ -15,9 +15,9 @@ from rest_framework import generics, status
 from rest_framework.parsers import MultiPartParser
 from rest_framework.request import Request
 from rest_framework.response import Response
-from rest_framework.views import APIView
 
-from core.api import accepted, unknown_fields, validate_body
+from core import moments
+from core.api import DetailView, JobQuery, ListView, View, accepted, unknown_fields, validate_body
 from core.errors import Conflict, Invalid
 from core.jobs import JobQuerySet
 from core.negotiation import FileNegotiation
@@ -49,11 +49,12 @@ _ROW = passenger_schema({REFERENCE: "The caller's own id of the prediction, kept
 _REFERENCE_PATTERN = rf"^[^\s{CONTROL_RANGES}][^{CONTROL_RANGES}]{{0,99}}$"
 
 
-class PredictionList(generics.ListAPIView[Prediction]):
+class PredictionList(ListView[Prediction]):
     """The prediction log, newest first; POST predicts for one row."""
 
     scope = Scope.PREDICT
     serializer_class = PredictionSerializer
+    filter_form = PredictionFilter
 
     def get_queryset(self) -> PredictionQuerySet:
         return PredictionFilter(self.request.query_params).predictions()
@@ -80,8 +81,8 @@ class PredictionList(generics.ListAPIView[Prediction]):
             OpenApiParameter("outcome", str, enum=Known.values, description="What is known of what really happened."),
             OpenApiParameter("probability_from", {"type": "number", "minimum": 0, "maximum": 1}),
             OpenApiParameter("probability_to", {"type": "number", "minimum": 0, "maximum": 1}),
-            OpenApiParameter("since", OpenApiTypes.DATETIME),
-            OpenApiParameter("until", OpenApiTypes.DATETIME),
+            OpenApiParameter("since", OpenApiTypes.DATETIME, description=moments.HELP),
+            OpenApiParameter("until", OpenApiTypes.DATETIME, description=moments.HELP),
         ]
     )
     def get(self, request: Request, *args: Any, **kwargs: Any) -> Response:
@@ -111,7 +112,7 @@ class PredictionList(generics.ListAPIView[Prediction]):
         return Response(msgspec.Raw(encoded), status=status.HTTP_201_CREATED, headers=headers)
 
 
-class PredictionBatch(APIView):
+class PredictionBatch(View):
     """Predict for many rows at once: for all, or none."""
 
     scope = Scope.PREDICT
@@ -124,7 +125,7 @@ class PredictionBatch(APIView):
         return Response({"predictions": services.predict(batch), "drift": drift_state.note()})
 
 
-class PredictionDetail(APIView):
+class PredictionDetail(View):
     """One logged prediction."""
 
     @extend_schema(responses=PredictionSerializer)
@@ -132,7 +133,7 @@ class PredictionDetail(APIView):
         return Response(PredictionSerializer(log.get(pk)).data)
 
 
-class PredictionExplanation(APIView):
+class PredictionExplanation(View):
     """Explain an answer: each field's contribution (Shapley values), and what another value would have changed."""
 
     is_throttled = True
@@ -142,7 +143,7 @@ class PredictionExplanation(APIView):
         return Response(explanation.explain(log.get(pk)))
 
 
-class PredictionOutcome(APIView):
+class PredictionOutcome(View):
     """What really happened: 201 the first time, 200 for the same again, 409 for another."""
 
     scope = Scope.PREDICT
@@ -159,7 +160,7 @@ class PredictionOutcome(APIView):
         return Response(OutcomeSerializer(outcome).data, status=code)
 
 
-class OutcomeList(APIView):
+class OutcomeList(View):
     """Record what really happened to many, by `prediction_id` or by the caller's `reference`, as a list or as CSV.
 
     Safe to repeat: the same outcome again is `unchanged`. What is unknown, ambiguous (a reference of several
@@ -187,7 +188,7 @@ class OutcomeList(APIView):
         return Response(outcomes.record_list(body, by=by))
 
 
-class OutcomeCorrection(APIView):
+class OutcomeCorrection(View):
     """Replace a wrong outcome: 404 where none is recorded."""
 
     @extend_schema(request=OutcomeSerializer, responses=OutcomeSerializer)
@@ -196,7 +197,7 @@ class OutcomeCorrection(APIView):
         return Response(OutcomeSerializer(outcomes.correct(pk, actual=data["actual"], by=current_user(request))).data)
 
 
-class ShadowComparison(APIView):
+class ShadowComparison(View):
     """Compare a challenger's answers with the logged ones, on the same predictions."""
 
     @extend_schema(responses=ModelComparison)
@@ -208,11 +209,12 @@ class ShadowComparison(APIView):
         return Response(compared.figures)
 
 
-class ScoringJobList(generics.ListAPIView[ScoringJob]):
+class ScoringJobList(ListView[ScoringJob]):
     """Scoring jobs, newest first; POST starts one."""
 
     scope = Scope.PREDICT
     serializer_class = ScoringJobSerializer
+    query = JobQuery
     parser_classes = (MultiPartParser,)
 
     def get_queryset(self) -> JobQuerySet[ScoringJob]:
@@ -226,7 +228,7 @@ class ScoringJobList(generics.ListAPIView[ScoringJob]):
         return accepted(job, ScoringJobSerializer, request=request)
 
 
-class ScoringJobDetail(generics.RetrieveAPIView[ScoringJob]):
+class ScoringJobDetail(DetailView[ScoringJob]):
     """One scoring job."""
 
     serializer_class = ScoringJobSerializer
@@ -235,7 +237,7 @@ class ScoringJobDetail(generics.RetrieveAPIView[ScoringJob]):
         return ScoringJob.objects.visible_to(self.request)
 
 
-class ScoringJobCancel(APIView):
+class ScoringJobCancel(View):
     """Stop a job: parts in progress are discarded, those scored before stay in the log; 409 when it has ended.
 
     Allowed for the user who sent the file, and for tokens with the scope to operate.
@@ -250,7 +252,7 @@ class ScoringJobCancel(APIView):
         return Response(ScoringJobSerializer(job).data)
 
 
-class ScoringJobDelete(APIView):
+class ScoringJobDelete(View):
     """Delete a job that is over, with its file and results; its predictions stay in the log. 409 before it has ended.
 
     Allowed for the user who sent the file, and for tokens with the scope to operate.
@@ -267,7 +269,7 @@ class ScoringJobDelete(APIView):
         return Response(status=status.HTTP_204_NO_CONTENT)
 
 
-class ScoringJobResults(APIView):
+class ScoringJobResults(View):
     """A finished job's file: the input plus the answers."""
 
     content_negotiation_class = FileNegotiation

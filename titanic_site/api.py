@@ -13,14 +13,15 @@ from django.views.generic import RedirectView
 from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import OpenApiParameter, extend_schema, extend_schema_view
 from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerSplitView
-from rest_framework import generics, serializers
+from rest_framework import serializers
 from rest_framework.exceptions import NotFound
 from rest_framework.permissions import AllowAny
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.utils.urls import replace_query_param
-from rest_framework.views import APIView
 
+from core import moments
+from core.api import ListView, View
 from core.errors import Invalid
 from core.jobs import State
 from core.models import Action, AuditEntry
@@ -64,14 +65,14 @@ class RunPageSerializer(serializers.Serializer[Any]):
     results = RunSerializer(many=True)
 
 
-class RunQuery(serializers.Serializer[Any]):
+class RunQuery(serializers.Serializer[None]):
     """Selects runs, and a page of them: those created before `cursor`."""
 
     kind = serializers.ChoiceField(choices=[], required=False, default="")
     state = serializers.ChoiceField(choices=State.choices, required=False, default="")
-    since = MomentField(required=False, default=None)
-    until = MomentField(required=False, default=None)
-    cursor = MomentField(required=False, default=None)
+    since = MomentField()
+    until = MomentField()
+    cursor = MomentField()
     page_size = serializers.IntegerField(
         required=False, min_value=1, max_value=NewestFirst.max_page_size, default=NewestFirst.page_size
     )
@@ -85,15 +86,16 @@ class RunQuery(serializers.Serializer[Any]):
         return fields
 
 
-class RunList(APIView):
+class RunList(View):
     """Every job of every kind, newest first."""
 
-    @extend_schema(parameters=[RunQuery], responses=RunPageSerializer)
+    query = RunQuery
+
+    @extend_schema(responses=RunPageSerializer)
     def get(self, request: Request) -> Response:
-        query = RunQuery(data=request.query_params.dict())
-        query.is_valid(raise_exception=True)
-        size, cursor = query.validated_data.pop("page_size"), query.validated_data.pop("cursor")
-        jobs = newest(request, before=cursor, count=size, selection=Selection(**query.validated_data))
+        values: dict[str, Any] = self.read_query()
+        size, cursor = values.pop("page_size"), values.pop("cursor", None)
+        jobs = newest(request, before=cursor, count=size, selection=Selection(**values))
         url = request.build_absolute_uri()
         following = replace_query_param(url, "cursor", jobs[-1].created_at.isoformat()) if len(jobs) == size else None
         return Response({"next": following, "previous": None, "results": RunSerializer(jobs, many=True).data})
@@ -120,15 +122,16 @@ class AuditEntrySerializer(serializers.ModelSerializer[AuditEntry]):
             OpenApiParameter("actor", {"type": "string", "maxLength": 150}),
             OpenApiParameter("object_name", {"type": "string", "maxLength": 200}, description="A part of the name."),
             OpenApiParameter("request_id", {"type": "string", "maxLength": 36}),
-            OpenApiParameter("since", OpenApiTypes.DATETIME),
-            OpenApiParameter("until", OpenApiTypes.DATETIME),
+            OpenApiParameter("since", OpenApiTypes.DATETIME, description=moments.HELP),
+            OpenApiParameter("until", OpenApiTypes.DATETIME, description=moments.HELP),
         ]
     )
 )
-class AuditList(generics.ListAPIView[AuditEntry]):
+class AuditList(ListView[AuditEntry]):
     """The audit trail, newest first."""
 
     read_scope = Scope.ADMIN
+    filter_form = AuditFilter
     serializer_class = AuditEntrySerializer
 
     def get_queryset(self) -> QuerySet[AuditEntry]:
@@ -142,7 +145,7 @@ class AuditList(generics.ListAPIView[AuditEntry]):
         return filters.entries()
 
 
-class Unknown(APIView):
+class Unknown(View):
     """Answers 404 in the API's own shape."""
 
     schema = None
@@ -177,6 +180,5 @@ urlpatterns = [
     # There was ReDoc, which fetches a logo from its maker.
     path("redoc/", login_not_required(RedirectView.as_view(pattern_name="api_docs"))),
     path("docs/", _own_styles(SpectacularSwaggerSplitView.as_view(**_open)), name="api_docs"),
-    # With the slash alone: an address that only lacks it is redirected.
     re_path(r"^[\s\S]*/$", Unknown.as_view()),
 ]

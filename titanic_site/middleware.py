@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Callable
+from http import HTTPStatus
 from typing import Any, cast
 
 from django.conf import settings
@@ -13,7 +14,7 @@ from django.http import HttpRequest, HttpResponse, HttpResponseRedirect, JsonRes
 from django.http.response import HttpResponseBase
 from django.middleware.gzip import GZipMiddleware
 from django.shortcuts import redirect, render
-from django.urls import resolve, reverse
+from django.urls import is_valid_path, resolve, reverse
 from django.utils import timezone
 from django_htmx.http import HttpResponseClientRedirect, reselect, retarget
 from django_htmx.middleware import HtmxDetails
@@ -129,6 +130,24 @@ def packed_body(get_response: Handler) -> Handler:
         if is_form and encoding not in ("", "identity"):
             return error_json(request, UnsupportedEncoding())
         return get_response(request)
+
+    return middleware
+
+
+def kept_method(get_response: Handler) -> Handler:
+    """Serve an address of the API that lacks its last slash, and redirect others so that the method stays.
+
+    Clients repeat a POST as a GET after 301, and get a list instead of an answer.
+    """
+
+    def middleware(request: HttpRequest) -> HttpResponse:
+        path = request.path_info
+        if path.startswith("/api/v1/") and not path.endswith("/") and not is_valid_path(path):
+            request.path, request.path_info = f"{request.path}/", f"{path}/"
+        response = get_response(request)
+        if response.status_code == HTTPStatus.MOVED_PERMANENTLY and request.method not in ("GET", "HEAD"):
+            response.status_code = HTTPStatus.PERMANENT_REDIRECT
+        return response
 
     return middleware
 

@@ -60,6 +60,7 @@ MIDDLEWARE = [
     "titanic_site.middleware.ProbeMiddleware",
     "titanic_site.middleware.length_required",
     "titanic_site.middleware.packed_body",
+    "titanic_site.middleware.kept_method",
     "django.middleware.security.SecurityMiddleware",
     "titanic_site.middleware.CompressionMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
@@ -261,7 +262,7 @@ REST_FRAMEWORK = {
     "DEFAULT_PERMISSION_CLASSES": ["core.tokens.HasScope"],
     "DEFAULT_RENDERER_CLASSES": ["core.renderers.JSONRenderer"],
     "DEFAULT_PARSER_CLASSES": ["core.parsers.JSONParser"],
-    "DEFAULT_SCHEMA_CLASS": "drf_standardized_errors.openapi.AutoSchema",
+    "DEFAULT_SCHEMA_CLASS": "core.openapi.Schema",
     "DEFAULT_PAGINATION_CLASS": "core.pagination.NewestFirst",
     "EXCEPTION_HANDLER": "core.api_errors.api_exception_handler",
     # `?format=onnx` is ours.

@@ -1,6 +1,7 @@
 """Training and the registry in the API."""
 
 from collections.abc import Callable, Iterable
+from datetime import datetime
 from typing import Any
 
 from django.contrib.auth.decorators import login_not_required
@@ -9,13 +10,12 @@ from django.http import FileResponse
 from django.urls import path
 from django.views.generic import RedirectView
 from drf_spectacular.types import OpenApiTypes
-from drf_spectacular.utils import OpenApiParameter, extend_schema
+from drf_spectacular.utils import extend_schema
 from rest_framework import generics
 from rest_framework.request import Request
 from rest_framework.response import Response
-from rest_framework.views import APIView
 
-from core.api import accepted, validate_body
+from core.api import DetailView, JobQuery, ListView, View, accepted, validate_body
 from core.negotiation import FileNegotiation
 from core.users import current_user
 from features.models import FeatureBatch
@@ -25,24 +25,28 @@ from training.downloads import artifact_response
 from training.models import ModelVersion, Reproduction, StageChange, TrainingRun
 from training.serializers import (
     AnnotationRequest,
+    ArtifactRequest,
     ChampionPeriodSerializer,
+    ModelQuery,
     ModelVersionSerializer,
     MomentRequest,
     ReproductionSerializer,
     StageRequest,
     TrainingRequest,
+    TrainingRunQuery,
     TrainingRunSerializer,
 )  # fmt: skip
 
 
-class ModelList(generics.ListAPIView[ModelVersion]):
+class ModelList(ListView[ModelVersion]):
     """List versions, newest first."""
 
     queryset: Any = ModelVersion.objects.with_history()
     serializer_class = ModelVersionSerializer
+    query = ModelQuery
 
 
-class ModelDetail(generics.RetrieveAPIView[ModelVersion]):
+class ModelDetail(DetailView[ModelVersion]):
     """One version."""
 
     queryset: Any = ModelVersion.objects.with_history()
@@ -50,7 +54,7 @@ class ModelDetail(generics.RetrieveAPIView[ModelVersion]):
     lookup_field = "version"
 
 
-class _StageChange(APIView):
+class _StageChange(View):
     """Another stage for a version."""
 
     change: Callable[..., None]
@@ -81,7 +85,7 @@ class Retirement(_StageChange):
     change = staticmethod(registry.retire)
 
 
-class Annotation(APIView):
+class Annotation(View):
     """Change a version's tags and notes; what is left out stays."""
 
     @extend_schema(request=AnnotationRequest, responses=ModelVersionSerializer)
@@ -93,7 +97,7 @@ class Annotation(APIView):
         return Response(ModelVersionSerializer(model_version).data)
 
 
-class Rollback(APIView):
+class Rollback(View):
     """Promote the previous champion again."""
 
     @extend_schema(request=StageRequest, responses=ModelVersionSerializer)
@@ -102,25 +106,27 @@ class Rollback(APIView):
         return Response(ModelVersionSerializer(registry.rollback(by=current_user(request), reason=body["reason"])).data)
 
 
-class ChampionHistory(APIView):
+class ChampionHistory(View):
     """The champion history, newest first; `?at=` a moment gives the champion of that time."""
 
-    @extend_schema(parameters=[MomentRequest], responses=ChampionPeriodSerializer(many=True))
+    query = MomentRequest
+
+    @extend_schema(responses=ChampionPeriodSerializer(many=True))
     def get(self, request: Request) -> Response:
-        query = MomentRequest(data=request.query_params.dict())
-        query.is_valid(raise_exception=True)
         promotions: Iterable[StageChange] = StageChange.objects.promotions()
-        if moment := query.validated_data.get("at"):
+        moment = self.read_query().get("at")
+        if isinstance(moment, datetime):
             promotion = registry.champion_at(moment)
             promotions = [promotion] if promotion else []
         return Response(ChampionPeriodSerializer(promotions, many=True).data)  # type: ignore[arg-type]  # of many
 
 
-class Reproductions(generics.ListAPIView[Reproduction]):
+class Reproductions(ListView[Reproduction]):
     """List a version's reproductions, newest first; POST starts one."""
 
     queryset: Any = Reproduction.objects.select_related("version")
     serializer_class = ReproductionSerializer
+    query = JobQuery
 
     def get_queryset(self) -> QuerySet[Reproduction]:
         return super().get_queryset().filter(version__version=self.kwargs["version"])
@@ -131,32 +137,31 @@ class Reproductions(generics.ListAPIView[Reproduction]):
         return accepted(reproduction, ReproductionSerializer, request=request)
 
 
-class ReproductionDetail(generics.RetrieveAPIView[Reproduction]):
+class ReproductionDetail(DetailView[Reproduction]):
     """One reproduction."""
 
     queryset: Any = Reproduction.objects.select_related("version")
     serializer_class = ReproductionSerializer
 
 
-class ModelArtifact(APIView):
+class ModelArtifact(View):
     """A version's file: `?format=onnx` or `pkl`."""
 
     content_negotiation_class = FileNegotiation
+    query = ArtifactRequest
 
-    @extend_schema(
-        parameters=[OpenApiParameter("format", str, enum=["onnx", "pkl"], default="onnx")],
-        responses={(200, "application/octet-stream"): OpenApiTypes.BINARY},
-    )
+    @extend_schema(responses={(200, "application/octet-stream"): OpenApiTypes.BINARY})
     def get(self, request: Request, version: int) -> FileResponse:
         model_version = generics.get_object_or_404(ModelVersion, version=version)
-        return artifact_response(model_version, request.query_params.get("format", "onnx"))
+        return artifact_response(model_version, str(self.read_query()["format"]))
 
 
-class TrainingRunList(generics.ListAPIView[TrainingRun]):
+class TrainingRunList(ListView[TrainingRun]):
     """Training runs, newest first; POST starts one."""
 
     queryset: Any = TrainingRun.objects.select_related("version")
     serializer_class = TrainingRunSerializer
+    query = TrainingRunQuery
 
     @extend_schema(request=TrainingRequest, responses={202: TrainingRunSerializer})
     def post(self, request: Request) -> Response:
@@ -166,7 +171,7 @@ class TrainingRunList(generics.ListAPIView[TrainingRun]):
         return accepted(services.queue_run(batch=batch, **body), TrainingRunSerializer, request=request)
 
 
-class TrainingRunDetail(generics.RetrieveAPIView[TrainingRun]):
+class TrainingRunDetail(DetailView[TrainingRun]):
     """One training run."""
 
     queryset: Any = TrainingRun.objects.select_related("version")

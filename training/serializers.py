@@ -4,7 +4,7 @@ import msgspec
 from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
-from core.api import JOB_FIELDS
+from core.api import JOB_FIELDS, JobQuery
 from core.moments import MomentField
 from training.models import (
     LONGEST_NOTES,
@@ -13,6 +13,7 @@ from training.models import (
     Algorithm,
     ModelVersion,
     Reproduction,
+    Stage,
     StageChange,
     TrainingRun,
     default_candidates,
@@ -47,6 +48,20 @@ class ModelVersionSerializer(serializers.ModelSerializer[ModelVersion]):
         return {**msgspec.to_builtins(verdict), "checks": checks}
 
 
+class ModelQuery(serializers.Serializer[None]):
+    """Selects versions."""
+
+    stage = serializers.ChoiceField(choices=Stage.choices, required=False)
+    since = MomentField(source="created_at__gte")
+    until = MomentField(source="created_at__lt")
+
+
+class ArtifactRequest(serializers.Serializer[None]):
+    """Which of a version's files to download."""
+
+    format = serializers.ChoiceField(choices=("onnx", "pkl"), default="onnx")
+
+
 class AnnotationRequest(serializers.Serializer[None]):
     """What people note of a version; what is left out stays."""
 
@@ -68,6 +83,12 @@ class TrainingRunSerializer(serializers.ModelSerializer[TrainingRun]):
         read_only_fields = fields
 
 
+class TrainingRunQuery(JobQuery):
+    """Selects trainings."""
+
+    algorithm = serializers.ChoiceField(choices=Algorithm.choices, required=False)
+
+
 class TrainingRequest(serializers.Serializer[None]):
     """What to train; without a feature batch, from the current one."""
 
@@ -86,7 +107,7 @@ class StageRequest(serializers.Serializer[None]):
 class MomentRequest(serializers.Serializer[None]):
     """A moment of the past."""
 
-    at = MomentField(required=False)
+    at = MomentField()
 
 
 class ChampionPeriodSerializer(serializers.Serializer[StageChange]):

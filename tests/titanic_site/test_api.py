@@ -7,6 +7,7 @@ from urllib.parse import urlencode
 
 import pytest
 from django.core.files.uploadedfile import SimpleUploadedFile
+from django.test import Client, override_settings
 from rest_framework.test import APIClient
 
 from core import redis
@@ -292,8 +293,105 @@ def test_an_address_that_is_none_is_refused_in_json(api: APIClient, method: str)
     assert response.json()["errors"][0]["code"] == "not_found"
 
 
-def test_an_address_that_only_lacks_its_slash_is_redirected(api: APIClient) -> None:
-    assert api.get("/api/v1/models").status_code == 301
+def test_an_address_that_only_lacks_its_slash_is_served(api: APIClient, champion: ModelVersion) -> None:
+    assert api.get("/api/v1/models").json()["results"][0]["version"] == champion.version
+    assert api.post(URL.rstrip("/"), OWEN, format="json").status_code == 201
+    started = api.post("/api/v1/training-runs", {}, format="json")
+    assert started["Location"].endswith(f"/api/v1/training-runs/{started.json()['id']}/")
+    assert api.post("/api/v1/nothing", {}, format="json").json()["errors"][0]["code"] == "not_found"
+    assert api.get("/api/v1").status_code == 301
+    assert api.post("/api/v1/models/reigns", {}, format="json").status_code == 308
+
+
+def test_no_redirect_turns_a_post_into_a_get(client: Client, settings: Any) -> None:
+    page = client.post("/predictions/erase", {"field": "name"})
+
+    assert (page.status_code, page["Location"]) == (308, "/predictions/erase/")
+    assert client.get("/predictions/erase").status_code == 301
+    with override_settings(SECURE_SSL_REDIRECT=True):
+        secure = Client().post("/predict", {"pclass": "3"})
+    assert (secure.status_code, secure["Location"]) == (308, "https://testserver/predict")
+
+
+#: A parameter of each list of the API that people would expect, with a value.
+FILTERS = {
+    "predictions/": ("model", "1"), "scoring-jobs/": ("state", "failed"), "datasets/": ("state", "succeeded"),
+    "datasets/1/problems/": ("severity", "error"), "feature-batches/": ("dataset", "1"),
+    "models/": ("stage", "champion"), "models/1/reproductions/": ("state", "queued"), "training-runs/": ("algorithm", "random_forest"),
+    "drift-checks/": ("state", "failed"), "performance-checks/": ("state", "running"), "alerts/": ("kind", "drift"),
+    "runs/": ("kind", "dataset"), "audit/": ("action", "queued"),
+}  # fmt: skip
+UNTIMED = ("datasets/1/problems/",)
+
+
+@pytest.fixture
+def administrator(champion: ModelVersion) -> APIClient:
+    client = APIClient()
+    token = AccessToken.objects.create(make_user("admin", "administrator"), can_admin=True)[1]
+    client.credentials(HTTP_AUTHORIZATION=f"Bearer {token}")
+    return client
+
+
+@pytest.mark.parametrize("path", FILTERS)
+def test_a_list_is_filtered_and_names_a_parameter_that_it_does_not_know(path: str, administrator: APIClient) -> None:
+    url, (name, value) = f"/api/v1/{path.replace('/1/', f'/{Dataset.objects.get().pk}/', 1)}", FILTERS[path]
+    if path.startswith("models/1"):
+        url = f"/api/v1/{path}"
+    times = {} if path in UNTIMED else {"since": "2026-11-29", "until": "2126-11-29T00:00:00Z"}
+
+    for query in ({name: value}, times, {name: value, **times, "page_size": "1"}):
+        assert administrator.get(url, query).status_code == 200, query
+    for unknown in ("model_version", "page", "limit", "State", "\0"):
+        refused = administrator.get(f"{url}?{urlencode({unknown: '77'})}")
+        assert (refused.status_code, refused.json()["errors"][0]["attr"]) == (400, unknown)
+        assert name in refused.json()["errors"][0]["detail"]
+    twice = administrator.get(f"{url}?{name}={value}&{name}={value}")
+    assert (twice.status_code, twice.json()["errors"][0]["code"]) == (400, "doubled_parameter")
+    for known in (name, *times):
+        wrong = administrator.get(url, {known: "\0nonsense"})
+        # A part of a name may be anything.
+        assert wrong.status_code == 400 or known in {"code", "column"}, known
+
+
+def test_filters_select(administrator: APIClient, champion: ModelVersion) -> None:
+    def count(path: str, **query: str) -> int:
+        return len(administrator.get(f"/api/v1/{path}", query).json()["results"])
+
+    day = f"{champion.created_at:%Y-%m-%d}"
+    for path, name, matching, other in (
+        ("models/", "stage", "champion", "retired"),
+        ("training-runs/", "state", "succeeded", "failed"),
+        ("datasets/", "state", "succeeded", "queued"),
+        ("feature-batches/", "dataset", str(Dataset.objects.get().pk), "999"),
+    ):
+        assert (count(path, **{name: matching}), count(path, **{name: other})) == (1, 0)
+        # A day is its start, in UTC.
+        assert (count(path, since=day), count(path, until=day)) == (1, 0)
+
+
+def test_other_addresses_take_no_unknown_parameter_either(api: APIClient, champion: ModelVersion) -> None:
+    for method, path in (
+        ("get", "models/1/"),
+        ("get", "features/1/"),
+        ("post", "predictions/"),
+        ("post", "drift-checks/"),
+    ):
+        refused = api.generic(method.upper(), f"/api/v1/{path}?version=2", b"{}", "application/json")
+        assert (refused.status_code, refused.json()["errors"][0]["attr"]) == (400, "version"), path
+    assert APIClient().get("/api/v1/models/?x=1").status_code == 401
+
+
+def test_the_schema_has_the_filters(api: APIClient) -> None:
+    schema = api.get("/api/v1/schema/?format=json", HTTP_ACCEPT="application/vnd.oai.openapi+json").json()
+
+    for path, (name, _value) in FILTERS.items():
+        (described,) = (item for key, item in schema["paths"].items() if key in _described(path))
+        names = {parameter["name"] for parameter in described["get"]["parameters"]}
+        assert {name, *(() if path in UNTIMED else ("since", "until"))} <= names, path
+
+
+def _described(path: str) -> tuple[str, ...]:
+    return tuple(f"/api/v1/{path.replace('1', key)}" for key in ("{id}", "{version}"))
 
 
 @pytest.mark.parametrize("address", ["/api/v1/a%0Ab/", "/v2/a%0Ab", "/v2/%0A", "/api/v1/%0A/"])
