@@ -21,7 +21,7 @@ from unfold.admin import ModelAdmin
 from core import audit
 from core.errors import TitanicError
 from core.jobs import Job, enqueue
-from core.models import Action, AuditEntry, JobLogLine
+from core.models import Action, AuditEntry, JobLogLine, StoredAnswer
 
 
 class EstimatedPaginator(Paginator):
@@ -210,3 +210,10 @@ class JobLogLineAdmin(ReadOnlyAdmin):
     list_display = ("task_id", "at", "level", "text")
     list_filter = ("level", "is_stage")
     search_fields = ("task_id",)
+
+
+@admin.register(StoredAnswer)
+class StoredAnswerAdmin(ReadOnlyAdmin):
+    """Answers kept for idempotency keys."""
+
+    list_display = ("key", "status", "location", "created_at")

@@ -14,6 +14,7 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from core.errors import Invalid
+from core.idempotency import HEADER
 from core.jobs import Job, State, enqueue
 from core.moments import MomentField
 from core.pagination import NewestFirst
@@ -23,6 +24,7 @@ from core.similar_names import similar_name
 JOB_FIELDS = ("id", "state", "progress", "error", "created_at", "started_at", "finished_at")
 
 M = TypeVar("M", bound=Model)
+R = TypeVar("R")
 
 
 class JobQuery(serializers.Serializer[None]):
@@ -34,7 +36,7 @@ class JobQuery(serializers.Serializer[None]):
 
 
 class View(APIView):
-    """A view that rejects query parameters it does not know."""
+    """A view that rejects query parameters it does not know, and a POST's key where it reads none."""
 
     #: The parameters of a GET: a serializer, which the schema describes, or the form of the page with the same list.
     query: ClassVar[type[serializers.Serializer[None]] | None] = None
@@ -44,6 +46,13 @@ class View(APIView):
         super().initial(request, *args, **kwargs)
         if request.META.get("QUERY_STRING"):
             self._check_parameters(request)
+        if HEADER in request.headers and request.method == "POST" and not self.reads_key():
+            message = _("No key is read here: leave it out. What is sent again is recorded once.")
+            raise Invalid({HEADER: [("not_read", message)]})
+
+    def reads_key(self) -> bool:
+        """Tell whether the POST reads an Idempotency-Key."""
+        return getattr(getattr(self, "post", None), "is_idempotent", False)
 
     def parameter_names(self) -> list[str]:
         """List the parameters that a GET takes."""
@@ -52,7 +61,7 @@ class View(APIView):
             *(self.filter_form.base_fields if self.filter_form else ()),
         ]
 
-    def read_query(self) -> dict[str, object]:
+    def read_query(self) -> dict[str, Any]:
         """Return the values of `query` by source; raises ValidationError with each parameter that is wrong."""
         if self.query is None:
             return {}
@@ -81,7 +90,7 @@ class ListView(View, generics.ListAPIView[M]):
     def parameter_names(self) -> list[str]:
         return [*super().parameter_names(), NewestFirst.cursor_query_param, NewestFirst.page_size_query_param]
 
-    def filter_queryset(self, queryset: QuerySet[M]) -> QuerySet[M]:
+    def filter_queryset(self, queryset: QuerySet[M, R]) -> QuerySet[M, R]:
         return super().filter_queryset(queryset).filter(**self.read_query())
 
 

@@ -88,7 +88,7 @@ class UnsupportedEncoding(TitanicError):
     code = "unsupported_media_type"
     status = HTTPStatus.UNSUPPORTED_MEDIA_TYPE
 
-    default_message = gettext_lazy(
+    default_message = Message(
         "Bodies of the API in JSON or CSV may be packed with gzip or deflate, others not at all."
         " A file that is uploaded may itself be gzip."
     )

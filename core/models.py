@@ -107,3 +107,21 @@ class JobLogLine(models.Model):
 
     def __str__(self) -> str:
         return self.text
+
+
+class StoredAnswer(models.Model):
+    """The answer of the API to a request with an `Idempotency-Key`, for a day."""
+
+    key = models.CharField(max_length=64, primary_key=True)
+    body_hash = models.CharField(max_length=64)
+    status = models.PositiveSmallIntegerField(default=0)
+    body = models.TextField(blank=True)
+    location = models.CharField(max_length=500, blank=True)
+    created_at = models.DateTimeField(default=timezone.now, db_index=True)
+
+    class Meta:
+        verbose_name = gettext_lazy("stored answer")
+        verbose_name_plural = gettext_lazy("stored answers")
+
+    def __str__(self) -> str:
+        return self.key

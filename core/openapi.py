@@ -6,15 +6,28 @@ from typing import Any
 import msgspec
 from drf_spectacular.extensions import OpenApiAuthenticationExtension, OpenApiSerializerExtension
 from drf_spectacular.plumbing import ResolvedComponent
+from drf_spectacular.utils import OpenApiParameter
 from drf_standardized_errors.openapi import AutoSchema
 
+from core.idempotency import HEADER, MAX_LENGTH
 
-class Schema(AutoSchema):  # type: ignore[misc]
-    """Describe the parameters that a view reads by its `query`."""
+#: The header that makes a request safe to repeat.
+KEY = OpenApiParameter(
+    HEADER,
+    {"type": "string", "minLength": 1, "maxLength": MAX_LENGTH},
+    OpenApiParameter.HEADER,
+    description="The same key and body within a day give the same answer: what it starts is started once.",
+)
 
-    def get_override_parameters(self) -> list[object]:
-        query = getattr(self.view, "query", None)
-        return [query] if query and self.method == "GET" else []
+
+class Schema(AutoSchema):
+    """Describe the parameters that a view reads by its `query`, and the header of a POST."""
+
+    def get_override_parameters(self) -> list[Any]:
+        if self.method == "GET":
+            return [query] if (query := getattr(self.view, "query", None)) else []
+        reads_key = getattr(self.view, "reads_key", None)
+        return [KEY] if self.method == "POST" and reads_key and reads_key() else []
 
 
 class TokenScheme(OpenApiAuthenticationExtension):  # type: ignore[no-untyped-call]
@@ -23,7 +36,7 @@ class TokenScheme(OpenApiAuthenticationExtension):  # type: ignore[no-untyped-ca
     target_class: Any = "core.tokens.CachedTokenAuthentication"
     name: Any = ["token", "bearer"]
 
-    def get_security_definition(self, auto_schema: object) -> list[object]:
+    def get_security_definition(self, auto_schema: object) -> list[dict[str, Any]]:
         prefixed = {
             "type": "apiKey",
             "in": "header",
@@ -42,7 +55,7 @@ class StructSchema(OpenApiSerializerExtension):  # type: ignore[no-untyped-call]
     target_class: Any = msgspec.Struct
     match_subclasses = True
 
-    def get_name(self, auto_schema: Any, direction: Any) -> str:
+    def get_name(self, auto_schema: object, direction: object) -> str:
         return str(self.target.__name__)
 
     def map_serializer(self, auto_schema: Any, direction: Any) -> dict[str, Any]:

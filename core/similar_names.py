@@ -11,11 +11,11 @@ _SHORTEST = 3
 def similar_name(name: str, known: Iterable[str]) -> str | None:
     """Return the known name that differs only in case, in what joins its words, or in one letter; None without one.
 
-    >>> similar_name("Pclass", ("sex", "pclass")), similar_name("page-size", ("page_size",))
-    ('pclass', 'page_size')
-    >>> similar_name("ag", ("age",)), similar_name("xage", ("age",)), similar_name("agf", ("age",))
-    ('age', 'age', 'age')
-    >>> similar_name("colour", ("sex", "pclass")) is None
+    >>> similar_name("Kind", ("size", "kind")), similar_name("page-size", ("page_size",))
+    ('kind', 'page_size')
+    >>> similar_name("kin", ("kind",)), similar_name("kinds", ("kind",)), similar_name("kint", ("kind",))
+    ('kind', 'kind', 'kind')
+    >>> similar_name("colour", ("size", "kind")) is None
     True
     """
     if len(name) > _LONGEST:

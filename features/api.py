@@ -8,6 +8,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from core.api import DetailView, ListView, View, accepted, validate_body
+from core.idempotency import idempotent
 from features import services
 from features.models import FeatureBatch
 from features.serializers import (
@@ -28,6 +29,7 @@ class FeatureBatchList(ListView[FeatureBatch]):
     query = FeatureBatchQuery
 
     @extend_schema(request=FeatureBatchRequest, responses={202: FeatureBatchSerializer})
+    @idempotent
     def post(self, request: Request) -> Response:
         body = validate_body(FeatureBatchRequest, request)
         dataset = generics.get_object_or_404(Dataset, pk=body["dataset"])

@@ -9,6 +9,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from core.api import DetailView, JobQuery, ListView, accepted, validate_body
+from core.idempotency import idempotent
 from core.pagination import InOrder
 from core.parsers import JSONParser
 from core.users import current_user
@@ -35,6 +36,7 @@ class DatasetList(ListView[Dataset]):
         request={"application/json": AddressSerializer, "multipart/form-data": IngestUploadSerializer},
         responses={202: DatasetSerializer},
     )
+    @idempotent
     def post(self, request: Request) -> Response:
         if request.content_type.startswith(MultiPartParser.media_type):
             options = validate_body(IngestUploadSerializer, request)

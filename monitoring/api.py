@@ -10,6 +10,7 @@ from rest_framework.response import Response
 from core import moments
 from core.api import DetailView, JobQuery, ListView, View, accepted, validate_body
 from core.errors import Invalid
+from core.idempotency import idempotent
 from core.users import current_user
 from monitoring import alerts, performance, services
 from monitoring.alert_kinds import Kind, Severity
@@ -63,6 +64,7 @@ class DriftCheckList(ListView[DriftCheck]):
         return super().get(request)
 
     @extend_schema(request=WindowSerializer, responses={202: DriftCheckSerializer})
+    @idempotent
     def post(self, request: Request) -> Response:
         check = services.queue_check(**validate_body(WindowSerializer, request))
         return accepted(check, DriftCheckSerializer, request=request)
@@ -86,6 +88,7 @@ class PerformanceCheckList(ListView[PerformanceCheck]):
     query = JobQuery
 
     @extend_schema(request=PerformanceCheckRequestSerializer, responses={202: PerformanceCheckSerializer})
+    @idempotent
     def post(self, request: Request) -> Response:
         data = validate_body(PerformanceCheckRequestSerializer, request)
         job = performance.queue_check(without_anonymous=data["without_anonymous"])
@@ -133,6 +136,7 @@ class AlertAcknowledgement(View):
     """Record who looks after an alert, with a note: 409 when it is acknowledged or resolved already."""
 
     @extend_schema(request=NoteSerializer, responses=AlertSerializer)
+    @idempotent
     def post(self, request: Request, pk: int) -> Response:
         alert = generics.get_object_or_404(Alert, pk=pk)
         alerts.acknowledge(alert, by=current_user(request), note=validate_body(NoteSerializer, request)["note"])

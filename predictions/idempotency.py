@@ -1,23 +1,17 @@
-"""Idempotency keys: the same key and body within a day get the same answer, predicted and logged once.
+"""Idempotency keys of predictions: the same key and body within a day get the same answer, predicted and logged once.
 
-(The IETF draft "The Idempotency-Key HTTP Header Field".) The answer is stored beside the stream, in one step with the
-log entry, so that neither is there without the other, whichever process is killed.
+The answer is stored beside the stream, in one step with the log entries, so that neither is there without the other,
+whichever process is killed.
 """
 
 import hashlib
 from dataclasses import dataclass
 from typing import cast
 
-import msgspec
-from django.utils.translation import gettext as _
-
 from core import redis
-from core.errors import Conflict, Invalid
+from core.idempotency import LIFETIME, conflict, encode_sorted, key_hash
 
-HEADER = "Idempotency-Key"
-LIFETIME_SECONDS = 24 * 60 * 60
-MAX_LENGTH = 255
-_encode_sorted = msgspec.json.Encoder(order="sorted").encode
+LIFETIME_SECONDS = int(LIFETIME.total_seconds())
 
 
 @dataclass(frozen=True)
@@ -30,11 +24,7 @@ class Key:
     @classmethod
     def of(cls, text: str, *, caller: object, body: object) -> "Key":
         """Make the key out of a caller's header; each caller has keys of its own. Raises Invalid."""
-        if not (text.strip() and text.isprintable() and len(text) <= MAX_LENGTH):
-            message = _("Must be 1 to %(most)s printable characters.") % {"most": MAX_LENGTH}
-            raise Invalid({HEADER: [("invalid", message)]})
-        digest = hashlib.sha256(f"{caller}\n{text}".encode()).hexdigest()
-        return cls(f"predictions:once:{digest}", hashlib.sha256(_encode_sorted(body)).digest())
+        return cls(f"predictions:once:{key_hash(text, caller)}", hashlib.sha256(encode_sorted(body)).digest())
 
     def stored_answer(self) -> bytes | None:
         """Look the answer up; raises Conflict when it belongs to another body, RedisUnavailable."""
@@ -48,6 +38,5 @@ class Key:
     def unwrap(self, stored: bytes) -> bytes:
         """Return the answer that is stored; raises Conflict when it belongs to another body."""
         if not stored.startswith(self.body_hash):
-            message = _("This key was given with another body before: use a new one, or send that body.")
-            raise Conflict(message, field=HEADER)
+            raise conflict()
         return stored[len(self.body_hash) :]

@@ -141,18 +141,20 @@ def _check_rows(
     return rows
 
 
-def predict_idempotent(raw: Mapping[str, object], *, key: Key) -> tuple[bytes, bool]:
-    """Predict for one passenger, once for a key; returns the answer as JSON, and whether it was stored already.
+def predict_idempotent(
+    parse: Callable[[], ScoringRequest], *, key: Key, encode: Callable[[list[Answer]], bytes]
+) -> tuple[bytes, bool]:
+    """Predict once for a key; returns the encoded answer, and whether it was stored already.
 
     Raises Invalid, Conflict, Unavailable.
     """
     stored = key.stored_answer()
     if stored is not None:
         return stored, True
-    (answer,), entries = score(parse_one(raw))
-    encoded = msgspec.json.encode(answer)
+    answers, entries = score(parse())
+    encoded = encode(answers)
     # Of two requests at once, the second gets what the first one stored.
-    first = log.append_idempotent(entries[0], key=key.name, value=key.wrap(encoded), ttl_seconds=LIFETIME_SECONDS)
+    first = log.append_idempotent(entries, key=key.name, value=key.wrap(encoded), ttl_seconds=LIFETIME_SECONDS)
     if first is not None:
         return key.unwrap(first), True
     return encoded, False

@@ -57,7 +57,7 @@ class RunSerializer(serializers.Serializer[Any]):
     finished_at = serializers.DateTimeField(allow_null=True)
 
 
-class RunPageSerializer(serializers.Serializer[Any]):
+class RunPageSerializer(serializers.Serializer[None]):
     """A page of runs."""
 
     next = serializers.URLField(allow_null=True)
@@ -93,7 +93,7 @@ class RunList(View):
 
     @extend_schema(responses=RunPageSerializer)
     def get(self, request: Request) -> Response:
-        values: dict[str, Any] = self.read_query()
+        values = self.read_query()
         size, cursor = values.pop("page_size"), values.pop("cursor", None)
         jobs = newest(request, before=cursor, count=size, selection=Selection(**values))
         url = request.build_absolute_uri()

@@ -126,9 +126,10 @@ def packed_body(get_response: Handler) -> Handler:
 
     def middleware(request: HttpRequest) -> HttpResponse:
         encoding = request.META.get("HTTP_CONTENT_ENCODING", "").strip().lower()
-        is_form = request.content_type == "multipart/form-data" or not API_PATHS.match(request.path_info)
-        if is_form and encoding not in ("", "identity"):
-            return error_json(request, UnsupportedEncoding())
+        if encoding not in ("", "identity"):
+            is_form = request.content_type == "multipart/form-data" or not API_PATHS.match(request.path_info)
+            if is_form:
+                return error_json(request, UnsupportedEncoding())
         return get_response(request)
 
     return middleware

@@ -9,10 +9,10 @@ from django.conf import settings
 from django.db import models, transaction
 from django.utils import timezone
 
-from core import audit
+from core import audit, idempotency
 from core.advisory_locks import AdvisoryLock, lock
 from core.jobs import OPEN_STATES, Job, JobQuerySet, State, UploadJob, kinds
-from core.models import JobLogLine
+from core.models import JobLogLine, StoredAnswer
 from monitoring import history
 from monitoring.models import Alert, Delivery, DriftCheck, PerformanceCheck, Retraining
 from predictions import shadow
@@ -37,6 +37,7 @@ def delete_old() -> dict[str, int]:
         if count:
             logger.info("%s %s deleted, which were kept long enough", count, name)
     history.delete_before(timezone.now() - history.KEPT)
+    StoredAnswer.objects.filter(created_at__lt=timezone.now() - idempotency.LIFETIME).delete()
     return deleted
 
 

@@ -1,7 +1,6 @@
 """Training and the registry in the API."""
 
 from collections.abc import Callable, Iterable
-from datetime import datetime
 from typing import Any
 
 from django.contrib.auth.decorators import login_not_required
@@ -16,6 +15,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from core.api import DetailView, JobQuery, ListView, View, accepted, validate_body
+from core.idempotency import idempotent
 from core.negotiation import FileNegotiation
 from core.users import current_user
 from features.models import FeatureBatch
@@ -60,6 +60,7 @@ class _StageChange(View):
     change: Callable[..., None]
 
     @extend_schema(request=StageRequest, responses=ModelVersionSerializer)
+    @idempotent
     def post(self, request: Request, version: int) -> Response:
         body = validate_body(StageRequest, request)
         model_version = _version(version)
@@ -89,6 +90,7 @@ class Annotation(View):
     """Change a version's tags and notes; what is left out stays."""
 
     @extend_schema(request=AnnotationRequest, responses=ModelVersionSerializer)
+    @idempotent
     def post(self, request: Request, version: int) -> Response:
         body = validate_body(AnnotationRequest, request)
         model_version = _version(version)
@@ -101,6 +103,7 @@ class Rollback(View):
     """Promote the previous champion again."""
 
     @extend_schema(request=StageRequest, responses=ModelVersionSerializer)
+    @idempotent
     def post(self, request: Request) -> Response:
         body = validate_body(StageRequest, request)
         return Response(ModelVersionSerializer(registry.rollback(by=current_user(request), reason=body["reason"])).data)
@@ -114,8 +117,7 @@ class ChampionHistory(View):
     @extend_schema(responses=ChampionPeriodSerializer(many=True))
     def get(self, request: Request) -> Response:
         promotions: Iterable[StageChange] = StageChange.objects.promotions()
-        moment = self.read_query().get("at")
-        if isinstance(moment, datetime):
+        if moment := self.read_query().get("at"):
             promotion = registry.champion_at(moment)
             promotions = [promotion] if promotion else []
         return Response(ChampionPeriodSerializer(promotions, many=True).data)  # type: ignore[arg-type]  # of many
@@ -132,6 +134,7 @@ class Reproductions(ListView[Reproduction]):
         return super().get_queryset().filter(version__version=self.kwargs["version"])
 
     @extend_schema(request=None, responses={202: ReproductionSerializer})
+    @idempotent
     def post(self, request: Request, version: int) -> Response:
         reproduction = services.queue_reproduction(version=_version(version))
         return accepted(reproduction, ReproductionSerializer, request=request)
@@ -153,7 +156,7 @@ class ModelArtifact(View):
     @extend_schema(responses={(200, "application/octet-stream"): OpenApiTypes.BINARY})
     def get(self, request: Request, version: int) -> FileResponse:
         model_version = generics.get_object_or_404(ModelVersion, version=version)
-        return artifact_response(model_version, str(self.read_query()["format"]))
+        return artifact_response(model_version, self.read_query()["format"])
 
 
 class TrainingRunList(ListView[TrainingRun]):
@@ -164,6 +167,7 @@ class TrainingRunList(ListView[TrainingRun]):
     query = TrainingRunQuery
 
     @extend_schema(request=TrainingRequest, responses={202: TrainingRunSerializer})
+    @idempotent
     def post(self, request: Request) -> Response:
         body = {**validate_body(TrainingRequest, request)}
         number = body.pop("feature_batch", None)

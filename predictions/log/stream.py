@@ -47,12 +47,13 @@ for i = 1, #ARGV, 2 do
 end
 if extra > 0 and redis.call('DECRBY', KEYS[2], extra) < 0 then redis.call('SET', KEYS[2], 0) end
 """
-# Appends an entry and stores a value under a key; or does neither and returns the value that the key has already.
+# Appends entries and stores a value under a key; or does neither and returns the value that the key has already.
 _APPEND_IDEMPOTENT = """
 local stored = redis.call('GET', KEYS[2])
 if stored then return stored end
-redis.call('SET', KEYS[2], ARGV[3], 'EX', ARGV[4])
-redis.call('XADD', KEYS[1], '*', ARGV[1], ARGV[2])
+redis.call('SET', KEYS[2], ARGV[1], 'EX', ARGV[2])
+for i = 5, #ARGV do redis.call('XADD', KEYS[1], '*', ARGV[4], ARGV[i]) end
+redis.call('INCRBY', KEYS[3], ARGV[3])
 return false
 """
 
@@ -105,7 +106,7 @@ def append(entries: Sequence[LogEntry]) -> None:
             if len(entries) == 1:
                 redis.client().xadd(STREAM, {FIELD: encode(entries)})
                 return
-            packs = [entries[start : start + PACK_ROWS] for start in range(0, len(entries), PACK_ROWS)]
+            packs = _packs(entries)
             # All or none: a batch is answered as a whole.
             with redis.client().pipeline(transaction=True) as pipeline:
                 for pack in packs:
@@ -120,20 +121,25 @@ def append(entries: Sequence[LogEntry]) -> None:
             raise _unavailable() from database_error
 
 
-def append_idempotent(entry: LogEntry, *, key: str, value: bytes, ttl_seconds: int) -> bytes | None:
-    """Log a prediction and store a value under a Redis key, both or neither.
+def append_idempotent(entries: Sequence[LogEntry], *, key: str, value: bytes, ttl_seconds: int) -> bytes | None:
+    """Log predictions and store a value under a Redis key, both or neither.
 
     Returns the value that the key has already, if any; then nothing is logged. Raises Unavailable when the stream is
     not writable: Postgres does not store keys.
     """
     try:
         with breaker.guard():
-            arguments = (STREAM, key, FIELD, encode([entry]), value, ttl_seconds)
-            stored: bytes | None = redis.client().eval(_APPEND_IDEMPOTENT, 2, *arguments)
+            packs = _packs(entries)
+            arguments: list[bytes | int] = [value, ttl_seconds, len(entries) - len(packs), FIELD, *map(encode, packs)]
+            stored: bytes | None = redis.client().eval(_APPEND_IDEMPOTENT, 3, STREAM, key, _EXTRA_KEY, *arguments)
     except _NOT_WRITABLE as error:
         logger.warning("the stream is not writable: %s", error)
         raise _unavailable() from error
     return stored
+
+
+def _packs(entries: Sequence[LogEntry]) -> list[Sequence[LogEntry]]:
+    return [entries[start : start + PACK_ROWS] for start in range(0, len(entries), PACK_ROWS)]
 
 
 def read(*, first: bytes | int = b"-", last: bytes | int = b"+") -> Iterator[list[StreamEntry]]:

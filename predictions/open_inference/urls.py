@@ -13,7 +13,12 @@ urlpatterns = [
     *(
         path(f"{start}{end}", view.as_view())
         for start in (_MODEL, f"{_MODEL}/versions/<int:version>")
-        for end, view in (("", views.Model), ("/ready", views.Ready), ("/infer", views.Infer))
+        for end, view in (
+            ("", views.Model),
+            ("/config", views.Config),
+            ("/ready", views.Ready),
+            ("/infer", views.Infer),
+        )
     ),
     re_path(r"^v2/[\s\S]*$", views.Unknown.as_view()),
 ]

@@ -5,6 +5,7 @@ inference checks, scores and logs its passengers as the API does. Errors come in
 """
 
 import msgspec
+from django.http import HttpResponse
 from django.utils.translation import gettext as _
 from rest_framework.exceptions import NotFound
 from rest_framework.permissions import AllowAny
@@ -13,7 +14,9 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from core.errors import Invalid
-from core.parsers import JSONParser
+from core.idempotency import HEADER
+from core.negotiation import FileNegotiation
+from core.parsers import BytesParser
 from core.roles import Scope
 from ingestion.passenger import LABEL, MODEL_NAME
 from predictions import rejections, scorer, services
@@ -25,13 +28,14 @@ from predictions.services import ScoringRequest
 _OUTPUTS = {"probability": ("probability", "FP64"), LABEL: ("predicted", "BOOL"), "id": ("id", "BYTES")}
 
 
-class OutputTensor(msgspec.Struct):
-    """An output for n rows, shape (n,)."""
+class OutputTensor(msgspec.Struct, omit_defaults=True):
+    """An output for n rows, shape (n,); of one whose data are bytes after the JSON, `parameters` say how many."""
 
     name: str
     datatype: str
     shape: tuple[int]
-    data: list[object]
+    data: list[object] | None = None
+    parameters: dict[str, int] | None = None
 
 
 class InferenceResponse(msgspec.Struct, omit_defaults=True):
@@ -43,18 +47,14 @@ class InferenceResponse(msgspec.Struct, omit_defaults=True):
     id: str | None = None
 
 
-class AnyJSONParser(JSONParser):
-    """JSON under any content type: Triton's client names none."""
-
-    media_type = "*/*"
-
-
 class ProtocolView(APIView):
     """A view whose errors have the protocol's shape."""
 
     schema = None
     scope = Scope.PREDICT
-    parser_classes = (AnyJSONParser,)
+    parser_classes = (BytesParser,)
+    # Clients accept what they will: JSON, or bytes with it.
+    content_negotiation_class = FileNegotiation
 
     def handle_exception(self, exc: Exception) -> Response:
         response = super().handle_exception(exc)
@@ -75,7 +75,9 @@ class Server(OpenView):
     """Describe the server."""
 
     def get(self, request: Request) -> Response:
-        return Response({"name": MODEL_NAME, "version": "2", "extensions": []})
+        return Response(
+            {"name": MODEL_NAME, "version": "2", "extensions": ["binary_tensor_data", "model_configuration"]}
+        )
 
 
 class Live(OpenView):
@@ -108,17 +110,34 @@ class Model(OpenView):
         )
 
 
+class Config(OpenView):
+    """Describe the model as Triton's configuration does, for clients that read no metadata."""
+
+    def get(self, request: Request, version: int | None = None) -> Response:
+        _champion(version)
+        return Response({
+            "name": MODEL_NAME, "platform": "onnxruntime_onnx", "backend": "onnxruntime", "max_batch_size": 0,
+            "input": [_configure(tensor.name, tensor.datatype) for tensor in tensors.input_metadata()],
+            "output": [_configure(name, datatype) for name, (_, datatype) in _OUTPUTS.items()],
+        })  # fmt: skip
+
+
 class Infer(ProtocolView):
     """Predict for n rows, and log the predictions like those of every other channel."""
 
-    def post(self, request: Request, version: int | None = None) -> Response:
-        if "Inference-Header-Content-Length" in request.headers:
-            raise Invalid({"body": [("binary", _("Tensors are taken as JSON: switch the binary extension off."))]})
+    def post(self, request: Request, version: int | None = None) -> Response | HttpResponse:
+        if HEADER in request.headers:
+            message = _("No key is read here: leave it out, or send the rows to %(address)s, which reads it.")
+            raise Invalid({HEADER: [("not_read", message % {"address": "/api/v1/predictions/batch/"})]})
         _champion(version)
+        body: object = request.data
+        if not isinstance(body, bytes):
+            # REST framework's own, where there is none.
+            body = b""
         with rejections.counted(Channel.V2):
-            inference = tensors.InferenceRequest.parse(request.data)
+            inference = tensors.InferenceRequest.parse(body, json_length=request.headers.get(tensors.JSON_LENGTH))
             rows = inference.rows()
-        names = list(_OUTPUTS) if inference.outputs is None else [output.name for output in inference.outputs]
+        names = [output.name for output in inference.outputs or ()] or list(_OUTPUTS)
         if unknown := [name for name in names if name not in _OUTPUTS]:
             raise Invalid({name: [("unknown_output", _("There is no such output."))] for name in unknown})
         answers = services.predict(ScoringRequest(rows, Channel.V2))
@@ -126,7 +145,18 @@ class Infer(ProtocolView):
             OutputTensor(name, datatype, (len(answers),), [getattr(answer, attribute) for answer in answers])
             for name, (attribute, datatype) in ((name, _OUTPUTS[name]) for name in names)
         ]
-        return Response(InferenceResponse(MODEL_NAME, str(answers[0].model_version), outputs, id=inference.id))
+        packed = b""
+        for output in outputs:
+            if inference.is_binary(output.name):
+                content = tensors.to_bytes(output.data or [], output.datatype)
+                output.data, output.parameters = None, {"binary_data_size": len(content)}
+                packed += content
+        response = InferenceResponse(MODEL_NAME, str(answers[0].model_version), outputs, id=inference.id)
+        if not packed:
+            return Response(response)
+        encoded = msgspec.json.encode(response)
+        headers = {tensors.JSON_LENGTH: str(len(encoded))}
+        return HttpResponse(encoded + packed, content_type="application/octet-stream", headers=headers)
 
 
 class Unknown(OpenView):
@@ -134,6 +164,11 @@ class Unknown(OpenView):
 
     def initial(self, request: Request, *args: object, **kwargs: object) -> None:
         raise NotFound
+
+
+def _configure(name: str, datatype: str) -> dict[str, object]:
+    """Describe a tensor in the words of a model's configuration."""
+    return {"name": name, "data_type": f"TYPE_{'STRING' if datatype == 'BYTES' else datatype}", "dims": [-1]}
 
 
 def _champion(version: int | None) -> scorer.Champion:

@@ -19,7 +19,7 @@ from training.models import ModelVersion
 URL, HISTORY = "/api/v1/predictions/", "/predictions/"
 GUID = "0123456789abcdef0123456789abcdef"
 #: References that are refused, as JSON writes them.
-HOSTILE = (f'"{"x" * 101}"', '"a\\u0000b"', '"\\u001b[2J"', "7", "0", "1.5", "true", '["a"]', "[]", "{}")
+HOSTILE = (f'"{"x" * 101}"', '"a\\u0000b"', '"\\u001b[2J"', "9e99", "true", '["a"]', "[]", "{}")
 
 
 def _send(api: APIClient, text: str, **headers: str) -> Any:

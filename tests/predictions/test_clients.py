@@ -5,8 +5,12 @@ import json
 import zlib
 from typing import Any
 
+import httpx
+import pandas
 import pytest
+import requests
 from django.test import Client
+from pytest_django.live_server_helper import LiveServer
 from rest_framework.test import APIClient
 
 from predictions import log
@@ -145,3 +149,31 @@ def test_a_packed_form_is_refused_with_a_sentence(api: APIClient, client: Client
     assert [upload.status_code, page.status_code] == [415, 415]
     assert "gzip" in upload.json()["errors"][0]["detail"]
     assert not ScoringJob.objects.exists()
+
+
+@pytest.mark.ignore_template_errors
+def test_clients_without_the_slash_predict(live_server: LiveServer, api: APIClient, champion: ModelVersion) -> None:
+    url, token = f"{live_server.url}{URL.rstrip('/')}", vars(api)["_credentials"]["HTTP_AUTHORIZATION"]
+    headers = {"Authorization": token.replace("Token", "Bearer")}
+    expected = api.post(URL, ELISABETH, format="json").json()["probability"]
+
+    sent: list[Any] = [
+        requests.post(url, json=ELISABETH, headers=headers, timeout=10),
+        httpx.post(url, json=ELISABETH, headers=headers, follow_redirects=True),
+        httpx.post(url, json=ELISABETH, headers=headers),
+    ]
+
+    assert [(answer.status_code, answer.json()["probability"]) for answer in sent] == [(201, expected)] * 3
+
+
+def test_a_frame_of_pandas_is_predicted(api: APIClient, champion: ModelVersion) -> None:
+    # What is unknown makes whole numbers of a column fractions, and is null in JSON.
+    people = pandas.DataFrame([*CAST, {**OWEN, "ticket": 113781, "sibsp": None}])
+    expected = api.post(f"{URL}batch/", {"instances": [*CAST, {**OWEN, "sibsp": 0}]}, format="json").json()
+
+    for frame in (people, people.convert_dtypes()):
+        body = f'{{"instances": {frame.to_json(orient="records")}}}'
+        answer = _send(api, body.encode(), f"{URL}batch/").json()
+        assert [row["probability"] for row in answer["predictions"]] == [
+            row["probability"] for row in expected["predictions"]
+        ]
