@@ -106,10 +106,10 @@ def validate_body(serializer: type[serializers.Serializer[Any]], request: Reques
         if repeated:
             raise Invalid({name: [("doubled_field", _("This field is given twice."))] for name in repeated})
     bound = serializer(data=request.data)
-    bound.is_valid(raise_exception=True)
-    unknown = set(request.data) - set(bound.fields)
-    if unknown:
+    # First: a name that is nearly right explains the one that is missing.
+    if isinstance(request.data, dict) and (unknown := set(request.data) - set(bound.fields)):
         raise Invalid(unknown_fields(unknown, known=bound.fields))
+    bound.is_valid(raise_exception=True)
     return dict(bound.validated_data)
 
 

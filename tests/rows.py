@@ -8,7 +8,7 @@ from django.utils import timezone
 from django_celery_beat.models import ClockedSchedule, CrontabSchedule, SolarSchedule
 
 from core.jobs import State
-from core.models import AuditEntry, JobLogLine
+from core.models import AuditEntry, JobLogLine, StoredAnswer
 from features.models import FeatureBatch
 from ingestion import partitions, sources
 from ingestion.models import Dataset, Passenger, RejectedRow, RowProblem, Source
@@ -81,6 +81,7 @@ def one_of_each(user: User) -> dict[type[Any], Any]:
         Outcome.objects.create(prediction_id=prediction.pk, actual=True),
         Reproduction.objects.create(version=version, **over),
         JobLogLine.objects.create(task_id="dataset-1", level=20, text="x"),
+        StoredAnswer.objects.create(key="x"),
         AuditEntry.objects.create(actor_kind="user", action="added"),
         StageChange.objects.create(version=version, before=Stage.CANDIDATE, after=Stage.RETIRED, by=user),
     ]  # fmt: skip

@@ -86,10 +86,12 @@ def test_the_other_bodies_name_it_too(api: APIClient, champion: ModelVersion) ->
     far = _errors(api.post(URL, {**NOBODY, "colour": 1}, format="json"))
     batch = _errors(api.post(f"{URL}batch/", {"Instances": [], "instances": []}, format="json"))
     training = _errors(api.post("/api/v1/training-runs/", {"seeds": 1}, format="json"))
+    dataset = _errors(api.post("/api/v1/datasets/", {"URI": "x.csv"}, format="json"))
 
     assert far == {"colour": "There is no such field."}
     assert "“instances”" in batch["Instances"]
     assert "“seed”" in training["seeds"]
+    assert "“uri”" in dataset["URI"]
 
 
 def test_bearer_works_like_token(api: APIClient, champion: ModelVersion) -> None:
