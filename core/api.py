@@ -44,7 +44,8 @@ class View(APIView):
 
     def initial(self, request: Request, *args: object, **kwargs: object) -> None:
         super().initial(request, *args, **kwargs)
-        if request.META.get("QUERY_STRING"):
+        # A method that there is not is answered 405, whatever it asks for.
+        if request.META.get("QUERY_STRING") and request.method in self.allowed_methods:
             self._check_parameters(request)
         if HEADER in request.headers and request.method == "POST" and not self.reads_key():
             message = _("No key is read here: leave it out. What is sent again is recorded once.")

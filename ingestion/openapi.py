@@ -11,7 +11,8 @@ Schema = dict[str, object]
 
 # The longest number of that size, written out.
 _NUMBER_LENGTH = 24
-_NUMBER: Schema = {"type": "number", "minimum": -MAX_EXACT, "maximum": MAX_EXACT, "description": "read as text"}
+#: A number where text is expected.
+NUMBER: Schema = {"type": "number", "minimum": -MAX_EXACT, "maximum": MAX_EXACT, "description": "read as text"}
 _BLANK: Schema = {"type": "string", "pattern": r"^\s*$", "description": "blank means unknown"}
 
 
@@ -33,7 +34,7 @@ def passenger_schema(more: Mapping[Field, str]) -> Schema:
             value = {"type": "string", "pattern": rf"^\s*[^{CONTROL_RANGES}]{{0,{field.max_length or ''}}}\s*$"}
         more_kinds: list[Schema] = [] if field.is_required else [{"type": "null"}, _BLANK]
         if field.kind == "text" and (field.max_length is None or field.max_length >= _NUMBER_LENGTH):
-            more_kinds.append(_NUMBER)
+            more_kinds.append(NUMBER)
         if more_kinds:
             value = {"anyOf": [value, *more_kinds]}
         if not field.is_required:

@@ -56,8 +56,8 @@ class RowProblemQuery(serializers.Serializer[None]):
     """Selects reasons."""
 
     severity = serializers.ChoiceField(choices=RowSeverity.choices, required=False)
-    code = serializers.CharField(required=False, max_length=40)
-    column = serializers.CharField(required=False, max_length=200)
+    code = serializers.RegexField("^[a-z_]+$", required=False, max_length=40)
+    column = serializers.RegexField("^[A-Za-z0-9_]+$", required=False, max_length=100)
 
 
 class OptionField(serializers.JSONField):

@@ -9,6 +9,7 @@ from core.api import JOB_FIELDS
 from core.uploads import FlagField, UploadSerializer
 from features.serializers import FeatureVector
 from ingestion.contract import CONTROL_RANGES
+from ingestion.openapi import NUMBER, Schema
 from ingestion.passenger import LABEL
 from ingestion.schema import as_row
 from ingestion.serializers import ReadingField, ReadingOptionsSerializer
@@ -101,7 +102,8 @@ class ScoringJobSerializer(serializers.ModelSerializer[ScoringJob]):
 def outcomes_schema() -> dict[str, object]:
     """Return the JSON schema of a list of outcomes: each names its prediction in one of two ways."""
     text = {"type": "string", "pattern": rf"^[^{CONTROL_RANGES}\s]{{1,{REFERENCE.max_length}}}$"}
-    keys = {outcomes.ID: {"type": "string", "format": "uuid"}, REFERENCE.name: text}
+    uuid: Schema = {"type": "string", "format": "uuid"}
+    keys: dict[str, Schema] = {outcomes.ID: uuid, REFERENCE.name: {"anyOf": [text, NUMBER]}}
     items = [
         {
             "type": "object",

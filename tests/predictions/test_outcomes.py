@@ -419,7 +419,7 @@ def test_csv_is_recorded_as_a_body_and_as_a_file(api: APIClient, champion: Model
         ([{"reference": " ", "survived": True}], "0.prediction_id"),
         ([{"reference": "a" * 101, "survived": True}], "0.reference"),
         ([{"reference": "a\0", "survived": True}], "0.reference"),
-        ([{"reference": 7, "survived": True}], "0.reference"),
+        ([{"reference": True, "survived": True}], "0.reference"),
         ([{"prediction_id": "x", "survived": True}], "0.prediction_id"),
         ([{"prediction_id": [], "survived": True}], "0.prediction_id"),
         ([{"prediction_id": str(UUID(int=1)), "reference": "a", "survived": True}], "0.prediction_id"),

@@ -14,7 +14,7 @@ from playwright.sync_api import Page
 
 from core.admin import BaseAdmin, EstimatedPaginator
 from core.jobs import Job, State, kinds
-from core.models import AuditEntry, JobLogLine
+from core.models import AuditEntry, JobLogLine, StoredAnswer
 from deploy import admin_icons
 from ingestion.models import Dataset, Source
 from predictions.models import Prediction, ScoringJob
@@ -144,7 +144,7 @@ def test_who_may_look_sees_every_page_and_no_password_and_changes_nothing(
             continue
         seen = client.get(_url(model, f"{row.pk}/change/"))
         assert (seen.status_code, PASSWORD in seen.text) == (
-            403 if model in (User, Group, AuditEntry, JobLogLine) else 200,
+            403 if model in (User, Group, AuditEntry, JobLogLine, StoredAnswer) else 200,
             False,
         ), model
         for page in ("add/", f"{row.pk}/change/", f"{row.pk}/delete/"):
