@@ -5,6 +5,7 @@ neither is there without the other, and of two requests at once PostgreSQL lets 
 """
 
 import hashlib
+import re
 from collections.abc import Callable
 from datetime import timedelta
 from functools import wraps
@@ -28,6 +29,8 @@ HEADER = "Idempotency-Key"
 REPLAYED = {"Idempotency-Replayed": "true"}
 LIFETIME = timedelta(days=1)
 MAX_LENGTH = 255
+#: Printable ASCII, as headers have it, and not blank.
+PATTERN = r"^[\x20-\x7e]*[\x21-\x7e][\x20-\x7e]*$"
 encode_sorted = msgspec.json.Encoder(order="sorted").encode
 
 Handler = TypeVar("Handler", bound=Callable[..., Response])
@@ -67,8 +70,8 @@ def idempotent(handler: Handler) -> Handler:
 
 def key_hash(text: str, *scope: object) -> str:
     """Hash a key with the scope within which it is one; raises Invalid."""
-    if not (text.strip() and text.isprintable() and len(text) <= MAX_LENGTH):
-        message = _("Must be 1 to %(most)s printable characters.") % {"most": MAX_LENGTH}
+    if len(text) > MAX_LENGTH or not re.fullmatch(PATTERN, text):
+        message = _("Must be 1 to %(most)s printable characters of ASCII.") % {"most": MAX_LENGTH}
         raise Invalid({HEADER: [("invalid", message)]})
     return hashlib.sha256("\n".join(map(str, (*scope, text))).encode()).hexdigest()
 

@@ -9,12 +9,13 @@ from drf_spectacular.plumbing import ResolvedComponent
 from drf_spectacular.utils import OpenApiParameter
 from drf_standardized_errors.openapi import AutoSchema
 
-from core.idempotency import HEADER, MAX_LENGTH
+from core.idempotency import HEADER, MAX_LENGTH, PATTERN
 
+_Schema = dict[str, Any]
 #: The header that makes a request safe to repeat.
 KEY = OpenApiParameter(
     HEADER,
-    {"type": "string", "minLength": 1, "maxLength": MAX_LENGTH},
+    {"type": "string", "minLength": 1, "maxLength": MAX_LENGTH, "pattern": PATTERN},
     OpenApiParameter.HEADER,
     description="The same key and body within a day give the same answer: what it starts is started once.",
 )
@@ -62,7 +63,7 @@ class StructSchema(OpenApiSerializerExtension):  # type: ignore[no-untyped-call]
         _references, schemas = msgspec.json.schema_components([self.target], ref_template="#/components/schemas/{name}")
         for part in schemas.values():
             part["description"] = cleandoc(part.get("description", ""))
-        schema: dict[str, Any] = schemas.pop(self.target.__name__)
+        schema: _Schema = schemas.pop(self.target.__name__)
         for name, part in schemas.items():
             component = ResolvedComponent(name, ResolvedComponent.SCHEMA, part, name)  # type: ignore[no-untyped-call]
             auto_schema.registry.register_on_missing(component)
@@ -104,7 +105,7 @@ _ERROR_RESPONSES = {
 }
 
 
-def add_shared_parts(result: dict[str, Any], **_: object) -> dict[str, Any]:
+def add_shared_parts(result: _Schema, **_: object) -> _Schema:
     """Add to every operation the error responses, and to every request body that no other field is known."""
     schemas = result["components"]["schemas"]
     schemas["Error"] = _ERROR
@@ -117,7 +118,20 @@ def add_shared_parts(result: dict[str, Any], **_: object) -> dict[str, Any]:
             for kind in body["content"].values():
                 named = kind["schema"].get("$ref", "").rpartition("/")[2]
                 body["required"] = "required" in schemas.get(named, kind["schema"])
+            for parameter in operation.get("parameters", ()):
+                if parameter["in"] == "query":
+                    _exclude_null_characters(parameter["schema"])
     for name, schema in schemas.items():
         if name.endswith("Request"):
             schema["additionalProperties"] = False
+            for field in schema.get("properties", {}).values():
+                _exclude_null_characters(field)
     return result
+
+
+def _exclude_null_characters(schema: _Schema) -> None:
+    """Say of a text what REST framework's and Django's fields reject: a NUL, and blanks alone where it has a length."""
+    if schema.get("type") == "array":
+        _exclude_null_characters(schema["items"])
+    if schema.get("type") == "string" and not schema.keys() & {"format", "enum", "pattern"}:
+        schema["pattern"] = r"^[^\x00]*[^\s\x00][^\x00]*$" if schema.get("minLength") else r"^[^\x00]*$"

@@ -52,9 +52,9 @@ class DriftCheckList(ListView[DriftCheck]):
     @extend_schema(
         parameters=[
             OpenApiParameter("model", {"type": "integer", "minimum": 0, "maximum": MAX_NUMBER}),
-            OpenApiParameter("channel", str, enum=["", *(value for value, _label in Channel.live())]),
+            OpenApiParameter("channel", str, enum=[value for value, _label in Channel.live()]),
             OpenApiParameter("drifted", bool),
-            OpenApiParameter("method", str, enum=["", *Method.values]),
+            OpenApiParameter("method", str, enum=Method.values),
             OpenApiParameter("scoring_job", {"type": "integer", "minimum": 0, "maximum": MAX_NUMBER}),
             OpenApiParameter("since", OpenApiTypes.DATETIME, description=moments.HELP),
             OpenApiParameter("until", OpenApiTypes.DATETIME, description=moments.HELP),

@@ -118,7 +118,7 @@ class AuditEntrySerializer(serializers.ModelSerializer[AuditEntry]):
 @extend_schema_view(
     get=extend_schema(
         parameters=[
-            OpenApiParameter("action", str, enum=["", *Action.values]),
+            OpenApiParameter("action", str, enum=Action.values),
             OpenApiParameter("actor", {"type": "string", "maxLength": 150}),
             OpenApiParameter("object_name", {"type": "string", "maxLength": 200}, description="A part of the name."),
             OpenApiParameter("request_id", {"type": "string", "maxLength": 36}),
