@@ -14,12 +14,13 @@ from drf_spectacular.utils import extend_schema
 from rest_framework import generics, serializers
 from rest_framework.request import Request
 from rest_framework.response import Response
-from rest_framework.views import APIView
 
-from core.api import validate_body
+from core.api import ListView, View, validate_body
 from core.errors import Forbidden, Invalid
+from core.idempotency import idempotent
 from core.roles import scopes_of_request
 from core.schedule_runs import ScheduleRun
+from core.uploads import FlagField
 from predictions.serializers import StrictBooleanField
 from titanic_site import schedule_list, schedules, timetables
 from titanic_site.forms import time_zones
@@ -123,17 +124,24 @@ class ScheduleChangeSerializer(serializers.Serializer[dict[str, object]]):
         return values
 
 
-class ScheduleList(generics.ListAPIView[PeriodicTask]):
+class ScheduleQuery(serializers.Serializer[None]):
+    """Selects schedules."""
+
+    enabled = FlagField(required=False)
+
+
+class ScheduleList(ListView[PeriodicTask]):
     """Schedules, newest first."""
 
     queryset = PeriodicTask.objects.select_related(*schedule_list.TIMETABLES)
     serializer_class = ScheduleSerializer
+    query = ScheduleQuery
 
     def paginate_queryset(self, queryset: QuerySet[PeriodicTask]) -> list[Row]:  # type: ignore[override]
         return schedule_list.rows(list(super().paginate_queryset(queryset) or ()))
 
 
-class ScheduleDetail(APIView):
+class ScheduleDetail(View):
     """One schedule with its next and its last runs."""
 
     @extend_schema(responses=ScheduleDetailSerializer)
@@ -141,10 +149,11 @@ class ScheduleDetail(APIView):
         return _answer(_schedule(pk))
 
 
-class ScheduleChange(APIView):
+class ScheduleChange(View):
     """Switch a schedule on or off, or change when it runs; fields that are left out stay."""
 
     @extend_schema(request=ScheduleChangeSerializer, responses=ScheduleDetailSerializer)
+    @idempotent
     def post(self, request: Request, pk: int) -> Response:
         schedule = _schedule(pk)
         if not schedules.may_change([schedule], scopes=scopes_of_request(request)):
@@ -163,10 +172,11 @@ class ScheduleChange(APIView):
         return _answer(schedule)
 
 
-class ScheduleStart(APIView):
+class ScheduleStart(View):
     """Run a schedule's task now: 409 when no worker knows it."""
 
     @extend_schema(request=None, responses={202: ScheduleDetailSerializer})
+    @idempotent
     def post(self, request: Request, pk: int) -> Response:
         schedule = _schedule(pk)
         schedules.run_now(schedule)

@@ -319,9 +319,9 @@ FILTERS = {
     "models/": ("stage", "champion"), "models/1/reproductions/": ("state", "queued"),
     "training-runs/": ("algorithm", "random_forest"),
     "drift-checks/": ("state", "failed"), "performance-checks/": ("state", "running"), "alerts/": ("kind", "drift"),
-    "runs/": ("kind", "dataset"), "audit/": ("action", "queued"),
+    "runs/": ("kind", "dataset"), "audit/": ("action", "queued"), "schedules/": ("enabled", "true"),
 }  # fmt: skip
-UNTIMED = ("datasets/1/problems/",)
+UNTIMED = ("datasets/1/problems/", "schedules/")
 
 
 @pytest.fixture
