@@ -1,12 +1,12 @@
 """Charts as records: a page includes `_components/chart.html`, and `charts.js` draws them."""
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal
 
-#: A curve has hundreds of points; the table beside it shows this many of them.
-MAX_TABLE_ROWS = 12
+#: A curve has hundreds of points; the table beside it shows this many of them, and of a series over time this many.
+MAX_TABLE_ROWS, MAX_TABLE_MOMENTS = 12, 24
 
 
 @dataclass(frozen=True)
@@ -48,11 +48,6 @@ class Chart:
     marks: Sequence[Mark] = ()
 
     @property
-    def drawing(self) -> dict[str, object]:
-        """The record that the script draws."""
-        return asdict(self)
-
-    @property
     def table(self) -> "list[tuple[str, *Point]]":
         """Some points of each series for the table; guides are not data."""
         return [(line.label, *point) for line in self.series if not line.is_guide for point in thinned(line)]
@@ -64,20 +59,19 @@ class Chart:
 
 
 #: A point with the bounds around it, empty where there are none.
-Point = tuple[float | str, float | str, str]
+Point = tuple[float | datetime, float | str, str]
 
 
-def thinned(series: Series, *, rows: int = MAX_TABLE_ROWS) -> list[Point]:
-    """Return some of the points in equal steps, the first and last among them; bars and times stay whole.
+def thinned(series: Series, *, rows: int = MAX_TABLE_ROWS, moments: int = MAX_TABLE_MOMENTS) -> list[Point]:
+    """Return some of the points in equal steps, the first and last among them; bars stay whole.
 
     >>> thinned(Series("a", range(101), range(101)), rows=3)
     [(0, 0, ''), (50, 50, ''), (100, 100, '')]
-    >>> thinned(Series("b", [datetime(2026, 11, 1, 8, 30)], [0.8]))
-    [('2026-11-01 08:30:00', 0.8, '')]
     """
-    times = [f"{x:%Y-%m-%d %H:%M:%S}" if isinstance(x, datetime) else x for x in series.x]
     bounds = [f"{low:.3f}–{high:.3f}" for low, high in zip(series.low, series.high, strict=True)]
-    points = list(zip(times, series.y, bounds or [""] * len(times), strict=True))
-    if series.spread or len(points) <= rows or isinstance(series.x[0], datetime) or isinstance(series.y[0], str):
+    places: list[float | datetime] = [*series.x]
+    points = list(zip(places, series.y, bounds or [""] * len(places), strict=True))
+    most = moments if points and isinstance(points[0][0], datetime) else rows
+    if series.spread or len(points) <= most or isinstance(series.y[0], str):
         return points
-    return [points[round(step * (len(points) - 1) / (rows - 1))] for step in range(rows)]
+    return [points[round(step * (len(points) - 1) / (most - 1))] for step in range(most)]

@@ -70,4 +70,4 @@ def _over_time(name: str, title: str, chunks: Sequence[PredictionChunk], *, expe
     summary = _("%(title)s in %(count)s chunks; the table below has the figures.") % {
         "title": title, "count": len(chunks)
     }  # fmt: skip
-    return Chart(name, "times", title, summary, _("Time (UTC)"), _("Accuracy"), series)
+    return Chart(name, "times", title, summary, _("Time"), _("Accuracy"), series)

@@ -35,7 +35,7 @@ def durations(jobs: Sequence[Job]) -> Chart | None:
         return None
     title = _("Duration of these runs in seconds, by state")
     summary = _("%(title)s over time; the table below has the figures.") % {"title": title}
-    return Chart("durations", "times", title, summary, _("Time (UTC)"), _("Seconds"), series, is_from_zero=True)
+    return Chart("durations", "times", title, summary, _("Time"), _("Seconds"), series, is_from_zero=True)
 
 
 def stages(job: Job, lines: Iterable[JobLogLine]) -> list[tuple[str, datetime, timedelta]]:

@@ -1,6 +1,9 @@
 """Runs: filtered, drawn, started again together; each with its chain, stages, log, inputs and outputs."""
 
+import json
 import logging
+import re
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -56,6 +59,22 @@ def test_a_filter_that_cannot_be_read_is_named(client: Client, api: APIClient, f
     assert not page.context["page"].rows
     call = api.get(f"/api/v1/runs/?{query}")
     assert (call.status_code, call.json()["errors"][0]["attr"]) == (400, query.partition("=")[0])
+
+
+def test_a_chart_over_time_is_in_the_reader_s_time_zone(client: Client) -> None:
+    began = datetime(2026, 11, 30, 20, 15, tzinfo=UTC)
+    Dataset.objects.create(
+        name="x", uri="x", state=State.SUCCEEDED, started_at=began, finished_at=began + timedelta(seconds=5)
+    )
+    client.cookies["time_zone"] = "Asia/Tokyo"
+
+    page = client.get("/runs/").text
+
+    (drawn,) = re.findall(r'<script type="application/json">(.*?)</script>', page)
+    chart = json.loads(drawn)
+    assert chart["x_label"] == "Time (Asia/Tokyo)"
+    assert chart["series"][0]["x"] == ["2026-12-01T05:15:00Z"]
+    assert "2026-12-01 05:15:00" in page
 
 
 def test_a_retry_and_what_it_repeats_lead_to_each_other(client: Client, api: APIClient, failed: Dataset) -> None:

@@ -3,6 +3,7 @@
 import html
 import json
 import re
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -319,7 +320,9 @@ class TestOne:
 
         drawn = [json.loads(text) for text in re.findall(r'<script type="application/json">(.*?)</script>', page.text)]
         assert [chart["name"] for chart in drawn] == charts
-        assert page.text.count('<canvas role="img" aria-label="') == page.text.count("As a table") == len(charts)
+        assert (
+            page.text.count('<canvas role="img" aria-label="') == page.text.count("As a table or a file") == len(charts)
+        )
         assert ("charts.js" in page.text) == bool(charts)
 
     def test_a_challenger_asks_for_its_shadow_and_others_do_not(self, client: Client, measured: ModelVersion) -> None:
@@ -481,6 +484,8 @@ def test_the_library_of_charts_comes_with_its_package() -> None:
 def test_thinning_keeps_short_series_and_the_ends_of_long_ones() -> None:
     assert thinned(Series("a", [1, 2], [3, 4])) == [(1, 3, ""), (2, 4, "")]
     assert [x for x, _y, _bounds in thinned(Series("a", range(500), range(500)))][::11] == [0, 499]
+    moments = [datetime(2026, 11, 1, tzinfo=UTC) + timedelta(hours=hour) for hour in range(500)]
+    assert [x for x, _y, _bounds in thinned(Series("a", moments, range(500)))][::23] == [moments[0], moments[-1]]
 
 
 def is_drawn(page: Page) -> list[bool]:
@@ -514,6 +519,16 @@ def test_a_browser_draws_them_under_our_policy_in_light_and_dark_on_a_telephone(
     assert "default-src 'self'" in answer.headers["content-security-policy"]
     assert "unsafe" not in answer.headers["content-security-policy"]
     assert is_drawn(page) == [True] * charts
+    page.get_by_text("As a table or a file").first.click()
+    files = []
+    for kind in ("CSV", "PNG"):
+        with page.expect_download() as download:
+            page.get_by_role("button", name=f"Save as {kind}").first.click()
+        files.append(download.value.path().read_bytes())
+    header, *rows = files[0].decode("utf-8-sig").splitlines()
+    assert header.startswith("series,")
+    assert len(rows) > 1
+    assert files[1].startswith(b"\x89PNG")
     assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
     assert problems == []
 

@@ -2,18 +2,20 @@
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 from django import template
 from django.template import Context
 from django.urls import Resolver404, resolve, reverse
+from django.utils import timezone
 from django.utils.html import format_html, format_html_join, strip_tags
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
 from core import moments, numbers
+from core.charts import Chart
 from core.jobs import Job
 from ingestion.passenger import LABEL_WORDS
 from titanic_site.job_list import kind_of
@@ -187,6 +189,29 @@ def number(cell: object) -> str:
     if isinstance(cell, float):
         return numbers.number(cell)
     return _("unknown") if cell is None else str(cell)
+
+
+@register.filter
+def point(x: float | datetime) -> str:
+    """Format where a point of a chart lies: a moment in the visitor's time zone, or a number."""
+    return moments.shown(x, "seconds") if isinstance(x, datetime) else number(x)
+
+
+@register.filter
+def drawing(chart: Chart) -> dict[str, object]:
+    """Return the record that the script draws: it shows moments as in UTC, so they are those of the visitor's clock."""
+
+    record: dict[str, object] = {**vars(chart), "series": [vars(line) for line in chart.series]}
+    if chart.kind == "times":
+        record["x_label"] = f"{chart.x_label} ({timezone.get_current_timezone_name()})"
+        record["series"] = [
+            {**vars(line), "x": [_wall_clock(x) for x in line.x if isinstance(x, datetime)]} for line in chart.series
+        ]
+    return {**record, "marks": [{"at": _wall_clock(mark.at), "label": mark.label} for mark in chart.marks]}
+
+
+def _wall_clock(moment: datetime) -> datetime:
+    return timezone.localtime(moment).replace(tzinfo=UTC)
 
 
 @register.filter

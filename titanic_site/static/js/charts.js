@@ -14,7 +14,7 @@ const token = (name) =>
     .replace(/^light-dark\((.+), (.+)\)$/, (_, light, dark) => (isDark() ? dark : light));
 const pixels = (name) => Number.parseFloat(token(name)) * Number.parseFloat(getComputedStyle(document.documentElement).fontSize);
 
-// Moments come as text and are drawn as milliseconds since 1970.
+// Moments come as text, those of the reader's clock, and are drawn as milliseconds since 1970 as if they were in UTC.
 const number = (x) => (typeof x === "string" ? Date.parse(x) : x);
 
 function line(series, place) {
@@ -75,7 +75,7 @@ function axis(title, { isUnit = false, isNames = false, beginAtZero = false } = 
 const SECOND = 1000;
 const MINUTE = 60 * SECOND;
 const DAY = 1440 * MINUTE;
-// Ticks of a time axis stand at round times in UTC.
+// Ticks of a time axis stand at round times.
 const STEPS = [1, 5, 15, 60, 300, 900, 3600, 21600].map((seconds) => seconds * SECOND).concat([DAY, 7 * DAY, 30 * DAY]);
 const MOST_STEPS = 6;
 
@@ -97,8 +97,13 @@ function timeAxis(title, series, marks) {
   const callback = (tick) => tickText(tick, stepSize);
   const margin = Math.max((last - first) / 50, SECOND / 2);
   const plain = axis(title);
-  const ticks = { ...plain.ticks, stepSize, callback, includeBounds: false };
-  return { ...plain, min: first - margin, max: last + margin, ticks };
+  const [min, max] = [first - margin, last + margin];
+  // The library would divide the axis evenly instead.
+  const afterBuildTicks = (scale) => {
+    const lowest = Math.ceil(min / stepSize);
+    scale.ticks = Array.from({ length: Math.floor(max / stepSize) - lowest + 1 }, (_, index) => ({ value: (lowest + index) * stepSize }));
+  };
+  return { ...plain, min, max, afterBuildTicks, ticks: { ...plain.ticks, callback } };
 }
 
 // Moments such as promotions: a line across, with its name at the top.
@@ -181,11 +186,63 @@ function configuration(chart) {
   };
 }
 
+const recordOf = (figure) => JSON.parse(figure.querySelector("script").textContent);
+
 function draw(figure) {
   const canvas = figure.querySelector("canvas");
   Chart.getChart(canvas)?.destroy();
-  new Chart(canvas, configuration(JSON.parse(figure.querySelector("script").textContent)));
+  new Chart(canvas, configuration(recordOf(figure)));
+  for (const button of figure.querySelectorAll("[data-save]")) {
+    button.hidden = false;
+  }
 }
+
+// A text that a spreadsheet would run as a formula gets a quote before it.
+function cell(value) {
+  const text = typeof value === "string" && /^\s*[=+\-@]/.test(value) ? `'${value}` : String(value ?? "");
+  return /[",\r\n]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text;
+}
+
+function csv(figure) {
+  const { series, kind, x_label: x, y_label: y } = recordOf(figure);
+  const bounds = ["low", "high", "spread"].filter((name) => series.some((line) => line[name].length));
+  const place = (value) => (kind === "times" ? moment(number(value)) : value);
+  const rows = series
+    .filter((line) => !line.is_guide)
+    .flatMap((line) => line.x.map((value, index) => [line.label, place(value), line.y[index], ...bounds.map((name) => line[name][index])]));
+  const lines = [["series", x, y, ...bounds], ...rows].map((row) => `${row.map(cell).join(",")}\r\n`);
+  return new Blob(["\ufeff", ...lines], { type: "text/csv;charset=utf-8" });
+}
+
+// On the page's own ground, with the title above.
+function png(figure) {
+  const canvas = figure.querySelector("canvas");
+  const size = (pixels("--text-small") * canvas.width) / canvas.clientWidth;
+  const picture = Object.assign(document.createElement("canvas"), { width: canvas.width, height: canvas.height + 2 * size });
+  const pen = picture.getContext("2d");
+  pen.fillStyle = token("--surface");
+  pen.fillRect(0, 0, picture.width, picture.height);
+  pen.fillStyle = token("--ink");
+  pen.font = `${size}px ${token("--font")}`;
+  pen.fillText(figure.querySelector("figcaption").textContent, size, 1.3 * size);
+  pen.drawImage(canvas, 0, 2 * size);
+  return new Promise((done) => {
+    picture.toBlob(done);
+  });
+}
+
+const FILES = { csv, png };
+
+document.addEventListener("click", async ({ target }) => {
+  const kind = target.closest("[data-save]")?.dataset.save;
+  if (!kind) {
+    return;
+  }
+  const figure = target.closest("[data-chart]");
+  const address = URL.createObjectURL(await FILES[kind](figure));
+  Object.assign(document.createElement("a"), { href: address, download: `${recordOf(figure).name}.${kind}` }).click();
+  setTimeout(() => URL.revokeObjectURL(address), MINUTE);
+});
 
 function drawAll(element) {
   Chart.defaults.locale = document.documentElement.lang;
