@@ -72,6 +72,18 @@ def test_refusals_and_the_key_are_described(schema: Any) -> None:
     assert asked["requestBody"]["content"]["application/json"]["schema"]["examples"] == [EXAMPLE]
 
 
+def test_every_operation_has_a_summary(schema: Any) -> None:
+    summaries = {
+        (method, path): operation["summary"]
+        for path, operations in schema["paths"].items()
+        for method, operation in operations.items()
+    }
+
+    assert all(0 < len(summary) < 100 and "POST" not in summary for summary in summaries.values())
+    assert summaries["get", "/api/v1/datasets/"] == "Datasets, newest first"
+    assert summaries["post", "/api/v1/datasets/"] == "Datasets: starts an ingest"
+
+
 def test_what_may_be_null_is_said_as_openapi_3_1_says_it(schema: Any) -> None:
     assert schema["openapi"] == "3.1.0"
     assert '"nullable"' not in json.dumps(schema)
