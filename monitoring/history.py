@@ -12,7 +12,7 @@ from itertools import accumulate, groupby, pairwise
 from operator import attrgetter
 
 from django.conf import settings
-from django.db.models import Q, Sum
+from django.db.models import Max, Min, Q, Sum
 from django.utils import timezone
 from django.utils.translation import gettext as _
 
@@ -39,6 +39,8 @@ _LATENCY = "django_http_requests_latency_seconds_by_view_method"
 _QUANTILES = {"p50": 0.5, "p95": 0.95}
 #: A line of more points is drawn without them.
 _MOST_MARKED = 40
+#: Of more promotions the last ones are named.
+_MOST_MARKS = 20
 
 
 @dataclass
@@ -92,6 +94,14 @@ def record() -> None:
     LiveFigures.objects.update_or_create(node=node, at=at, defaults=figures)
 
 
+def answered_count(since: datetime) -> int:
+    """Return how many predictions were answered since a moment, without those of files."""
+    ends = LiveFigures.objects.filter(at__gte=since).aggregate(
+        first=Min("prediction_count"), last=Max("prediction_count")
+    )
+    return (ends["last"] or 0) - (ends["first"] or 0)
+
+
 def delete_before(moment: datetime) -> int:
     """Delete older rows, and return how many those were."""
     return LiveFigures.objects.filter(at__lt=moment).delete()[0]
@@ -131,17 +141,14 @@ def charts(name: str) -> list[Chart]:
     since = timezone.now() - length
     spans = steps(since=since, width=width)
     promotions = StageChange.objects.promotions().filter(at__gte=since)
-    marks = [Mark(change.at, str(change.version)) for change in promotions]
+    marks = [Mark(change.at, str(change.version)) for change in promotions[:_MOST_MARKS]]
     predicted = [span for span in spans if span.prediction_count]
     answered = [span for span in spans if span.request_count]
     watched = [span for span in spans if span.drifted_count is not None]
-    checks = (
-        PerformanceCheck.objects.succeeded().filter(finished_at__gte=since).order_by("finished_at").only(
-            "finished_at", "accuracy", "estimated_accuracy"
-        )
-    )  # fmt: skip
-    measured = [check for check in checks if check.accuracy is not None]
-    estimated = [check for check in checks if check.estimated_accuracy is not None]
+    checks = PerformanceCheck.objects.succeeded().filter(finished_at__gte=since).order_by("finished_at")
+    accuracies = list(checks.values_list("finished_at", "accuracy", "estimated_accuracy"))
+    measured = [(at, accuracy) for at, accuracy, _estimated in accuracies if at and accuracy is not None]
+    estimated = [(at, accuracy) for at, _measured, accuracy in accuracies if at and accuracy is not None]
     share = _("Share predicted: %(label)s") % {"label": LABEL_WORDS[True]}
     lines = {
         ("predictions", _("Predictions")): [
@@ -173,12 +180,8 @@ def charts(name: str) -> list[Chart]:
             Series(_("Drifted features"), [span.at for span in watched], [span.drifted_count or 0 for span in watched])
         ],
         ("accuracy", _("Accuracy")): [
-            Series(_("On outcomes"), [_time(check) for check in measured], [check.accuracy or 0 for check in measured]),
-            Series(
-                _("Estimated without outcomes"),
-                [_time(check) for check in estimated],
-                [check.estimated_accuracy or 0 for check in estimated],
-            ),
+            Series(label, [at for at, _accuracy in points], [accuracy for _at, accuracy in points])
+            for label, points in ((_("On outcomes"), measured), (_("Estimated without outcomes"), estimated))
         ],
     }
     return [
@@ -187,7 +190,7 @@ def charts(name: str) -> list[Chart]:
             "times",
             title,
             _("%(title)s over time; the table below has the figures.") % {"title": title},
-            _("Time (UTC)"),
+            _("Time"),
             title,
             [replace(line, is_marked=len(line.x) <= _MOST_MARKED) for line in series if line.x],
             is_from_zero=chart != "accuracy",
@@ -195,11 +198,6 @@ def charts(name: str) -> list[Chart]:
         )
         for (chart, title), series in lines.items()
     ]
-
-
-def _time(check: PerformanceCheck) -> datetime:
-    assert check.finished_at is not None
-    return check.finished_at
 
 
 def _begin(moment: datetime, width: timedelta) -> datetime:

@@ -18,6 +18,7 @@ urlpatterns = [
     path("monitoring/drift/state/", views.drift_state, name="drift_state"),
     path("monitoring/drift/file/<int:pk>/", views.file_report, name="file_report"),
     path("monitoring/drift/<int:pk>/", views.drift_check, name="drift_check"),
+    path("monitoring/drift/<int:pk>/retrain/", views.retrain, name="retrain"),
     path("monitoring/drift/<int:pk>/check.<str:form>", views.drift_file, name="drift_file"),
     path("monitoring/performance/", views.performance_checks, name="performance_checks"),
     path("monitoring/performance/check/", views.start_performance_check, name="check_performance"),

@@ -1,12 +1,15 @@
 """The pages of monitoring."""
 
 from collections.abc import Iterator
+from datetime import timedelta
 from pathlib import Path
 
 from django.contrib import messages
 from django.contrib.staticfiles import finders
+from django.db.models import Prefetch
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
+from django.utils import timezone
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 from rest_framework.renderers import JSONRenderer
@@ -17,21 +20,22 @@ from core.pagination import page
 from core.redis import RedisUnavailable
 from core.roles import Scope, requires
 from core.users import current_user
-from core.views import start_job
-from monitoring import alerts, charts, consistency, drift_pages, health, performance, services
+from core.views import Confirmation, confirm, start_job
+from features.services import current_batch
+from monitoring import alerts, charts, consistency, drift_pages, health, history, performance, services
 from monitoring.alert_kinds import Kind
 from monitoring.drift_forms import DriftCheckFilter, WindowForm
 from monitoring.forms import AlertFilter, AlertRuleForm, NoteForm
-from monitoring.models import Alert, AlertRule, DriftCheck, DriftWatch, PerformanceCheck
+from monitoring.models import Alert, AlertRule, DriftCheck, DriftWatch, FeatureDrift, PerformanceCheck
 from monitoring.serializers import DriftCheckSerializer
 from predictions import rejections
 from predictions.models import Channel, ScoringJob
-from training.models import ModelVersion
+from training.models import WEIGHTY_OF_VERSION, ModelVersion
+from training.services import queue_run
 
 _ALERTS_SHOWN = 50
 _DELIVERIES_SHOWN = 50
-# The style sheets that a downloaded check needs.
-_STYLES = ("tokens", "base", "card", "badge", "table", "chart", "drift")
+_CHECKS_PER_PAGE = 25
 
 
 @require_safe
@@ -128,7 +132,8 @@ def _drift_list(request: HttpRequest, form: WindowForm) -> HttpResponse:
     # A browser sends a field that is left empty too.
     filters = DriftCheckFilter({name: value for name, value in request.GET.items() if value})
     checks = filters.checks(request) if filters.is_valid() else DriftCheck.objects.none()
-    rows = page(checks.prefetch_related("features"), request)
+    tests = Prefetch("features", FeatureDrift.objects.defer("distribution"))
+    rows = page(checks.defer(*WEIGHTY_OF_VERSION).prefetch_related(tests), request, size=_CHECKS_PER_PAGE)
     # Those of files would hide the course of live traffic.
     mapped = drift_pages.mapped(rows.rows if filters.data.get("scoring_job") else [
         check for check in rows.rows if check.scoring_job_id is None
@@ -137,9 +142,10 @@ def _drift_list(request: HttpRequest, form: WindowForm) -> HttpResponse:
         rejected = rejections.recent()
     except RedisUnavailable:
         rejected = []
-    rejected_count = sum(row.request_count for row in rejected)
+    week_ago = timezone.now() - timedelta(days=rejections.DAYS)
+    request_count = history.answered_count(week_ago) + sum(row.request_count for row in rejected)
     context = {
-        "rejections": [(row, row.request_count / rejected_count) for row in rejected],
+        "rejections": [(row, row.request_count / request_count) for row in rejected],
         "page": rows,
         "filter": filters,
         "is_filtered": bool(filters.data.keys() & filters.fields.keys()),
@@ -187,6 +193,30 @@ def _check_context(request: HttpRequest, pk: int) -> dict[str, object]:
         "query": drift_pages.predictions_query(check),
         "alert": Alert.objects.open().filter(kind=Kind.DRIFT).first(),
     }
+
+
+@requires(Scope.OPERATE, even_to_read=True)
+@require_http_methods(["GET", "HEAD", "POST"])
+def retrain(request: HttpRequest, pk: int) -> HttpResponse:
+    """Start a training because of what a check found, once a person has confirmed it."""
+    check = get_object_or_404(DriftCheck.objects.visible_to(request), pk=pk)
+    batch = current_batch()
+    if request.method == "POST":
+        return start_job(request, queue_run(batch=batch), _("The training has begun."))
+    names = {"check": check, "batch": batch, "dataset": batch.dataset}
+    texts = [
+        _("A new version is trained from %(batch)s of %(dataset)s: where newer data are there, load them first."),
+        _("The gate judges it: it serves if it is good enough, and otherwise the champion goes on serving."),
+    ]
+    return confirm(
+        request,
+        Confirmation(
+            title=_("Retrain after %(check)s?") % names,
+            consequences=[text % names for text in texts],
+            submit=_("Retrain"),
+            back=check.get_absolute_url(),
+        ),
+    )
 
 
 @require_POST
@@ -241,7 +271,7 @@ def performance_checks(request: HttpRequest) -> HttpResponse:
         "champion": ModelVersion.objects.champion(),
         "latest": latest,
         **_performance(latest),
-        "page": page(PerformanceCheck.objects.select_related("version").defer("figures"), request),
+        "page": page(PerformanceCheck.objects.select_related("version").defer("figures", *WEIGHTY_OF_VERSION), request),
     }
     return render(request, "performance_list.html", context)
 

@@ -28,14 +28,14 @@ from features import services as features_services
 from features.definition import DERIVED, FEATURES, Matrix
 from monitoring import classifier, drift, services
 from monitoring.drift import FALSE_ALARM_RATE, compare
-from monitoring.models import DriftCheck, DriftWatch
+from monitoring.models import DriftCheck, DriftWatch, LiveFigures
 from predictions import log, rejections, scoring
 from predictions import services as predictions
 from predictions.models import Channel, Prediction, ScoringJob, lowest_id, new_id
 from tests.conftest import SAMPLE
 from tests.people import CAST, OWEN
 from tests.users import make_user
-from training.models import ModelVersion
+from training.models import ModelVersion, TrainingRun
 
 
 @pytest.fixture
@@ -438,6 +438,22 @@ class TestPages:
         assert client.get(f"{check.get_absolute_url()}check.csv").text.count("\r\n") == check.features.count() + 1
 
 
+def test_a_check_leads_to_a_training_that_a_person_confirms(client: Client, champion: ModelVersion) -> None:
+    check = DriftCheck.objects.create(version=champion, state=State.SUCCEEDED, drifted=True, window_size=60)
+
+    page = client.get(check.get_absolute_url()).text
+    question = client.get(f"{check.get_absolute_url()}retrain/")
+    assert f'href="{check.get_absolute_url()}retrain/"' in page
+    assert f"Retrain after {check}?" in question.text
+    assert not TrainingRun.objects.filter(state=State.QUEUED).exists()
+
+    answer = client.post(f"{check.get_absolute_url()}retrain/")
+
+    run = TrainingRun.objects.get(state=State.QUEUED)
+    assert (answer["Location"], run.feature_batch) == (run.get_absolute_url(), champion.feature_batch)
+    assert client.post("/monitoring/drift/999/retrain/").status_code == 404
+
+
 class TestRejections:
     """Rejected requests are counted by channel and reason."""
 
@@ -454,8 +470,14 @@ class TestRejections:
         assert {row.channel for row in recent} >= {Channel.API, Channel.BATCH, Channel.FORM}
         assert recent[0].request_count >= recent[-1].request_count
         assert sum(row.request_count for row in recent if row.channel == Channel.API) >= 3
-        page = client.get("/monitoring/drift/").text
-        assert all(row.reason in page for row in recent)
+        for number, minutes in ((100, 20), (100 + sum(row.request_count for row in recent), 10)):
+            at = timezone.now() - timedelta(minutes=minutes)
+            counts = {"positive_count": 0, "request_count": 0, "error_count": 0, "latency_counts": []}
+            LiveFigures.objects.create(node="a", at=at, prediction_count=number, **counts)
+        page = client.get("/monitoring/drift/")
+        assert all(row.reason in page.text for row in recent)
+        # As many predictions were answered.
+        assert sum(share for _row, share in page.context["rejections"]) == pytest.approx(0.5)
 
     def test_what_clients_send_adds_no_names(self, api: APIClient, champion: ModelVersion) -> None:
         for number in range(20):
