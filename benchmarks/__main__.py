@@ -1,7 +1,7 @@
 """Run the benchmarks, end with one table, and write `results.json`.
 
-python -m benchmarks [NAME ...] [--quick] [--results PATH]; without names all but `hour`. With `--quick` each runs on
-tiny sizes: it shows that it works, its figures mean nothing.
+python -m benchmarks [NAME ...] [--quick] [--results PATH]; without names all but `hour` and `pages`. With `--quick`
+each runs on tiny sizes: it shows that it works, its figures mean nothing.
 """
 
 import argparse
@@ -24,10 +24,13 @@ NAMES = (
     "features",
     "ingest",
     "history",
+    "pages",
     "serving",
     "scoring",
     "hour",
 )
+#: The one takes an hour, the other fills the home.
+NAMED_ONLY = frozenset({"hour", "pages"})
 
 
 def main(*names: str) -> None:
@@ -39,9 +42,7 @@ def main(*names: str) -> None:
     options = parser.parse_args([*names, *sys.argv[1:]])
     if unknown := set(options.names) - set(NAMES):
         parser.error(f"there is no benchmark {', '.join(sorted(unknown))}; there are {', '.join(NAMES)}")
-    chosen = [
-        name for name in NAMES if name in options.names or (not options.names and (options.quick or name != "hour"))
-    ]
+    chosen = [name for name in NAMES if name in options.names or (not options.names and name not in NAMED_ONLY)]
     figures: dict[str, list[Figure]] = {}
     with product.home():
         for name in chosen:

@@ -26,9 +26,9 @@ FROM (SELECT n, now() - interval '1 second' * (%s - n) * 0.01 AS at FROM generat
 def measure(*, is_quick: bool) -> list[Figure]:
     """The median time of a call with many rows, as a ratio to that with few."""
     few, many, calls = (QUICK_FEW, QUICK_MANY, QUICK_CALLS) if is_quick else (FEW, MANY, CALLS)
-    _execute(FILL, few, few)
+    fill_log(few)
     reference = _milliseconds(calls)
-    _execute(FILL, many - few, many - few)
+    fill_log(many - few)
     figures = [
         Figure(
             f"GET {address} with {many:,} rows",
@@ -39,16 +39,22 @@ def measure(*, is_quick: bool) -> list[Figure]:
         )
         for address, milliseconds in _milliseconds(calls).items()
     ]
-    _execute("TRUNCATE predictions_prediction CASCADE")
+    execute("TRUNCATE predictions_prediction CASCADE")
     return figures
 
 
-def _execute(statement: str, *values: int) -> None:
+def fill_log(count: int) -> None:
+    """Write so many predictions of the last hours."""
+    execute(FILL, count, count)
+    execute("ANALYZE predictions_prediction")
+
+
+def execute(statement: str, *values: int) -> None:
+    """Run a statement of SQL."""
     from django.db import connection
 
     with connection.cursor() as cursor:
         cursor.execute(statement, values or None)
-        cursor.execute("ANALYZE predictions_prediction")
 
 
 def _milliseconds(calls: int) -> dict[str, float]:

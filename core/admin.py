@@ -51,6 +51,8 @@ class BaseAdmin(ModelAdmin):
 
     paginator = EstimatedPaginator
     show_full_result_count = False
+    # A page with a thousand rows behind it takes no more than twice as long as one with ten.
+    list_per_page = 25
 
     @property
     def media(self) -> forms.Media:

@@ -1,5 +1,6 @@
 """Pages of long lists by key: stable while rows are added, as quick on the last page as on the first, and no COUNT."""
 
+import operator
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
@@ -62,6 +63,14 @@ def page(
         except ValidationError:
             del query[parameter]
     return page_of(list(rows[: size + 1]), query, key=lambda row: row.pk, parameter=parameter, size=size)
+
+
+def page_by_name(queryset: QuerySet[M], request: HttpRequest, *, parameter: str) -> Page[M]:
+    """Return the rows whose name comes after that in the query, by name; a name that cannot be means the first page."""
+    start = request.GET.get(parameter, "")
+    rows = queryset.order_by("name")
+    rows = rows if "\0" in start else rows.filter(name__gt=start)
+    return page_of(list(rows[: SIZE + 1]), request.GET, key=operator.attrgetter("name"), parameter=parameter)
 
 
 class NewestFirst(CursorPagination):

@@ -88,7 +88,8 @@ class DatasetAdmin(JobAdmin):
     """Datasets."""
 
     list_display = ("__str__", "name", "state", "row_count", "problem_count", "error", "archived_at", "created_at")
-    list_filter = ("state", "source")
+    list_filter = ("state", ("source", admin.RelatedOnlyFieldListFilter))
+    search_fields = ("name",)
     exclude = ("uri",)
     readonly_fields = ("address",)
     actions = (*JobAdmin.actions, "archive")

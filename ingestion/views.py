@@ -12,7 +12,7 @@ from django.views.decorators.http import require_http_methods, require_POST, req
 
 from core.csv_injection import csv_lines
 from core.errors import Forbidden, Invalid
-from core.pagination import page
+from core.pagination import page, page_by_name
 from core.roles import Scope, requires, scopes_of_request
 from core.users import current_user
 from core.views import Confirmation, confirm, start_job
@@ -238,7 +238,9 @@ def _reasons(dataset: Dataset) -> list[profile_charts.Bar]:
 def _list(request: HttpRequest, address: AddressForm, upload: UploadForm, *, status: int = 200) -> HttpResponse:
     context = {
         "page": page(Dataset.objects.select_related("source"), request),
-        "sources": Source.objects.select_related("schedule__interval", "schedule__crontab"),
+        "sources": page_by_name(
+            Source.objects.select_related("schedule__interval", "schedule__crontab"), request, parameter="sources"
+        ),
         "address": address,
         "upload": upload,
         "inbox": local.inbox(),

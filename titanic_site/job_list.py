@@ -1,15 +1,16 @@
 """The jobs of all kinds in one list."""
 
-import heapq
 from dataclasses import dataclass
 from datetime import datetime
-from operator import attrgetter
+from operator import itemgetter
 from typing import cast
 
+from django.db.models import JSONField, Value
 from django.http import HttpRequest
 from rest_framework.request import Request
 
 from core.jobs import Job, JobQuerySet, kinds
+from training.models import WEIGHTY_OF_VERSION, Reproduction
 
 
 def kind_of(model: type[Job] | Job) -> str:
@@ -47,16 +48,33 @@ class Selection:
 def newest(
     request: HttpRequest | Request, *, count: int, before: datetime | None = None, selection: Selection = Selection()
 ) -> list[Job]:
-    """Return the last `count` jobs that the request may see, newest first: one query per kind, or that of one kind."""
+    """Return the last `count` jobs that the request may see, newest first.
+
+    One query finds them, and one fetches those of each kind.
+    """
     ends = [moment for moment in (before, selection.until) if moment is not None]
     lookups = {
         "created_at__lt": min(ends, default=None), "created_at__gte": selection.since, "state": selection.state or None
     }  # fmt: skip
     chosen = {name: value for name, value in lookups.items() if value is not None}
-    pages = [
-        visible(model, request).filter(**chosen).order_by("-created_at")[:count]
-        for model in kinds()
-        if selection.kind in ("", kind_of(model))
+    models = {kind_of(model): model for model in kinds() if selection.kind in ("", kind_of(model))}
+    heads = [
+        visible(model, request)
+        .filter(**chosen)
+        .order_by("-created_at")
+        .values_list(Value(kind), "pk", "created_at")[:count]
+        for kind, model in models.items()
     ]
-    merged = heapq.merge(*pages, key=attrgetter("created_at"), reverse=True)
-    return [job for job, _index in zip(merged, range(count), strict=False)]
+    merged = heads[0].union(*heads[1:], all=True) if heads else []
+    rows = sorted(merged, key=itemgetter(2), reverse=True)[:count]
+    jobs = {}
+    for kind in {kind for kind, _pk, _at in rows}:
+        keys = [pk for of_kind, pk, _at in rows if of_kind == kind]
+        # Profiles and reports weigh a hundred times what a list shows.
+        weighty = [field.name for field in models[kind]._meta.fields if isinstance(field, JSONField)]
+        chosen_jobs = visible(models[kind], request).defer(*weighty)
+        if models[kind] is Reproduction:
+            # Its title names the version.
+            chosen_jobs = chosen_jobs.select_related("version").defer(*WEIGHTY_OF_VERSION)
+        jobs[kind] = chosen_jobs.in_bulk(keys)
+    return [jobs[kind][pk] for kind, pk, _at in rows if pk in jobs[kind]]

@@ -216,14 +216,15 @@ def problems(champion: ModelVersion | None, latest: LatestJobs) -> Iterator[Prob
 
 def next_runs() -> list[tuple[str, datetime]]:
     """Return the schedules that are due next, with their moments; not those that run every few minutes."""
-    tasks = list(PeriodicTask.objects.filter(enabled=True).select_related("interval", "crontab", "solar", "clocked"))
-    labels, now = schedules.labels(tasks), timezone.now()
-    due = []
+    tasks = PeriodicTask.objects.filter(enabled=True).select_related("interval", "crontab", "solar", "clocked")
+    now, due = timezone.now(), []
     for task in tasks:
         if task.interval and task.interval.schedule.run_every < _SHORTEST_SHOWN:
             continue
-        due += [(labels[task.pk].name, moment) for moment in timetables.next_runs(task, now=now, count=1)]
-    return sorted(due, key=lambda run: run[1])[:_RUNS_SHOWN]
+        due += [(task, moment) for moment in timetables.next_runs(task, now=now, count=1)]
+    first = sorted(due, key=lambda run: run[1])[:_RUNS_SHOWN]
+    labels = schedules.labels([task for task, _moment in first])
+    return [(labels[task.pk].name, moment) for task, moment in first]
 
 
 def _champion(champion: ModelVersion | None, *, may_read: bool) -> Fact:

@@ -1,6 +1,7 @@
 """The pages of schedules."""
 
 from django.contrib import messages
+from django.db.models import Q
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.utils.translation import gettext as _
@@ -8,6 +9,7 @@ from django.views.decorators.http import require_http_methods, require_POST, req
 from django_celery_beat.models import PeriodicTask
 
 from core.errors import Forbidden
+from core.pagination import page_by_name
 from core.roles import scopes_of_request
 from titanic_site import schedule_list, timetables
 from titanic_site import schedules as planned
@@ -17,9 +19,12 @@ from titanic_site.forms import TimetableForm
 @require_safe
 def schedules(request: HttpRequest) -> HttpResponse:
     """List the schedules, those that keep the product itself running apart."""
-    tasks = PeriodicTask.objects.select_related(*schedule_list.TIMETABLES).order_by("name")
-    rows = schedule_list.rows(list(tasks))
+    every = PeriodicTask.objects.select_related(*schedule_list.TIMETABLES)
+    is_internal = Q(name__in=[schedule.name for schedule in planned.defaults() if schedule.is_internal])
+    page = page_by_name(every.exclude(is_internal), request, parameter="after")
+    rows = schedule_list.rows([*page.rows, *every.filter(is_internal).order_by("name")])
     context = {
+        "page": page,
         "rows": [row for row in rows if not row.label.is_internal],
         "internal_rows": [row for row in rows if row.label.is_internal],
     }

@@ -10,8 +10,9 @@ from django.utils.translation import gettext as _
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_http_methods
 
+from core import moments
 from core.errors import Forbidden
-from core.pagination import page
+from core.pagination import SIZE, page, page_of
 from core.roles import Scope, requires, scopes_of
 from core.users import current_user
 from titanic_site import accounts
@@ -34,9 +35,13 @@ def tokens(request: HttpRequest) -> HttpResponse:
             context["made"], context["token"] = form.save(user)
             form = TokenForm(user=user)
     visible = AccessToken.objects.select_related("user")
+    before = moments.parse(request.GET.get("made_before", ""))
+    mine = visible.filter(user=user, **({"created__lt": before} if before else {})).order_by("-created")
     context |= {
         "form": form,
-        "mine": visible.filter(user=user).order_by("-created"),
+        "mine": page_of(
+            list(mine[: SIZE + 1]), request.GET, key=lambda token: token.created.isoformat(), parameter="made_before"
+        ),
         "others": page(visible.exclude(user=user), request) if Scope.ADMIN in scopes_of(request.user) else None,
         "now": timezone.now(),
         "site": settings.SITE_URL,

@@ -152,7 +152,7 @@ def run(request: HttpRequest, kind: str, pk: int) -> HttpResponse:
         "verdict": verdict,
         "made_url": "" if made_url == request.path else made_url,
         "search": training and training.search_progress,
-        "retrainings": training.retrainings.select_related("alert") if training else [],
+        "retrainings": training.retrainings.select_related("alert")[:SIZE] if training else [],
         "lines": list(shown.order_by("-pk")[:_LINES_SHOWN])[::-1],
         "level": level,
         "most": _LINES_SHOWN,

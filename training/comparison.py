@@ -12,7 +12,7 @@ from django.utils.translation import gettext_lazy
 from msgspec import convert
 
 from core.charts import Chart
-from core.pagination import SIZE, Page, page_of
+from core.pagination import Page, page_of
 from training import charts
 from training.apps import LiveAccuracy, TrainingConfig
 from training.metrics import CrossValidation, Estimate, Slice
@@ -21,6 +21,7 @@ from training.report import FIGURES, KEY_FIGURES, KeyFigure, is_better, key_figu
 
 #: More lines than this in one picture cannot be told apart.
 MAX_COMPARED = 6
+MODELS_PER_PAGE = 25
 #: What the list is sorted by -> its heading, and where it lies. Figures come from the cross-validation.
 SORTS: Mapping[str, tuple[str | Promise, str]] = {
     "version": (gettext_lazy("Version"), "version"),
@@ -100,7 +101,7 @@ def listing(query: QueryDict) -> Page[Row]:
     models = models.annotate(validation=F("metrics__cross_validation"), has_passed=F("gate__passed"))
     if tag := tag_filter(query):
         models = models.filter(tags__contains=[tag])
-    shown = list(models[start : start + SIZE + 1])
+    shown = list(models[start : start + MODELS_PER_PAGE + 1])
     champion = ModelVersion.objects.champion_validation() if shown else None
     live = TrainingConfig.live_accuracy([model.version for model in shown]) if shown else {}
     rows = []
@@ -110,7 +111,7 @@ def listing(query: QueryDict) -> Page[Row]:
         rival = None if model.stage == Stage.CHAMPION else champion
         figures = key_figures(validation, rival)
         rows.append(Row(model, figures, vars(model)["has_passed"], live.get(model.version)))
-    return page_of(rows, query, key=lambda _row: start + SIZE, parameter="from")
+    return page_of(rows, query, key=lambda _row: start + MODELS_PER_PAGE, parameter="from", size=MODELS_PER_PAGE)
 
 
 def tag_filter(query: QueryDict) -> str:

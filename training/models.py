@@ -7,8 +7,7 @@ import msgspec
 from django.conf import settings
 from django.core.validators import MaxValueValidator
 from django.db import models
-from django.db.models import Q, Window
-from django.db.models.functions import Lead
+from django.db.models import OuterRef, Q, Subquery
 from django.urls import reverse
 from django.utils.translation import gettext_lazy
 
@@ -103,6 +102,12 @@ class ChampionValidation(NamedTuple):
 
     version: int
     figures: CrossValidation
+
+
+#: Where rows are listed with their versions, these fields, a hundred times the rest, are not read.
+WEIGHTY_OF_VERSION = tuple(
+    f"version__{name}" for name in ("metrics", "parameters", "made_with", "gate", "golden_rows", "background")
+)
 
 
 class ModelVersionQuerySet(models.QuerySet["ModelVersion"]):
@@ -204,8 +209,9 @@ class StageChangeQuerySet(models.QuerySet["StageChange"]):
 
     def promotions(self) -> Self:
         """Keep changes to champion, with version and user; each knows `until` when, None for the last one."""
-        until = Window(Lead("at"), order_by=["at", "pk"])
-        return self.filter(after=Stage.CHAMPION).select_related("version", "by").annotate(until=until)
+        following = StageChange.objects.filter(after=Stage.CHAMPION, pk__gt=OuterRef("pk")).order_by("pk")
+        chosen = self.filter(after=Stage.CHAMPION).annotate(until=Subquery(following.values("at")[:1]))
+        return chosen.select_related("version", "by").defer(*WEIGHTY_OF_VERSION)
 
 
 class StageChange(models.Model):

@@ -101,7 +101,7 @@ def rollback_target() -> ModelVersion:
     before = _champions()[-2:-1]
     if not before:
         raise Conflict(_("There is no earlier champion to go back to."))
-    return before[0]
+    return ModelVersion.objects.get(pk=before[0])
 
 
 def rollback(*, by: User | None, reason: str = "", target: str = "") -> ModelVersion:
@@ -112,7 +112,7 @@ def rollback(*, by: User | None, reason: str = "", target: str = "") -> ModelVer
     version = rollback_target()
     _check_file(version, _("%(version)s cannot be promoted: %(reason)s."))
     with _locked_stage(version):
-        if _champions()[-2:-1] != [version] or target not in ("", str(version.version)):
+        if _champions()[-2:-1] != [version.pk] or target not in ("", str(version.version)):
             raise Conflict(_("Another version was promoted a moment ago: look again."))
         _make_champion(version, by=by, reason=reason or gettext_noop("Rolled back."), is_rollback=True)
     return version
@@ -153,17 +153,18 @@ def annotate(version: ModelVersion, *, tags: Sequence[str], notes: str) -> None:
 
 def champion_at(moment: datetime) -> StageChange | None:
     """Return the promotion that made the champion of a moment of the past, or None when there was none yet."""
-    return next((promotion for promotion in StageChange.objects.promotions() if promotion.at <= moment), None)
+    return StageChange.objects.promotions().filter(at__lte=moment).first()
 
 
-def _champions() -> list[ModelVersion]:
-    """List the champions in the order in which rollbacks go back through them, the present one last."""
-    champions: list[ModelVersion] = []
-    for change in StageChange.objects.promotions().order_by("at", "pk"):
-        if change.is_rollback:
+def _champions() -> list[int]:
+    """List the keys of the champions in the order in which rollbacks go back through them, the present one last."""
+    champions: list[int] = []
+    changes = StageChange.objects.filter(after=Stage.CHAMPION).order_by("at", "pk")
+    for version_id, is_rollback in changes.values_list("version_id", "is_rollback"):
+        if is_rollback:
             champions.pop()
         else:
-            champions.append(change.version)
+            champions.append(version_id)
     return champions
 
 

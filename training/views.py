@@ -10,6 +10,7 @@ from django.utils.translation import gettext as _
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
 from core.errors import Conflict
+from core.pagination import page
 from core.roles import Scope, requires
 from core.users import current_user
 from core.views import Confirmation, confirm, start_job
@@ -202,7 +203,7 @@ def champion_history(request: HttpRequest) -> HttpResponse:
     """Show the champion history, and the champion of a given moment."""
     form = MomentForm(request.GET or None)
     moment = form.cleaned_data["at"] if form.is_valid() else None
-    context = {"promotions": StageChange.objects.promotions(), "form": form, "moment": moment}
+    context = {"page": page(StageChange.objects.promotions(), request), "form": form, "moment": moment}
     if moment:
         context["champion_then"] = registry.champion_at(moment)
     return render(request, "champion_history.html", context)

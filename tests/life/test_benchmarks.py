@@ -15,12 +15,19 @@ FOLDER = Path(settings.BASE_DIR) / "benchmarks"
 
 
 NAMES = {path.stem for path in FOLDER.glob("*.py") if "def measure(" in path.read_text(encoding="utf-8")}
-#: Those that start the whole product take most of the time.
-OF_THE_PRODUCT = {"serving", "scoring", "hour"}
+#: Those that start the whole product, and the one that loads every page of it, take most of the time.
+OF_THE_PRODUCT, PAGES = {"serving", "scoring", "hour"}, {"pages"}
 
 
 @pytest.mark.timeout(900)
-@pytest.mark.parametrize("names", [NAMES - OF_THE_PRODUCT, pytest.param(OF_THE_PRODUCT, marks=pytest.mark.long)])
+@pytest.mark.parametrize(
+    "names",
+    [
+        NAMES - OF_THE_PRODUCT - PAGES,
+        pytest.param(OF_THE_PRODUCT, marks=pytest.mark.long),
+        pytest.param(PAGES, marks=pytest.mark.long),
+    ],
+)
 def test_every_benchmark_runs(tmp_path: Path, names: set[str]) -> None:
     results = tmp_path / "results.json"
 
