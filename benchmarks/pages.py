@@ -135,7 +135,7 @@ def _use_the_product() -> "Client":
     )
     DeadLetter.objects.create(entry_id="0", raw=b"x", error="x", attempts=1)
     Reproduction.objects.create(version=version, state="succeeded", is_equal=True, started_at=now, finished_at=now)
-    alert = Alert.objects.create(kind="drift", subject="Fare", text="Drift in Fare.")
+    alert = Alert.objects.create(kind="drift", subject="Fare", message="Drift in Fare.")
     Delivery.objects.create(channel="email", tried_at=now).alerts.add(alert)
     Retraining.objects.create(alert=alert, kind="drift", run=version.run, finished_at=now)
     LiveFigures.objects.create(

@@ -65,12 +65,12 @@ def page(
     return page_of(list(rows[: size + 1]), query, key=lambda row: row.pk, parameter=parameter, size=size)
 
 
-def page_by_name(queryset: QuerySet[M], request: HttpRequest, *, parameter: str) -> Page[M]:
+def page_by_name(queryset: QuerySet[M], request: HttpRequest, *, parameter: str, size: int = 25) -> Page[M]:
     """Return the rows whose name comes after that in the query, by name; a name that cannot be means the first page."""
     start = request.GET.get(parameter, "")
     rows = queryset.order_by("name")
     rows = rows if "\0" in start else rows.filter(name__gt=start)
-    return page_of(list(rows[: SIZE + 1]), request.GET, key=operator.attrgetter("name"), parameter=parameter)
+    return page_of(list(rows[: size + 1]), request.GET, key=operator.attrgetter("name"), parameter=parameter, size=size)
 
 
 class NewestFirst(CursorPagination):

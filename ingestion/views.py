@@ -237,7 +237,7 @@ def _reasons(dataset: Dataset) -> list[profile_charts.Bar]:
 
 def _list(request: HttpRequest, address: AddressForm, upload: UploadForm, *, status: int = 200) -> HttpResponse:
     context = {
-        "page": page(Dataset.objects.select_related("source"), request),
+        "page": page(Dataset.objects.select_related("source").defer("profile"), request),
         "sources": page_by_name(
             Source.objects.select_related("schedule__interval", "schedule__crontab"), request, parameter="sources"
         ),

@@ -190,10 +190,6 @@ class AccessTokenAdmin(AuditedAdmin):
     def get_readonly_fields(self, request: HttpRequest, obj: AccessToken | None = None) -> tuple[str, ...]:
         return ("user",) if obj else ()
 
-    def get_autocomplete_fields(self, request: HttpRequest) -> tuple[str, ...]:
-        """Let an administrator search for the user: a list of all may be long."""
-        return ("user",) if Scope.ADMIN in scopes_of(request.user) else ()
-
     def formfield_for_foreignkey(self, db_field: Any, request: HttpRequest, **kwargs: Any) -> Any:
         """Offer other users only to an administrator."""
         if Scope.ADMIN not in scopes_of(request.user):

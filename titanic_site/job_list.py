@@ -75,6 +75,6 @@ def newest(
         chosen_jobs = visible(models[kind], request).defer(*weighty)
         if models[kind] is Reproduction:
             # Its title names the version.
-            chosen_jobs = chosen_jobs.select_related("version").defer(*WEIGHTY_OF_VERSION)
+            chosen_jobs = chosen_jobs.select_related("version").defer(*WEIGHTY_OF_VERSION)  # type: ignore[misc]
         jobs[kind] = chosen_jobs.in_bulk(keys)
     return [jobs[kind][pk] for kind, pk, _at in rows if pk in jobs[kind]]

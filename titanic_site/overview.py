@@ -32,7 +32,7 @@ from training.models import Algorithm, ModelVersion, TrainingRun
 _SHORTEST_SHOWN = timedelta(hours=1)
 _RUNS_SHOWN = 5
 #: Of more open alerts the page of alerts shows the rest.
-_ALERTS_SHOWN = 20
+_ALERTS_SHOWN = 10
 #: Alerts that the overview shows from their source, with the button that mends it.
 _SHOWN_APART = frozenset({Kind.FAILED_JOB, Kind.DEAD_LETTER, Kind.UNREADY, Kind.NO_CHAMPION})
 #: By kind of alert, the page on which it is mended.

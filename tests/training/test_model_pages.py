@@ -139,13 +139,13 @@ class TestList:
 
 
 def test_long_lists_go_on_in_the_same_order(client: Client, measured: ModelVersion) -> None:
-    for version in range(2, 54):
+    for version in range(2, 49):
         make(measured, version, metrics=metrics(better=-version / 1000))
 
     first = client.get("/models/?sort=-accuracy").context["page"]
     second = client.get(f"/models/?{first.next_page}").context["page"]
 
-    assert [row.model.version for row in [*first.rows, *second.rows]] == list(range(1, 54))
+    assert [row.model.version for row in [*first.rows, *second.rows]] == list(range(1, 49))
     assert not second.next_page
     assert second.is_later_page
 
