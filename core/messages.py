@@ -4,7 +4,7 @@ The English text is the code. `Message("...") % {...}` is written like `gettext(
 a module whose messages end in a row says `from core.messages import Message as _`.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Self
 
 import msgspec
@@ -35,6 +35,8 @@ class Message(msgspec.Struct, frozen=True):
         from core.numbers import number
 
         def in_words(value: "Parameter") -> str:
+            if isinstance(value, (list, tuple)):
+                return ", ".join(map(str, value))
             return number(value) if isinstance(value, (int, float)) else str(value)
 
         text = gettext(self.text)
@@ -56,7 +58,7 @@ class Message(msgspec.Struct, frozen=True):
         return cls(stored)
 
 
-Parameter = str | int | float | Message
+Parameter = str | int | float | Message | Sequence[Message]
 
 
 def as_message(value: Message | str) -> Message:
@@ -73,6 +75,8 @@ def _parameter(value: object) -> Parameter:
     match value:
         case Message() | str() | int() | float():
             return value
+        case list():
+            return [as_message(one) for one in value]
         case BaseException():
             return of_error(value)
         case object(title=Message() as title):

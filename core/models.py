@@ -6,7 +6,8 @@ from django.core.serializers.json import DjangoJSONEncoder
 from django.db import models
 from django.db.models.functions import Now
 from django.utils import timezone
-from django.utils.translation import gettext_lazy
+from django.utils.text import capfirst
+from django.utils.translation import gettext, gettext_lazy
 
 
 class Action(models.TextChoices):
@@ -81,6 +82,18 @@ class AuditEntry(models.Model):
 
     def __str__(self) -> str:
         return f"{self.actor}: {self.action} {self.object_name}".strip()
+
+    @property
+    def kind_label(self) -> str:
+        """The kind of object in the reader's language."""
+        return gettext(self.object_kind) if self.object_kind else ""
+
+    @property
+    def object_label(self) -> str:
+        """The object's name as it was recorded; of one that is called by its kind and number, the reader's words."""
+        kind, _space, number = self.object_name.rpartition(" ")
+        is_numbered = kind and number.isdecimal() and self.object_kind.startswith(kind.lower())
+        return f"{capfirst(self.kind_label)} {number}" if is_numbered else self.object_name
 
     @property
     def changes(self) -> list[tuple[str, object, object]]:

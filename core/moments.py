@@ -4,16 +4,15 @@ from datetime import UTC, datetime
 
 from django import forms
 from django.utils import timezone
-from django.utils.formats import date_format
+from django.utils.formats import date_format, get_format
 from rest_framework import serializers
 
-#: How a moment is shown: to the minute unless a template asks for another form.
+#: How a moment is shown: by the formats of the reader's language, to the minute unless a template asks for another.
 _FORMS = {
-    "": "Y-m-d H:i",
-    "seconds": "Y-m-d H:i:s",
-    "zone": "Y-m-d H:i T",
-    "seconds zone": "Y-m-d H:i:s T",
-    "time zone": "H:i T",
+    "": "SHORT_DATETIME_FORMAT",
+    "seconds": "DATETIME_FORMAT",
+    "day": "SHORT_DATE_FORMAT",
+    "time": "TIME_FORMAT",
     "clock": "H:i:s",
 }
 
@@ -38,12 +37,15 @@ def parse(text: str) -> datetime | None:
 
 
 def shown(at: datetime | None, form: str = "") -> str:
-    """Format a moment in the visitor's time zone, in one of the forms above.
+    """Format a moment in the visitor's time zone, in one of the forms above; "zone" after it names the zone.
 
     >>> shown(datetime(2026, 11, 1, 12, tzinfo=UTC)), shown(datetime(2026, 11, 1, 12, tzinfo=UTC), "seconds zone")
-    ('2026-11-01 12:00', '2026-11-01 12:00:00 UTC')
+    ('1 Nov 2026, 12:00', '1 Nov 2026, 12:00:00 UTC')
     """
-    return "–" if at is None else date_format(timezone.localtime(at), _FORMS[form])
+    if at is None:
+        return "–"
+    zone = " T" if form.endswith("zone") else ""
+    return date_format(timezone.localtime(at), get_format(_FORMS[form.removesuffix("zone").strip()]) + zone)
 
 
 #: What the schema says of a moment.
@@ -76,7 +78,7 @@ class MomentFormField(forms.DateTimeField):
 
 
 class MomentInput(forms.DateTimeInput):
-    """A browser's picker of date and time, which shows each moment that can be read, in UTC."""
+    """A browser's picker of date and time, which shows each moment that can be read, in the visitor's time zone."""
 
     input_type = "datetime-local"
 
@@ -85,4 +87,5 @@ class MomentInput(forms.DateTimeInput):
         moment = parse(str(value)) if value else None
         if moment is None:
             return None if value is None else str(value)
-        return moment.replace(tzinfo=None).isoformat(timespec="milliseconds" if moment.microsecond else "seconds")
+        local = timezone.localtime(moment).replace(tzinfo=None)
+        return local.isoformat(timespec="milliseconds" if moment.microsecond else "seconds")

@@ -1,5 +1,6 @@
 """Features in words: what each is called, how it is derived, and its values without codes."""
 
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from django.utils.translation import gettext as _
@@ -16,6 +17,11 @@ def label(feature: str) -> "StrOrPromise":
     if feature in DESCRIPTIONS:
         return _(DESCRIPTIONS[feature][0])
     return VERBOSE_NAMES.get(feature, VERBOSE_NAMES.get(feature.lower(), feature))
+
+
+def labels(features: Iterable[str]) -> str:
+    """List what features are called."""
+    return ", ".join(str(label(name)) for name in features)
 
 
 def formula(feature: str) -> str:

@@ -155,7 +155,7 @@ class CorrectedForm(forms.Form):
 
 
 class Interval(models.IntegerChoices):
-    """How often a source is checked, in minutes; any other interval is set on its schedule in the admin."""
+    """How often a source is checked, in minutes; any other timetable is set on its schedule's page."""
 
     FIVE_MINUTES = 5, gettext_lazy("Every five minutes")
     HOUR = 60, gettext_lazy("Every hour")

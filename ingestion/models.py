@@ -276,6 +276,12 @@ class Dataset(IngestOptions, Read, Profiled, UploadJob):  # noqa: DJ008 - jobs h
         return Message("Dataset %(id)s") % {"id": str(self.pk)}
 
     @property
+    def split_method(self) -> str:
+        """How the hold-out was drawn, in the reader's language."""
+        group = self.split["method"].partition("grouped by ")[2] if self.split else ""
+        return _("stratified, grouped by %(group)s") % {"group": group} if group else _("stratified")
+
+    @property
     def address(self) -> str:
         """The address without its password."""
         return transports.redact(self.uri)

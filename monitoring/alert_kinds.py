@@ -83,7 +83,7 @@ DEFAULTS = {
     ),
     Kind.OVERDUE: Default(
         Severity.WARNING,
-        gettext_lazy("Check that the scheduler runs, and the schedule in the admin."),
+        gettext_lazy("Check that the scheduler runs, and the schedule on its page."),
         # After a night, the scheduler takes a moment.
         delay_seconds=60,
         threshold=5,
@@ -122,6 +122,8 @@ DEFAULTS = {
     ),
     Kind.DEAD_LETTER: Default(
         Severity.WARNING,
-        gettext_lazy("See why in the admin, at the dead letters; retry or delete them there."),
+        gettext_lazy(
+            "Correct the cause and store them again from the overview. The admin deletes them, at Dead letters."
+        ),
     ),
 }

@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 from django.db.models import Sum
 from django.utils import timezone
+from django.utils.translation import override
 from django_celery_beat.models import PeriodicTask
 
 from core.errors import Unavailable
@@ -13,6 +14,7 @@ from core.jobs import Job, JobQuerySet, State, kinds
 from core.messages import Message, as_message
 from core.messages import Message as _
 from core.schedules import schedule_title
+from features import category_labels
 from ingestion.models import Dataset
 from monitoring import consistency, error_rate, health, performance
 from monitoring.alert_kinds import Kind
@@ -43,8 +45,11 @@ def find_drift(_rule: AlertRule) -> Iterator[Reason]:
     watch = drift_state.read()
     if watch.state == "drift":
         since = f"{watch.since:%Y-%m-%d %H:%M}" if watch.since else "?"
+        # Each name is a message of the catalogue.
+        with override(None):
+            features = [str(category_labels.label(name)) for name in watch.features]
         text = _("Drifted since %(since)s UTC: %(features)s.")
-        yield Reason(_("Live inputs"), text % {"since": since, "features": ", ".join(watch.features)})
+        yield Reason(_("Live inputs"), text % {"since": since, "features": features})
 
 
 def find_performance(rule: AlertRule) -> Iterator[Reason]:
@@ -163,7 +168,9 @@ def find_dead_letters(_rule: AlertRule) -> Iterator[Reason]:
     """Find entries of the prediction log that PostgreSQL rejects."""
     count = DeadLetter.objects.count()
     if count:
-        text = _("Entries that cannot be stored: %(count)s. See why in the admin, and retry or delete them there.")
+        text = _(
+            "Entries that cannot be stored: %(count)s. Store them again from the overview; the admin deletes them."
+        )
         yield Reason(_("Prediction log"), text % {"count": count})
 
 

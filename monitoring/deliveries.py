@@ -16,8 +16,9 @@ from django.core.mail import EmailMessage
 from django.core.serializers.json import DjangoJSONEncoder
 from django.utils import timezone
 from django.utils.translation import gettext as _
-from django.utils.translation import ngettext
+from django.utils.translation import ngettext, override
 
+from core import moments
 from monitoring.models import Alert, AlertRule, Delivery, DeliveryChannel
 
 logger = logging.getLogger(__name__)
@@ -49,7 +50,8 @@ def deliver() -> int:
         if not unclaimed.update(due_at=timezone.now() + _CLAIM):
             continue
         alerts = list(delivery.alerts.order_by("pk"))
-        delivery.error = SENDERS[delivery.channel](alerts, delivery.is_resolved)
+        with override(settings.ALERT_LANGUAGE), timezone.override(settings.ALERT_TIME_ZONE):
+            delivery.error = SENDERS[delivery.channel](alerts, delivery.is_resolved)
         delivery.tried_at = timezone.now()
         delivery.save(update_fields=["error", "tried_at"])
         if not delivery.error:
@@ -93,10 +95,10 @@ def _mail_text(alerts: Sequence[Alert]) -> str:
         lines = [
             f"{alert.subject} ({alert.kind_label}, {alert.get_severity_display()})",
             str(alert.message),
-            _("Since %(moment)s UTC.") % {"moment": f"{alert.raised_at:%Y-%m-%d %H:%M:%S}"},
+            _("Since %(moment)s.") % {"moment": moments.shown(alert.raised_at, "seconds zone")},
         ]
         if alert.resolved_at:
-            lines.append(_("Resolved at %(moment)s UTC.") % {"moment": f"{alert.resolved_at:%Y-%m-%d %H:%M:%S}"})
+            lines.append(_("Resolved at %(moment)s.") % {"moment": moments.shown(alert.resolved_at, "seconds zone")})
         elif alert.kind in rules:
             lines.append(_("What to do: %(advice)s") % {"advice": rules[alert.kind].advice})
         parts.append("\n".join([*lines, _url(alert)]))

@@ -1,13 +1,14 @@
 """What the pages and files of drift checks show: tests as people read them, histograms, the heat map, CSV."""
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from urllib.parse import urlencode
 
 from django.utils.translation import gettext as _
 
 from core.numbers import number
+from features import category_labels
 from monitoring.models import DriftCheck, FeatureDrift, Method
 
 #: The checks that the heat map shows.
@@ -77,13 +78,16 @@ def feature_label(name: str) -> str:
     """Return the name of what was tested, for people."""
     # Named here again: `drift` and `classifier`, which store them, stay out of the web process.
     labels = {"predicted probability": _("Model’s output"), "all features": _("All features together")}
-    return labels.get(name, name)
+    return labels.get(name) or str(category_labels.label(name))
 
 
 def test_views(tests: Iterable[FeatureDrift]) -> list[TestView]:
     """Prepare a check's tests, those that drifted and the strongest first."""
     ordered = sorted(tests, key=lambda test: (not test.drifted, -test.effect))
-    return [TestView(test, list(_bars(test.distribution or {}))) for test in ordered]
+    return [
+        TestView(test, [replace(bar, name=_category(test, bar.name)) for bar in _bars(test.distribution or {})])
+        for test in ordered
+    ]
 
 
 def predictions_query(check: DriftCheck) -> str:
@@ -133,6 +137,12 @@ def csv_rows(check: DriftCheck) -> Iterator[Sequence[object]]:
             yield (*figures, *distances, bar.name, bar.reference, bar.window)
         if not bars:
             yield (*figures, *distances, None, None, None)
+
+
+def _category(test: FeatureDrift, name: str) -> str:
+    if test.test == "missing":
+        return _("known") if name == "known" else _("unknown")
+    return str(category_labels.value_in_words(test.name, name))
 
 
 def _bars(distribution: dict[str, list[float]]) -> Iterator[Bar]:

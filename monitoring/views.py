@@ -299,6 +299,6 @@ def _performance(check: PerformanceCheck | None) -> dict[str, object]:
         "report": report,
         "charts": charts.accuracy(report),
         "figures": charts.figures(report),
-        "slices": [(group.name, group) for group in report.slices],
+        "slices": [(_(group.name), group) for group in report.slices],
         "channels": [(Channel(group.name).label, group) for group in report.channels],
     }

@@ -9,6 +9,7 @@ from ipaddress import ip_network
 from pathlib import Path
 from typing import NoReturn, TypeVar
 from urllib.parse import urlsplit
+from zoneinfo import available_timezones
 
 import dj_database_url
 import dj_email_url
@@ -99,6 +100,14 @@ def addresses(name: str) -> list[str]:
         if not re.fullmatch(r"[^@\s]+@[^@\s]+", word):
             refuse(f'{name} has "{word}": write mail addresses with commas, such as ann@example.org,bob@example.org.')
     return words(name)
+
+
+def time_zone(name: str) -> str:
+    """Read the name of a time zone; none is UTC."""
+    zone = text(name, "UTC")
+    if zone not in available_timezones():
+        refuse(f'{name} is "{zone}": write the name of a time zone, such as Europe/Madrid.')
+    return zone
 
 
 def networks(name: str) -> list[str]:

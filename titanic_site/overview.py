@@ -17,6 +17,7 @@ from core import moments
 from core.jobs import Job, State, kinds
 from core.numbers import localized, number
 from core.roles import Scope, scopes_of_request
+from features import category_labels
 from features.models import FeatureBatch
 from ingestion.models import Dataset
 from monitoring import health
@@ -245,7 +246,9 @@ def _drift(watch: DriftState, *, may_read: bool) -> Fact:
     form = "time zone" if is_today else "zone"
     text = _("drift in %(features)s since %(since)s")
     return Fact(
-        text % {"features": ", ".join(watch.features), "since": moments.shown(since, form)}, url, is_problem=True
+        text % {"features": category_labels.labels(watch.features), "since": moments.shown(since, form)},
+        url,
+        is_problem=True,
     )
 
 
@@ -283,6 +286,6 @@ def _watch_stage() -> Stage:
         empty = _("Live inputs are compared here with the training data.")
         return Stage(_("Drift"), url, attempt=attempt, empty=empty)
     state = {"drift": "drifted", "calm": "passed"}.get(watch.state, "waiting")
-    details = ", ".join(watch.exceeding) if watch.state == "drift" else ""
+    details = category_labels.labels(watch.exceeding) if watch.state == "drift" else ""
     label = str(watch.get_state_display())
     return Stage(_("Drift"), url, label, state, _("Drift watch"), url, details, attempt)

@@ -19,7 +19,7 @@ _OUTPUTS = (
     "row_count", "problem_count", "version", "definition_version", "checksum", "sha256", "model_version",
     "window_size", "outcome_count", "accuracy", "is_equal", "drifted",
 )  # fmt: skip
-_HIDDEN = frozenset({"upload", "created_by", "is_owned"})
+_HIDDEN = frozenset({"upload", "created_by", "is_owned", "by_command"})
 
 
 def durations(jobs: Sequence[Job]) -> Chart | None:

@@ -240,7 +240,7 @@ def run_now(schedule: PeriodicTask) -> None:
     except ValueError:
         arguments = keywords = None
     if schedule.task not in current_app.tasks or not (isinstance(arguments, list) and isinstance(keywords, dict)):
-        raise Conflict(_("No worker knows this task with these arguments: correct the schedule in the admin."))
+        raise Conflict(_("No worker knows this task with these arguments: they are corrected in the admin."))
     with transaction.atomic():
         audit.record(Action.RUN, schedule)
         try:

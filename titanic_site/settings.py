@@ -234,6 +234,9 @@ ALERT_WEBHOOK_URL = env.url("ALERT_WEBHOOK_URL", schemes=("http", "https"), exam
 ALERT_WEBHOOK_SECRET = env.text("ALERT_WEBHOOK_SECRET")
 #: Who is sent mail about alerts, by the server of EMAIL_URL.
 ALERT_EMAILS = env.addresses("ALERT_EMAILS")
+#: In which language and time zone these messages are.
+ALERT_LANGUAGE = env.one_of("ALERT_LANGUAGE", *(code for code, _name in LANGUAGES))
+ALERT_TIME_ZONE = env.time_zone("ALERT_TIME_ZONE")
 #: How people reach this site: the links in messages begin so.
 SITE_URL = env.url(
     "SITE_URL",

@@ -8,6 +8,8 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
 from django_celery_beat.models import CrontabSchedule, IntervalSchedule, PeriodicTask
 
+from core.moments import shown
+
 #: Crontab's number of each day, and what one calls all of them; the week begins on Monday.
 DAYS = {
     "1": gettext_lazy("Mondays"),
@@ -32,8 +34,7 @@ def in_words(schedule: PeriodicTask) -> str:
     if schedule.crontab:
         return _crontab_in_words(schedule.crontab)
     if schedule.clocked:
-        moment = timezone.localtime(schedule.clocked.clocked_time)
-        return _("once, at %(moment)s") % {"moment": f"{moment:%Y-%m-%d %H:%M}"}
+        return _("once, at %(moment)s") % {"moment": shown(schedule.clocked.clocked_time)}
     return str(schedule.scheduler)
 
 

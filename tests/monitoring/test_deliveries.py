@@ -13,7 +13,7 @@ from django.db import connection
 from django.test import Client
 from django.utils import timezone
 
-from core import redis
+from core import moments, redis
 from monitoring import alerts, deliveries, tasks
 from monitoring.models import Alert, AlertRule, Delivery
 from predictions.models import DeadLetter
@@ -85,10 +85,11 @@ def test_with_a_secret_the_body_and_its_time_are_signed(hook: servers.Server, se
     assert abs(int(headers["X-Titanic-Timestamp"]) - time.time()) < 60
 
 
-def test_a_mail_says_what_since_when_what_to_do_and_where(inbox: mail_server.Inbox) -> None:
+def test_a_mail_says_what_since_when_what_to_do_and_where(inbox: mail_server.Inbox, settings: Any) -> None:
     alert = raise_one()
     deliveries.deliver()
     end_it()
+    settings.ALERT_LANGUAGE, settings.ALERT_TIME_ZONE = "es", "Europe/Madrid"
     deliveries.deliver()
 
     raised, resolved = inbox.mails
@@ -96,11 +97,13 @@ def test_a_mail_says_what_since_when_what_to_do_and_where(inbox: mail_server.Inb
     assert raised["Subject"] == "Titanic MLOps: 1 alert: Prediction log"
     assert raised["To"] == "ann@example.org, bob@example.org"
     assert str(alert.message) in text
-    assert f"Since {alert.raised_at:%Y-%m-%d %H:%M:%S} UTC." in text
-    assert "What to do: See why in the admin" in text
+    assert f"Since {moments.shown(alert.raised_at, 'seconds zone')}." in text
+    assert "What to do: Correct the cause" in text
     assert f"https://titanic.example.org/monitoring/alerts/{alert.pk}/" in text
-    assert resolved["Subject"] == "Titanic MLOps: Resolved: Prediction log"
-    assert "What to do" not in resolved.get_payload(decode=True).decode()
+    assert resolved["Subject"].startswith("Titanic MLOps: Resuelta: ")
+    text = resolved.get_payload(decode=True).decode()
+    assert "CE" in text
+    assert "Qué hacer" not in text
 
 
 def test_hostile_words_are_one_header_and_plain_text(inbox: mail_server.Inbox) -> None:

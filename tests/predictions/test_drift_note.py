@@ -53,7 +53,7 @@ def test_pages_say_it_too(champion: ModelVersion, client: Client, api: APIClient
     logged = client.get(f"/predictions/{logged_id}/").content.decode()
 
     for page in (answer, logged):
-        assert "differ from the training rows in Fare since 2026-11-30 04:05 UTC" in page
+        assert "differ from the training rows in Fare since 30 Nov 2026, 04:05 UTC" in page
         assert "Outside what the model has seen in training: Fare, Class × fare" in page
 
 

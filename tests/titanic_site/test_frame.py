@@ -63,7 +63,7 @@ def test_moments_are_shown_and_read_in_the_chosen_time_zone(client: Client, cham
     page = client.get("/runs/").text
 
     assert "Created (Asia/Kolkata)" in page
-    assert "2026-07-02 04:00" in page
+    assert "2 Jul 2026, 04:00" in page
     assert "22:30 UTC" in client.get("/models/1/card.md").text
     with timezone.override("Asia/Kolkata"):
         assert moments.parse("2026-07-02T04:00") == datetime(2026, 7, 1, 22, 30, tzinfo=UTC)

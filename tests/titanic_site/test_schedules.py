@@ -114,7 +114,7 @@ def test_the_list_folds_away_what_keeps_the_product_running(operator: Client, dr
 
     planned, internal = page.split("internal-schedules")
     assert "Every hour" in planned
-    assert "2026-11-01 12:00 UTC" in planned
+    assert "1 Nov 2026, 12:00 UTC" in planned
     assert "Failed" in planned
     assert "Queue heartbeat: scoring" in internal
     assert "Queue heartbeat" not in planned
@@ -126,7 +126,7 @@ def test_a_schedule_shows_its_next_and_its_last_runs(operator: Client, drift: Pe
     page = operator.get(f"/schedules/{drift.pk}/").text
 
     assert page.count("<time ") == 5
-    assert "2026-11-01 12:00:00 UTC" in page
+    assert "1 Nov 2026, 12:00:00 UTC" in page
     assert "monitoring.tasks.scheduled_check" in page.partition("Technical details")[2]
 
 

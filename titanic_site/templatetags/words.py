@@ -1,7 +1,5 @@
 """Filters of the pages of predictions: features in words, and positions in drawings."""
 
-from collections.abc import Iterable
-
 from django import template
 
 from features import category_labels
@@ -9,10 +7,8 @@ from features import category_labels
 register = template.Library()
 
 
-@register.filter
-def feature_labels(features: Iterable[str]) -> str:
-    """List what features are called."""
-    return ", ".join(str(category_labels.label(name)) for name in features)
+register.filter("feature_label", category_labels.label)
+register.filter("feature_labels", category_labels.labels)
 
 
 @register.filter
