@@ -12,8 +12,9 @@ from django.core.paginator import Paginator
 from django.db import connection, transaction
 from django.db.models import Model, QuerySet
 from django.http import HttpRequest, HttpResponse
-from django.shortcuts import render
+from django.shortcuts import redirect, render
 from django.utils.functional import cached_property
+from django.utils.html import format_html
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 from unfold.admin import ModelAdmin
@@ -60,9 +61,27 @@ class BaseAdmin(ModelAdmin):
         scripts = ("vendor/jquery/jquery.min.js", "jquery.init.js", "core.js", "admin/RelatedObjectLookups.js")
         return forms.Media(js=[f"admin/js/{name}" for name in (*scripts, "actions.js")])
 
+    def view_on_site(self, obj: Model) -> str | None:
+        """Return the address of the product's page of a row, if it has one."""
+        address = getattr(obj, "get_absolute_url", None)
+        return address() if address else None
+
+    def get_list_display(self, request: HttpRequest) -> tuple[str, ...]:
+        """Add the link to the product's page, where rows have one."""
+        has_page = hasattr(self.model, "get_absolute_url") or type(self).view_on_site is not BaseAdmin.view_on_site
+        return (*super().get_list_display(request), *(("product_page",) if has_page else ()))
+
+    @admin.display(description=gettext_lazy("page"))
+    def product_page(self, obj: Model) -> str:
+        """Link to the product's page."""
+        address = self.view_on_site(obj)
+        return format_html('<a class="text-link" href="{}">{}</a>', address, _("Show page")) if address else "–"
+
     def lookup_allowed(self, lookup: str, value: str, request: HttpRequest | None = None) -> bool:
         """Admit the filters of the page: others would tell, letter by letter, what no page shows."""
         name, _, condition = lookup.partition("__")
+        if name == self.date_hierarchy and condition in _DATE_PARTS:
+            return value.isascii() and value.isdigit() and len(value) <= _LONGEST_YEAR
         offered = {field if isinstance(field, str) else field[0] for field in self.list_filter}
         return name in offered and condition in _CONDITIONS and "\0" not in value
 
@@ -84,6 +103,9 @@ class BaseAdmin(ModelAdmin):
         """Render the page that asks whether to go on with an action on these rows; None once a person has confirmed."""
         if "confirmed" in request.POST:
             return None
+        if not queryset.exists():
+            self.message_user(request, _("None of these rows is there any more."), messages.ERROR)
+            return redirect(request.get_full_path())
         context = {
             **self.admin_site.each_context(request),
             "title": title,
@@ -136,6 +158,9 @@ class AuditedAdmin(BaseAdmin):
 
 #: What the links of a filter ask of its field.
 _CONDITIONS = frozenset({"", "exact", "id__exact", "isnull", "isempty"})
+#: What those of a date hierarchy ask of its field, in digits.
+_DATE_PARTS = frozenset({"year", "month", "day"})
+_LONGEST_YEAR = 4
 
 
 def _named(value: object, field: forms.Field) -> object:
@@ -169,6 +194,7 @@ class JobAdmin(ReadOnlyAdmin):
 
     list_display: tuple[str, ...] = ("__str__", "state", "progress", "error", "created_at", "finished_at")
     list_filter: tuple[object, ...] = ("state",)
+    date_hierarchy = "created_at"
     actions: tuple[str, ...] = ("rerun", "cancel")
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Job]:
@@ -177,14 +203,22 @@ class JobAdmin(ReadOnlyAdmin):
         return jobs
 
     @admin.action(permissions=["operate"], description=gettext_lazy("Start again"))
-    def rerun(self, request: HttpRequest, queryset: QuerySet[Job]) -> None:
-        """Queue new jobs with the same inputs."""
+    def rerun(self, request: HttpRequest, queryset: QuerySet[Job]) -> HttpResponse | None:
+        """Queue new jobs with the same inputs, once a person has confirmed it."""
+        texts = [_("Each starts as a new run with the same inputs; what it made before stays.")]
+        if question := self.ask(request, queryset, title=_("Start these again?"), consequences=texts):
+            return question
         self._apply(request, queryset, lambda job: enqueue(job.rerun()), _("%(job)s started again."))
+        return None
 
     @admin.action(permissions=["operate"], description=gettext_lazy("Cancel"))
-    def cancel(self, request: HttpRequest, queryset: QuerySet[Job]) -> None:
-        """Cancel those that are queued or running."""
+    def cancel(self, request: HttpRequest, queryset: QuerySet[Job]) -> HttpResponse | None:
+        """Cancel those that are queued or running, once a person has confirmed it."""
+        texts = [_("What is running stops, and what it has made so far is not used.")]
+        if question := self.ask(request, queryset, title=_("Cancel these?"), consequences=texts):
+            return question
         self._apply(request, queryset, lambda job: job.cancel(), _("%(job)s cancelled."))
+        return None
 
     def _apply(self, request: HttpRequest, jobs: QuerySet[Job], act: Callable[[Job], None], text: str) -> None:
         for job in jobs:
@@ -210,8 +244,9 @@ class JobLogLineAdmin(ReadOnlyAdmin):
     """What was logged while jobs ran."""
 
     list_display = ("task_id", "at", "level", "text")
-    list_filter = ("level", "is_stage")
-    search_fields = ("task_id",)
+    # Not by level: to list those that there are, all rows would be read.
+    list_filter = ("is_stage",)
+    search_fields = ("task_id__exact",)
 
 
 @admin.register(StoredAnswer)

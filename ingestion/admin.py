@@ -3,9 +3,10 @@
 from typing import Any
 
 from django.contrib import admin, messages
-from django.db.models import QuerySet
+from django.db.models import Model, QuerySet
 from django.forms import ModelForm
 from django.http import HttpRequest, HttpResponse
+from django.urls import reverse
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
@@ -25,8 +26,13 @@ class SourceAdmin(BaseAdmin):
 
     form = DatabaseSourceForm
     list_display = ("name", "address", "is_enabled", "has_label", "checked_at", "error")
+    list_filter = ("has_label",)
+    search_fields = ("name",)
     list_select_related = ("schedule",)
     actions = ("ingest_now",)
+
+    def view_on_site(self, obj: Model) -> str:
+        return reverse("source", args=[obj.pk])
 
     def get_fields(self, request: HttpRequest, obj: Source | None = None) -> Any:
         """Show the address without its password to a person who may only view."""
@@ -69,12 +75,16 @@ class SourceAdmin(BaseAdmin):
         return source.is_enabled
 
     @admin.action(permissions=["change"], description=gettext_lazy("Ingest now"))
-    def ingest_now(self, request: HttpRequest, queryset: QuerySet[Source]) -> None:
-        """Load the newest object of each source, new or not."""
+    def ingest_now(self, request: HttpRequest, queryset: QuerySet[Source]) -> HttpResponse | None:
+        """Load the newest object of each source, new or not, once a person has confirmed it."""
+        texts = [_("The newest table of each is loaded, also where it was loaded before.")]
+        if question := self.ask(request, queryset, title=_("Load these sources now?"), consequences=texts):
+            return question
         for source in queryset:
             dataset = services.queue_source(source)
             enqueue(dataset)
             self.message_user(request, _("%(dataset)s: the ingest has begun.") % {"dataset": dataset})
+        return None
 
     def _is_permitted(self, request: HttpRequest, source: Source | None) -> bool:
         return source is None or sources.may_change(source, scopes=scopes_of_request(request))
@@ -118,6 +128,9 @@ class PassengerAdmin(ReadOnlyAdmin):
     """Passengers, without a total: tables may be long."""
 
     list_display = (KEY, "__str__", LABEL, "is_holdout", "dataset")
+    list_filter = ("is_holdout",)
+    # As the file has it: the indexes know nothing else.
+    search_fields = (f"{KEY}__exact",)
     list_select_related = ("dataset",)
 
 
@@ -125,7 +138,8 @@ class PassengerAdmin(ReadOnlyAdmin):
 class RowProblemAdmin(ReadOnlyAdmin):
     """Reasons why rows were rejected or have a warning."""
 
-    list_display = ("line_number", "column", "value", "reason", "dataset")
+    list_display = ("line_number", "column", "value", "reason", "severity", "dataset")
+    list_filter = ("severity",)
     list_select_related = ("dataset",)
 
 

@@ -348,6 +348,9 @@ class Passenger(LabelledPassenger):
     def __str__(self) -> str:
         return describe(self)
 
+    def get_absolute_url(self) -> str:
+        return self.dataset.get_absolute_url()
+
 
 class RejectedRowQuerySet(models.QuerySet["RejectedRow"]):
     """Rejected rows by what became of them."""
@@ -432,6 +435,9 @@ class RowProblem(models.Model):
 
     def __str__(self) -> str:
         return f"{self.line_number}, {self.column}: {self.reason}"
+
+    def get_absolute_url(self) -> str:
+        return self.dataset.get_absolute_url()
 
     @property
     def reason(self) -> str:

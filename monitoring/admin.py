@@ -23,6 +23,7 @@ class DriftCheckAdmin(JobAdmin):
     """Drift checks."""
 
     list_display = ("__str__", "state", "drifted", "method", "window_size", "version", "error", "created_at")
+    list_filter = ("state", "drifted", "method")
     list_select_related = ("version",)
 
 
@@ -31,6 +32,8 @@ class FeatureDriftAdmin(ReadOnlyAdmin):
     """The tests of drift checks."""
 
     list_display = ("name", "test", "p_value", "threshold", "effect", "drifted", "drift_check")
+    list_filter = ("drifted",)
+    search_fields = ("name", "drift_check__id__exact")
     list_select_related = ("drift_check",)
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[FeatureDrift]:
@@ -70,7 +73,9 @@ class AlertAdmin(ReadOnlyAdmin):
     """Alerts."""
 
     list_display = ("kind", "severity", "subject", "message", "raised_at", "acknowledged_at", "resolved_at")
-    list_filter = ("kind", "severity")
+    list_filter = ("kind", "severity", ("resolved_at", admin.EmptyFieldListFilter))
+    search_fields = ("subject",)
+    date_hierarchy = "raised_at"
 
 
 @admin.register(DriftWatch)
@@ -78,6 +83,7 @@ class DriftWatchAdmin(ReadOnlyAdmin):
     """The drift watch of each champion."""
 
     list_display = ("__str__", "state", "since", "prediction_count", "looked_at", "error")
+    list_filter = ("state",)
     list_select_related = ("version",)
     exclude = ("bins",)
 
@@ -95,6 +101,7 @@ class RetrainingAdmin(ReadOnlyAdmin):
     """Retrainings that started by themselves."""
 
     list_display = ("__str__", "kind", "alert", "run", "error", "started_at", "finished_at")
+    search_fields = ("error",)
     list_select_related = ("alert", "run")
 
 

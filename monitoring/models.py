@@ -133,6 +133,9 @@ class FeatureDrift(models.Model):
     def __str__(self) -> str:
         return f"{self.name}: p = {self.p_value:.3g}"
 
+    def get_absolute_url(self) -> str:
+        return self.drift_check.get_absolute_url()
+
 
 class DriftWatchQuerySet(models.QuerySet["DriftWatch"]):
     """Watches by model."""

@@ -4,7 +4,7 @@ from typing import Any
 
 from django.contrib import admin, messages
 from django.db.models import QuerySet
-from django.http import HttpRequest
+from django.http import HttpRequest, HttpResponse
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
 from unfold.admin import ModelAdmin
@@ -22,15 +22,17 @@ class PredictionAdmin(ReadOnlyAdmin):
         "id", "summary", "predicted", "probability", "model_version", "source", "anonymous", "reference", "created_at",
     )  # fmt: skip
     list_filter = ("predicted", "source", "anonymous")
-    # Exactly as it was sent: the index knows nothing else.
-    search_fields = ("reference__exact",)
+    # Exactly as they were sent: the indexes know nothing else.
+    search_fields = ("id__exact", "reference__exact")
 
 
 @admin.register(ScoringJob)
 class ScoringJobAdmin(JobAdmin):
     """Scored files."""
 
-    list_display = ("__str__", "name", "state", "row_count", "problem_count", "error", "created_at")
+    list_display = ("__str__", "name", "created_by", "state", "row_count", "problem_count", "error", "created_at")
+    list_select_related = ("created_by",)
+    search_fields = ("name", "created_by__username")
 
 
 @admin.register(ScoringPart)
@@ -52,6 +54,7 @@ class DeadLetterAdmin(ReadOnlyAdmin):
     """Entries that the prediction log could not store."""
 
     list_display = ("entry_id", "error", "attempts", "created_at")
+    search_fields = ("entry_id", "error")
     fields = ("entry_id", "error", "attempts", "created_at", "content")
     readonly_fields = ("content",)
     actions = ("try_again",)
@@ -66,8 +69,11 @@ class DeadLetterAdmin(ReadOnlyAdmin):
         return repr(bytes(letter.raw))
 
     @admin.action(permissions=["operate"], description=gettext_lazy("Try again"))
-    def try_again(self, request: HttpRequest, queryset: QuerySet[DeadLetter]) -> None:
-        """Store them now."""
+    def try_again(self, request: HttpRequest, queryset: QuerySet[DeadLetter]) -> HttpResponse | None:
+        """Store them now, once a person has confirmed it."""
+        texts = [_("What can be stored leaves this list and stands in the prediction log.")]
+        if question := self.ask(request, queryset, title=_("Store these predictions?"), consequences=texts):
+            return question
         stored = [log.retry(letter) for letter in queryset]
         done, left = sum(stored), len(stored) - sum(stored)
         if done:
@@ -76,6 +82,7 @@ class DeadLetterAdmin(ReadOnlyAdmin):
         if left:
             text = _("%(count)s could not be stored: the column “error” says why.")
             self.message_user(request, text % {"count": left}, messages.ERROR)
+        return None
 
 
 @admin.register(ShadowScore)
@@ -83,7 +90,9 @@ class ShadowScoreAdmin(ReadOnlyAdmin):
     """Shadow scores of challengers."""
 
     list_display = ("prediction_id", "model_version", "probability", "predicted", "created_at")
-    list_filter = ("model_version",)
+    # Not by model: to list those that there are, all rows would be read.
+    list_filter = ("predicted",)
+    search_fields = ("prediction_id__exact",)
 
 
 @admin.register(Outcome)
@@ -91,6 +100,8 @@ class OutcomeAdmin(ReadOnlyAdmin):
     """Outcomes."""
 
     list_display = ("prediction_id", "actual", "by", "recorded_at")
+    list_filter = ("actual",)
+    search_fields = ("prediction_id__exact",)
     list_select_related = ("by",)
 
 

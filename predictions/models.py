@@ -175,6 +175,9 @@ class ScoringPart(models.Model):
     def __str__(self) -> str:
         return f"{self.job_id}/{self.number}"
 
+    def get_absolute_url(self) -> str:
+        return self.job.get_absolute_url()
+
 
 class PredictionQuerySet(models.QuerySet["Prediction"]):
     """Reads of the prediction log."""
@@ -308,6 +311,9 @@ class Outcome(models.Model):
     def __str__(self) -> str:
         return f"{self.prediction_id}: {LABEL_WORDS[self.actual]}"
 
+    def get_absolute_url(self) -> str:
+        return reverse("prediction", args=[self.prediction_id])
+
 
 class ShadowScore(models.Model):
     """What a challenger would have answered instead of a logged prediction."""
@@ -328,6 +334,9 @@ class ShadowScore(models.Model):
 
     def __str__(self) -> str:
         return f"{self.model_version}: {self.probability:.3f}"
+
+    def get_absolute_url(self) -> str:
+        return reverse("prediction", args=[self.prediction_id])
 
 
 class DeadLetter(models.Model):

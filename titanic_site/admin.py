@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 from functools import wraps
 from typing import Any
+from urllib.parse import urlencode
 
 from django.contrib import admin, messages
 from django.contrib.admin import ModelAdmin
@@ -11,7 +12,9 @@ from django.contrib.auth.admin import GroupAdmin, UserAdmin
 from django.contrib.auth.models import Group, User
 from django.db import transaction
 from django.db.models import Model, QuerySet
-from django.http import HttpRequest
+from django.forms import ModelForm
+from django.http import HttpRequest, HttpResponse
+from django.urls import reverse
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy as _lazy
 from django_celery_beat import admin as beat
@@ -23,7 +26,7 @@ from core import audit
 from core.admin import AuditedAdmin
 from core.errors import Forbidden
 from core.models import Action
-from core.roles import Scope, scopes_of, scopes_of_request
+from core.roles import ROLE_LABELS, Scope, scopes_of, scopes_of_request
 from titanic_site import accounts, schedules
 from titanic_site.models import SCOPE_FIELDS, AccessToken
 
@@ -44,8 +47,22 @@ class ThemedUserAdmin(UserAdmin, AuditedAdmin):  # type: ignore[misc]
         (_lazy("Permissions"), {"fields": ("is_active", "is_staff", "is_superuser", "groups")}),
         (_lazy("Important dates"), {"fields": ("last_login", "date_joined")}),
     )
-    list_filter = ("is_staff", "is_superuser", "is_active", "groups")
+    list_display = ("username", "email", "roles", "is_active", "is_staff", "last_login")
+    list_filter = ("is_active", "is_staff", "is_superuser", "groups")
     filter_horizontal = ("groups",)
+
+    def view_on_site(self, obj: Model) -> str:
+        return f"{reverse('users')}?{urlencode({'q': str(obj)})}"
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[User]:
+        """Fetch the roles of a page's users together."""
+        users: QuerySet[User] = super().get_queryset(request).prefetch_related("groups")
+        return users
+
+    @admin.display(description=_lazy("Role"))
+    def roles(self, user: User) -> str:
+        """The roles of a user, most often one."""
+        return ", ".join(str(ROLE_LABELS[role]) for role in accounts.roles_of(user)) or "–"
 
     def has_change_permission(self, request: HttpRequest, obj: User | None = None) -> bool:
         """Leave superusers to superusers: without one `up` prints no link."""
@@ -60,7 +77,7 @@ class ThemedUserAdmin(UserAdmin, AuditedAdmin):  # type: ignore[misc]
     def get_readonly_fields(self, request: HttpRequest, obj: User | None = None) -> tuple[str, ...]:
         return ("last_login", "date_joined") + (() if request.user.is_superuser else ("is_superuser",))
 
-    def save_related(self, request: HttpRequest, form: Any, formsets: Any, change: bool) -> None:  # noqa: FBT001 - Django passes it by place
+    def save_related(self, request: HttpRequest, form: ModelForm, formsets: object, change: bool) -> None:  # noqa: FBT001 - Django passes it by place
         """Save the roles; leave an administrator, and nothing of a disabled account's access."""
         super().save_related(request, form, formsets, change)
         if change:
@@ -111,18 +128,23 @@ def _may_change(request: HttpRequest, tasks: Iterable[PeriodicTask]) -> bool:
 
 
 def _audited(action: Any) -> Any:
-    """Require a permission for an action of django-celery-beat's, and record it."""
+    """Require a permission and a confirmation for an action of django-celery-beat's, and record it."""
 
     @wraps(action)
-    def run(model_admin: Any, request: HttpRequest, tasks: QuerySet[PeriodicTask]) -> None:
+    def run(model_admin: Any, request: HttpRequest, tasks: QuerySet[PeriodicTask]) -> HttpResponse | None:
         kind = Action.RUN if action.__name__ == "run_tasks" else Action.CHANGED
         if kind is Action.CHANGED and not _may_change(request, tasks):
             raise Forbidden
+        title = _("%(action)s?") % {"action": action.short_description}
+        question: HttpResponse | None = model_admin.ask(request, tasks, title=title, consequences=())
+        if question:
+            return question
         with transaction.atomic():
             for task in tasks:
                 after = {"action": action.short_description}
                 audit.record(kind, task, before={"enabled": task.enabled}, after=after)
             action(model_admin, request, tasks)
+        return None
 
     return admin.action(permissions=["change"], description=action.short_description)(run)
 
@@ -136,6 +158,10 @@ class ThemedPeriodicTaskAdmin(beat.PeriodicTaskAdmin, AuditedAdmin):
     """Schedules."""
 
     form = PeriodicTaskForm
+    list_display = ("name", "enabled", "scheduler", "queue", "last_run_at")
+
+    def view_on_site(self, obj: Model) -> str:
+        return reverse("schedule", args=[obj.pk])
 
     def has_change_permission(self, request: HttpRequest, obj: PeriodicTask | None = None) -> bool:
         """Tell whether the person may change schedules, or this one."""
@@ -169,6 +195,8 @@ class AccessTokenAdmin(AuditedAdmin):
     """API tokens: made here or by `create_token`, shown once, revoked by deleting them."""
 
     list_display = ("token_key", "user", "note", *SCOPE_FIELDS, "created", "expiry")
+    list_filter = SCOPE_FIELDS
+    search_fields = ("note", "user__username", "token_key__startswith")
     list_select_related = ("user",)
     fields = ("user", "note", *SCOPE_FIELDS, "expiry")
 

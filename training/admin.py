@@ -20,6 +20,10 @@ from training.models import ModelVersion, Reproduction, StageChange, TrainingRun
 class TrainingRunAdmin(JobAdmin):
     """Training runs."""
 
+    list_display = ("__str__", "algorithm", "state", "progress", "feature_batch", "error", "created_at", "finished_at")
+    list_filter = ("state", "algorithm")
+    list_select_related = ("feature_batch",)
+
 
 @admin.register(ModelVersion)
 class ModelVersionAdmin(ReadOnlyAdmin):
@@ -27,6 +31,8 @@ class ModelVersionAdmin(ReadOnlyAdmin):
 
     list_display = ("__str__", "stage", "tags", "run", "sha256", "created_at")
     list_filter = ("stage",)
+    search_fields = ("version__exact", "notes", "sha256__startswith")
+    date_hierarchy = "created_at"
     list_select_related = ("run",)
     form = AnnotationForm
     # The model's own page shows what is measured.
@@ -52,11 +58,14 @@ class ModelVersionAdmin(ReadOnlyAdmin):
         return self._confirm(request, queryset, "promote")
 
     @admin.action(permissions=["operate"], description=gettext_lazy("Start shadow scoring"))
-    def challenge(self, request: HttpRequest, queryset: QuerySet[ModelVersion]) -> None:
-        """Let one version score beside the champion."""
+    def challenge(self, request: HttpRequest, queryset: QuerySet[ModelVersion]) -> HttpResponse | None:
+        """Let one version score beside the champion, once a person has confirmed it."""
         version = self._one(request, queryset)
         if version is None:
-            return
+            return None
+        texts = [_("It scores the newest predictions too; nobody is answered by it.")]
+        if question := self.ask(request, queryset, title=_("Start shadow scoring?"), consequences=texts):
+            return question
         try:
             registry.start_shadow(version, by=current_user(request), reason=_("From the admin."))
         except TitanicError as error:
@@ -64,6 +73,7 @@ class ModelVersionAdmin(ReadOnlyAdmin):
         else:
             result = {"version": version, "stage": version.get_stage_display()}
             self.message_user(request, _("%(version)s: %(stage)s.") % result)
+        return None
 
     @admin.action(permissions=["operate"], description=gettext_lazy("Retire"))
     def retire(self, request: HttpRequest, queryset: QuerySet[ModelVersion]) -> HttpResponse | None:
@@ -71,11 +81,15 @@ class ModelVersionAdmin(ReadOnlyAdmin):
         return self._confirm(request, queryset, "retire")
 
     @admin.action(permissions=["operate"], description=gettext_lazy("Reproduce and compare"))
-    def reproduce(self, request: HttpRequest, queryset: QuerySet[ModelVersion]) -> None:
-        """Start a reproduction of each version."""
+    def reproduce(self, request: HttpRequest, queryset: QuerySet[ModelVersion]) -> HttpResponse | None:
+        """Start a reproduction of each version, once a person has confirmed it."""
+        texts = [_("Each is trained once more from the same rows and compared; none is changed.")]
+        if question := self.ask(request, queryset, title=_("Reproduce these versions?"), consequences=texts):
+            return question
         for version in queryset:
             enqueue(services.queue_reproduction(version=version))
         self.message_user(request, _("%(count)s runs have begun.") % {"count": queryset.count()})
+        return None
 
     def _confirm(self, request: HttpRequest, queryset: QuerySet[ModelVersion], page: str) -> HttpResponse | None:
         """Lead to the page that names the consequences."""
@@ -102,4 +116,7 @@ class StageChangeAdmin(ReadOnlyAdmin):
     """Who changed which stage, when and why."""
 
     list_display = ("version", "before", "after", "by", "reason", "at")
+    list_filter = ("after",)
+    search_fields = ("version__version__exact", "reason", "by__username")
+    date_hierarchy = "at"
     list_select_related = ("version", "by")

@@ -242,6 +242,9 @@ class StageChange(models.Model):
     def __str__(self) -> str:
         return f"{self.version}: {self.before} → {self.after}"
 
+    def get_absolute_url(self) -> str:
+        return self.version.get_absolute_url()
+
 
 class Reproduction(Job):
     """A version trained again from its record, and compared with its file."""

@@ -302,7 +302,7 @@ class TestAdmin:
         rows = [task.pk]
         for action in ("disable_tasks", "toggle_tasks", "delete_selected"):
             client.post("/admin/django_celery_beat/periodictask/", {
-                "action": action, "_selected_action": rows, "post": "yes",
+                "action": action, "_selected_action": rows, "post": "yes", "confirmed": "yes",
             })  # fmt: skip
 
         assert [(entry.action, entry.before.get("enabled"), entry.after.get("action")) for entry in entries()] == [

@@ -140,7 +140,9 @@ def test_an_operator_names_no_database_and_changes_none(client: Client) -> None:
         client.post(f"{schedules}{source.schedule.pk}/change/", {"name": "mine"}),
         client.post(f"/admin/django_celery_beat/intervalschedule/{interval.pk}/delete/", {"post": "yes"}),
         *(
-            client.post(schedules, {"action": action, "_selected_action": source.schedule.pk, "post": "yes"})
+            client.post(
+                schedules, {"action": action, "_selected_action": source.schedule.pk, "post": "yes", "confirmed": "yes"}
+            )
             for action in ("delete_selected", "enable_tasks", "disable_tasks", "toggle_tasks")
         ),
     ]
@@ -175,7 +177,9 @@ def test_the_products_own_database_is_not_loaded(admin_client: Client) -> None:
     )
     source = Source.objects.get()
 
-    admin_client.post("/admin/ingestion/source/", {"action": "ingest_now", "_selected_action": source.pk})
+    admin_client.post(
+        "/admin/ingestion/source/", {"action": "ingest_now", "_selected_action": source.pk, "confirmed": "yes"}
+    )
     dataset = Dataset.objects.get()
     with pytest.raises(TitanicError, match="own database"):
         services.ingest(dataset)

@@ -376,7 +376,7 @@ class TestPoison:
         page = admin_client.get(f"/admin/predictions/deadletter/{bad.pk}/change/")
         done = admin_client.post(
             "/admin/predictions/deadletter/",
-            {"action": "try_again", "_selected_action": [bad.pk, corrected.pk]},
+            {"action": "try_again", "_selected_action": [bad.pk, corrected.pk], "confirmed": "yes"},
             follow=True,
         )
 

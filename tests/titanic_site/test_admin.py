@@ -8,6 +8,8 @@ from django.contrib import admin
 from django.contrib.auth.models import Group, Permission, User
 from django.db import connection
 from django.test import Client, RequestFactory
+from django.urls import resolve
+from django.utils.html import escape
 from django_celery_beat.models import ClockedSchedule, CrontabSchedule, IntervalSchedule, PeriodicTask, SolarSchedule
 from fontTools.ttLib import TTFont
 from playwright.sync_api import Page
@@ -16,8 +18,8 @@ from core.admin import BaseAdmin, EstimatedPaginator
 from core.jobs import Job, State, kinds
 from core.models import AuditEntry, JobLogLine, StoredAnswer
 from deploy import admin_icons
-from ingestion.models import Dataset, Source
-from predictions.models import Prediction, ScoringJob
+from ingestion.models import Dataset, RejectedRow, Source
+from predictions.models import Outcome, Prediction, ScoringJob, ScoringPart
 from tests.rows import PASSWORD, one_of_each
 from tests.users import make_user
 from titanic_site import schedules
@@ -27,6 +29,7 @@ from training.models import ModelVersion, StageChange
 # The theme has its own ways with variables.
 pytestmark = pytest.mark.ignore_template_errors
 
+CONFIRMED = {"confirmed": "yes"}
 OURS = ("core", "titanic_site", "ingestion", "features", "training", "predictions", "monitoring")
 
 
@@ -169,6 +172,36 @@ def test_every_action_asks_for_a_permission() -> None:
     ] == []  # fmt: skip
 
 
+def test_every_action_asks_a_person_first(client: Client, rows: dict[type[Any], Any]) -> None:
+    before = _everything()
+
+    for model, page in admin.site._registry.items():
+        for name in _actions(page):
+            answer = client.post(_url(model), {"action": name, "_selected_action": [rows[model].pk]})
+            # Some ask on the product's own page.
+            asks = answer.status_code == 302 if name in ("promote", "retire") else "Yes, go on" in answer.text
+            assert asks, (model, name)
+
+    assert _everything() == before
+
+
+def test_a_row_leads_to_the_products_page_for_it(client: Client, rows: dict[type[Any], Any]) -> None:
+    for model in (Dataset, ModelVersion, Outcome, PeriodicTask, RejectedRow, ScoringPart, User):
+        address = admin.site._registry[model].view_on_site(rows[model])
+        resolve(address.partition("?")[0])
+        assert f'href="{escape(address)}"' in client.get(_url(model)).text, model
+
+
+@pytest.mark.parametrize("text", ["x", "\0", "9" * 40, "%_\\'", "01a19467-e800-7000-8000-000500000002"])
+def test_odd_texts_and_days_are_looked_for_without_an_error(client: Client, db: None, text: str) -> None:
+    for model, page in admin.site._registry.items():
+        if page.search_fields:
+            assert client.get(_url(model), {"q": text}).status_code == 200, model
+        if page.date_hierarchy:
+            assert client.get(_url(model), {f"{page.date_hierarchy}__year": text}).status_code == 400, model
+            assert client.get(_url(model), {f"{page.date_hierarchy}__year": "2026"}).status_code == 200, model
+
+
 def test_who_may_look_is_offered_no_action_and_runs_none(viewer: User, rows: dict[type[Any], Any]) -> None:
     client = _signed_in(viewer)
     before = _everything()
@@ -217,7 +250,7 @@ def test_jobs_are_read_only(client: Client, rows: dict[type[Any], Any], kind: ty
 def test_a_job_is_started_again_from_the_list(client: Client) -> None:
     failed = Dataset.objects.create(name="x", uri="x", state=State.FAILED)
 
-    page = client.post(_url(Dataset), {"action": "rerun", "_selected_action": [failed.pk]}, follow=True)
+    page = client.post(_url(Dataset), {"action": "rerun", "_selected_action": [failed.pk], **CONFIRMED}, follow=True)
 
     again = Dataset.objects.get(state=State.QUEUED)
     assert (again.uri, again.pk > failed.pk) == ("x", True)
@@ -227,8 +260,9 @@ def test_a_job_is_started_again_from_the_list(client: Client) -> None:
 def test_an_open_job_is_cancelled_from_the_list_and_not_started_twice(client: Client) -> None:
     job = Dataset.objects.create(name="x", uri="x")
 
-    refused = client.post(_url(Dataset), {"action": "rerun", "_selected_action": [job.pk]}, follow=True)
-    client.post(_url(Dataset), {"action": "cancel", "_selected_action": [job.pk]})
+    sent = {"_selected_action": [job.pk], **CONFIRMED}
+    refused = client.post(_url(Dataset), {"action": "rerun", **sent}, follow=True)
+    client.post(_url(Dataset), {"action": "cancel", **sent})
 
     job.refresh_from_db()
     assert "cancel it first" in refused.text
