@@ -265,7 +265,7 @@ def test_operators_see_what_users_have(owner: User, settings: Any, client: Clien
     mine = next(usage for usage in storage.uploads() if usage.name == "owner")
 
     assert (mine.count, mine.byte_count, mine.kept) == (3, 3 * SIZE, "7 files, 1.0\xa0GB")
-    assert "<td>owner</td>" in client.get("/storage/").text
+    assert ">owner</td>" in client.get("/storage/").text
 
 
 @pytest.mark.usefixtures("db")

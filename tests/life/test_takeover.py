@@ -171,6 +171,8 @@ def _change(client: httpx.Client, other: ModelVersion) -> None:
     client.post(url, json={"reason": "under load"}).raise_for_status()
 
 
+# Of one machine; test_life.py has it of a whole product each time.
+@pytest.mark.long
 def test_promotion_and_rollback_under_load_fail_no_request_and_mix_no_answers(
     champion: ModelVersion, other: ModelVersion, serve: Serve
 ) -> None:
