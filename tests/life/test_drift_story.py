@@ -171,7 +171,7 @@ def test_drift_is_seen_told_and_mended(world: World, page: Page) -> None:  # noq
     dataset = product.api.post("/api/v1/datasets/", files={"file": upload}).raise_for_status().json()
     assert product.finish(f"/api/v1/datasets/{dataset['id']}/")["state"] == "succeeded"
     page.goto("/monitoring/alerts/rules/")
-    page.get_by_role("link", name=re.compile("drift", re.IGNORECASE)).first.click()
+    page.get_by_role("main").get_by_role("link", name=re.compile("drift", re.IGNORECASE)).first.click()
     page.get_by_label(re.compile("retrain", re.IGNORECASE)).first.check()
     page.get_by_role("button", name="Save").click()
     promoted = product.wait(
