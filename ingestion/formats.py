@@ -13,9 +13,10 @@ import json
 import re
 import zipfile
 import zlib
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import date, datetime, time
 from functools import partial
+from itertools import islice
 from typing import IO, TYPE_CHECKING, cast
 
 import msgspec
@@ -25,6 +26,7 @@ from ingestion.contract import gettext_noop
 
 if TYPE_CHECKING:
     import polars as pl
+    from openpyxl.worksheet._read_only import ReadOnlyWorksheet  # type: ignore[import-untyped]
 
 BOM = "\ufeff"
 #: Limits of every table: bytes of its text, the factor by which a packed one grows, columns, and rows.
@@ -69,11 +71,18 @@ _OTHERS: tuple[tuple[bytes, str], ...] = (
     (b"\xff\xd8\xff", gettext_noop("an image")),
 )
 _OTHER_TEXTS = (
-    (re.compile(r"\s*<(!doctype html|html|head|body)\b", re.IGNORECASE), gettext_noop("a web page (HTML)")),
+    (re.compile(r"\s*<(!doctype html|html|head|body|table)\b", re.IGNORECASE), gettext_noop("a web page (HTML)")),
     (re.compile(r"\s*<\?xml|\s*<\w+[\s>]"), gettext_noop("an XML document")),
     (re.compile(r"\s*(%.*\s+)*@relation\b", re.IGNORECASE), gettext_noop("an ARFF file")),
     (re.compile(r"\s*\{\\rtf"), gettext_noop("an RTF document")),
 )
+# A cell with a formula and without a value; one that is an empty text says that it is text.
+_UNCALCULATED = re.compile(
+    rb'<c (?![^<>]{0,200}t="str")[^<>]{0,200}?r="([A-Z]+[0-9]+)"[^<>]{0,200}>\s*<f(?:[^<>]*/>|[^<>]*>[^<]*</f>)\s*'
+    rb"(?:<v\s*/>|<v>\s*</v>)?\s*</c>"
+)
+#: How many filled rows are searched for the header, below a title and notes.
+HEADER_WITHIN = 20
 _TAR = slice(257, 262)
 _SHEETS = "application/vnd.oasis.opendocument.spreadsheet"
 _BOMS = (
@@ -114,11 +123,17 @@ class Origin(msgspec.Struct):
     format: str = "CSV"
     packed_in: list[str] = []
     sheet: str = ""
+    other_sheets: list[str] = []
     encoding: str = "UTF-8"
 
 
-def to_csv(file: IO[bytes], *, new_file: NewFile) -> tuple[IO[bytes], Origin]:
-    """Return the table as a CSV file in UTF-8, the file itself where it is one, and what it was; raises TableError."""
+def to_csv(
+    file: IO[bytes], *, new_file: NewFile, is_header: Callable[[Sequence[str]], bool]
+) -> tuple[IO[bytes], Origin]:
+    """Return the table as a CSV file in UTF-8, the file itself where it is one, and what it was; raises TableError.
+
+    Of a workbook's sheets it is the first with a header near its top, else the first that has rows.
+    """
     origin = Origin()
     for _layer in range(_LAYERS):
         file.seek(0)
@@ -130,7 +145,7 @@ def to_csv(file: IO[bytes], *, new_file: NewFile) -> tuple[IO[bytes], Origin]:
             with _archive(file) as archive:
                 if "xl/workbook.xml" in archive.namelist():
                     origin.format = "Excel"
-                    return _write_rows(_sheet_rows(archive, origin), new_file()), origin
+                    return _write_rows(_sheet_rows(archive, origin, is_header), new_file()), origin
                 member = _only_table(archive)
                 origin.packed_in.append("zip")
                 blocks, packed_size = _member_blocks(archive, member), partial(int, member.compress_size)
@@ -339,8 +354,10 @@ TOO_MANY_COLUMNS = gettext_noop("The table has more than %(most)s columns.")
 TOO_LARGE = gettext_noop("The table is larger than any that is loaded here. Split it into smaller ones.")
 
 
-def _sheet_rows(archive: zipfile.ZipFile, origin: Origin) -> Iterator[list[str]]:
-    """Yield the rows of a workbook's first sheet that has some, as texts."""
+def _sheet_rows(
+    archive: zipfile.ZipFile, origin: Origin, is_header: Callable[[Sequence[str]], bool]
+) -> Iterator[list[str]]:
+    """Yield the rows of a workbook's first sheet with a header, else of the first that has some, as texts."""
     # It takes a fifth of a second to import.
     import openpyxl  # type: ignore[import-untyped]
 
@@ -351,26 +368,54 @@ def _sheet_rows(archive: zipfile.ZipFile, origin: Origin) -> Iterator[list[str]]
             raise TableError(_TOO_MUCH)
     try:
         workbook = openpyxl.load_workbook(archive.fp, read_only=True, data_only=True)
-        for sheet in workbook.worksheets:
-            origin.sheet = str(sheet.title)
-            sheet.reset_dimensions()
-            width = 0
-            for values in sheet.iter_rows(values_only=True):
-                cells = [_text(value) for value in values]
-                while cells and not cells[-1]:
-                    cells.pop()
-                width = width or len(cells)
-                if not width:
-                    # Above the header.
-                    continue
-                yield cells + [""] * (width - len(cells)) if cells else []
+        tops = {sheet.title: list(islice(_filled_rows(sheet), HEADER_WITHIN)) for sheet in workbook.worksheets}
+        filled = [sheet for sheet in workbook.worksheets if tops[sheet.title]]
+        if not filled:
+            return
+        chosen = next((sheet for sheet in filled if any(map(is_header, tops[sheet.title]))), filled[0])
+        origin.sheet = str(chosen.title)
+        origin.other_sheets = [str(sheet.title) for sheet in filled if sheet is not chosen]
+        _check_formulas(archive, str(chosen._worksheet_path))
+        width = 0
+        for cells in _rows_of_sheet(chosen):
+            # A title above the header is narrower than the table.
+            width = width if width > 1 else max(width, len(cells))
             if width:
-                return
+                yield cells + [""] * (width - len(cells)) if cells else []
     except TableError:
         raise
     except Exception as error:
         # The library raises whatever the damage leads to.
         raise TableError(gettext_noop("The workbook is damaged. Open it in Excel, and save it again.")) from error
+
+
+def _rows_of_sheet(sheet: "ReadOnlyWorksheet") -> Iterator[list[str]]:
+    sheet.reset_dimensions()
+    for values in sheet.iter_rows(values_only=True):
+        cells = [_text(value) for value in values]
+        while cells and not cells[-1]:
+            cells.pop()
+        yield cells
+
+
+def _filled_rows(sheet: "ReadOnlyWorksheet") -> Iterator[list[str]]:
+    return filter(None, _rows_of_sheet(sheet))
+
+
+def _check_formulas(archive: zipfile.ZipFile, name: str) -> None:
+    """Raise TableError where a formula has no value: programs that write workbooks leave that to Excel."""
+    rest = b""
+    with archive.open(name.lstrip("/")) as file:
+        for block in _blocks(file):
+            rest += block
+            if found := _UNCALCULATED.search(rest):
+                message = gettext_noop(
+                    "The workbook has formulas whose values were never calculated, the first in %(cell)s. Open it in "
+                    "Excel, and save it again."
+                )
+                raise TableError(message, cell=found[1].decode())
+            # A cell may go on in the next block.
+            rest = rest[max(rest.rfind(b"<c "), 0) :][-LONGEST_ROW:]
 
 
 def _text(value: object) -> str:
@@ -504,8 +549,9 @@ def _records_of(file: IO[bytes]) -> list[Mapping[str, object]]:
         document = _decode(data)
     except (ValueError, RecursionError) as error:
         raise TableError(gettext_noop("The file begins like JSON and is damaged or breaks off.")) from error
-    if isinstance(document, dict) and isinstance(document.get("instances"), list):
-        document = document["instances"]
+    wrapped = _in_a_document(document) if isinstance(document, dict) else None
+    if wrapped is not None:
+        document = wrapped
     elif isinstance(document, dict) and document:
         document = _turned(document)
     if not isinstance(document, list) or not all(isinstance(row, dict) for row in document):
@@ -515,6 +561,15 @@ def _records_of(file: IO[bytes]) -> list[Mapping[str, object]]:
         )
         raise TableError(message)
     return document
+
+
+def _in_a_document(document: Mapping[str, object]) -> object:
+    """Return the list of rows that a document has beside other things, as our batch and pandas' “table” do."""
+    for name in ("instances", "data", "records", "rows", "results"):
+        rows = document.get(name)
+        if isinstance(rows, list) and (name == "instances" or (rows and isinstance(rows[0], dict))):
+            return rows
+    return None
 
 
 def _turned(document: Mapping[str, object]) -> list[dict[str, object]] | None:

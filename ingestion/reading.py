@@ -52,6 +52,9 @@ class Reading(msgspec.Struct):
     format: str = "CSV"
     packed_in: list[str] = []
     sheet: str = ""
+    other_sheets: list[str] = []
+    #: The lines above the header, such as a title.
+    above_header: list[str] = []
     encoding: str = "UTF-8"
     separator: str = ","
     decimals: dict[str, str] = {}
@@ -145,6 +148,8 @@ class Reading(msgspec.Struct):
             })  # fmt: skip
         else:
             yield Message("Read as %(format)s%(packing)s.", {"format": self.format, "packing": packing})
+        if self.above_header:
+            yield Message("Above the header, not read: %(lines)s.", {"lines": _quoted(self.above_header)})
         if commas := [name for name, mark in self.decimals.items() if mark == ","]:
             yield Message("Decimal commas in %(columns)s.", {"columns": ", ".join(commas)})
         for name, index in self.columns.items():
@@ -165,6 +170,8 @@ class Reading(msgspec.Struct):
                 yield Message("“%(cell)s” means unknown in %(column)s (cells: %(count)s).", values)
 
     def _warnings(self) -> Iterator[Message]:
+        if self.other_sheets:
+            yield Message("These sheets were not read: %(sheets)s.", {"sheets": _quoted(self.other_sheets)})
         if self.unknown:
             yield Message("Unknown headings: %(headings)s.", {"headings": _quoted(self.unknown)})
         for name, value in self.assumed.items():
@@ -191,6 +198,8 @@ def of_table(table: Table, found: Found, fields: Sequence[Field], *, may_lack: I
         format=table.origin.format,
         packed_in=table.origin.packed_in,
         sheet=table.origin.sheet,
+        other_sheets=[name[:_MAX_LENGTH] for name in table.origin.other_sheets[:MOST_SHOWN]],
+        above_header=[line[:_MAX_LENGTH] for line in table.above_header],
         encoding=table.origin.encoding,
         separator=layout.separator,
         decimals=dict(layout.decimals),

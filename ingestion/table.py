@@ -9,7 +9,7 @@ import csv
 import io
 import re
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from typing import IO, TYPE_CHECKING, NamedTuple, NoReturn
@@ -21,6 +21,7 @@ from ingestion import decimals, headings
 from ingestion.contract import Field, gettext_noop
 from ingestion.formats import (
     BOM,
+    HEADER_WITHIN,
     LONGEST_ROW,
     MOST_COLUMNS,
     MOST_ROWS,
@@ -39,6 +40,8 @@ if TYPE_CHECKING:
 BLOCK_BYTES = 2 * 1024**2
 _SAMPLE_BYTES = 256 * 1024
 SEPARATORS = ",;\t|"
+# So many known headings make a line below the first the header.
+_HEADER_NAMES = 2
 #: Message for a row with too few or too many cells.
 RAGGED = gettext_noop("The row has another number of cells than the header.")
 _UNCLOSED = gettext_noop("A quote that opens on line %(line)s is not closed, or the line is longer than 1 MB.")
@@ -113,6 +116,12 @@ class Table:
         self._start += len(blank[0])
         self._first_line += blank[0].count("\n")
         sample = sample[blank.end() :]
+        self.above_header = []
+        if above := _above_header(sample, known, named[1] if named else SEPARATORS):
+            self.above_header = [line.strip() for line in above.split("\n") if line.strip()]
+            self._start += len(above.encode())
+            self._first_line += above.count("\n")
+            sample = sample[len(above) :]
         self.separator = named[1] if named and named[1].isascii() else _separator(sample, known)
         _line, self._head = next(self._records(BLOCK_BYTES), (0, b""))
         self._start += len(self._head)
@@ -184,7 +193,11 @@ def open_table(
 ) -> Iterator[Table]:
     """Open a table of any supported format, whose columns may be the `known` fields; raises TableError."""
     with ExitStack() as stack:
-        plain, origin = to_csv(file, new_file=lambda: stack.enter_context(new_file()))
+        plain, origin = to_csv(
+            file,
+            new_file=lambda: stack.enter_context(new_file()),
+            is_header=lambda cells: _known_count(cells, known) >= _HEADER_NAMES,
+        )
         yield Table(plain, origin, known)
 
 
@@ -201,6 +214,39 @@ def read(
 def read_part(data: bytes, layout: Layout, *, line: int) -> Chunk:
     """Read the rows of one part, with `line` lines before it; raises TableError."""
     return _chunk(data, line, layout, None)
+
+
+def _known_count(cells: Iterable[str], known: Sequence[Field]) -> int:
+    """Count the known headings among cells."""
+    return len({name for each in known for name in headings.names_of(each)} & set(map(headings.column_name, cells)))
+
+
+def _above_header(sample: str, known: Sequence[Field], separators: str) -> str:
+    """Return the lines above the header, such as a title; none where the first line has a known heading or none has.
+
+    They are much narrower than the header, and the first row is not wider: nothing of a table is taken for a title.
+    """
+    lines = [f"{line}\n" for line in sample.split("\n", 10 * HEADER_WITHIN)]
+    filled = [number for number, line in enumerate(lines) if line.strip()][:HEADER_WITHIN]
+    for number in filled:
+        for separator in separators:
+            rows = csv.reader(lines[number:], delimiter=separator, skipinitialspace=True)
+            try:
+                cells = next(rows, [])
+                count = _known_count(cells, known)
+                if number == filled[0] and count:
+                    return ""
+                if count < _HEADER_NAMES:
+                    continue
+                row = next(filter(None, rows), [])
+                widths = [sum(map(bool, above)) for above in csv.reader(lines[:number], delimiter=separator)]
+            except csv.Error:
+                continue
+            is_whole = len(cells) >= len(row) and 2 * max(widths) <= len(cells)
+            above = "".join(lines[:number])
+            # With a quote open it is the second line of a heading.
+            return above if is_whole and above.count('"') % 2 == 0 else ""
+    return ""
 
 
 def _separator(sample: str, known: Sequence[Field]) -> str:

@@ -3,12 +3,14 @@
 import csv
 import gzip
 import io
+import json
 import zipfile
 from collections.abc import Callable, Mapping
 from html import unescape
 from pathlib import Path
 from typing import Any
 
+import openpyxl  # type: ignore[import-untyped]
 import pandas as pd
 import polars as pl
 import pytest
@@ -174,6 +176,88 @@ SAME_PEOPLE: dict[str, Callable[[], bytes]] = {
         .replace(b"female", b"F").replace(b"male", b"Male").replace(b",,", b",#N/A,")
     ),
 }  # fmt: skip
+
+
+def workbook(**sheets: list[list[Any]]) -> bytes:
+    """A workbook of sheets with these rows."""
+    book = openpyxl.Workbook()
+    book.remove(book.active)
+    for name, rows in sheets.items():
+        sheet = book.create_sheet(name)
+        for row in rows:
+            sheet.append(row)
+    out = io.BytesIO()
+    book.save(out)
+    return out.getvalue()
+
+
+ROWS: list[list[Any]] = list(csv.reader(LINES))
+#: Tables with a title or notes above the header, or on a sheet of their own.
+BESIDE_OTHERS: dict[str, tuple[Callable[[], bytes], str]] = {
+    "title in CSV": (lambda: b"Passengers\n\n" + PLAIN_TEXT, "Above the header, not read: “Passengers”."),
+    "note and semicolons": (
+        lambda: b"# from 1912, of 3\r\n" + PLAIN_TEXT.replace(b", ", b"~").replace(b",", b";").replace(b"~", b", "),
+        "Above the header, not read: “# from 1912, of 3”.",
+    ),
+    "title in a workbook": (
+        lambda: workbook(people=[["Passengers"], [], *ROWS]), "Above the header, not read: “Passengers”."
+    ),
+    "second sheet": (
+        lambda: workbook(about=[["Who made it"], ["Roe"]], people=ROWS), "These sheets were not read: “about”."
+    ),
+    "two tables": (lambda: workbook(people=ROWS, more=ROWS), "These sheets were not read: “more”."),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("content", "sentence"), BESIDE_OTHERS.values(), ids=BESIDE_OTHERS)
+def test_a_table_is_found_below_a_title_and_on_another_sheet(
+    load: Callable[..., Dataset], content: Callable[[], bytes], sentence: str
+) -> None:
+    dataset = load(content())
+
+    people = [{name: getattr(each, name) for name in FIELD_NAMES} for each in Passenger.objects.of(dataset)]
+    assert people == PLAIN
+    reading = dataset.reading_report
+    assert reading is not None
+    assert sentence in [str(each) for each in (*reading.notes, *reading.warnings)]
+
+
+def test_lines_are_counted_with_those_above_the_header(load: Callable[..., Dataset]) -> None:
+    dataset = load(b"Passengers\n\n" + PLAIN_TEXT.replace(b",22,", b",abc,"), largest_problem_share=0.5)
+
+    reading = dataset.reading_report
+    assert reading is not None
+    assert [each.examples[0].line for each in reading.rejected] == [4]
+
+
+@pytest.mark.parametrize("above", [b"Id,Klasse,Wer,Alter,Preis,Hafen\n1,3,male,22,7.25,S\n", b"Passengers,of,"])
+def test_part_of_a_table_is_no_title(load: Callable[..., Dataset], above: bytes) -> None:
+    with pytest.raises(TitanicError, match="has no column"):
+        load(above + PLAIN_TEXT[len("PassengerId,Survived,P") :].replace(b"class", b"pclass", 1))
+
+
+def test_a_heading_of_two_lines_is_a_heading(load: Callable[..., Dataset]) -> None:
+    text = b'"Passenger\nClass",Sex,Age,Survived\n1,female,38,1\n'
+
+    assert [each.pclass for each in Passenger.objects.of(load(text))] == [1]
+
+
+def test_a_formula_without_a_value_is_not_read_as_unknown(load: Callable[..., Dataset]) -> None:
+    rows = [list(row) for row in ROWS]
+    rows[1][5] = "=20+2"
+
+    with pytest.raises(TitanicError, match="never calculated, the first in F2"):
+        load(workbook(people=rows))
+
+
+@pytest.mark.parametrize("member", ["instances", "data", "records"])
+def test_rows_within_a_json_document_are_a_table(load: Callable[..., Dataset], member: str) -> None:
+    records = [{name: value or None for name, value in zip(ROWS[0], row, strict=True)} for row in ROWS[1:]]
+
+    dataset = load(json.dumps({"schema": {"fields": []}, member: records}).encode())
+
+    people = [{name: getattr(each, name) for name in FIELD_NAMES} for each in Passenger.objects.of(dataset)]
+    assert people == PLAIN
 
 
 @pytest.mark.parametrize("content", SAME_PEOPLE.values(), ids=SAME_PEOPLE)
