@@ -257,9 +257,7 @@ def _reason_to_reject(dataset: Dataset, loader: "Loader", profile: "Mapping[str,
     if not row_count:
         return _("The table has a header and no rows.")
     if not loader.row_count or loader.problem_count / row_count > dataset.largest_problem_share:
-        message = _(
-            "%(bad)s of %(all)s rows were rejected, more than the allowed share of %(share)s%%. See the reasons below."
-        )
+        message = _("%(bad)s of %(all)s rows were rejected, more than the allowed share of %(share)s%%.")
         share = round(100 * dataset.largest_problem_share, 2)
         return message % {"bad": loader.problem_count, "all": row_count, "share": share}
     if row_count < MIN_ROWS_FOR_MISSING_SHARE:

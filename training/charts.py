@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from django.utils.translation import gettext as _
 
 from core.charts import Chart, Series
+from features import category_labels
 from training.metrics import Curves, Importance, Points, Threshold
 
 
@@ -33,14 +34,14 @@ def importance(rows: list[Importance]) -> Chart:
         kind="bars",
         title=_("Feature importance"),
         summary=_("Features by importance; the most important are %(features)s.")
-        % {"features": ", ".join(row.feature for row in rows[:3])},
+        % {"features": category_labels.labels(row.feature for row in rows[:3])},
         x_label=_("Rise of log loss when the feature is shuffled"),
         y_label=_("Feature"),
         series=[
             Series(
                 _("Rise of log loss"),
                 x=[row.mean for row in rows],
-                y=[row.feature for row in rows],
+                y=[str(category_labels.label(row.feature)) for row in rows],
                 spread=[row.spread for row in rows],
             )
         ],
@@ -50,10 +51,11 @@ def importance(rows: list[Importance]) -> Chart:
 def compared_importance(versions: Mapping[str, list[Importance]]) -> Chart:
     """Draw the importance of each feature in several versions, beside each other."""
     features = list(dict.fromkeys(row.feature for rows in versions.values() for row in rows))
+    names = [str(category_labels.label(feature)) for feature in features]
     series = []
     for label, rows in versions.items():
         means = {row.feature: row.mean for row in rows}
-        series.append(Series(label, x=[means.get(feature, 0.0) for feature in features], y=features))
+        series.append(Series(label, x=[means.get(feature, 0.0) for feature in features], y=names))
     summary = _("Features by importance in %(of)s; the table below has the figures.") % {"of": ", ".join(versions)}
     return Chart(
         "importance", "bars", _("Feature importance"), summary, _("Rise of log loss when the feature is shuffled"),

@@ -76,10 +76,7 @@ def score(job: ScoringJob) -> None:
             if is_readable:
                 job.complete()
         if not is_readable:
-            message = _(
-                "%(bad)s of %(all)s rows were rejected, more than the allowed share of %(share)s%%. See the reasons "
-                "below."
-            )
+            message = _("%(bad)s of %(all)s rows were rejected, more than the allowed share of %(share)s%%.")
             counts = {"bad": job.problem_count or 0, "all": job.row_count or 0}
             raise TitanicError(message % {**counts, "share": round(100 * job.largest_problem_share, 2)})
         result_files.delete_leftovers(job)

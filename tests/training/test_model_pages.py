@@ -533,6 +533,28 @@ def test_a_browser_draws_them_under_our_policy_in_light_and_dark_on_a_telephone(
     assert problems == []
 
 
+def test_a_long_title_of_an_axis_stands_in_lines_that_fit(measured: ModelVersion, page: Page) -> None:
+    make(measured, 2, metrics=metrics(better=0.02))
+    page.set_viewport_size({"width": 1280, "height": 800})
+    page.goto("/models/?compare=1&compare=2", wait_until="networkidle")
+
+    too_long = page.evaluate("""() => Object.values(Chart.instances).flatMap(({ ctx, scales: { x, y } }) =>
+        [[x.options.title, x.width], [y.options.title, y.height]].flatMap(([{ display, text }, length]) =>
+            display ? [text].flat().filter((line) => ctx.measureText(line).width > length) : []))""")
+
+    assert too_long == []
+    assert page.evaluate("Object.values(Chart.instances).at(-1).scales.x.options.title.text.length") > 1
+
+
+def test_lineage_keeps_words_apart_and_pages_in_spanish_call_features_in_spanish(
+    client: Client, measured: ModelVersion
+) -> None:
+    batch = measured.run.feature_batch
+    assert f"Dataset {batch.dataset.pk} {batch.dataset.name}" in words(client.get("/models/1/?tab=lineage"))
+    for tab in ("overview", "explain"):
+        assert "Edad" in words(client.get(f"/models/1/?tab={tab}", headers={"Accept-Language": "es"}))
+
+
 def test_the_card_breaks_no_policy_either(measured: ModelVersion, page: Page) -> None:
     problems: list[str] = []
     page.on("console", lambda message: problems.append(message.text))

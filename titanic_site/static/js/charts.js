@@ -64,11 +64,22 @@ function bars(series, place, { length }) {
   ];
 }
 
-function axis(title, { isUnit = false, isNames = false, beginAtZero = false } = {}) {
+// An axis's title in lines that fit: the library would press a long one together, or let it run out of the picture.
+function inLines(text, length) {
+  const pen = document.createElement("canvas").getContext("2d");
+  pen.font = `${pixels("--text-small")}px ${token("--font")}`;
+  return text.split(" ").reduce((lines, word) => {
+    const longer = lines.length ? `${lines.at(-1)} ${word}` : word;
+    const fits = lines.length && pen.measureText(longer).width <= length;
+    return fits ? [...lines.slice(0, -1), longer] : [...lines, word];
+  }, []);
+}
+
+function axis(title, { isUnit = false, isNames = false, beginAtZero = false, precision } = {}) {
   const grid = { color: isNames ? "transparent" : token("--line") };
   const limits = isUnit ? { min: 0, max: 1 } : {};
-  const ticks = { color: token("--quiet"), autoSkip: !isNames, maxRotation: 0 };
-  const text = { display: !isNames, text: title, color: token("--quiet") };
+  const ticks = { color: token("--quiet"), autoSkip: !isNames, maxRotation: 0, precision };
+  const text = { display: !isNames && title.length > 0, text: title, color: token("--quiet") };
   return { type: isNames ? "category" : "linear", title: text, grid, ticks, border: { color: token("--line-strong") }, beginAtZero, ...limits };
 }
 
@@ -152,11 +163,17 @@ function legend(chart) {
   });
 }
 
-function configuration(chart) {
+function configuration(chart, { clientWidth, clientHeight }) {
   const isBars = chart.kind === "bars";
+  // Beside the axis stand the other one's numbers, and below the picture its legend.
+  const xTitle = inLines(chart.x_label, clientWidth * (isBars ? 0.5 : 0.75));
+  // What the picture is called is not said again beside it.
+  const yTitle = chart.y_label === chart.title ? [] : inLines(chart.y_label, clientHeight * 0.5);
+  // Between one and two of what is counted there is nothing.
+  const isCounts = chart.is_from_zero && chart.series.every(({ y }) => y.every(Number.isInteger));
   const isUnit = chart.is_unit_square;
   const isTimes = chart.kind === "times";
-  const x = isTimes ? timeAxis(chart.x_label, chart.series, chart.marks) : axis(chart.x_label, { isUnit });
+  const x = isTimes ? timeAxis(xTitle, chart.series, chart.marks) : axis(xTitle, { isUnit });
   const timeTexts = {
     title: (items) => (items.length ? moment(items[0].parsed.x) : ""),
     label: (item) => `${item.dataset.label}: ${item.parsed.y.toLocaleString(document.documentElement.lang, { minimumFractionDigits: 3, maximumFractionDigits: 3 })}`,
@@ -173,7 +190,7 @@ function configuration(chart) {
       maintainAspectRatio: false,
       indexAxis: isBars ? "y" : "x",
       interaction: { mode: "nearest", intersect: false },
-      scales: { x, y: axis(chart.y_label, { isUnit, isNames: isBars, beginAtZero: chart.is_from_zero }) },
+      scales: { x, y: axis(yTitle, { isUnit, isNames: isBars, beginAtZero: chart.is_from_zero, precision: isCounts ? 0 : undefined }) },
       plugins: {
         legend: {
           display: !isBars || chart.series.length > 1,
@@ -191,7 +208,7 @@ const recordOf = (figure) => JSON.parse(figure.querySelector("script").textConte
 function draw(figure) {
   const canvas = figure.querySelector("canvas");
   Chart.getChart(canvas)?.destroy();
-  new Chart(canvas, configuration(recordOf(figure)));
+  new Chart(canvas, configuration(recordOf(figure), canvas.parentElement));
   for (const button of figure.querySelectorAll("[data-save]")) {
     button.hidden = false;
   }
