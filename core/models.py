@@ -57,6 +57,14 @@ class Actor(TypedDict):
     address: str
 
 
+_NONE = "–"
+
+
+def _known(value: object) -> object:
+    """Return a value, and a dash for what is none."""
+    return _NONE if value in (None, "", "None") else value
+
+
 class AuditEntry(models.Model):
     """One change or sign-in. PostgreSQL rejects updates, and deletions within the first thirty days."""
 
@@ -97,9 +105,10 @@ class AuditEntry(models.Model):
 
     @property
     def changes(self) -> list[tuple[str, object, object]]:
-        """What was changed: name, value before and value after, a dash for none."""
+        """What was changed: name, value before and value after, a dash for none; not what was none and still is."""
         names = {**self.before, **self.after}
-        return [(name, self.before.get(name, "–"), self.after.get(name, "–")) for name in names]
+        changes = [(name, _known(self.before.get(name)), _known(self.after.get(name))) for name in names]
+        return [(name, before, after) for name, before, after in changes if (before, after) != (_NONE, _NONE)]
 
 
 class JobLogLine(models.Model):

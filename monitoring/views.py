@@ -9,6 +9,7 @@ from django.contrib.staticfiles import finders
 from django.db.models import Prefetch
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
+from django.urls import reverse
 from django.utils import timezone
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
@@ -16,6 +17,7 @@ from rest_framework.renderers import JSONRenderer
 
 from core.csv_injection import csv_lines
 from core.errors import Invalid, TitanicError
+from core.jobs import kinds
 from core.pagination import page
 from core.redis import RedisUnavailable
 from core.roles import Scope, requires
@@ -251,10 +253,22 @@ def drift_state(request: HttpRequest) -> HttpResponse:
     return render(request, "_components/watch_state.html", {"watch": DriftWatch.objects.of_champion()})
 
 
+def _about(alert: Alert) -> str:
+    """Return the address of what an alert is about, where that has a page of its own: of a failed job its run."""
+    if alert.kind == Kind.FAILED_JOB and (number := alert.subject.parameters.get("id")):
+        for model in kinds():
+            job = model._default_manager.filter(pk=number).first()
+            if job is not None and job.title.text == alert.subject.text:
+                return reverse("run", args=[model._meta.model_name, job.pk])
+    pages = {Kind.DRIFT.value: "drift_checks", Kind.OVERDUE.value: "schedules"}
+    return reverse(pages[alert.kind]) if alert.kind in pages else ""
+
+
 def _show(request: HttpRequest, alert: Alert, form: NoteForm) -> HttpResponse:
     rule = AlertRule.objects.filter(kind=alert.kind).first()
     context = {
         "alert": alert,
+        "about": _about(alert),
         "form": form,
         "rule": rule,
         "deliveries": alert.deliveries.all()[:_DELIVERIES_SHOWN],

@@ -59,7 +59,7 @@ def facts(job: Job) -> list[tuple[str, str, list[tuple[str, object, str]]]]:
     for key, title, values in groups:
         rows = []
         for name, value in values.items():
-            if value in (None, "") or name in _HIDDEN:
+            if value in (None, "", {}, []) or name in _HIDDEN:
                 continue
             display = getattr(job, f"get_{name}_display", None)
             url = value.get_absolute_url() if isinstance(value, Model) and hasattr(value, "get_absolute_url") else ""

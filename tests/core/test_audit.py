@@ -463,3 +463,9 @@ class TestApi:
         answer = api.get(f"/api/v1/audit/?{query}")
 
         assert (answer.status_code, answer.json()["errors"][0]["attr"]) == (400, name)
+
+
+def test_an_entry_says_nothing_of_what_was_none_and_is_none() -> None:
+    entry = AuditEntry(before={"name": "a"}, after={"name": "b", "since": None, "channel": "", "rows": 0})
+
+    assert entry.changes == [("name", "a", "b"), ("rows", "–", 0)]

@@ -18,6 +18,7 @@ from redis import ConnectionError as RedisConnectionError
 from rest_framework.test import APIClient
 
 from core import heartbeat, redis
+from core.jobs import State
 from core.models import AuditEntry
 from ingestion.models import Dataset
 from monitoring import alert_reasons, alerts, consistency, performance
@@ -232,6 +233,18 @@ def test_hostile_words_of_an_error_are_text_on_the_page(champion: ModelVersion, 
     page = client.get("/monitoring/").text
     assert "<script>alert" not in page
     assert "&lt;script&gt;" in page
+
+
+def test_one_of_a_failed_job_leads_to_its_run(champion: ModelVersion, client: Client) -> None:
+    dataset = Dataset.objects.create(state=State.FAILED, error="no column", finished_at=timezone.now())
+    alerts.evaluate_alerts()
+    alert = Alert.objects.get(kind="failed job")
+
+    assert f'href="/runs/dataset/{dataset.pk}/"' in client.get(f"/monitoring/alerts/{alert.pk}/").text
+    dataset.delete()
+    page = client.get(f"/monitoring/alerts/{alert.pk}/")
+    assert page.status_code == 200
+    assert "/runs/dataset/" not in page.text
 
 
 def test_the_api_lists_them_newest_first_and_takes_no_others(api: APIClient) -> None:

@@ -1,6 +1,7 @@
 """The pages of schedules: what runs when, in words and as moments; on and off, run now, and another timetable."""
 
 import json
+import re
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -178,6 +179,11 @@ def test_it_is_run_now_as_the_scheduler_would(operator: Client) -> None:
     assert heartbeat.ages()["scoring"] is not None
     assert [run.error for run in schedule_runs.newest([beat.name])[beat.name]] == [""]
     assert AuditEntry.objects.get(action="run").object_id == str(beat.pk)
+    # The page that promised the run asks for it by itself.
+    (part,) = re.findall(r'<div id="last-runs".*?</div>', operator.get(f"/schedules/{beat.pk}/").text, re.DOTALL)
+    assert f'hx-get="/schedules/{beat.pk}/"' in part
+    assert 'hx-trigger="every' in part
+    assert "Succeeded" in part
 
 
 @pytest.mark.parametrize("fields", [{"task": "no.such.task"}, {"kwargs": "{"}, {"args": "{}"}, {"kwargs": "[]"}])
