@@ -81,6 +81,8 @@ _UNCALCULATED = re.compile(
     rb'<c (?![^<>]{0,200}t="str")[^<>]{0,200}?r="([A-Z]+[0-9]+)"[^<>]{0,200}>\s*<f(?:[^<>]*/>|[^<>]*>[^<]*</f>)\s*'
     rb"(?:<v\s*/>|<v>\s*</v>)?\s*</c>"
 )
+_MERGED = re.compile(rb'<mergeCell ref="([A-Z]{1,3}([0-9]{1,7}):[A-Z]{1,3}([0-9]{1,7}))"')
+_MOST_MERGED = 20
 #: How many filled rows are searched for the header, below a title and notes.
 HEADER_WITHIN = 20
 _TAR = slice(257, 262)
@@ -124,6 +126,7 @@ class Origin(msgspec.Struct):
     packed_in: list[str] = []
     sheet: str = ""
     other_sheets: list[str] = []
+    merged: list[str] = []
     encoding: str = "UTF-8"
 
 
@@ -375,7 +378,7 @@ def _sheet_rows(
         chosen = next((sheet for sheet in filled if any(map(is_header, tops[sheet.title]))), filled[0])
         origin.sheet = str(chosen.title)
         origin.other_sheets = [str(sheet.title) for sheet in filled if sheet is not chosen]
-        _check_formulas(archive, str(chosen._worksheet_path))
+        origin.merged = _merged_cells(archive, str(chosen._worksheet_path))
         width = 0
         for cells in _rows_of_sheet(chosen):
             # A title above the header is narrower than the table.
@@ -402,8 +405,12 @@ def _filled_rows(sheet: "ReadOnlyWorksheet") -> Iterator[list[str]]:
     return filter(None, _rows_of_sheet(sheet))
 
 
-def _check_formulas(archive: zipfile.ZipFile, name: str) -> None:
-    """Raise TableError where a formula has no value: programs that write workbooks leave that to Excel."""
+def _merged_cells(archive: zipfile.ZipFile, name: str) -> list[str]:
+    """Return the first ranges of cells that are merged over several rows: these are blank but for the first.
+
+    Raises TableError where a formula has no value: programs that write workbooks leave that to Excel.
+    """
+    merged: dict[str, None] = {}
     rest = b""
     with archive.open(name.lstrip("/")) as file:
         for block in _blocks(file):
@@ -414,8 +421,12 @@ def _check_formulas(archive: zipfile.ZipFile, name: str) -> None:
                     "Excel, and save it again."
                 )
                 raise TableError(message, cell=found[1].decode())
+            for found in _MERGED.finditer(rest):
+                if found[2] != found[3] and len(merged) < _MOST_MERGED:
+                    merged[found[1].decode()] = None
             # A cell may go on in the next block.
             rest = rest[max(rest.rfind(b"<c "), 0) :][-LONGEST_ROW:]
+    return list(merged)
 
 
 def _text(value: object) -> str:

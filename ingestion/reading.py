@@ -53,6 +53,8 @@ class Reading(msgspec.Struct):
     packed_in: list[str] = []
     sheet: str = ""
     other_sheets: list[str] = []
+    #: Ranges of cells that are merged over several rows.
+    merged: list[str] = []
     #: The lines above the header, such as a title.
     above_header: list[str] = []
     encoding: str = "UTF-8"
@@ -172,6 +174,11 @@ class Reading(msgspec.Struct):
     def _warnings(self) -> Iterator[Message]:
         if self.other_sheets:
             yield Message("These sheets were not read: %(sheets)s.", {"sheets": _quoted(self.other_sheets)})
+        if self.merged:
+            yield Message(
+                "Merged cells have a value in the first row alone, those below were read as blank: %(ranges)s.",
+                {"ranges": ", ".join(self.merged)},
+            )
         if self.unknown:
             yield Message("Unknown headings: %(headings)s.", {"headings": _quoted(self.unknown)})
         for name, value in self.assumed.items():
@@ -199,6 +206,7 @@ def of_table(table: Table, found: Found, fields: Sequence[Field], *, may_lack: I
         packed_in=table.origin.packed_in,
         sheet=table.origin.sheet,
         other_sheets=[name[:_MAX_LENGTH] for name in table.origin.other_sheets[:MOST_SHOWN]],
+        merged=table.origin.merged,
         above_header=[line[:_MAX_LENGTH] for line in table.above_header],
         encoding=table.origin.encoding,
         separator=layout.separator,

@@ -339,8 +339,8 @@ def _chunk(block: bytes, line: int, layout: Layout, indices: Sequence[int] | Non
     lines = line + 1 + np.searchsorted(newlines, starts)
     is_separator = (raw == ord(separator)) & outside
     widths = 1 + np.add.reduceat(is_separator.view(np.uint8), starts, dtype=np.int32)
-    # Blank lines are no rows.
-    is_blank = (ends == starts) | ((ends == starts + 1) & (raw[starts] == _RETURN))
+    # Blank lines are no rows, nor are lines of separators alone, which spreadsheets write for them.
+    is_blank = ends - starts - ((ends > starts) & (raw[ends - 1] == _RETURN)) == widths - 1
     surplus = np.where(is_blank, 0, widths - width)
     kept = None
     if (surplus > 0).any():

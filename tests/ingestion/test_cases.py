@@ -250,6 +250,32 @@ def test_a_formula_without_a_value_is_not_read_as_unknown(load: Callable[..., Da
         load(workbook(people=rows))
 
 
+def test_merged_cells_are_told(load: Callable[..., Dataset]) -> None:
+    book = openpyxl.load_workbook(io.BytesIO(workbook(people=[["Passengers"], *ROWS])))
+    book.active.merge_cells("A1:L1")
+    book.active.merge_cells("I2:I4")
+    book.active.merge_cells("L3:L5")
+    out = io.BytesIO()
+    book.save(out)
+
+    reading = load(out.getvalue()).reading_report
+
+    assert reading is not None
+    assert "Merged cells have a value in the first row alone, those below were read as blank: I2:I4, L3:L5." in [
+        str(each) for each in reading.warnings
+    ]
+
+
+def test_lines_of_separators_alone_are_blank_lines(load: Callable[..., Dataset]) -> None:
+    blank = b"," * (len(ROWS[0]) - 1)
+    text = PLAIN_TEXT.replace(b"\n2,", b"\n" + blank + b"\n2,") + blank + b"\r\n" + blank + b",,\n"
+
+    dataset = load(text)
+
+    assert (dataset.row_count, dataset.problem_count) == (3, 0)
+    assert [each.line_number for each in Passenger.objects.of(dataset)] == [2, 4, 5]
+
+
 @pytest.mark.parametrize("member", ["instances", "data", "records"])
 def test_rows_within_a_json_document_are_a_table(load: Callable[..., Dataset], member: str) -> None:
     records = [{name: value or None for name, value in zip(ROWS[0], row, strict=True)} for row in ROWS[1:]]
