@@ -3,13 +3,14 @@
 from importlib import import_module
 
 from django.apps import AppConfig
+from django.utils.translation import gettext_lazy
 
 
 class SiteConfig(AppConfig):
     """What the apps below need of the site and of each other is handed over here."""
 
     name = "titanic_site"
-    verbose_name = "Site"
+    verbose_name = gettext_lazy("Site")
 
     def ready(self) -> None:
         from ingestion.apps import IngestionConfig

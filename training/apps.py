@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from django.apps import AppConfig
+from django.utils.translation import gettext_lazy
 
 from training.metrics import Estimate
 
@@ -22,5 +23,6 @@ class TrainingConfig(AppConfig):
     """The app; `titanic_site.apps` sets the class variable."""
 
     name = "training"
+    verbose_name = gettext_lazy("Training")
     #: Returns the accuracy on live outcomes by version number; versions that were never measured are missing.
     live_accuracy: ClassVar[Callable[[Collection[int]], Mapping[int, LiveAccuracy]]]

@@ -1,5 +1,6 @@
 """The admin: every model of ours and the scheduler's, jobs to look at and to start again, and who may do what."""
 
+import re
 from typing import Any
 
 import pytest
@@ -93,6 +94,15 @@ def test_every_page_opens_for_the_administrator(client: Client, rows: dict[type[
         assert client.get(_url(model)).status_code == 200, model
         assert client.get(_url(model, f"{row.pk}/change/")).status_code == 200, model
         assert client.get(_url(model, "add/")).status_code in (200, 403), model
+
+
+def test_the_apps_are_called_in_the_readers_language(client: Client) -> None:
+    page = client.get("/admin/", headers={"Accept-Language": "es"}).text
+
+    for name in ("Características", "Conjuntos de datos", "Supervisión", "Predicciones", "Entrenamiento", "Sitio"):
+        assert name in page
+    for name in ("Features", "Ingestion", "Monitoring", "Predictions", "Training"):
+        assert f">{name}<" not in re.sub(r">\s+|\s+<", lambda found: found[0].strip(), page)
 
 
 def test_it_has_the_products_name_and_colours(client: Client) -> None:
