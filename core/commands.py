@@ -6,8 +6,9 @@ from contextlib import contextmanager
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
-from django.db import OperationalError
+from django.db import OperationalError, ProgrammingError
 from django.utils.translation import gettext as _
+from psycopg2.errors import UndefinedColumn, UndefinedTable
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
@@ -45,6 +46,12 @@ class StepCommand(BaseCommand, ABC):
             return self.step(**options)
         except TitanicError as error:
             raise CommandError(str(error.message)) from error
+        except ProgrammingError as error:
+            if isinstance(error.__cause__, (UndefinedTable, UndefinedColumn)):
+                raise CommandError(
+                    _("The database is not migrated yet: run manage.py migrate, or make run.")
+                ) from error
+            raise
         except (Cancelled, NotClaimed, KeyboardInterrupt) as error:
             raise CommandError(_("The run was cancelled.")) from error
         except (OperationalError, *RedisUnavailable) as error:

@@ -12,7 +12,8 @@ from typing import Any
 
 import pytest
 from django.conf import settings
-from django.core.management import call_command, get_commands, load_command_class
+from django.core.management import CommandError, call_command, get_commands, load_command_class
+from django.db import connection
 from markdown_it import MarkdownIt
 from pytest_django.live_server_helper import LiveServer
 
@@ -169,3 +170,12 @@ def test_each_command_says_what_it_does(name: str) -> None:
 
     assert help_text.split()[0] in VERBS
     assert help_text.endswith(".")
+
+
+@pytest.mark.django_db
+def test_a_database_without_tables_is_named() -> None:
+    with connection.cursor() as cursor:
+        cursor.execute("ALTER TABLE ingestion_dataset RENAME TO elsewhere")
+
+    with pytest.raises(CommandError, match="not migrated"):
+        call_command("build_features")
