@@ -109,16 +109,18 @@ class LatestJobs:
         in_use = other_than and other_than.pk
         return None if newest in (None, in_use) else model._default_manager.filter(pk=newest).first()
 
-    def failed(self) -> Iterator[Job]:
-        """Yield the last job of each kind whose last one failed."""
+    def failed(self) -> list[tuple[type[Job], int]]:
+        """Return the kind and key of the last job of each kind whose last one failed."""
+        found = []
         for model in kinds():
             states = self._states.get(job_list.kind_of(model), {})
             ended = [pk for pk, state in states.items() if state in (State.SUCCEEDED, State.FAILED)]
             if ended and states[max(ended)] == State.FAILED:
-                yield from model._default_manager.filter(pk=max(ended))
+                found.append((model, max(ended)))
+        return found
 
 
-def sentence(request: HttpRequest, champion: ModelVersion | None) -> list[Fact]:
+def sentence(request: HttpRequest, champion: ModelVersion | None, *, latest: LatestJobs | None = None) -> list[Fact]:
     """Say how things stand, in parts; who may not read learns which model serves, and of drift."""
     may_read = Scope.READ in scopes_of_request(request)
     facts = [_champion(champion, may_read=may_read)]
@@ -127,7 +129,9 @@ def sentence(request: HttpRequest, champion: ModelVersion | None) -> list[Fact]:
     if may_read:
         kinds_open = Alert.objects.open().order_by().values_list("kind").annotate(Count("pk"))
         counts = Counter(dict(kinds_open))
-        failed, others = counts.pop(Kind.FAILED_JOB, 0), counts.total() - counts[Kind.DRIFT]
+        # Those of users raise no alert; the list of what needs attention has them too.
+        del counts[Kind.FAILED_JOB]
+        failed, others = len((latest or LatestJobs(request)).failed()), counts.total() - counts[Kind.DRIFT]
         if failed:
             text = ngettext("%(n)s failed job", "%(n)s failed jobs", failed) % {"n": failed}
             facts.append(Fact(text, f"{reverse('runs')}?state={State.FAILED}", is_problem=True))
@@ -184,8 +188,9 @@ def problems(champion: ModelVersion | None, latest: LatestJobs) -> Iterator[Prob
         yield Problem(
             _("No model is serving yet."), reverse("models"), _("Run the next step"), post_url=reverse("pipeline")
         )
-    for last in latest.failed():
-        yield Problem(f"{last}: {last.error}", last.get_absolute_url(), job=last, since=last.finished_at)
+    for model, pk in latest.failed():
+        for last in model._default_manager.filter(pk=pk):
+            yield Problem(f"{last}: {last.error}", last.get_absolute_url(), job=last, since=last.finished_at)
     if count := DeadLetter.objects.count():
         text = ngettext(
             "%(n)s entry of the prediction log was rejected by PostgreSQL.",

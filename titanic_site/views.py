@@ -88,7 +88,7 @@ def overview_page(request: HttpRequest) -> HttpResponse:
     stages = overview.stages(champion, latest)
     labels = {"hours": _("6 hours"), "day": _("24 hours"), "week": _("7 days"), "month": _("30 days")}
     context = {
-        "sentence": overview.sentence(request, champion),
+        "sentence": overview.sentence(request, champion, latest=latest),
         "stages": stages,
         "is_empty": not any(stage.subject for stage in stages),
         "problems": list(overview.problems(champion, latest)),

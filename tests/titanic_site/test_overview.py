@@ -19,7 +19,7 @@ from monitoring.alert_kinds import Kind
 from monitoring.models import Alert, AlertRule, LiveFigures
 from predictions import drift_state, log
 from predictions.drift_state import DriftState
-from predictions.models import DeadLetter, Prediction
+from predictions.models import DeadLetter, Prediction, ScoringJob
 from tests.people import ELISABETH
 from tests.users import make_user
 from titanic_site import schedules
@@ -39,13 +39,15 @@ def test_one_sentence_says_how_things_stand_on_the_overview_and_above_the_form(
     drift_state.publish(DriftState("drift", timezone.now(), ("Fare",), champion.version))
     AlertRule.objects.create_missing()
     Dataset.objects.create(name="bad", uri="x", state=State.FAILED, error="No such column.")
+    # A user's own raises no alert, and counts as it stands in the list.
+    ScoringJob.objects.create(name="theirs", upload="x", state=State.FAILED, error="No text.")
     alerts.evaluate_alerts()
 
     text = sentence(client.get("/overview/").text)
 
     auc = champion.evaluation.cross_validation.roc_auc.value
     assert text.startswith(f"Model {champion.version} is serving, AUC {auc:.3f}, drift in Fare since ")
-    assert "1 failed job" in text
+    assert "2 failed jobs" in text
     assert sentence(client.get("/").text) == text
 
 

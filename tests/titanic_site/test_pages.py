@@ -35,7 +35,7 @@ from training.models import ModelVersion, StageChange, TrainingRun
 
 #: Page -> how many queries it may make: one of them is the top bar's.
 BUDGETS = {
-    "/": 3, "/overview/": 20, "/datasets/": 3, "/features/": 5, "/models/": 4, "/runs/": 9, "/predictions/": 3,
+    "/": 4, "/overview/": 20, "/datasets/": 3, "/features/": 5, "/models/": 4, "/runs/": 9, "/predictions/": 3,
     "/scoring/": 2, "/monitoring/": 7, "/monitoring/drift/": 5, "/monitoring/drift/state/": 1,
     "/monitoring/performance/": 5, "/monitoring/alerts/": 2, "/monitoring/alerts/rules/": 2, "/schedules/": 4,
     "/tokens/": 2, "/accounts/login/": 1, "/storage/": 5, "/search/": 1,
