@@ -14,6 +14,7 @@ from django.utils import timezone
 from core import redis
 from core.errors import Invalid
 from core.redis import RedisUnavailable
+from ingestion import validation_messages
 from predictions.models import Channel
 
 #: For how many days, today among them, rejections are counted.
@@ -26,6 +27,11 @@ class Rejections(NamedTuple):
     channel: Channel
     reason: str
     request_count: int
+
+    @property
+    def in_words(self) -> str:
+        """The reason as people read it."""
+        return validation_messages.reason(self.reason)
 
 
 @contextmanager

@@ -475,7 +475,7 @@ class TestRejections:
             counts = {"positive_count": 0, "request_count": 0, "error_count": 0, "latency_counts": []}
             LiveFigures.objects.create(node="a", at=at, prediction_count=number, **counts)
         page = client.get("/monitoring/drift/")
-        assert all(row.reason in page.text for row in recent)
+        assert all(row.reason in page.text and row.in_words in page.text for row in recent)
         # As many predictions were answered.
         assert sum(share for _row, share in page.context["rejections"]) == pytest.approx(0.5)
 
