@@ -145,31 +145,32 @@ def _add(archive: tarfile.TarFile, name: str, file: IO[bytes]) -> str:
     member = tarfile.TarInfo(name)
     member.size = file.seek(0, os.SEEK_END) or file.tell()
     file.seek(0)
-    digest = hashlib.file_digest(file, "sha256").hexdigest()  # type: ignore[arg-type]
+    digest = _sha256(file)
     file.seek(0)
     archive.addfile(member, file)
     return digest
 
 
 def _open(archive: tarfile.TarFile, name: str) -> IO[bytes]:
-    file = archive.extractfile(name)
+    """Open a file of the archive; raises ReadError where it has none of this name."""
+    try:
+        file = archive.extractfile(name)
+    except KeyError:
+        file = None
     if file is None:
         raise tarfile.ReadError(name)
     return file
 
 
 def _verify(archive: tarfile.TarFile) -> Manifest:
-    """Return the manifest, once every file has the sha256 that it names."""
+    """Return the manifest, once it names the database and every file is one of ours with the sha256 that it names."""
     try:
         manifest = msgspec.json.decode(_open(archive, _MANIFEST).read(), type=Manifest)
-    except (KeyError, msgspec.DecodeError) as error:
+    except (tarfile.ReadError, msgspec.DecodeError) as error:
         raise TitanicError(_("This is no archive of manage.py backup, or it was cut off.")) from error
-    for name, digest in manifest.sha256.items():
-        try:
-            found = hashlib.file_digest(_open(archive, name), "sha256").hexdigest()  # type: ignore[arg-type]
-        except KeyError:
-            found = ""
-        if found != digest or not _is_ours(name):
+    for name, digest in {_DATABASE: "", **manifest.sha256}.items():
+        is_same = _is_ours(name) and _sha256(_open(archive, name)) == digest
+        if not is_same:
             raise TitanicError(_("The archive is damaged: %(name)s is not what was backed up.") % {"name": name})
     newer = set(manifest.migrations) - set(MigrationLoader(None).disk_migrations)
     if newer:
@@ -177,10 +178,14 @@ def _verify(archive: tarfile.TarFile) -> Manifest:
     return manifest
 
 
+def _sha256(file: IO[bytes]) -> str:
+    return hashlib.file_digest(file, "sha256").hexdigest()  # type: ignore[arg-type]
+
+
 def _is_ours(name: str) -> bool:
-    first, *rest = PurePosixPath(name).parts
-    if first == "artifacts":
-        return rest[0] in _FOLDERS and ".." not in rest
+    parts = PurePosixPath(name).parts
+    if parts[:2] in {("artifacts", folder) for folder in _FOLDERS}:
+        return parts[2:] != () and ".." not in parts
     return name in {_DATABASE, _ENVIRONMENT, *(f"settings/{file}" for file in _FILES)}
 
 

@@ -86,12 +86,33 @@ def test_what_is_damaged_cut_off_or_something_else_is_refused(
         assert restore(path)
 
 
-@pytest.mark.parametrize("name", ["artifacts/../../../etc/cron.d/x", "artifacts/elsewhere/x", "settings/x", "x"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "artifacts/../../../etc/cron.d/x",
+        "artifacts/elsewhere/x",
+        "artifacts",
+        "artifacts/models",
+        "settings/x",
+        "x",
+        "",
+    ],
+)
 def test_a_file_that_it_has_no_place_for_is_refused(archive: Path, restore: Callable[[Path], str], name: str) -> None:
     with_name = manifest(archive)
     with_name.sha256 = {name: with_name.sha256["database.dump"]}
 
     assert "damaged" in restore(changed(archive, **{"manifest.json": msgspec.json.encode(with_name)}))
+
+
+@pytest.mark.parametrize("named", [{}, {"database.dump": ""}, {"settings/credentials.json": ""}])
+def test_what_a_manifest_leaves_out_or_has_no_digest_of_is_refused(
+    archive: Path, restore: Callable[[Path], str], named: dict[str, str]
+) -> None:
+    emptied = manifest(archive)
+    emptied.sha256 = named
+
+    assert restore(changed(archive, **{"manifest.json": msgspec.json.encode(emptied)}))
 
 
 def test_an_archive_of_a_newer_version_is_refused(archive: Path, restore: Callable[[Path], str]) -> None:
