@@ -229,13 +229,11 @@ def _archive(file: IO[bytes]) -> zipfile.ZipFile:
     if not sign:
         raise TableError(_BROKEN)
     size = int.from_bytes(end[_DIRECTORY_SIZE_AT - 4 : _DIRECTORY_SIZE_AT], "little")
+    if size > _LARGEST_DIRECTORY:
+        raise TableError(gettext_noop("The archive has more files than any table would need."))
     try:
-        if size > _LARGEST_DIRECTORY:
-            raise TableError(gettext_noop("The archive has more files than any table would need."))
         return zipfile.ZipFile(file)
     except (zipfile.BadZipFile, NotImplementedError, ValueError, EOFError, OSError) as error:
-        if isinstance(error, TableError):
-            raise
         raise TableError(_BROKEN) from error
 
 

@@ -1,6 +1,5 @@
 """Every page of ours in a browser: axe finds nothing, no error, no foreign request, nothing wider than the screen."""
 
-import re
 from collections.abc import Callable
 from typing import Any, Literal
 from urllib.parse import urljoin, urlsplit
@@ -16,13 +15,9 @@ from monitoring import alerts, performance
 from monitoring import services as monitoring_services
 from predictions import log
 from tests.people import ELISABETH, OWEN
+from tests.used_installation import LEFT_OUT
 from tests.users import make_user
 from training.models import ModelVersion
-
-#: Not ours, files, and what a single model cannot do.
-LEFT_OUT = re.compile(
-    r"^/(admin|api|static|healthz|readyz|metrics|models/rollback)|\.(csv|json|md|html|onnx|pkl|log|txt)$|/artifact/"
-)
 
 SHIFT = """window.shift = 0; new PerformanceObserver((list) => list.getEntries().forEach((entry) => {
 window.shift += entry.hadRecentInput ? 0 : entry.value; })).observe({type: 'layout-shift', buffered: true})"""
