@@ -23,6 +23,7 @@ _REASONS = {
     "contradiction": gettext_lazy("contradicts another column"),
     "unlikely": gettext_lazy("unlikely with another column"),
     "duplicate": gettext_lazy("key occurs twice"),
+    "unknown_field": gettext_lazy("unknown field"),
     "ragged": gettext_lazy("wrong number of cells"),
 }
 
