@@ -12,7 +12,7 @@ LOCK := $(PY) -m uv pip compile --quiet --universal --python-version 3.11 --gene
 CATALOGUES := $(patsubst %.po,%.mo,$(wildcard locale/*/LC_MESSAGES/django.po))
 
 .DEFAULT_GOAL := help
-.PHONY: help install install-test run stop logs shell test test-long check format messages bench drill lock
+.PHONY: help install install-test run stop logs shell test test-long check format docs messages bench drill lock
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-13s %s\n", $$1, $$2 }' Makefile
@@ -39,18 +39,22 @@ test: install-test ## tests, a worker for each core; ARGS="-k word" for some, AR
 test-long: install-test ## what takes volume or patience, which `make test` leaves out
 	@exec $(PY) -m pytest -m long --timeout 3600 $(ARGS)
 
-check: install-test ## format, lint, types, import contracts, migrations, templates
+check: install-test ## format, lint, types, import contracts, migrations, templates, documents
 	$(PY) -m ruff format --check .
 	$(PY) -m ruff check .
 	$(PY) -m mypy .
 	$(VENV)/bin/lint-imports
 	$(PY) manage.py makemigrations --check --dry-run
 	$(VENV)/bin/djlint templates --check --lint
+	$(PY) -m properdocs build --quiet
 
 format: install-test ## fix what can be fixed automatically
 	$(PY) -m ruff format .
 	$(PY) -m ruff check --fix .
 	$(VENV)/bin/djlint templates --quiet --reformat
+
+docs: install-test ## the documents as a site, site/index.html
+	@$(PY) -m properdocs build --quiet
 
 messages: install ## bring the translations in locale/ in step with the code
 	$(PY) -m core.translations

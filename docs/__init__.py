@@ -1,0 +1,1 @@
+"""Documents for people, and the program that writes some of them."""
