@@ -1,5 +1,7 @@
 """What the app is called in the admin."""
 
+from importlib import import_module
+
 from django.apps import AppConfig
 from django.utils.translation import gettext_lazy
 
@@ -9,3 +11,7 @@ class MonitoringConfig(AppConfig):
 
     name = "monitoring"
     verbose_name = gettext_lazy("Monitoring")
+
+    def ready(self) -> None:
+        """Let workers count their tasks."""
+        import_module("monitoring.worker_metrics")

@@ -14,7 +14,6 @@ from django.views.decorators.http import require_safe
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
 from prometheus_client.core import CounterMetricFamily, Metric
 
-from core import heartbeat, redis
 from core.redis import RedisUnavailable
 from features.definition import DERIVED, FEATURES
 from ingestion.passenger import LABEL
@@ -22,6 +21,7 @@ from monitoring import consistency, figures
 from monitoring.figures import gauge
 from monitoring.models import DriftWatch
 from monitoring.process_metrics import ProcessMetrics
+from monitoring.worker_metrics import queues
 from predictions import drift_state, log
 from predictions.models import Channel, PredictionCount
 from training.models import ModelVersion, Stage
@@ -66,13 +66,7 @@ class _Live:
 
     def queues(self) -> Iterator[Metric]:
         """Read the queues, the prediction log's backlog, the drift watch, and the consistency check."""
-        with redis.client().pipeline(transaction=False) as pipeline:
-            for queue in settings.QUEUES:
-                pipeline.llen(queue)
-            depths = dict(zip(settings.QUEUES, pipeline.execute(), strict=True))
-        yield gauge("queue_depth", "Messages that wait for a worker", depths, "queue")
-        ages = {queue: age for queue, age in heartbeat.ages().items() if age is not None}
-        yield gauge("canary_age_seconds", "Since the last heartbeat of the queue", ages, "queue")
+        yield from queues()
         yield gauge("prediction_log_backlog", "Predictions not yet in PostgreSQL", log.backlog())
         watch = drift_state.read()
         states = {state: float(state == watch.state) for state in DriftWatch.State.values}

@@ -12,6 +12,7 @@ from django_guid.integrations import CeleryIntegration
 from titanic_site import env
 from titanic_site.layout import Layout
 from titanic_site.logging import configuration
+from titanic_site.metrics_files import FileNumbers
 
 BASE_DIR = env.BASE_DIR
 HOME = BASE_DIR / Path(env.text("TITANIC_HOME", "var")).expanduser()
@@ -322,11 +323,9 @@ METRICS_DIR.mkdir(parents=True, exist_ok=True)
 os.environ["PROMETHEUS_MULTIPROC_DIR"] = str(METRICS_DIR)
 from prometheus_client import values as prometheus  # noqa: E402 - it reads the environment that is set above
 
-# Processes of two containers may have the same number. The name is read once: this runs at each count.
-_NODE = os.uname().nodename
-prometheus.ValueClass = prometheus.MultiProcessValue(  # type: ignore[no-untyped-call]
-    lambda: f"{_NODE}-{os.getpid()}"
-)
+prometheus.ValueClass = prometheus.MultiProcessValue(FileNumbers(METRICS_DIR))  # type: ignore[no-untyped-call]
+#: Where a worker shows its metrics; 0 is nowhere.
+METRICS_PORT = env.number("METRICS_PORT", default=0, least=0, most=65_535)
 
 UNFOLD = {
     "SITE_TITLE": "Titanic MLOps",

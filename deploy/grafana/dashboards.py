@@ -7,6 +7,7 @@ from typing import NamedTuple
 DATASOURCE = {"type": "prometheus", "uid": "titanic-prometheus"}
 RESPONSES = "django_http_responses_total_by_status_view_method_total"
 LATENCY = "django_http_requests_latency_seconds_by_view_method_bucket"
+TASK_SECONDS = "titanic_task_seconds_bucket"
 PREDICTIONS = "max without (instance, job) (rate(prediction_count_total[5m]))"
 #: The columns that a dashboard has.
 WIDTH = 24
@@ -105,6 +106,20 @@ DASHBOARDS = {
         Panel("Jobs that failed", "none", {'max by (kind) (titanic_jobs{state="failed"})': "{{kind}}"}),
         Panel("How long the last job took", "s", {"max by (kind) (titanic_job_last_duration_seconds)": "{{kind}}"}),
         Panel("Open alerts", "none", {"max by (kind) (titanic_alerts_open)": "{{kind}}"}),
+        Panel("Runs of tasks", "ops", {"topk(10, sum by (task) (rate(titanic_tasks_total[5m])))": "{{task}}"}),
+        Panel(
+            "Runs of tasks by how they ended", "ops", {"sum by (state) (rate(titanic_tasks_total[5m]))": "{{state}}"}
+        ),
+        Panel(
+            "Time of a task, 95 %",
+            "s",
+            {f"topk(10, histogram_quantile(0.95, sum by (task, le) (rate({TASK_SECONDS}[5m]))))": "{{task}}"},
+        ),
+        Panel(
+            "Runs whose first worker was lost",
+            "ops",
+            {"sum(rate(titanic_task_redeliveries_total[5m])) or vector(0)": "runs"},
+        ),
     ],
     "Model and data": [
         number("Champion", "none", "max(titanic_champion_version)", "version"),

@@ -17,7 +17,7 @@ DEPLOY = Path(settings.BASE_DIR) / "deploy"
 @pytest.mark.skipif(PROMTOOL is None, reason="no promtool on this machine")
 @pytest.mark.parametrize(
     "command",
-    [("check", "config", "prometheus.yml", "compose.yml"), ("check", "rules", "alerts.yml"),
+    [("check", "config", "prometheus.yml", "compose.yml", "hosts.yml"), ("check", "rules", "alerts.yml"),
      ("test", "rules", "alerts_test.yml")],
     ids=" ".join,
 )  # fmt: skip

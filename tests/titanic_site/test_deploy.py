@@ -124,6 +124,7 @@ def test_it_starts_with_every_setting_made(tmp_path: Path) -> None:
     environment = {
         "PATH": "/usr/bin:/bin", "TITANIC_HOME": str(tmp_path), "SECRET_KEY": "k" * 50, "ALLOWED_HOSTS": "example.org",
         "CSRF_TRUSTED_ORIGINS": "https://example.org", "HOST": "127.0.0.1", "PORT": "8123", "WEB_WORKERS": "3",
+        "METRICS_PORT": "9808",
         "SOURCE_URI": "gs://ship/people.csv", "ARTIFACT_BUCKET": "ship", "DASK_SCHEDULER": "tcp://127.0.0.1:8786",
         "AUTO_PROMOTE": "false", "TRAINING_CANDIDATES": "9", "API_ALLOW_ANONYMOUS": "true", "LOGIN_REQUIRED": "true",
         "PUBLIC_FORM": "false", "THROTTLE_PREDICT": "100/s",
@@ -222,7 +223,8 @@ def test_behind_tls_all_is_https_and_a_stranger_cannot_say_so(tmp_path: Path) ->
 @pytest.mark.parametrize(
     ("name", "value"),
     [
-        ("PORT", "eighty"), ("PORT", "99999"), ("WEB_WORKERS", "0"), ("DEBUG", "perhaps"), ("DRIFT_BACKEND", "magic"),
+        ("PORT", "eighty"), ("PORT", "99999"), ("METRICS_PORT", "-1"),
+        ("WEB_WORKERS", "0"), ("DEBUG", "perhaps"), ("DRIFT_BACKEND", "magic"),
         ("LOG_FORMAT", "xml"), ("THROTTLE_PREDICT", "fast"), ("DATABASE_URL", "postgres://x"), ("REDIS_URL", "redis://x"),
         ("CSRF_TRUSTED_ORIGINS", "example.org"), ("ARTIFACT_BUCKET", "gs://ship"), ("EMAIL_URL", "nonsense://"),
         ("EMAIL_URL", "smtp://host?timeout=soon"),

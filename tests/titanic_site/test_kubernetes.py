@@ -101,3 +101,19 @@ def test_what_points_at_something_finds_it(objects: list[dict[str, Any]]) -> Non
             assert any(wanted.items() <= one.items() for one in labels), found["metadata"]["name"]
         if found["kind"] == "HorizontalPodAutoscaler":
             assert spec["scaleTargetRef"]["name"] in pods(objects)
+
+
+def test_prometheus_reaches_every_worker(objects: list[dict[str, Any]]) -> None:
+    (given,) = (found["data"] for found in objects if found["kind"] == "ConfigMap")
+    (policy,) = (found["spec"] for found in objects if found["metadata"]["name"] == "workers")
+    (admitted,) = policy["podSelector"]["matchExpressions"]
+    workers = {name for name in pods(objects) if name.startswith("worker")}
+
+    assert set(admitted["values"]) == workers
+    assert policy["ingress"][0]["ports"] == [{"port": "metrics"}]
+    for found in objects:
+        if found["metadata"]["name"] in workers and found["kind"] == "Deployment":
+            template = found["spec"]["template"]
+            (port,) = template["spec"]["containers"][0]["ports"]
+            assert port == {"name": "metrics", "containerPort": int(given["METRICS_PORT"])}
+            assert template["metadata"]["annotations"]["prometheus.io/port"] == given["METRICS_PORT"]
