@@ -1,4 +1,4 @@
-"""Logging: to the terminal and one file a day, with level, logger, request id and process in each line.
+"""Logging: to the terminal and one file a day, with level, logger, the ids of request, task and job, and process.
 
 Files are kept for LOG_KEPT_DAYS.
 """
@@ -11,13 +11,16 @@ from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from django_guid.log_filters import CorrelationId
+from celery import current_task
+from django_guid import get_guid
 from pythonjsonlogger.json import JsonFormatter
 
-_TEXT = "%(asctime)s %(levelname)s %(name)s [%(request_id)s] %(process)d %(message)s"
+from core.log_context import job_id
+
+_TEXT = "%(asctime)s %(levelname)s %(name)s [%(ids)s] %(process)d %(message)s"
 _JSON = {
     "()": f"{__name__}.UtcJsonFormatter",
-    "format": "%(asctime)s %(levelname)s %(name)s %(request_id)s %(process)d %(message)s",
+    "format": "%(asctime)s %(levelname)s %(name)s %(request_id)s %(task_id)s %(job_id)s %(process)d %(message)s",
     "rename_fields": {"asctime": "time", "levelname": "level", "name": "logger"},
 }
 #: Libraries that log every tick, task or header: only their warnings are logged.
@@ -27,13 +30,18 @@ _NOISY = (
 )  # fmt: skip
 
 
-def configuration(log_dir: Path, *, log_format: str, kept_days: int) -> dict[str, object]:
-    """Return the logging settings; `log_format` is text or json."""
-    handler = {"formatter": log_format, "filters": ["request_id", "no_traceback"]}
+def configuration(
+    log_dir: Path, *, log_format: str, kept_days: int, is_access_printed: bool = True
+) -> dict[str, object]:
+    """Return the logging settings; `log_format` is text or json.
+
+    The access log is in the files, and printed too where no person watches.
+    """
+    handler = {"formatter": log_format, "filters": ["ids", "no_traceback"]}
     return {
         "version": 1,
         "disable_existing_loggers": False,
-        "filters": {"request_id": {"()": f"{__name__}.RequestId"}, "no_traceback": {"()": f"{__name__}.OmitTraceback"}},
+        "filters": {"ids": {"()": f"{__name__}.Ids"}, "no_traceback": {"()": f"{__name__}.OmitTraceback"}},
         "formatters": {"text": {"()": f"{__name__}.UtcFormatter", "format": _TEXT}, "json": _JSON},
         "handlers": {
             "console": {"class": "logging.StreamHandler", **handler},
@@ -43,20 +51,23 @@ def configuration(log_dir: Path, *, log_format: str, kept_days: int) -> dict[str
         "loggers": {
             # Django's own handlers would print a second time, or only while debugging.
             "django": {"handlers": [], "level": "INFO", "propagate": True},
+            "titanic_site.access_log": {
+                "handlers": ["console", "file"] if is_access_printed else ["file"],
+                "propagate": False,
+            },
             **{name: {"level": "WARNING"} for name in _NOISY},
         },
     }
 
 
-class RequestId(CorrelationId):
-    """The id of the request a line belongs to, empty outside of one."""
-
-    def __init__(self) -> None:
-        super().__init__(correlation_id_field="request_id")
+class Ids(logging.Filter):
+    """The ids of the request, the task and the job that a line belongs to, each empty outside of one."""
 
     def filter(self, record: logging.LogRecord) -> bool:
-        super().filter(record)
-        record.request_id = getattr(record, "request_id", None) or ""
+        task_id = current_task.request.id if current_task else None
+        ids = {"request_id": get_guid() or "", "task_id": task_id or "", "job_id": job_id.get()}
+        # A job's message has the job's id.
+        vars(record).update(ids, ids=" ".join(filter(None, dict.fromkeys(ids.values()))))
         return True
 
 

@@ -57,6 +57,7 @@ INSTALLED_APPS = [
 
 MIDDLEWARE = [
     "monitoring.middleware.RequestMetrics",
+    "titanic_site.access_log.access_log",
     "django_guid.middleware.guid_middleware",
     "titanic_site.middleware.ProbeMiddleware",
     "titanic_site.middleware.length_required",
@@ -308,11 +309,15 @@ DJANGO_GUID = {
     # A job's log lines carry the id of the request that queued it.
     "INTEGRATIONS": [CeleryIntegration(use_django_logging=True)],
 }
+#: Whether each request is a line of the log.
+ACCESS_LOG = env.flag("ACCESS_LOG", default=True)
 LOG_KEPT_DAYS = env.number("LOG_KEPT_DAYS", default=30, most=3650)
 LOGGING = configuration(
     HOME / "logs",
     log_format=env.one_of("LOG_FORMAT", "text", "json"),
     kept_days=LOG_KEPT_DAYS,
+    # A person watches the terminal of an installation with servers of its own.
+    is_access_printed=not IS_EMBEDDED,
 )
 
 # Few: each is a series for every view and method, and a scrape pays for all of them.

@@ -2,6 +2,8 @@
 
 import logging
 import threading
+from contextvars import copy_context
+from functools import partial
 from typing import Self
 
 from celery import current_app, current_task
@@ -32,7 +34,9 @@ class Lease:
         is_in_worker = current_task and not current_task.request.called_directly
         self._queues = list(current_app.amqp.queues.consume_from) if is_in_worker else [queue]
         self._over = threading.Event()
-        self._thread = threading.Thread(target=self._renew_until_over, name=f"lease {name}", daemon=True)
+        # Its log lines have the ids of the job's.
+        context = partial(copy_context().run, self._renew_until_over)
+        self._thread = threading.Thread(target=context, name=f"lease {name}", daemon=True)
 
     def __enter__(self) -> Self:
         logging.getLogger().addHandler(self._log)

@@ -24,6 +24,7 @@ from core import audit
 from core.errors import Conflict, TitanicError
 from core.fields import MessageField
 from core.jobs.lease import Lease
+from core.log_context import working_on
 from core.messages import Message
 from core.models import Action
 from core.roles import Scope, scopes_of_request
@@ -203,7 +204,10 @@ class Job(models.Model):
         # Inside a transaction a failure would roll its own record back: Django raises RuntimeError there.
         with transaction.atomic(durable=True):
             self._claim()
-        with Lease(self.claimed(), name=self.task_id, queue=self.queue) as self._lease:
+        with (
+            working_on(self.task_id, request_id=self.request_id),
+            Lease(self.claimed(), name=self.task_id, queue=self.queue) as self._lease,
+        ):
             logger.info("%s started", self.task_id)
             try:
                 yield

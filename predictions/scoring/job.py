@@ -17,6 +17,7 @@ from core import audit
 from core.advisory_locks import AdvisoryLock, lock
 from core.errors import Conflict, TitanicError
 from core.jobs import OPEN_STATES, Cancelled, State
+from core.log_context import working_on
 from core.messages import Message as _
 from core.models import Action
 from core.postgres_copy import copy_csv
@@ -88,7 +89,7 @@ def score_parts(job_id: int) -> None:
     if job is None or not job.parts.filter(is_done=False).exists():
         return
     # From a bucket the whole file is fetched when it is opened: the time counts from then on.
-    with job.upload.open("rb") as file:
+    with working_on(job.task_id, request_id=job.request_id), job.upload.open("rb") as file:
         end = time.monotonic() + HELPER_SECONDS
         while time.monotonic() < end:
             if not score_next(job, file):

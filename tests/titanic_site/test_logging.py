@@ -10,6 +10,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from django.test import Client
 from django_guid import clear_guid, set_guid
 
 from titanic_site.logging import DailyFile, configuration
@@ -18,13 +19,13 @@ from titanic_site.logging import DailyFile, configuration
 @pytest.fixture(autouse=True)
 def _restored() -> Iterator[None]:
     """Give the rest of the run its logging back."""
-    root = logging.getLogger()
-    before = root.handlers[:], root.level
+    loggers = [logging.getLogger(name) for name in ("", "titanic_site.access_log")]
+    before = [(logger.handlers[:], logger.level) for logger in loggers]
     yield
-    for handler in root.handlers:
-        if isinstance(handler, DailyFile):
+    for logger, (handlers, level) in zip(loggers, before, strict=True):
+        for handler in set(logger.handlers) - set(handlers):
             handler.close()
-    root.handlers, root.level = before
+        logger.handlers, logger.level = handlers, level
 
 
 def _today(directory: Path) -> Path:
@@ -54,6 +55,20 @@ def test_a_line_is_one_json_object_when_asked(tmp_path: Path) -> None:
     assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z", line["time"])
     assert abs(datetime.fromisoformat(line["time"]) - datetime.now(UTC)) < timedelta(minutes=1)
     assert "iceberg" in line["exc_info"]
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize(("is_printed", "printed"), [(False, 0), (True, 1)])
+def test_the_access_log_is_printed_where_nobody_watches(
+    tmp_path: Path, is_printed: bool, printed: int, capsys: pytest.CaptureFixture[str]
+) -> None:
+    logging.config.dictConfig(configuration(tmp_path, log_format="json", kept_days=30, is_access_printed=is_printed))
+
+    guid = Client().get("/nowhere/").headers["X-Request-ID"]
+
+    (line,) = [line for line in map(json.loads, _today(tmp_path).read_text().splitlines()) if "path" in line]
+    assert (line["request_id"], line["path"], line["status"], line["user"]) == (guid, "/nowhere/", 404, None)
+    assert capsys.readouterr().err.count('"path": "/nowhere/"') == printed
 
 
 def test_what_is_refused_as_hostile_takes_one_line(tmp_path: Path) -> None:

@@ -9,12 +9,14 @@ from typing import Any
 import pytest
 from django.core.files.uploadedfile import SimpleUploadedFile
 from django.test import Client
+from django_guid import clear_guid, set_guid
 from rest_framework.test import APIClient
 
 from core.jobs import State
 from core.jobs.log import MOST_LINES, JobLog
 from core.models import JobLogLine
 from features import services as feature_services
+from features import tasks
 from ingestion.models import Dataset
 from monitoring import performance
 from monitoring.models import Alert, PerformanceCheck, Retraining
@@ -22,6 +24,7 @@ from predictions import services as prediction_services
 from predictions.scoring import score
 from tests.users import make_user
 from titanic_site.job_list import kind_of
+from titanic_site.logging import Ids
 from training import gate
 from training import services as training_services
 from training.metrics import Check
@@ -116,6 +119,23 @@ def test_a_run_keeps_its_log_and_stages(client: Client, champion: ModelVersion) 
     assert str(dataset) in page.text
     text = client.get(f"/runs/{kind_of(batch)}/{batch.pk}/log.txt").getvalue().decode()
     assert f"INFO {batch.task_id} started" in text
+
+
+def test_its_lines_have_its_id_and_that_of_the_request_which_queued_it(
+    champion: ModelVersion, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.handler.addFilter(Ids())
+    set_guid("ab" * 16)
+    batch = feature_services.queue_build(dataset=champion.feature_batch.dataset)
+    clear_guid()
+
+    # As a recovery sends it again, which has an id of its own.
+    tasks.build.apply(kwargs={"batch_id": batch.pk}, task_id=batch.task_id, headers={"X-Request-ID": "cd" * 16})
+
+    records = [vars(record) for record in caplog.records if record.name == "core.jobs.model"]
+    ids = {(record["request_id"], record["task_id"], record["job_id"], record["ids"]) for record in records}
+    assert len(records) > 2
+    assert ids == {("ab" * 16, batch.task_id, batch.task_id, f"{'ab' * 16} {batch.task_id}")}
 
 
 def test_every_kind_of_run_has_stages(client: Client, champion: ModelVersion) -> None:
