@@ -1,5 +1,6 @@
 """The whole life, for real: `up` on a bare home, its own servers and workers, and a person with a browser."""
 
+import csv
 import json
 import os
 import random
@@ -83,6 +84,22 @@ def test_a_prediction_reaches_postgres_by_itself(running: Running) -> None:
     assert answer.status_code == 201
     wanted = answer.json()["id"]
     running.wait("/api/v1/predictions/", lambda found: wanted in [row["id"] for row in found["results"]])
+
+
+def test_one_id_leads_from_the_answer_through_the_logs_to_the_rows(running: Running) -> None:
+    answer = running.api.post("/api/v1/scoring-jobs/", files={"file": ("x.csv", table(*CAST).encode())})
+    request_id, number = answer.headers["X-Request-ID"], answer.json()["id"]
+    running.finish(answer.headers["Location"])
+    results = running.api.get(answer.headers["Location"] + "results.csv").text.splitlines()
+
+    row = running.api.get(f"/api/v1/predictions/{next(csv.DictReader(results))['prediction_id']}/").json()
+    lines = [line for path in running.home.glob("logs/log_*.log") for line in path.read_text().splitlines()]
+    (requested,) = [line for line in lines if f"[{request_id}] " in line]
+    worked = [line for line in lines if f"[{request_id} scoringjob-{number}] " in line]
+    assert row["request_id"] == request_id
+    assert " POST /api/v1/scoring-jobs/ 202 " in requested
+    assert any(line.endswith(f"scoringjob-{number} succeeded") for line in worked)
+    assert {line.split("] ")[1].split()[0] for line in worked} != {requested.split("] ")[1].split()[0]}
 
 
 def test_one_passenger_gets_the_same_answer_at_every_door(running: Running, page: Page) -> None:
