@@ -12,7 +12,7 @@ LOCK := $(PY) -m uv pip compile --quiet --universal --python-version 3.11 --gene
 CATALOGUES := $(patsubst %.po,%.mo,$(wildcard locale/*/LC_MESSAGES/django.po))
 
 .DEFAULT_GOAL := help
-.PHONY: help install install-test run stop logs shell test test-long check format docs messages bench drill lock
+.PHONY: help install install-test run stop logs shell test test-long check format docs messages bench drill release lock
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-13s %s\n", $$1, $$2 }' Makefile
@@ -45,6 +45,7 @@ check: install-test ## format, lint, types, import contracts, migrations, templa
 	$(PY) -m mypy .
 	$(VENV)/bin/lint-imports
 	$(PY) manage.py makemigrations --check --dry-run
+	$(PY) -m tools.lint_migrations
 	$(VENV)/bin/djlint templates --check --lint
 	$(PY) -m properdocs build --quiet
 
@@ -64,6 +65,9 @@ bench: install-test ## measure what is promised, in some 20 minutes, also into b
 
 drill: install-test ## faults under traffic, in some 16 minutes: what clients see, how soon it heals; ARGS=Valkey for some
 	@exec $(PY) -m drills $(ARGS)
+
+release: install-test ## check, tag and write the notes of a version, as ARGS=0.3.0; push it yourself
+	@$(PY) -m tools.release $(ARGS)
 
 lock: $(PY) ## compile requirements/*.txt again; ARGS=--upgrade for newer versions
 	@$(PY) -m uv --version >/dev/null 2>&1 || { echo "uv is missing: run make install-test first."; exit 1; }

@@ -52,11 +52,15 @@ def validate_markers(value: object) -> None:
 
 
 class ReadingOptions(models.Model):
-    """How a table's headings and cells are read, and how many rows may be rejected."""
+    """How a table's headings and cells are read, and how many rows may be rejected.
+
+    The database has the defaults too: processes of an earlier version insert rows without these columns.
+    """
 
     headings = models.JSONField(
         gettext_lazy("other headings"),
         default=dict,
+        db_default={},
         blank=True,
         validators=[validate_headings],
         help_text=gettext_lazy(
@@ -67,6 +71,7 @@ class ReadingOptions(models.Model):
     ignores_headings = models.BooleanField(
         gettext_lazy("ignore other headings"),
         default=False,
+        db_default=False,
         help_text=gettext_lazy(
             "Otherwise a heading that is not known fails the job when a column is missing: it may be that column’s."
         ),
@@ -74,6 +79,7 @@ class ReadingOptions(models.Model):
     markers = models.JSONField(
         gettext_lazy("missing-value markers"),
         default=list,
+        db_default=[],
         blank=True,
         validators=[validate_markers],
         help_text=gettext_lazy(

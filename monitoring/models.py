@@ -379,7 +379,8 @@ class Alert(models.Model):
     kind = models.CharField(gettext_lazy("kind"), max_length=40)
     severity = models.CharField(gettext_lazy("severity"), max_length=10, choices=Severity, default=Severity.WARNING)
     subject = MessageField(gettext_lazy("subject"))
-    message = MessageField(gettext_lazy("text"))
+    # The column's name, and `parameters`, a column that is not used any more, are what earlier versions read and write.
+    message = MessageField(gettext_lazy("text"), db_column="text")
     raised_at = models.DateTimeField(gettext_lazy("raised"), default=timezone.now, editable=False)
     last_seen_at = models.DateTimeField(gettext_lazy("last seen"), default=timezone.now)
     acknowledged_at = models.DateTimeField(gettext_lazy("acknowledged"), null=True, editable=False)

@@ -102,7 +102,7 @@ class ScoringJob(ReadingOptions, Read, UploadJob):
     is_explained = models.BooleanField(gettext_lazy("explained"), default=False)
     # What can be read is answered, unless it is the smaller part.
     largest_problem_share = models.FloatField(
-        gettext_lazy("largest share of rejected rows"), default=0.5, validators=SHARE_VALIDATORS
+        gettext_lazy("largest share of rejected rows"), default=0.5, db_default=0.5, validators=SHARE_VALIDATORS
     )
     row_count = models.PositiveIntegerField(gettext_lazy("rows"), null=True, editable=False)
     problem_count = models.PositiveIntegerField(gettext_lazy("rejected rows"), null=True, editable=False)

@@ -1,5 +1,5 @@
 import msgspec
-from django.db import migrations
+from django.db import migrations, models
 
 import core.fields
 from core.messages import Message
@@ -50,12 +50,24 @@ class Migration(migrations.Migration):
             name='subject',
             field=core.fields.MessageField(verbose_name='subject'),
         ),
-        migrations.RenameField(model_name='alert', old_name='text', new_name='message'),
+        # Processes of the version before read and write both columns, until they are stopped.
+        migrations.SeparateDatabaseAndState(
+            state_operations=[
+                migrations.RenameField(model_name='alert', old_name='text', new_name='message'),
+                migrations.AlterField(
+                    model_name='alert',
+                    name='message',
+                    field=core.fields.MessageField(db_column='text', verbose_name='text'),
+                ),
+            ],
+        ),
         migrations.AlterField(
             model_name='alert',
-            name='message',
-            field=core.fields.MessageField(verbose_name='text'),
+            name='parameters',
+            field=models.JSONField(db_default={}, default=dict, editable=False),
         ),
         migrations.RunPython(join, separate, elidable=True),
-        migrations.RemoveField(model_name='alert', name='parameters'),
+        migrations.SeparateDatabaseAndState(
+            state_operations=[migrations.RemoveField(model_name='alert', name='parameters')],
+        ),
     ]
