@@ -17,4 +17,11 @@ def api_exception_handler(exc: Exception, context: Any) -> Response | None:
         return Response(error_body(error), status=error.status, headers=retry_headers(error))
     if isinstance(exc, UnicodeDecodeError):
         exc = exceptions.ParseError(_("The body is not valid UTF-8."))
+    if isinstance(exc, exceptions.UnsupportedMediaType):
+        types = ", ".join(dict.fromkeys(parser.media_type for parser in context["view"].get_parsers()))
+        sent = context["request"].content_type
+        message = _("The Content-Type “%(sent)s” is not read here. Send %(types)s.")
+        if not sent:
+            message = _("The body has no Content-Type. Send %(types)s.")
+        exc = exceptions.UnsupportedMediaType(sent, message % {"sent": sent, "types": types})
     return exception_handler(exc, context)

@@ -39,7 +39,7 @@ def gettext_noop(message: str) -> str:
 
 @dataclass(frozen=True)
 class InFiles:
-    """How files write a field: other headings of its column, other spellings of choices, other words for unknown.
+    """How files write a field: other headings of its column, spellings of choices, words for unknown, units.
 
     Case and blanks at the ends do not matter. What is usual everywhere (`NA`, `yes`, `£7.25`) need not be said.
     """
@@ -47,11 +47,14 @@ class InFiles:
     headings: Sequence[str] = ()
     values: Mapping[str, int | str] = dataclasses.field(default_factory=dict)
     markers: Sequence[str] = ()
+    units: Sequence[str] = ()
 
 
 _AS_DECLARED = InFiles()
 # Spellings of a label, or of another choice of 0 and 1.
-_YES_NO = dict.fromkeys(("yes", "y", "true", "t"), 1) | dict.fromkeys(("no", "n", "false", "f"), 0)
+_YES = "yes y true t ja j wahr sí si verdadero oui vrai"
+_NO = "no n false f nein falsch falso non faux"
+_YES_NO = dict.fromkeys(_YES.split(), 1) | dict.fromkeys(_NO.split(), 0)
 
 
 @dataclass(frozen=True)

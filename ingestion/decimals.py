@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from ingestion.contract import Field
@@ -9,7 +10,8 @@ from ingestion.contract import Field
 if TYPE_CHECKING:
     import polars as pl
 
-_CURRENCY = re.compile(r"^\s*(?:[£$€]|gbp|usd|eur)\s*|\s*(?:[£$€]|gbp|usd|eur)\s*$", re.IGNORECASE)
+_CURRENCY = "[£$€]|gbp|usd|eur"
+_ABOUT = r"~|≈|(?:circa|ca|c|about|abt|around|approximately|approx|est)\b\.?"
 _BLANKS = " \u00a0\u202f'"
 _WHOLE = re.compile(r"[+-]?\d+\.0+", re.ASCII)
 
@@ -43,18 +45,25 @@ def recognise(fields: Sequence[Field], cells: "pl.DataFrame", *, separator: str)
     return {**marks, **dict.fromkeys(open_names, other)}
 
 
+@lru_cache
+def _around(units: Sequence[str]) -> re.Pattern[str]:
+    """Match what stands before and after a number: “about”, a currency, a unit."""
+    after = "|".join((_CURRENCY, *map(re.escape, units)))
+    return re.compile(rf"^\s*(?:{_ABOUT})?\s*(?:{_CURRENCY})?\s*|\s*(?:{after})\s*$", re.IGNORECASE)
+
+
 def plain_number(field: Field, text: str, mark: str | None) -> str:
-    """Write a number as the contract reads it: without currency and thousands, with a point.
+    """Write a number as the contract reads it: without currency, unit and thousands, with a point.
 
     >>> price = Field("price", "number", is_required=False)
-    >>> [plain_number(price, text, ".") for text in ("£7.25", "1,071.28", "1,071", "7,25")]
-    ['7.25', '1071.28', '1071', '7,25']
+    >>> [plain_number(price, text, ".") for text in ("£7.25", "c. 7.25", "1,071.28", "1,071", "7,25", "7 miles")]
+    ['7.25', '7.25', '1071.28', '1071', '7,25', '7 miles']
     >>> [plain_number(price, text, ",") for text in ("7,25 €", "1.071,28", "1.071")]
     ['7.25', '1071.28', '1071']
     >>> plain_number(price, "1,071", None), plain_number(price, "1,071.28", None)
     ('1,071', '1071.28')
     """
-    number = _CURRENCY.sub("", text)
+    number = _around(tuple(field.in_files.units)).sub("", text) or text
     if grouped := re.fullmatch(rf"([+-]?\d{{1,3}})((?:([.,{_BLANKS}])\d{{3}})(?:\3\d{{3}})*)(?:([.,])(\d+))?", number):
         whole, groups, group, point, decimals = grouped.groups()
         # A group and another mark after it leave no doubt; else the column's mark is the one that makes no group.

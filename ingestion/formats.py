@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import date, datetime, time
 from functools import partial
 from itertools import islice
+from operator import itemgetter
 from typing import IO, TYPE_CHECKING, cast
 
 import msgspec
@@ -85,6 +86,10 @@ _MERGED = re.compile(rb'<mergeCell ref="([A-Z]{1,3}([0-9]{1,7}):[A-Z]{1,3}([0-9]
 _MOST_MERGED = 20
 #: How many filled rows are searched for the header, below a title and notes.
 HEADER_WITHIN = 20
+# So many known headings make a row the header of a sheet.
+_HEADER_NAMES = 2
+# How deep in a JSON document a table may lie.
+_DEPTH = 6
 _TAR = slice(257, 262)
 _SHEETS = "application/vnd.oasis.opendocument.spreadsheet"
 _BOMS = (
@@ -104,6 +109,7 @@ _NOT_WINDOWS = frozenset({0x81, 0x8D, 0x8F, 0x90, 0x9D})
 _MULTIBYTE = re.compile(rb"[\xc3-\xdf][\x80-\xbf]|[\xe1-\xef][\x80-\xbf]{2}")
 
 NewFile = Callable[[], IO[bytes]]
+KnownCount = Callable[[Iterable[str]], int]
 
 
 class TableError(ValueError):
@@ -130,12 +136,11 @@ class Origin(msgspec.Struct):
     encoding: str = "UTF-8"
 
 
-def to_csv(
-    file: IO[bytes], *, new_file: NewFile, is_header: Callable[[Sequence[str]], bool]
-) -> tuple[IO[bytes], Origin]:
+def to_csv(file: IO[bytes], *, new_file: NewFile, known_count: KnownCount) -> tuple[IO[bytes], Origin]:
     """Return the table as a CSV file in UTF-8, the file itself where it is one, and what it was; raises TableError.
 
-    Of a workbook's sheets it is the first with a header near its top, else the first that has rows.
+    `known_count` counts the known headings among cells. Of a workbook's sheets the table is the first with a header
+    near its top, else the first that has rows.
     """
     origin = Origin()
     for _layer in range(_LAYERS):
@@ -148,7 +153,7 @@ def to_csv(
             with _archive(file) as archive:
                 if "xl/workbook.xml" in archive.namelist():
                     origin.format = "Excel"
-                    return _write_rows(_sheet_rows(archive, origin, is_header), new_file()), origin
+                    return _write_rows(_sheet_rows(archive, origin, known_count), new_file()), origin
                 member = _only_table(archive)
                 origin.packed_in.append("zip")
                 blocks, packed_size = _member_blocks(archive, member), partial(int, member.compress_size)
@@ -166,7 +171,7 @@ def to_csv(
         if pattern.match(start):
             _reject_as(kind)
     if re.match(r'\s*(\[\s*[\[{\]]|\{\s*["}])', start):
-        return _write_rows(_json_rows(file, origin), new_file()), origin
+        return _write_rows(_json_rows(file, origin, known_count), new_file()), origin
     return file, origin
 
 
@@ -355,9 +360,7 @@ TOO_MANY_COLUMNS = gettext_noop("The table has more than %(most)s columns.")
 TOO_LARGE = gettext_noop("The table is larger than any that is loaded here. Split it into smaller ones.")
 
 
-def _sheet_rows(
-    archive: zipfile.ZipFile, origin: Origin, is_header: Callable[[Sequence[str]], bool]
-) -> Iterator[list[str]]:
+def _sheet_rows(archive: zipfile.ZipFile, origin: Origin, known_count: KnownCount) -> Iterator[list[str]]:
     """Yield the rows of a workbook's first sheet with a header, else of the first that has some, as texts."""
     # It takes a fifth of a second to import.
     import openpyxl  # type: ignore[import-untyped]
@@ -373,7 +376,8 @@ def _sheet_rows(
         filled = [sheet for sheet in workbook.worksheets if tops[sheet.title]]
         if not filled:
             return
-        chosen = next((sheet for sheet in filled if any(map(is_header, tops[sheet.title]))), filled[0])
+        with_header = (sheet for sheet in filled if max(map(known_count, tops[sheet.title])) >= _HEADER_NAMES)
+        chosen = next(with_header, filled[0])
         origin.sheet = str(chosen.title)
         origin.other_sheets = [str(sheet.title) for sheet in filled if sheet is not chosen]
         origin.merged = _merged_cells(archive, str(chosen._worksheet_path))
@@ -494,18 +498,24 @@ class _BoundedFile(io.RawIOBase):
         return self._file.write(block)
 
 
-def _json_rows(file: IO[bytes], origin: Origin) -> Iterator[list[str]]:
+def _json_rows(file: IO[bytes], origin: Origin, known_count: KnownCount) -> Iterator[list[str]]:
     """Yield a header and the rows of JSON lines, or of a JSON document that is a table."""
     file.seek(0)
     start = len(codecs.BOM_UTF8) if file.read(3) == codecs.BOM_UTF8 else 0
     file.seek(start)
-    first = file.readline(LONGEST_ROW + 1).strip()
+    first, second = file.readline(LONGEST_ROW + 1), file.readline(LONGEST_ROW + 1)
     file.seek(start)
-    origin.format = "JSON lines"
-    if not _is_object(first):
-        origin.format = "JSON"
-        return _rows_of(list(enumerate(_records_of(file), start=1)))
-    return _rows_of(_JsonLines(file, start))
+    try:
+        record = _decode(first)
+    except (ValueError, RecursionError):
+        record = None
+    # A whole document may stand on one line.
+    is_flat = isinstance(record, dict) and not any(isinstance(each, (dict, list)) for each in record.values())
+    if is_flat or (isinstance(record, dict) and second.lstrip().startswith(b"{")):
+        origin.format = "JSON lines"
+        return _rows_of(_JsonLines(file, start))
+    origin.format = "JSON"
+    return _rows_of(list(enumerate(_records_of(file, known_count), start=1)))
 
 
 def _decode(data: bytes) -> object:
@@ -514,15 +524,6 @@ def _decode(data: bytes) -> object:
         return msgspec.json.decode(data)
     except msgspec.DecodeError:
         return json.loads(data)
-
-
-def _is_object(line: bytes) -> bool:
-    try:
-        value = _decode(line)
-    except (ValueError, RecursionError):
-        return False
-    # A whole document may stand on one line.
-    return isinstance(value, dict) and not any(isinstance(each, (dict, list)) for each in value.values())
 
 
 class _JsonLines:
@@ -549,8 +550,8 @@ class _JsonLines:
             yield number, record
 
 
-def _records_of(file: IO[bytes]) -> list[Mapping[str, object]]:
-    """Read a JSON document that is a table: a list of objects, our batch, or what pandas writes."""
+def _records_of(file: IO[bytes], known_count: KnownCount) -> list[Mapping[str, object]]:
+    """Read the table of a JSON document: of all that may be one, that with the most known headings."""
     data = file.read(LARGEST_DOCUMENT + 1)
     if len(data) > LARGEST_DOCUMENT:
         raise TableError(gettext_noop("A JSON document of more than 32 MB is not read. Send JSON lines."))
@@ -558,44 +559,69 @@ def _records_of(file: IO[bytes]) -> list[Mapping[str, object]]:
         document = _decode(data)
     except (ValueError, RecursionError) as error:
         raise TableError(gettext_noop("The file begins like JSON and is damaged or breaks off.")) from error
-    wrapped = _in_a_document(document) if isinstance(document, dict) else None
-    if wrapped is not None:
-        document = wrapped
-    elif isinstance(document, dict) and document:
-        document = _turned(document)
-    if not isinstance(document, list) or not all(isinstance(row, dict) for row in document):
+    tables = [(known_count(table[0]) if table else 0, table) for table in _tables(document, _DEPTH)]
+    if not tables:
         message = gettext_noop(
             "This is JSON, but no table: a table is a list of objects, or one object on each line. A single row is "
             "sent to POST /api/v1/predictions/."
         )
         raise TableError(message)
-    return document
+    count, table = max(tables, key=itemgetter(0))
+    if count and [other for other, _table in tables].count(count) > 1:
+        raise TableError(gettext_noop("The JSON document has several tables. Send one of them alone."))
+    return table
 
 
-def _in_a_document(document: Mapping[str, object]) -> object:
-    """Return the list of rows that a document has beside other things, as our batch and pandas' “table” do."""
-    for name in ("instances", "data", "records", "rows", "results"):
-        rows = document.get(name)
-        if isinstance(rows, list) and (name == "instances" or (rows and isinstance(rows[0], dict))):
-            return rows
-    return None
+def _tables(value: object, depth: int) -> Iterator[list[Mapping[str, object]]]:
+    """Yield what may be a table in a JSON document: lists of objects or of lists, and all that pandas writes."""
+    parts: list[object] = []
+    if isinstance(value, list) and all(isinstance(row, dict) for row in value):
+        yield value
+        # Records may hold their cells in one member: “fields”, “properties”.
+        names = [name for name, cell in value[0].items() if isinstance(cell, dict)] if value else []
+        parts = [[row.get(name) for row in value] for name in names]
+    elif isinstance(value, list) and isinstance(value[0], list) and all(isinstance(name, str) for name in value[0]):
+        yield _with_names(*value)
+    elif isinstance(value, dict):
+        yield from _tables_of_object(value)
+        parts = list(value.values())
+    for part in parts if depth else ():
+        yield from _tables(part, depth - 1)
 
 
-def _turned(document: Mapping[str, object]) -> list[dict[str, object]] | None:
-    """Return the records of a document by columns, as pandas writes them; None where it is none."""
+def _tables_of_object(document: Mapping[str, object]) -> Iterator[list[Mapping[str, object]]]:
+    """Yield what a document is by rows and by columns, where its members are all objects or all lists of values."""
     names, lines = document.get("columns"), document.get("data")
+    by_key = {name: column for name, column in document.items() if isinstance(column, dict)}
+    lists = {
+        name: column for name, column in document.items()
+        if isinstance(column, list) and not isinstance((column or [0])[0], dict | list)
+    }  # fmt: skip
     if isinstance(names, list) and isinstance(lines, list):
-        return [dict(zip(map(str, names), line, strict=False)) for line in lines if isinstance(line, list)]
-    columns: dict[str, dict[str, object]] = {}
-    for name, column in document.items():
-        if isinstance(column, list):
-            columns[name] = {str(number): value for number, value in enumerate(column)}
-        elif isinstance(column, dict):
-            columns[name] = column
-        else:
-            return None
-    keys = dict.fromkeys(key for column in columns.values() for key in column)
-    return [{name: column.get(key) for name, column in columns.items()} for key in keys]
+        yield _with_names(names, *lines)
+    elif document and len(by_key) == len(document):
+        records: dict[str, dict[str, object]] = {}
+        for name, column in by_key.items():
+            for key, cell in column.items():
+                records.setdefault(key, {})[name] = cell
+        yield [*records.values()]
+        yield [*by_key.values()]
+    elif document and len(lists) == len(document):
+        lengths = set(map(len, lists.values()))
+        if len(lengths) > 1:
+            raise TableError(_UNEVEN, row=str(min(lengths) + 1))
+        yield _with_names(list(document), *zip(*lists.values(), strict=True))
+
+
+_UNEVEN = gettext_noop("Row %(row)s of the JSON document has another number of cells than the header.")
+
+
+def _with_names(names: list[object], *lines: Sequence[object]) -> list[Mapping[str, object]]:
+    """Make records of lines of cells; raises TableError where one has more or fewer cells than there are names."""
+    for number, line in enumerate(lines, start=1):
+        if not isinstance(line, list | tuple) or len(line) != len(names):
+            raise TableError(_UNEVEN, row=str(number))
+    return [dict(zip(map(str, names), line, strict=True)) for line in lines]
 
 
 def _rows_of(records: Iterable[tuple[int, Mapping[str, object]]]) -> Iterator[list[str]]:

@@ -4,6 +4,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
+from core.similar_names import similar_name
 from ingestion.contract import Field, gettext_noop
 from ingestion.formats import TableError
 
@@ -11,25 +12,38 @@ from ingestion.formats import TableError
 _RESULTS = re.compile(
     r"predict(ion|ed).*|modelversion|error|base|why.*|input.*|reference|line|index|unnamed.*|rownames|"
 )
+_MOST_NAMED = 10
 
 
 @dataclass(frozen=True)
 class Found:
-    """The index of each field's column, the headings that were not read, and the fields without a column."""
+    """The index of each field's column, the headings of no field, and the fields without a column.
+
+    `second` are further headings of fields that have a column, `misspelt` those that may be meant for one that has
+    none: the fields' names by heading.
+    """
 
     header: Sequence[str]
     columns: Mapping[str, int]
     unread: list[str]
     missing: list[str]
+    second: Mapping[str, str]
+    misspelt: Mapping[str, str]
+
+    def quoted(self, names: Sequence[str]) -> str:
+        """Name headings in a sentence, each with the field that it may be meant for."""
+        guesses = {heading: f" ({name}?)" for heading, name in self.misspelt.items()}
+        shown = sorted(names, key=lambda heading: heading not in guesses)[:_MOST_NAMED]
+        return ", ".join(f"“{heading[:60]}”{guesses.get(heading, '')}" for heading in shown)
 
 
 def column_name(heading: str) -> str:
     """Normalise a heading: `PassengerId`, `passenger_id` and `Passenger ID` are the same.
 
-    >>> column_name(" Passenger ID ")
-    'passengerid'
+    >>> column_name(" Passenger ID "), column_name("passenger.id")
+    ('passengerid', 'passengerid')
     """
-    return re.sub(r"[^a-z0-9.]", "", heading.lower())
+    return re.sub(r"[^a-z0-9]", "", heading.lower())
 
 
 def names_of(field: Field) -> list[str]:
@@ -66,7 +80,13 @@ def match(
         heading for index, heading in enumerate(header)
         if index not in columns.values() and names[index] not in is_ignored and not _RESULTS.fullmatch(names[index])
     ]  # fmt: skip
-    return Found(header, columns, unread, [field.name for field in fields if field.name not in columns])
+    owners = {name: field.name for field in fields for name in names_of(field)}
+    second = {heading: owners[column_name(heading)] for heading in unread if column_name(heading) in owners}
+    unread = [heading for heading in unread if heading not in second]
+    missing = [field.name for field in fields if field.name not in columns]
+    similar = {similar_name(name, unread): owner for name, owner in owners.items() if owner in missing}
+    misspelt = {heading: owner for heading, owner in similar.items() if heading is not None}
+    return Found(header, columns, unread, missing, second, misspelt)
 
 
 def check(found: Found, *, required: Iterable[str], expected: Iterable[str] = (), ignores_others: bool = False) -> None:
@@ -75,7 +95,7 @@ def check(found: Found, *, required: Iterable[str], expected: Iterable[str] = ()
     Then one of these is most likely its heading, misspelt: the answers would be those of other rows.
     """
     missing = [name for name in required if name in found.missing]
-    unread = ", ".join(f"“{heading[:60]}”" for heading in found.unread[:10])
+    unread = found.quoted(found.unread)
     if missing and not unread:
         message = gettext_noop(
             "The table has no column %(missing)s. The first line must name the columns, separated by commas."

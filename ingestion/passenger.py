@@ -50,11 +50,16 @@ IN_FILES: Mapping[str, contract.InFiles] = {
     "sex": contract.InFiles(
         headings=("gender",),
         values={
-            "m": "male", "man": "male", "men": "male", "boy": "male",
-            "f": "female", "woman": "female", "women": "female", "girl": "female",
+            "m": "male", "man": "male", "men": "male", "boy": "male", "männlich": "male", "mann": "male",
+            "masculino": "male", "hombre": "male", "masculin": "male", "homme": "male",
+            "f": "female", "woman": "female", "women": "female", "girl": "female", "w": "female", "weiblich": "female",
+            "frau": "female", "femenino": "female", "mujer": "female", "féminin": "female", "femme": "female",
         },
     ),
-    "age": contract.InFiles(headings=("age (years)", "age in years", "age [years]", "passenger age")),
+    "age": contract.InFiles(
+        headings=("age (years)", "age in years", "age [years]", "passenger age"),
+        units=("years old", "years", "year", "yrs", "yr", "y", "jahre", "años", "ans"),
+    ),
     "sibsp": contract.InFiles(
         headings=(
             "siblings/spouses aboard", "siblings and spouses aboard", "siblings/spouses", "sib sp",
@@ -67,7 +72,10 @@ IN_FILES: Mapping[str, contract.InFiles] = {
             "number of parents/children aboard", "no of parents or children on board", "parents or children aboard",
         )
     ),
-    "fare": contract.InFiles(headings=("ticket fare", "passenger fare", "fare (pounds)", "fare paid", "ticket price")),
+    "fare": contract.InFiles(
+        headings=("ticket fare", "passenger fare", "fare (pounds)", "fare paid", "ticket price"),
+        units=("pounds", "pound"),
+    ),
     "embarked": contract.InFiles(
         headings=("port of embarkation", "embark town", "port", "embarkation port", "embarkation"),
         values={"cherbourg": "C", "queenstown": "Q", "southampton": "S", "cobh": "Q"},

@@ -11,13 +11,13 @@ from core.messages import Message
 from ingestion.contract import Field, Value, Violation
 from ingestion.headings import Found, column_name
 from ingestion.spellings import Spellings
-from ingestion.table import Layout, Table
+from ingestion.table import STRAIGHT, Layout, Table
 
 #: How many different cells of a field, and how many rows of a reason, a report names.
 MOST_SHOWN = 20
 MOST_EXAMPLES = 5
 _MAX_LENGTH = 200
-_SEPARATOR_NAMES = {"\t": "TAB"}
+_SEPARATOR_NAMES: dict[str, str | Message] = {"\t": "TAB", " ": Message("blank")}
 
 
 class Example(msgspec.Struct):
@@ -45,6 +45,13 @@ class Spelt(msgspec.Struct):
     meaning: str
     count: int = 0
 
+    @property
+    def note(self) -> Message:
+        """Say what the cells mean, in a sentence for people."""
+        read = Message("“%(cell)s” was read as %(meaning)s in %(column)s (cells: %(count)s).")
+        unknown = Message("“%(cell)s” means unknown in %(column)s (cells: %(count)s).")
+        return (read if self.meaning else unknown) % msgspec.structs.asdict(self)
+
 
 class Reading(msgspec.Struct):
     """How a table was read."""
@@ -59,6 +66,9 @@ class Reading(msgspec.Struct):
     above_header: list[str] = []
     encoding: str = "UTF-8"
     separator: str = ","
+    quotes: str = STRAIGHT
+    #: Whether rows begin with a name that has no heading.
+    has_row_names: bool = False
     decimals: dict[str, str] = {}
     header: list[str] = []
     #: The index of each field's column, the headings of no field, and what is assumed for fields without a column.
@@ -66,6 +76,8 @@ class Reading(msgspec.Struct):
     unread: list[str] = []
     #: Those of the unread headings that are not known to be no field's.
     unknown: list[str] = []
+    #: Further headings of fields that have a column.
+    second: dict[str, str] = {}
     assumed: dict[str, Value] = {}
     ungrouped: str = ""
     spelt: list[Spelt] = []
@@ -150,6 +162,8 @@ class Reading(msgspec.Struct):
             })  # fmt: skip
         else:
             yield Message("Read as %(format)s%(packing)s.", {"format": self.format, "packing": packing})
+        if self.quotes != STRAIGHT:
+            yield Message("Cells were read without the quotes %(quotes)s about them.", {"quotes": self.quotes})
         if self.above_header:
             yield Message("Above the header, not read: %(lines)s.", {"lines": _quoted(self.above_header)})
         if commas := [name for name, mark in self.decimals.items() if mark == ","]:
@@ -157,19 +171,9 @@ class Reading(msgspec.Struct):
         for name, index in self.columns.items():
             if column_name(self.header[index]) != column_name(name):
                 yield Message("“%(heading)s” was read as %(column)s.", {"heading": self.header[index], "column": name})
-        if known := [heading for heading in self.unread if heading not in self.unknown]:
+        if known := [heading for heading in self.unread if heading and heading not in {*self.unknown, *self.second}]:
             yield Message("Not read: %(headings)s.", {"headings": _quoted(known)})
-        for each in self.spelt:
-            values: dict[str, str | int] = {
-                "cell": each.cell,
-                "column": each.column,
-                "meaning": each.meaning,
-                "count": each.count,
-            }
-            if each.meaning:
-                yield Message("“%(cell)s” was read as %(meaning)s in %(column)s (cells: %(count)s).", values)
-            else:
-                yield Message("“%(cell)s” means unknown in %(column)s (cells: %(count)s).", values)
+        yield from (each.note for each in self.spelt)
 
     def _warnings(self) -> Iterator[Message]:
         if self.other_sheets:
@@ -179,6 +183,12 @@ class Reading(msgspec.Struct):
                 "Merged cells have a value in the first row alone, those below were read as blank: %(ranges)s.",
                 {"ranges": ", ".join(self.merged)},
             )
+        if self.has_row_names:
+            yield Message("The first cell of each row has no heading: it was taken for the row’s name and not read.")
+        for heading, name in self.second.items():
+            yield Message("“%(heading)s” was not read: it is a second column of %(column)s, beside “%(read)s”.", {
+                "heading": heading, "column": name, "read": self.header[self.columns[name]],
+            })  # fmt: skip
         if self.unknown:
             yield Message("Unknown headings: %(headings)s.", {"headings": _quoted(self.unknown)})
         for name, value in self.assumed.items():
@@ -210,11 +220,14 @@ def of_table(table: Table, found: Found, fields: Sequence[Field], *, may_lack: I
         above_header=[line[:_MAX_LENGTH] for line in table.above_header],
         encoding=table.origin.encoding,
         separator=layout.separator,
+        quotes=table.quotes,
+        has_row_names=table.has_row_names,
         decimals=dict(layout.decimals),
         header=layout.header,
         columns=dict(layout.columns),
         unread=[heading[:_MAX_LENGTH] for index, heading in enumerate(layout.header) if index not in read],
         unknown=[heading[:_MAX_LENGTH] for heading in found.unread],
+        second={heading[:_MAX_LENGTH]: name for heading, name in found.second.items()},
         assumed={
             field.name: field.default for field in fields if field.name in found.missing and field.name not in derived
         },

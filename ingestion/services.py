@@ -242,7 +242,7 @@ def _match(dataset: Dataset, table: Table) -> Reading:
             "The table has no column %(label)s. Say so when you load it, if it has no label; else name the column’s "
             "heading. Its headings are %(headings)s."
         )
-        raise TableError(message, label=LABEL, headings=", ".join(table.header)[:200])
+        raise TableError(message, label=LABEL, headings=found.quoted(table.header))
     expected = [name for name in FIELD_NAMES if name not in DERIVABLE]
     headings.check(found, required=dataset.required_columns, expected=expected, ignores_others=dataset.ignores_headings)
     report = reading.of_table(table, found, fields, may_lack=(KEY, *DERIVABLE))

@@ -3,6 +3,7 @@
 `spell` says what one cell means; a column is spelt by its distinct cells, so that a million cost little.
 """
 
+import re
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING
@@ -22,14 +23,16 @@ MARKERS = frozenset({
 
 
 _MOST_COUNTED = 10_000
+# Between a choice and a remark.
+_REMARK = re.compile(r"\s*[,()]\s*|\s+[-–=:]\s+")
 
 
 def spell(field: Field, cell: str, *, mark: str | None = ".", markers: Iterable[str] = MARKERS) -> str:
     """Return a cell in the contract's spelling, blank where it means unknown; what is not known stays as it is.
 
     >>> port = Field("port", "choice", is_required=False, choices=("C", "S"))
-    >>> [spell(port, cell) for cell in (" s ", "N/A", "Xanten")]
-    ['S', '', 'Xanten']
+    >>> [spell(port, cell) for cell in (" s ", "N/A", "Xanten", "S (Soton)", "S, not C", "S, C")]
+    ['S', '', 'Xanten', 'S', 'S', 'S, C']
     >>> spell(Field("label", "choice", is_required=True, choices=(0, 1)), "Yes")
     '1'
     """
@@ -39,6 +42,10 @@ def spell(field: Field, cell: str, *, mark: str | None = ".", markers: Iterable[
         return str(choice)
     if key in markers or key in map(str.casefold, field.in_files.markers):
         return ""
+    first, *remarks = _REMARK.split(key)
+    meanings = {field.by_spelling.get(part) for part in (first, *remarks)} - {None}
+    if first in field.by_spelling and len(meanings) == 1 and not any(map(str.isdigit, "".join(remarks))):
+        return str(field.by_spelling[first])
     return plain_number(field, text, mark) if field.is_numeric else text
 
 

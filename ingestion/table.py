@@ -12,6 +12,8 @@ import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
+from functools import partial
+from itertools import product
 from typing import IO, TYPE_CHECKING, NamedTuple, NoReturn
 
 import numpy as np
@@ -39,9 +41,11 @@ if TYPE_CHECKING:
 
 BLOCK_BYTES = 2 * 1024**2
 _SAMPLE_BYTES = 256 * 1024
-SEPARATORS = ",;\t|"
-# So many known headings make a line below the first the header.
-_HEADER_NAMES = 2
+# A blank separates cells where that alone finds the headings, as R writes tables.
+SEPARATORS = ",;\t|^ "
+# Quotes about cells, and what stands in their place.
+STRAIGHT = '""'
+_OTHER_QUOTES = ("''", "‘’", "“”", "„“", "””", "«»", "``")
 #: Message for a row with too few or too many cells.
 RAGGED = gettext_noop("The row has another number of cells than the header.")
 _UNCLOSED = gettext_noop("A quote that opens on line %(line)s is not closed, or the line is longer than 1 MB.")
@@ -99,34 +103,44 @@ class Part(NamedTuple):
 class Table:
     """An open table: what it was, its header, and how its lines are cut; read any number of times."""
 
-    def __init__(self, file: IO[bytes], origin: Origin, known: Sequence[Field]) -> None:
+    def __init__(self, file: IO[bytes], origin: Origin, known: Sequence[Field], new_file: NewFile) -> None:
         self.file, self.origin = file, origin
-        self.size = file.seek(0, io.SEEK_END)
         file.seek(0)
-        sample = file.read(_SAMPLE_BYTES).decode(errors="ignore")
+        raw = file.read(_SAMPLE_BYTES)
+        # A line that is not whole says nothing.
+        sample = raw[: raw.rfind(b"\n") + 1 if len(raw) == _SAMPLE_BYTES else None].decode(errors="ignore")
         self._start = len(BOM.encode()) if sample.startswith(BOM) else 0
         sample = sample.removeprefix(BOM)
         self._first_line = 0
-        if named := _SEPARATOR_LINE.match(sample):
-            self._start += len(named[0].encode())
-            self._first_line = 1
-            sample = sample[named.end() :]
+
+        def skip(text: str) -> str:
+            self._start += len(text.encode())
+            self._first_line += text.count("\n")
+            return sample[len(text) :]
+
+        named = _SEPARATOR_LINE.match(sample)
+        if named:
+            sample = skip(named[0])
         blank = _BLANK_LINES.match(sample)
         assert blank is not None
-        self._start += len(blank[0])
-        self._first_line += blank[0].count("\n")
-        sample = sample[blank.end() :]
-        self.above_header = []
-        if above := _above_header(sample, known, named[1] if named else SEPARATORS):
-            self.above_header = [line.strip() for line in above.split("\n") if line.strip()]
-            self._start += len(above.encode())
-            self._first_line += above.count("\n")
-            sample = sample[len(above) :]
+        sample = skip(blank[0])
+        above = _above_header(sample, known, named[1] if named else SEPARATORS.strip())
+        self.above_header = [line.strip() for line in above.split("\n") if line.strip()]
+        sample = skip(above)
         self.separator = named[1] if named and named[1].isascii() else _separator(sample, known)
+        self.quotes = _quotes(sample, self.separator)
+        if self.quotes != STRAIGHT:
+            file.seek(self._start)
+            self.file, self._start = _straighten(file, new_file(), self.quotes, self.separator), 0
+        self.size = self.file.seek(0, io.SEEK_END)
         _line, self._head = next(self._records(BLOCK_BYTES), (0, b""))
         self._start += len(self._head)
         self._first_line += self._head.count(b"\n")
         self.header = _header(self._head, self.separator)
+        self.file.seek(self._start)
+        self.has_row_names = _has_row_names(self.file.read(_SAMPLE_BYTES), self.separator, len(self.header))
+        if self.has_row_names:
+            self.header.insert(0, "")
 
     def layout(self, columns: Mapping[str, int], fields: Sequence[Field]) -> Layout:
         """Recognise the decimal marks of the numbers among the fields in the table's first block."""
@@ -181,6 +195,8 @@ class Table:
                 rest = rest[end:]
             if len(rest) > LONGEST_ROW:
                 _raise_unclosed(rest, line, self.separator)
+        # DOS ends a text with Ctrl-Z.
+        rest = rest.rstrip(b"\x1a")
         if rest.count(b'"') % 2:
             _raise_unclosed(rest, line, self.separator)
         if rest:
@@ -193,12 +209,9 @@ def open_table(
 ) -> Iterator[Table]:
     """Open a table of any supported format, whose columns may be the `known` fields; raises TableError."""
     with ExitStack() as stack:
-        plain, origin = to_csv(
-            file,
-            new_file=lambda: stack.enter_context(new_file()),
-            is_header=lambda cells: _known_count(cells, known) >= _HEADER_NAMES,
-        )
-        yield Table(plain, origin, known)
+        another_file: NewFile = lambda: stack.enter_context(new_file())  # noqa: E731
+        plain, origin = to_csv(file, new_file=another_file, known_count=partial(_known_count, known=known))
+        yield Table(plain, origin, known, another_file)
 
 
 def read(
@@ -222,45 +235,95 @@ def _known_count(cells: Iterable[str], known: Sequence[Field]) -> int:
 
 
 def _above_header(sample: str, known: Sequence[Field], separators: str) -> str:
-    """Return the lines above the header, such as a title; none where the first line has a known heading or none has.
+    """Return the lines above the header, such as a title; the header has the most known headings.
 
     They are much narrower than the header, and the first row is not wider: nothing of a table is taken for a title.
     """
     lines = [f"{line}\n" for line in sample.split("\n", 10 * HEADER_WITHIN)]
     filled = [number for number, line in enumerate(lines) if line.strip()][:HEADER_WITHIN]
-    for number in filled:
-        for separator in separators:
-            rows = csv.reader(lines[number:], delimiter=separator, skipinitialspace=True)
-            try:
-                cells = next(rows, [])
-                count = _known_count(cells, known)
-                if number == filled[0] and count:
-                    return ""
-                if count < _HEADER_NAMES:
-                    continue
-                row = next(filter(None, rows), [])
-                widths = [sum(map(bool, above)) for above in csv.reader(lines[:number], delimiter=separator)]
-            except csv.Error:
-                continue
-            is_whole = len(cells) >= len(row) and 2 * max(widths) <= len(cells)
-            above = "".join(lines[:number])
-            # With a quote open it is the second line of a heading.
-            return above if is_whole and above.count('"') % 2 == 0 else ""
-    return ""
+    most, above = 0, ""
+    for number, separator in product(filled, separators):
+        rows = csv.reader(lines[number:], delimiter=separator, skipinitialspace=True)
+        try:
+            cells, row = next(rows, []), next(filter(None, rows), [])
+            widths = [sum(map(bool, line)) for line in csv.reader(lines[:number], delimiter=separator)]
+        except csv.Error:
+            continue
+        count = _known_count(cells, known)
+        if count <= most:
+            continue
+        most, above = count, "".join(lines[:number])
+        # With a quote open it is the second line of a heading.
+        if len(cells) < len(row) or 2 * max(widths, default=0) > len(cells) or above.count('"') % 2:
+            above = ""
+    return above
 
 
 def _separator(sample: str, known: Sequence[Field]) -> str:
     """Recognise what separates the cells: what finds the most known headings in the first line, then the most cells."""
-    names = {name for each in known for name in headings.names_of(each)}
 
     def score(separator: str) -> tuple[int, int]:
         try:
-            header = next(csv.reader(io.StringIO(sample), delimiter=separator, skipinitialspace=True), [])
+            header = next(csv.reader(io.StringIO(sample), delimiter=separator, skipinitialspace=separator != " "), [])
         except csv.Error:
             return 0, 0
-        return len(names & set(map(headings.column_name, header))), len(header)
+        # Blanks stand in any line.
+        return _known_count(header, known), len(header) if separator != " " else 0
 
     return max(SEPARATORS, key=score)
+
+
+def _quoted_cell(quotes: str, separator: str) -> re.Pattern[str]:
+    """Match a cell in such quotes, with the separator before it."""
+    left, right = map(re.escape, quotes)
+    edge = re.escape(separator)
+    return re.compile(
+        rf"((?:^|{edge}) *){left}((?:[^{right}\n]|{right}{right})*){right}(?= *(?:{edge}|\r?$))", re.MULTILINE
+    )
+
+
+def _quotes(sample: str, separator: str) -> str:
+    """Recognise the quotes about cells: others than straight ones where each cell that begins with one ends so."""
+    opening = rf"(?:^|{re.escape(separator)}) *"
+    if not re.search(f'{opening}"', sample, re.MULTILINE):
+        for quotes in _OTHER_QUOTES:
+            opened = len(re.findall(opening + re.escape(quotes[0]), sample, re.MULTILINE))
+            if opened and opened == len(_quoted_cell(quotes, separator).findall(sample)):
+                return quotes
+    return STRAIGHT
+
+
+def _straighten(file: IO[bytes], out: IO[bytes], quotes: str, separator: str) -> IO[bytes]:
+    """Write the rest of a file with straight quotes about its cells; raises TableError for a line that is too long."""
+    cell, right = _quoted_cell(quotes, separator), quotes[1]
+
+    def straight(match: re.Match[str]) -> str:
+        text = match[2].replace(right * 2, right).replace('"', '""')
+        return f'{match[1]}"{text}"'
+
+    while line := file.readline(LONGEST_ROW + 1):
+        if len(line) > LONGEST_ROW:
+            raise TableError(gettext_noop("The table has a line that is longer than 1 MB."))
+        out.write(cell.sub(straight, line.decode()).encode())
+    return out
+
+
+def _has_row_names(start: bytes, separator: str, width: int) -> bool:
+    """Tell whether each of the first rows begins with a name that has no heading, as R writes tables.
+
+    With commas the names must be quoted: each row has a cell too many where a name has a comma, too.
+    """
+    if separator == "," and not start.startswith(b'"'):
+        return False
+    lines = start.decode(errors="ignore").split("\n")
+    try:
+        # The last may not be whole.
+        rows = [row for row in csv.reader(lines[: max(len(lines) - 1, 1)], delimiter=separator) if row]
+    except csv.Error:
+        return False
+    names = {row[0] for row in rows}
+    has_last = any(row[-1].strip() for row in rows)
+    return has_last and len(names) == len(rows) and all(len(row) == width + 1 for row in rows)
 
 
 def _end_of_first_record(data: bytes) -> int:
@@ -304,7 +367,7 @@ def _header(first: bytes, separator: str) -> list[str]:
 
 def _trimmed(block: bytes, separator: str) -> bytes:
     """Remove blanks between separators and quotes, which would make a quote stand in the middle of a cell."""
-    if b' "' not in block and b'" ' not in block:
+    if separator == " " or (b' "' not in block and b'" ' not in block):
         return block
     raw = np.frombuffer(block, np.uint8)
     quotes, others = np.flatnonzero(raw == _QUOTE), np.flatnonzero(raw != _SPACE)

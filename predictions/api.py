@@ -307,7 +307,10 @@ def _object(body: object) -> dict[str, Any]:
 
 def _instances(sent: object) -> list[dict[str, Any]]:
     """A batch's rows, each an object; raises Invalid."""
-    body = _object(sent)
+    if not isinstance(sent, dict):
+        message = _('Must be an object with the rows in a list: {"instances": [...]}.')
+        raise Invalid({"non_field_errors": [("not_an_object", message)]})
+    body = sent
     errors = unknown_fields(set(body) - {"instances"}, known=("instances",))
     instances = body.get("instances")
     if not isinstance(instances, list):

@@ -5,6 +5,7 @@ import tempfile
 from collections.abc import Sequence
 from typing import IO
 
+import msgspec
 from django.core.files import File
 from django.core.files.storage import default_storage
 from django.db import transaction
@@ -29,6 +30,8 @@ _REQUIRED = [field.name for field in FIELDS if field.is_required]
 def split_file(job: ScoringJob) -> None:
     """Split the job's file into parts, decompressed; raises TitanicError when it is no table to score."""
     champion = scorer.champion()
+    if _split_as_before(job, champion):
+        return
     with job.upload.open("rb") as file, tempfile.TemporaryFile("w+b") as plain:
         with table_errors(), open_table(file, known=FIELDS) as table:
             report = _match(job, table)
@@ -64,6 +67,20 @@ def split_file(job: ScoringJob) -> None:
         default_storage.delete(uploaded)
     # Its file is still open under the old name.
     job.refresh_from_db(fields=["upload"])
+
+
+def _split_as_before(job: ScoringJob, champion: scorer.Champion) -> bool:
+    """Take over the parts of the run that is repeated: its file may be the CSV that it made of a workbook."""
+    runs = ScoringJob.objects.filter(upload=str(job.upload.name))
+    earlier = None if job.repeats_id is None else runs.filter(pk=job.repeats_id).first()
+    if earlier is None or earlier.reading_report is None:
+        return False
+    if job.is_explained:
+        explanation.load_explainer(champion.version)
+    report = msgspec.structs.replace(earlier.reading_report, spelt=[], rejected=[])
+    parts = [Part(part.start, part.end, part.line) for part in earlier.parts.order_by("number")]
+    _record_parts(job, report, parts, champion=champion, upload=str(job.upload.name))
+    return True
 
 
 def read_chunk(file: IO[bytes], layout: Layout, part: Part | ScoringPart) -> Chunk:

@@ -135,6 +135,15 @@ def zipped(**files: bytes) -> bytes:
     return packed.getvalue()
 
 
+def written_by_r(separator: str, *, quote: str = '"') -> bytes:
+    """The plain table as R's write.table writes it: each row begins with its name, which has no heading."""
+    lines = [separator.join(f"{quote}{heading}{quote}" for heading in ROWS[0])]
+    for number, row in enumerate(ROWS[1:], start=1):
+        cells = [cell if cell.replace(".", "").isdigit() else f"{quote}{cell}{quote}" if cell else "NA" for cell in row]
+        lines.append(separator.join([f"{quote}{number}{quote}", *cells]))
+    return "\n".join(lines).encode() + b"\n"
+
+
 def written_by_pandas(how: str) -> bytes:
     """The plain table as pandas writes it by default."""
     table = pd.read_csv(io.BytesIO(PLAIN_TEXT))
@@ -156,6 +165,21 @@ def written_by_pandas(how: str) -> bytes:
 
 PLAIN_TEXT = (CASES / "00-plain.csv").read_bytes()
 LINES = PLAIN_TEXT.decode().splitlines()
+ROWS: list[list[Any]] = list(csv.reader(LINES))
+RECORDS = [{name: cell or None for name, cell in zip(ROWS[0], row, strict=True)} for row in ROWS[1:]]
+
+
+def with_quotes(left: str, right: str) -> bytes:
+    """The plain table with all its cells in other quotes."""
+    return "\r\n".join(",".join(f"{left}{cell}{right}" for cell in row) for row in ROWS).encode()
+
+
+def with_label(no: str, yes: str) -> bytes:
+    """The plain table with other words for the label."""
+    labels = {"0": no, "1": yes}
+    return "\n".join([LINES[0], *(f"{line[:2]}{labels[line[2]]}{line[3:]}" for line in LINES[1:])]).encode()
+
+
 #: The same people in further formats and dialects.
 SAME_PEOPLE: dict[str, Callable[[], bytes]] = {
     "gzip": lambda: gzip.compress(PLAIN_TEXT),
@@ -175,6 +199,31 @@ SAME_PEOPLE: dict[str, Callable[[], bytes]] = {
         PLAIN_TEXT.replace(b",7.25,", ",£7.25,".encode()).replace(b",22,1,0,", b",22.0,1.0,0.0,")
         .replace(b"female", b"F").replace(b"male", b"Male").replace(b",,", b",#N/A,")
     ),
+    "R with commas": lambda: written_by_r(","),
+    "R with blanks": lambda: written_by_r(" "),
+    "R with tabs, unquoted": lambda: written_by_r("\t", quote=""),
+    "ja and nein": lambda: with_label("nein", "Ja"),
+    "sí and no": lambda: with_label("no", "sí"),
+    "oui and non": lambda: with_label("non", "oui"),
+    "m and w": lambda: PLAIN_TEXT.replace(b"female", b"w").replace(b"male", b"m"),
+    "ports with countries": lambda: (
+        PLAIN_TEXT.replace(b",S\n", b',"Southampton, England"\n').replace(b",C\n", b",C (Cherbourg)\n")
+    ),
+    "ages with units, or about": lambda: PLAIN_TEXT.replace(b",26,", b",c. 26,").replace(b",22,", b",22 years,"),
+    "headings with full stops": lambda: PLAIN_TEXT.replace(b"SibSp", b"sib.sp").replace(b"Parch", b"Par Ch"),
+    "hats": lambda: PLAIN_TEXT.replace(b", ", b"~").replace(b",", b"^").replace(b"~", b", "),
+    "single quotes": lambda: with_quotes("'", "'"),
+    "curly quotes": lambda: with_quotes("“", "”"),
+    "German quotes": lambda: with_quotes("„", "“"),
+    "Ctrl-Z at the end": lambda: PLAIN_TEXT + b"\x1a",
+    "JSON by rows": lambda: json.dumps({f"row {number}": row for number, row in enumerate(RECORDS)}).encode(),
+    "JSON by columns and rows": lambda: json.dumps({"columns": ROWS[0], "index": [0, 1, 2], "data": ROWS[1:]}).encode(),
+    "JSON as lists of cells": lambda: json.dumps({"range": "A1:L4", "values": ROWS}).encode(),
+    "OpenDataSoft": lambda: json.dumps([{"recordid": "a", "fields": row} for row in RECORDS]).encode(),
+    "OpenDataSoft with a head": lambda: (
+        json.dumps({"nhits": 3, "records": [{"record": {"id": "a", "fields": row}} for row in RECORDS]}).encode()
+    ),
+    "GeoJSON": lambda: json.dumps({"features": [{"geometry": None, "properties": row} for row in RECORDS]}).encode(),
 }  # fmt: skip
 
 
@@ -191,7 +240,6 @@ def workbook(**sheets: list[list[Any]]) -> bytes:
     return out.getvalue()
 
 
-ROWS: list[list[Any]] = list(csv.reader(LINES))
 #: Tables with a title or notes above the header, or on a sheet of their own.
 BESIDE_OTHERS: dict[str, tuple[Callable[[], bytes], str]] = {
     "title in CSV": (lambda: b"Passengers\n\n" + PLAIN_TEXT, "Above the header, not read: “Passengers”."),
@@ -278,9 +326,7 @@ def test_lines_of_separators_alone_are_blank_lines(load: Callable[..., Dataset])
 
 @pytest.mark.parametrize("member", ["instances", "data", "records"])
 def test_rows_within_a_json_document_are_a_table(load: Callable[..., Dataset], member: str) -> None:
-    records = [{name: value or None for name, value in zip(ROWS[0], row, strict=True)} for row in ROWS[1:]]
-
-    dataset = load(json.dumps({"schema": {"fields": []}, member: records}).encode())
+    dataset = load(json.dumps({"schema": {"fields": []}, member: RECORDS}).encode())
 
     people = [{name: getattr(each, name) for name in FIELD_NAMES} for each in Passenger.objects.of(dataset)]
     assert people == PLAIN
@@ -292,8 +338,78 @@ def test_the_same_people_in_another_format_are_the_same(
 ) -> None:
     dataset = load(content())
 
-    people = [{name: getattr(each, name) for name in FIELD_NAMES} for each in Passenger.objects.of(dataset)]
-    assert people == PLAIN
+    passengers = list(Passenger.objects.of(dataset))
+    assert [{name: getattr(each, name) for name in FIELD_NAMES} for each in passengers] == PLAIN
+    assert [each.survived for each in passengers] == [False, True, True]
+
+
+def test_the_same_people_in_another_format_are_answered_alike(champion: ModelVersion) -> None:
+    expected = [answer.probability for answer in services.predict(services.parse_batch(PLAIN))]
+    for name in ("R with commas", "ages with units, or about", "single quotes", "JSON by rows", "OpenDataSoft"):
+        job = services.queue_scoring(file=SimpleUploadedFile("table", SAME_PEOPLE[name]()), by=None)
+
+        scoring.score(job)
+
+        assert (job.problem_count, probabilities(job)) == (0, expected), name
+
+
+#: What a table's reader says of what it did, and did not.
+TOLD: dict[str, tuple[Callable[[], bytes], str]] = {
+    "names of rows": (
+        lambda: written_by_r(","), "The first cell of each row has no heading: it was taken for the row’s name"
+    ),
+    "a second column": (
+        lambda: PLAIN_TEXT.replace(b"Embarked", b"Embarked,Gender").replace(b"S\n", b"S,male\n"),
+        "“Gender” was not read: it is a second column of sex, beside “Sex”.",
+    ),
+    "quotes": (lambda: with_quotes("“", "”"), "Cells were read without the quotes “” about them."),
+    "a remark": (
+        lambda: PLAIN_TEXT.replace(b",S\n", b',"Southampton, England"\n'),
+        "“Southampton, England” was read as S in embarked (cells: 2).",
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("content", "sentence"), TOLD.values(), ids=TOLD)
+def test_what_was_assumed_is_told(load: Callable[..., Dataset], content: Callable[[], bytes], sentence: str) -> None:
+    reading = load(content(), largest_problem_share=1).reading_report
+
+    assert reading is not None
+    assert sentence in " ".join(str(each) for each in (*reading.notes, *reading.warnings))
+
+
+#: What cannot be read, and what is said of it.
+NOT_READ: dict[str, tuple[Callable[[], bytes], str]] = {
+    "names with commas, unquoted": (lambda: PLAIN_TEXT.replace(b'"', b""), "3 of 3 rows were rejected"),
+    "hombre and mujer": (lambda: PLAIN_TEXT.replace(b"female", b"M").replace(b"male", b"H"), "3 of 3 rows were rej"),
+    "months": (lambda: PLAIN_TEXT.replace(b",22,", b",8 months,"), "1 of 3 rows were rejected"),
+    "two ports": (lambda: PLAIN_TEXT.replace(b",C\n", b',"C, S"\n'), "1 of 3 rows were rejected"),
+    "a misspelt label": (
+        lambda: PLAIN_TEXT.replace(b"Survived", b"Survivd"), "no column survived. .* “Survivd” \\(survived\\?\\)"
+    ),
+    "JSON rows of other lengths": (
+        lambda: json.dumps({"columns": ROWS[0], "data": [row[1:] for row in ROWS[1:]]}).encode(),
+        "Row 1 of the JSON document has another number of cells",
+    ),
+    "JSON columns of other lengths": (
+        lambda: json.dumps({"pclass": [1, 2, 3], "sex": ["male"] * 3, "age": [4]}).encode(),
+        "Row 2 of the JSON document has another number of cells",
+    ),
+    "two tables in JSON": (
+        lambda: json.dumps({"train": RECORDS, "test": RECORDS}).encode(), "The JSON document has several tables."
+    ),
+    "a line of a megabyte in single quotes": (
+        lambda: with_quotes("'", "'") + b"\r\n" + b"x" * (2**20 + 1), "has a line that is longer than 1 MB"
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("content", "sentence"), NOT_READ.values(), ids=NOT_READ)
+def test_what_cannot_be_read_is_named(
+    load: Callable[..., Dataset], content: Callable[[], bytes], sentence: str
+) -> None:
+    with pytest.raises(TitanicError, match=sentence):
+        load(content())
 
 
 def test_a_heading_that_is_not_known_fails_the_job_where_a_column_is_missing(champion: ModelVersion) -> None:
@@ -400,3 +516,17 @@ def test_results_are_a_table_again(champion: ModelVersion, load: Callable[..., D
     assert probabilities(second) == probabilities(first)
     assert load(results).row_count == len(PLAIN)
     assert outcomes.record_file(io.BytesIO(results), by=None).recorded == len(PLAIN)
+
+
+def test_a_rerun_tells_what_the_uploaded_file_was(champion: ModelVersion) -> None:
+    content = workbook(people=[["Passengers"], [], *ROWS, [4, 0, 9]])
+    first = services.queue_scoring(file=SimpleUploadedFile("table.xlsx", content), by=None)
+    scoring.score(first)
+
+    again = first.rerun()
+    scoring.score(again)
+
+    assert again.reading == first.reading
+    assert again.reading_report is not None
+    assert again.reading_report.format == "Excel"
+    assert [each.examples[0].line for each in again.reading_report.rejected if each.column == "pclass"] == [7]

@@ -175,3 +175,26 @@ def test_a_hostile_file_name_stays_a_name(name: str, api: APIClient, champion: M
     for job in ScoringJob.objects.all():
         assert "/" not in job.name
         assert ".." not in str(job.upload.name)
+
+
+def test_a_bare_list_of_a_batch_is_told_where_it_belongs(api: APIClient, champion: ModelVersion) -> None:
+    refused = _send(api, "predictions/batch/", b'[{"pclass": 1, "sex": "male"}]')
+
+    assert refused.status_code == 400
+    assert '{"instances": [...]}' in refused.json()["errors"][0]["detail"]
+
+
+@pytest.mark.parametrize(
+    ("content_type", "sentence"),
+    [
+        ("", "The body has no Content-Type. Send application/json."),
+        ("text/xml", "The Content-Type “text/xml” is not read here. Send application/json."),
+    ],
+)
+def test_a_body_of_another_type_is_told_what_to_send(
+    api: APIClient, champion: ModelVersion, content_type: str, sentence: str
+) -> None:
+    refused = _send(api, "predictions/", b'{"pclass": 1, "sex": "male"}', content_type)
+
+    assert refused.status_code == 415
+    assert [error["detail"] for error in refused.json()["errors"]] == [sentence]
