@@ -20,12 +20,12 @@ class Migration(migrations.Migration):
         migrations.AddField(
             model_name='dataset',
             name='ignores_headings',
-            field=models.BooleanField(db_default=False, default=False, help_text='Otherwise a heading that is not known fails the job when a column is missing: it may be that column’s.', verbose_name='ignore other headings'),
+            field=models.BooleanField(default=False, help_text='Otherwise a heading that is not known fails the job when a column is missing: it may be that column’s.', verbose_name='ignore other headings'),
         ),
         migrations.AddField(
             model_name='dataset',
             name='markers',
-            field=models.JSONField(blank=True, db_default=[], default=list, help_text='Cells that mean unknown, as [“NA”, “?”], instead of the usual ones: NA, NaN, NULL, None, N/A, ?, - and the like. A blank cell always does.', validators=[ingestion.models.validate_markers], verbose_name='missing-value markers'),
+            field=models.JSONField(blank=True, default=list, help_text='Cells that mean unknown, as [“NA”, “?”], instead of the usual ones: NA, NaN, NULL, None, N/A, ?, - and the like. A blank cell always does.', validators=[ingestion.models.validate_markers], verbose_name='missing-value markers'),
         ),
         migrations.AddField(
             model_name='dataset',
@@ -35,22 +35,12 @@ class Migration(migrations.Migration):
         migrations.AddField(
             model_name='source',
             name='ignores_headings',
-            field=models.BooleanField(db_default=False, default=False, help_text='Otherwise a heading that is not known fails the job when a column is missing: it may be that column’s.', verbose_name='ignore other headings'),
+            field=models.BooleanField(default=False, help_text='Otherwise a heading that is not known fails the job when a column is missing: it may be that column’s.', verbose_name='ignore other headings'),
         ),
         migrations.AddField(
             model_name='source',
             name='markers',
-            field=models.JSONField(blank=True, db_default=[], default=list, help_text='Cells that mean unknown, as [“NA”, “?”], instead of the usual ones: NA, NaN, NULL, None, N/A, ?, - and the like. A blank cell always does.', validators=[ingestion.models.validate_markers], verbose_name='missing-value markers'),
-        ),
-        migrations.AlterField(
-            model_name='dataset',
-            name='headings',
-            field=models.JSONField(blank=True, db_default={}, default=dict, help_text='Where a column has another heading than its name, as {“column”: “heading”}. Case, blanks and underscores do not matter.', validators=[ingestion.models.validate_headings], verbose_name='other headings'),
-        ),
-        migrations.AlterField(
-            model_name='source',
-            name='headings',
-            field=models.JSONField(blank=True, db_default={}, default=dict, help_text='Where a column has another heading than its name, as {“column”: “heading”}. Case, blanks and underscores do not matter.', validators=[ingestion.models.validate_headings], verbose_name='other headings'),
+            field=models.JSONField(blank=True, default=list, help_text='Cells that mean unknown, as [“NA”, “?”], instead of the usual ones: NA, NaN, NULL, None, N/A, ?, - and the like. A blank cell always does.', validators=[ingestion.models.validate_markers], verbose_name='missing-value markers'),
         ),
         migrations.AddConstraint(
             model_name='dataset',

@@ -1,5 +1,5 @@
 import msgspec
-from django.db import migrations, models
+from django.db import migrations
 
 import core.fields
 from core.messages import Message
@@ -50,24 +50,12 @@ class Migration(migrations.Migration):
             name='subject',
             field=core.fields.MessageField(verbose_name='subject'),
         ),
-        # Processes of the version before read and write both columns, until they are stopped.
-        migrations.SeparateDatabaseAndState(
-            state_operations=[
-                migrations.RenameField(model_name='alert', old_name='text', new_name='message'),
-                migrations.AlterField(
-                    model_name='alert',
-                    name='message',
-                    field=core.fields.MessageField(db_column='text', verbose_name='text'),
-                ),
-            ],
-        ),
+        migrations.RenameField(model_name='alert', old_name='text', new_name='message'),
         migrations.AlterField(
             model_name='alert',
-            name='parameters',
-            field=models.JSONField(db_default={}, default=dict, editable=False),
+            name='message',
+            field=core.fields.MessageField(verbose_name='text'),
         ),
         migrations.RunPython(join, separate, elidable=True),
-        migrations.SeparateDatabaseAndState(
-            state_operations=[migrations.RemoveField(model_name='alert', name='parameters')],
-        ),
+        migrations.RemoveField(model_name='alert', name='parameters'),
     ]

@@ -15,22 +15,22 @@ class Migration(migrations.Migration):
         migrations.AddField(
             model_name='scoringjob',
             name='headings',
-            field=models.JSONField(blank=True, db_default={}, default=dict, help_text='Where a column has another heading than its name, as {“column”: “heading”}. Case, blanks and underscores do not matter.', validators=[ingestion.models.validate_headings], verbose_name='other headings'),
+            field=models.JSONField(blank=True, default=dict, help_text='Where a column has another heading than its name, as {“column”: “heading”}. Case, blanks and underscores do not matter.', validators=[ingestion.models.validate_headings], verbose_name='other headings'),
         ),
         migrations.AddField(
             model_name='scoringjob',
             name='ignores_headings',
-            field=models.BooleanField(db_default=False, default=False, help_text='Otherwise a heading that is not known fails the job when a column is missing: it may be that column’s.', verbose_name='ignore other headings'),
+            field=models.BooleanField(default=False, help_text='Otherwise a heading that is not known fails the job when a column is missing: it may be that column’s.', verbose_name='ignore other headings'),
         ),
         migrations.AddField(
             model_name='scoringjob',
             name='largest_problem_share',
-            field=models.FloatField(db_default=0.5, default=0.5, validators=[django.core.validators.MinValueValidator(0), django.core.validators.MaxValueValidator(1)], verbose_name='largest share of rejected rows'),
+            field=models.FloatField(default=0.5, validators=[django.core.validators.MinValueValidator(0), django.core.validators.MaxValueValidator(1)], verbose_name='largest share of rejected rows'),
         ),
         migrations.AddField(
             model_name='scoringjob',
             name='markers',
-            field=models.JSONField(blank=True, db_default=[], default=list, help_text='Cells that mean unknown, as [“NA”, “?”], instead of the usual ones: NA, NaN, NULL, None, N/A, ?, - and the like. A blank cell always does.', validators=[ingestion.models.validate_markers], verbose_name='missing-value markers'),
+            field=models.JSONField(blank=True, default=list, help_text='Cells that mean unknown, as [“NA”, “?”], instead of the usual ones: NA, NaN, NULL, None, N/A, ?, - and the like. A blank cell always does.', validators=[ingestion.models.validate_markers], verbose_name='missing-value markers'),
         ),
         migrations.AddField(
             model_name='scoringjob',
