@@ -11,6 +11,9 @@ COPY . .
 RUN pybabel --quiet compile --directory locale --domain django
 RUN useradd --system --uid 1000 --create-home titanic && mkdir /data && chown titanic /data
 USER 1000
+# What trainings record: docker build --build-arg GIT_COMMIT=$(git rev-parse HEAD) .
+ARG GIT_COMMIT=""
+ENV GIT_COMMIT=$GIT_COMMIT
 ENV TITANIC_HOME=/data HOST=0.0.0.0 PORT=8000 GRANIAN_WORKERS=2
 VOLUME /data
 EXPOSE 8000

@@ -1,6 +1,8 @@
 """Heartbeats of the queues: they show that a worker takes messages, which a live process does not."""
 
 import time
+from contextlib import suppress
+from pathlib import Path
 
 from django.conf import settings
 
@@ -25,3 +27,11 @@ def ages() -> dict[str, float | None]:
 def silent_queues() -> list[str]:
     """Return the queues without a recent heartbeat."""
     return [queue for queue, age in ages().items() if age is None or age > SILENCE_LIMIT]
+
+
+def touch_file() -> None:
+    """Show the health check of this container that its process goes on."""
+    if settings.HEARTBEAT_PATH:
+        # A full disk ends no work.
+        with suppress(OSError):
+            Path(settings.HEARTBEAT_PATH).touch()

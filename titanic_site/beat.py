@@ -9,7 +9,7 @@ from django.utils import timezone
 from django_celery_beat.schedulers import DatabaseScheduler, ModelEntry
 from redis.exceptions import LockError
 
-from core import postgres_waits, redis
+from core import heartbeat, postgres_waits, redis
 
 logger = logging.getLogger(__name__)
 
@@ -55,6 +55,7 @@ class SoleScheduler(DatabaseScheduler):
 
     def tick(self, *args: object, **kwargs: object) -> float:
         """Send what is due if this one holds the lock; return the seconds until the next tick."""
+        heartbeat.touch_file()
         if not self._holds_lock():
             return STANDBY_SECONDS
         now = timezone.now()

@@ -6,8 +6,10 @@ import warnings
 
 from celery import Celery
 from celery.exceptions import CPendingDeprecationWarning
-from celery.signals import setup_logging
+from celery.signals import heartbeat_sent, setup_logging
 from django.conf import settings
+
+from core import heartbeat
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "titanic_site.settings")
 
@@ -25,3 +27,9 @@ app.autodiscover_tasks()
 def configure_logging(**_: object) -> None:
     """Workers log where the web does; with a receiver here Celery leaves logging alone."""
     logging.config.dictConfig(settings.LOGGING)
+
+
+@heartbeat_sent.connect
+def show_life(**_: object) -> None:
+    """Touch the heartbeat's file every two seconds while a worker is connected to Redis and its loop goes on."""
+    heartbeat.touch_file()

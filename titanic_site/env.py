@@ -13,7 +13,7 @@ from zoneinfo import available_timezones
 
 import dj_database_url
 import dj_email_url
-from environs import Env, EnvError, validate
+from environs import EnvError, FileAwareEnv, validate
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 ANYWHERE = {"0.0.0.0", "::"}  # noqa: S104 - compared with what HOST says
@@ -26,7 +26,8 @@ T = TypeVar("T")
 #: The settings that were made, as they were written.
 given: dict[str, str] = {}
 
-_env = Env()
+# Secrets come as files: each setting NAME may be the content of the file that NAME_FILE names, which goes before NAME.
+_env = FileAwareEnv(strip_whitespace=True)
 # It has what the environment lacks.
 _env.read_env(str(BASE_DIR / ".env"), recurse=False)
 
@@ -38,7 +39,10 @@ def refuse(reason: str) -> NoReturn:
 
 def text(name: str, default: str = "") -> str:
     """Read a setting; a blank one is the default."""
-    value = (_env.str(name, "") or "").strip()
+    try:
+        value = (_env.str(name, "") or "").strip()
+    except (ValueError, OSError):
+        refuse(f"{name}_FILE names no file that can be read: give its path, and let the product's user read it.")
     if value:
         given[name] = value
     return value or default
@@ -149,8 +153,8 @@ def broker_url(redis_url: str) -> str:
     return broker.replace("?db=", "?virtual_host=").replace("&db=", "&virtual_host=")
 
 
-def database(url: str) -> dict[str, object]:
-    """Return the connection to PostgreSQL as Django has it."""
+def database(url: str, *, password: str) -> dict[str, object]:
+    """Return the connection to PostgreSQL as Django has it; the password is for a URL that has none."""
     hint = "write it as postgres://user:password@host:5432/name, special characters percent-encoded."
     try:
         config = dj_database_url.parse(url, conn_max_age=600, conn_health_checks=True)
@@ -158,6 +162,7 @@ def database(url: str) -> dict[str, object]:
         refuse(f"DATABASE_URL cannot be read: {hint}")
     if config["ENGINE"] != "django.db.backends.postgresql" or not config["NAME"]:
         refuse(f"DATABASE_URL does not name a PostgreSQL database: {hint}")
+    config["PASSWORD"] = config["PASSWORD"] or password
     # A server that vanishes is noticed in twenty seconds, not in the kernel's quarter of an hour.
     timeouts = {
         "connect_timeout": 5, "tcp_user_timeout": 20_000,

@@ -109,7 +109,9 @@ TEMPLATES = [
     }
 ]
 
-DATABASES = {"default": env.database(env.text("DATABASE_URL", Layout(HOME).database_url))}
+DATABASES = {
+    "default": env.database(env.text("DATABASE_URL", Layout(HOME).database_url), password=env.text("POSTGRES_PASSWORD"))
+}
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 REDIS_URL = env.url(
     "REDIS_URL",
@@ -223,6 +225,8 @@ CELERY_WORKER_SEND_TASK_EVENTS = False
 CELERY_TIMEZONE = "UTC"
 CELERY_BEAT_SCHEDULER = "titanic_site.beat.SoleScheduler"
 CELERY_BEAT_MAX_LOOP_INTERVAL = 5
+#: The file whose age tells the health check of a container that worker or scheduler lives; none without containers.
+HEARTBEAT_PATH = env.text("HEARTBEAT_PATH")
 #: Queue -> hard time limit in seconds of its tasks; the soft limit is nine tenths of it.
 QUEUES = {"fast": 60, "default": 900, "scoring": 3600, "training": 3600}
 #: How many sets of hyper-parameters a training tries unless told otherwise: three rounds of 27, 9 and 3.
@@ -248,6 +252,8 @@ SITE_URL = env.url(
 ).rstrip("/")
 DRIFT_BACKEND = env.one_of("DRIFT_BACKEND", "alibi", "scipy")
 DASK_SCHEDULER = env.text("DASK_SCHEDULER")
+#: The version of the code that trainings record, where no clone tells it.
+GIT_COMMIT = env.text("GIT_COMMIT")
 #: Whether a version that passes the gate is promoted by itself.
 AUTO_PROMOTE = env.flag("AUTO_PROMOTE", default=True)
 CELERY_BROKER_TRANSPORT_OPTIONS = {

@@ -200,7 +200,7 @@ def _made_with(batch: FeatureBatch) -> dict[str, str]:
         "dataset sha256": batch.dataset.sha256,
         "batch checksum": batch.checksum,
         "definition": VERSION,
-        "commit": commit or "unknown",
+        "commit": settings.GIT_COMMIT or commit or "unknown",
         "python": platform.python_version(),
         "machine": f"{platform.system()} {platform.machine()}",
         **{name: version_of(name) for name in _LIBRARIES},

@@ -3,9 +3,12 @@
 import time
 from collections.abc import Iterator
 from datetime import timedelta
+from pathlib import Path
+from typing import Any
 
 import pytest
 from celery import current_app
+from celery.signals import heartbeat_sent
 from django.db import connection
 from django.utils import timezone
 from django_celery_beat.models import IntervalSchedule, PeriodicTask
@@ -151,3 +154,15 @@ def test_schedules_go_on_when_the_clock_was_set_back(
     _run(schedulers[0])
 
     assert _sent_count() == before + 1
+
+
+def test_schedulers_and_workers_show_that_they_live(
+    schedulers: list[SoleScheduler], settings: Any, tmp_path: Path
+) -> None:
+    for show in (schedulers[0].tick, schedulers[1].tick, lambda: heartbeat_sent.send(sender=None)):
+        settings.HEARTBEAT_PATH = str(tmp_path / "heartbeat")
+        show()
+        (tmp_path / "heartbeat").unlink()
+        # A path that cannot be written ends nothing.
+        settings.HEARTBEAT_PATH = str(tmp_path / "none/heartbeat")
+        show()

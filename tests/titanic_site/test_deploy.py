@@ -10,15 +10,16 @@ from typing import Any
 
 import pytest
 import trustme
-import yaml
 from django.conf import settings
 from django.urls import reverse
 from drf_spectacular.generators import SchemaGenerator
 
+from drills.compose import MissingSettingError, Service, Volume, read
 from tests.programs import NGINX
 from titanic_site.runtime import up
 
 ROOT = Path(settings.BASE_DIR)
+APPS = ("ingestion", "features", "training", "predictions", "monitoring", "titanic_site")
 BIN = Path(sys.executable).parent
 
 
@@ -68,19 +69,62 @@ def test_the_proxy_takes_files_where_the_product_does() -> None:
     assert {path for path in files | others if re.match(address, path)} == files
 
 
-def test_every_queue_has_a_worker() -> None:
-    services = yaml.safe_load((ROOT / "docker-compose.yml").read_text())["services"]
-    commands = [service.get("command", []) for service in services.values()]
+def compose(folder: Path, *lines: str) -> dict[str, Service]:
+    """The services of docker-compose.yml with this .env."""
+    path = folder / "env"
+    path.write_text("\n".join(lines))
+    return read(path)
+
+
+@pytest.fixture
+def services(tmp_path: Path) -> dict[str, Service]:
+    """What Compose starts with the two settings that it needs."""
+    return compose(tmp_path, "SECRET_KEY=key", "POSTGRES_PASSWORD=secret")
+
+
+def test_every_queue_has_a_worker(services: dict[str, Service]) -> None:
+    commands = [service.command for service in services.values()]
     served = {queue for command in commands if "-Q" in command for queue in command[command.index("-Q") + 1].split(",")}
 
     assert served == set(settings.QUEUES)
 
 
-def test_old_s38_every_image_has_a_version() -> None:
-    services = yaml.safe_load((ROOT / "docker-compose.yml").read_text())["services"]
-
+def test_old_s38_every_image_has_a_version(services: dict[str, Service]) -> None:
     for service in services.values():
-        assert service["image"].partition(":")[2] not in ("", "latest")
+        assert service.image.partition(":")[2] not in ("", "latest")
+
+
+def test_every_container_is_limited_and_watched(services: dict[str, Service]) -> None:
+    for name, service in services.items():
+        assert service.read_only, name
+        assert service.cap_drop == ["ALL"], name
+        assert service.security_opt == ["no-new-privileges:true"], name
+        assert service.memory_bytes >= 2**28, name
+        # One runs once; all others tell how they are and are started again.
+        assert (service.healthcheck is None, service.restart) == (
+            (True, "no") if name == "bootstrap" else (False, "unless-stopped")
+        ), name
+
+
+def test_only_trainings_reach_what_runs_code(services: dict[str, Service]) -> None:
+    inside = {name for name, service in services.items() if "dask" in service.networks}
+
+    assert inside == {"dask-scheduler", "dask-worker", "worker-training"}
+    assert {name for name in inside if services[name].environment or services[name].env_file} == {"worker-training"}
+
+
+def test_the_stores_are_reached_by_the_product_alone(services: dict[str, Service]) -> None:
+    inside = {name for name, service in services.items() if "stores" in service.networks and not service.is_ours}
+
+    assert inside == {"postgres", "redis", "bucket"}
+
+
+def test_the_image_takes_what_runs_and_no_secrets() -> None:
+    _first, everything, *lines = (ROOT / ".dockerignore").read_text().splitlines()
+    taken = {line.removeprefix("!") for line in lines if line.startswith("!")}
+
+    assert everything == "*"
+    assert taken == {*APPS, "core", "locale", "manage.py", "requirements", "templates"}
 
 
 @pytest.mark.parametrize("name", ["run.txt", "test.txt"])
@@ -105,19 +149,75 @@ def test_every_setting_is_in_the_example() -> None:
     assert names <= _names_in_the_example()
 
 
-def test_compose_passes_every_setting_on() -> None:
-    services = yaml.safe_load((ROOT / "docker-compose.yml").read_text())["services"].values()
-    ours = [service for service in services if service["image"].startswith("titanic-mlops:")]
+#: Facts of a container, which nobody chooses: `.env` says by HOST and PORT where the proxy is reached.
+OF_THE_CONTAINER = {"TITANIC_HOME", "HOST", "PORT", "TRUSTED_PROXIES", "HEARTBEAT_PATH"}
 
+
+def test_compose_passes_every_setting_on(tmp_path: Path) -> None:
+    values = {name: f"value of {name}" for name in _names_in_the_example() | {"NAME_FILE"}}
+
+    services = compose(tmp_path, *(f"{name}='{value}'" for name, value in values.items()))
+
+    ours = {name: service for name, service in services.items() if service.is_ours and not name.startswith("dask-")}
     assert len(ours) == 6
-    for service in ours:
-        assert service["env_file"] == [{"path": ".env", "required": False}]
+    for name, service in ours.items():
         # Their counters meet in one directory: web shows those of workers and scheduler.
-        assert f"data:{service['environment']['TITANIC_HOME']}" in service["volumes"]
-        # What stands here wins over the file: nothing that a person may choose, unless his choice is passed on.
-        fixed = {name for name, value in service["environment"].items() if f"${{{name}:" not in value}
-        assert fixed == {"TITANIC_HOME", "HOST", "PORT", "TRUSTED_PROXIES", "GRANIAN_WORKERS"}
-        assert service["environment"]["GRANIAN_WORKERS"].startswith("${WEB_WORKERS:")
+        assert Volume(service.environment["TITANIC_HOME"] or "", "data") in service.mounts
+        changed = {setting for setting, value in values.items() if service.environment[setting] != value}
+        # The key's file is mounted where this path leads.
+        assert changed == OF_THE_CONTAINER | {"GOOGLE_APPLICATION_CREDENTIALS"}, name
+        key = Volume(
+            service.environment["GOOGLE_APPLICATION_CREDENTIALS"] or "", values["GOOGLE_APPLICATION_CREDENTIALS"]
+        )
+        assert key in service.mounts
+        assert service.environment["GRANIAN_WORKERS"] == values["WEB_WORKERS"]
+
+
+def test_the_code_reads_no_setting_but_by_env() -> None:
+    """What `settings.py` reads by another way would be in no list, and so reach no container."""
+    files = [path for app in (*APPS, "core") for path in (ROOT / app).rglob("*.py") if path.name != "env.py"]
+    # The certificates of requests are no setting of ours.
+    reads = re.compile(r'getenv|environ(\.(get|pop)\((?!"REQUESTS_CA_BUNDLE")|\[[^]]+\](?! =))')
+
+    assert [path.name for path in files if reads.search(path.read_text())] == []
+
+
+def test_secrets_come_as_files_too(tmp_path: Path) -> None:
+    lines = ["SECRET_KEY_FILE=/run/secrets/key", "POSTGRES_PASSWORD_FILE=/run/secrets/password"]
+    services = compose(tmp_path, *lines)
+    reached = services["web"].environment, services["postgres"].environment
+
+    for number, line in enumerate(lines):
+        name, path = line.split("=")
+        assert reached[number][name] == path
+        with pytest.raises(MissingSettingError, match=name):
+            compose(tmp_path, *(other for other in lines if other != line))
+    assert services["postgres"].environment["POSTGRES_PASSWORD"] == ""
+    assert Volume("/run/secrets", "./deploy/secrets") in services["postgres"].mounts
+
+
+def test_a_setting_is_read_from_its_file(tmp_path: Path) -> None:
+    secrets = {
+        "SECRET_KEY": "".join(map(chr, range(60, 120))), "POSTGRES_PASSWORD": "p@ss:w/rd", "REDIS_URL": "redis://r/0",
+        "PORT": "81", "ALERT_WEBHOOK_SECRET": "s\u00e9cret",
+    }  # fmt: skip
+    for name, value in secrets.items():
+        (tmp_path / name).write_text(f"{value}\n")
+    code = (
+        "from titanic_site import settings as s;"
+        "print(s.SECRET_KEY, s.DATABASES['default']['PASSWORD'], s.REDIS_URL, s.PORT, s.ALERT_WEBHOOK_SECRET)"
+    )
+    environment = {
+        "PATH": "/usr/bin:/bin", "TITANIC_HOME": str(tmp_path), "DATABASE_URL": "postgres://titanic@postgres/titanic",
+        # The file goes before the variable, which Compose may have set.
+        "PORT": "80", **{f"{name}_FILE": str(tmp_path / name) for name in secrets},
+    }  # fmt: skip
+
+    printed = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, env=environment, capture_output=True, text=True, check=True
+    )
+
+    assert printed.stdout.strip() == " ".join(secrets.values())
 
 
 def test_it_starts_with_every_setting_made(tmp_path: Path) -> None:
@@ -140,6 +240,7 @@ def test_it_starts_with_every_setting_made(tmp_path: Path) -> None:
         "AUDIT_KEPT_DAYS": "365", "PREDICTIONS_KEPT_MONTHS": "24", "DEAD_LETTERS_KEPT_DAYS": "365",
         "UPLOADS_PER_USER": "0", "UPLOAD_GB_PER_USER": "1", "UPLOAD_GB_IN_ALL": "10",
         "SHADOW_SCORES_KEPT_DAYS": "30", "SCORING_KEPT_DAYS": "30", "JOBS_KEPT_DAYS": "0",
+        "GIT_COMMIT": "064ff77", "HEARTBEAT_PATH": str(tmp_path / "heartbeat"),
         "TRUSTED_PROXIES": "10.0.0.7, 172.16.0.0/12,::1", "TLS_CERTIFICATE": "/certificate.pem", "TLS_KEY": "/key.pem",
     }  # fmt: skip
     assert _names_in_the_example() <= environment.keys()
@@ -236,6 +337,7 @@ def test_behind_tls_all_is_https_and_a_stranger_cannot_say_so(tmp_path: Path) ->
         ("SECRET_KEY", "a"), ("SECRET_KEY", "k" * 60), ("SECRET_KEY", "django-insecure-" + "abcdefgh" * 6),
         ("HTTPS", "true"), ("HTTPS", "on TLS"), ("SESSION_HOURS", "0"), ("SESSION_HOURS", "for ever"),
         ("LOG_KEPT_DAYS", "0"), ("THROTTLE_SIGN_IN", "often"),
+        ("SECRET_KEY_FILE", "/nowhere"), ("PORT_FILE", "/"), ("ALERT_EMAILS_FILE", "/bin/true"),
         ("PREDICTIONS_KEPT_MONTHS", "-1"), ("UPLOADS_PER_USER", "-1"), ("SCORING_KEPT_DAYS", "for ever"),
     ],
 )  # fmt: skip

@@ -68,7 +68,7 @@ def test_every_pod_has_limits_and_no_rights(objects: list[dict[str, Any]]) -> No
         assert not rights["allowPrivilegeEscalation"], name
         assert {"requests", "limits"} == set(container["resources"]), name
         assert re.search(r":\d", container["image"]), name
-        assert "livenessProbe" in container or name in ("bootstrap", "scheduler"), name
+        assert "livenessProbe" in container or name == "bootstrap", name
 
 
 def test_every_setting_reaches_every_pod(objects: list[dict[str, Any]]) -> None:
@@ -84,7 +84,9 @@ def test_every_setting_reaches_every_pod(objects: list[dict[str, Any]]) -> None:
             assert sources == [given["metadata"]["name"], secret["metadata"]["name"]], name
             # What stands in the pod wins over both: nothing that a person may choose but by them.
             fixed = {variable["name"] for variable in container["env"] if "value" in variable}
-            assert fixed == {"TITANIC_HOME", "HOST", "PORT"}, name
+            assert fixed == {"TITANIC_HOME", "HOST", "PORT", "HEARTBEAT_PATH"}, name
+            # Keys as files, for NAME_FILE and GOOGLE_APPLICATION_CREDENTIALS.
+            assert {"name": "files", "secret": {"secretName": "files", "optional": True}} in pod["volumes"], name
 
 
 def test_what_points_at_something_finds_it(objects: list[dict[str, Any]]) -> None:
