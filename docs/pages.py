@@ -16,7 +16,8 @@ _SETTINGS = """
 # Settings
 
 Settings are environment variables; what the environment lacks is read from the file `.env` beside `manage.py`. A wrong
-one stops the start with a sentence that says how to correct it. An empty one is the default. This page is made of
+one stops the start with a sentence that says how to correct it. An empty one is the default. Any setting `NAME` may
+stand in a file instead, as secrets do: `NAME_FILE` is its path, and goes before `NAME`. This page is made of
 `.env.example` and `titanic_site/settings.py`.
 
 ## Of every installation

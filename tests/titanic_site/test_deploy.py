@@ -109,8 +109,11 @@ def test_every_container_is_limited_and_watched(services: dict[str, Service]) ->
 def test_only_trainings_reach_what_runs_code(services: dict[str, Service]) -> None:
     inside = {name for name, service in services.items() if "dask" in service.networks}
 
-    assert inside == {"dask-scheduler", "dask-worker", "worker-training"}
-    assert {name for name in inside if services[name].environment or services[name].env_file} == {"worker-training"}
+    assert inside == {"dask-scheduler", "dask-worker", "worker-training", "bootstrap"}
+    assert {name for name in inside if services[name].environment or services[name].env_file} == {
+        "worker-training",
+        "bootstrap",
+    }
 
 
 def test_the_stores_are_reached_by_the_product_alone(services: dict[str, Service]) -> None:

@@ -67,4 +67,4 @@ def test_every_setting_is_explained() -> None:
     assert all(len(setting.text) > 8 for setting in pages.settings())
     assert "### `PORT`\n\nIts port.\n\n*a whole number, 1 to 65535; default `8000`*" in page
     assert "### `ALERT_TIME_ZONE`\n\nIn which language" in page
-    assert "## For docker-compose.yml alone\n\n### `POSTGRES_PASSWORD`" in page
+    assert "## For docker-compose.yml alone\n\n### `TLS_CERTIFICATE`" in page
