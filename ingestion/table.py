@@ -10,11 +10,11 @@ import io
 import re
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import product
-from typing import IO, TYPE_CHECKING, NamedTuple, NoReturn
+from typing import IO, TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,7 +22,6 @@ from numpy.typing import NDArray
 from ingestion import decimals, headings
 from ingestion.contract import Field, gettext_noop
 from ingestion.formats import (
-    BOM,
     HEADER_WITHIN,
     LONGEST_ROW,
     MOST_COLUMNS,
@@ -48,16 +47,15 @@ STRAIGHT = '""'
 _OTHER_QUOTES = ("''", "‘’", "“”", "„“", "””", "«»", "``")
 #: Message for a row with too few or too many cells.
 RAGGED = gettext_noop("The row has another number of cells than the header.")
-_UNCLOSED = gettext_noop("A quote that opens on line %(line)s is not closed, or the line is longer than 1 MB.")
-_STRAY = gettext_noop(
-    "Line %(line)s cannot be read as CSV: a quote stands in the middle of a cell. Quote the whole cell and "
-    "double the quotes within it."
+_UNREADABLE = gettext_noop(
+    "The row that begins on line %(line)s cannot be read as CSV: a quote is not closed, or stands in the middle of a "
+    "cell, or the row is longer than 1 MB. Quote the whole cell, and double the quotes within it."
 )
-# Excel's first line that names the separator.
-_SEPARATOR_LINE = re.compile(r'"?sep=(.)"?\r?\n', re.IGNORECASE)
-_BLANK_LINES = re.compile(r"(?:[ \r]*\n)*")
-_QUOTE, _SPACE, _NEWLINE, _RETURN = b'" \n\r'
-Positions = NDArray[np.int64]
+# A cell may be as long as a block: others are found to be too long by their lines.
+csv.field_size_limit(2 * BLOCK_BYTES)
+# A byte order mark, Excel's first line that names the separator, and blank lines.
+_PREAMBLE = re.compile(r'\ufeff?(?:"?sep=([\x00-\x7f])"?\r?\n)?(?:[ \r]*\n)*', re.IGNORECASE)
+_QUOTE, _NEWLINE, _RETURN = b'"\n\r'
 
 
 @dataclass(frozen=True)
@@ -76,7 +74,7 @@ class Chunk:
 
     layout: Layout
     table: "pl.DataFrame"
-    lines: Positions
+    lines: NDArray[np.int64]
     ragged: dict[int, list[str]]
 
     @property
@@ -108,35 +106,26 @@ class Table:
         file.seek(0)
         raw = file.read(_SAMPLE_BYTES)
         # A line that is not whole says nothing.
-        sample = raw[: raw.rfind(b"\n") + 1 if len(raw) == _SAMPLE_BYTES else None].decode(errors="ignore")
-        self._start = len(BOM.encode()) if sample.startswith(BOM) else 0
-        sample = sample.removeprefix(BOM)
-        self._first_line = 0
-
-        def skip(text: str) -> str:
-            self._start += len(text.encode())
-            self._first_line += text.count("\n")
-            return sample[len(text) :]
-
-        named = _SEPARATOR_LINE.match(sample)
-        if named:
-            sample = skip(named[0])
-        blank = _BLANK_LINES.match(sample)
-        assert blank is not None
-        sample = skip(blank[0])
-        above = _above_header(sample, known, named[1] if named else SEPARATORS.strip())
+        sample = raw[: raw.rfind(b"\n") + 1 or None if len(raw) == _SAMPLE_BYTES else None].decode(errors="ignore")
+        preamble = _PREAMBLE.match(sample)
+        assert preamble is not None
+        sample = sample[preamble.end() :]
+        above = _above_header(sample, known, preamble[1] or SEPARATORS.strip())
         self.above_header = [line.strip() for line in above.split("\n") if line.strip()]
-        sample = skip(above)
-        self.separator = named[1] if named and named[1].isascii() else _separator(sample, known)
+        sample = sample[len(above) :]
+        skipped = preamble[0] + above
+        self._start, self._first_line = len(skipped.encode()), skipped.count("\n")
+        self.separator = preamble[1] or _separator(sample, known)
         self.quotes = _quotes(sample, self.separator)
         if self.quotes != STRAIGHT:
             file.seek(self._start)
-            self.file, self._start = _straighten(file, new_file(), self.quotes, self.separator), 0
+            self.file = _straighten(file, new_file(), self.quotes, self.separator, first_line=self._first_line)
+            self._start = 0
         self.size = self.file.seek(0, io.SEEK_END)
-        _line, self._head = next(self._records(BLOCK_BYTES), (0, b""))
+        self._head = _first_record(self.file, self._start, line=self._first_line + 1)
+        self.header = _header(self._head, self.separator, line=self._first_line + 1)
         self._start += len(self._head)
         self._first_line += self._head.count(b"\n")
-        self.header = _header(self._head, self.separator)
         self.file.seek(self._start)
         self.has_row_names = _has_row_names(self.file.read(_SAMPLE_BYTES), self.separator, len(self.header))
         if self.has_row_names:
@@ -156,7 +145,7 @@ class Table:
         indices = None if only is None else sorted(layout.columns[name] for name in only if name in layout.columns)
         row_count = 0
         for line, block in self._records(BLOCK_BYTES):
-            chunk = _chunk(block, line, layout, indices)
+            chunk = read_part(block, layout, line=line, indices=indices)
             row_count += chunk.row_count
             if row_count > MOST_ROWS:
                 raise TableError(TOO_LARGE)
@@ -170,10 +159,9 @@ class Table:
         parts: list[Part] = []
         end = out.write(self._head)
         for line, block in self._records(size or BLOCK_BYTES):
-            clean = _trimmed(block, self.separator)
-            raw = np.frombuffer(clean, np.uint8)
-            _check_quotes(raw, np.flatnonzero(raw == _QUOTE), np.flatnonzero(raw == _NEWLINE), line, self.separator)
-            parts.append(Part(end, end + out.write(clean), line))
+            # What cannot be cut is rejected before a part is scored.
+            _cut(block, line, self.separator, len(self.header))
+            parts.append(Part(end, end + out.write(block), line))
             end = parts[-1].end
         return parts
 
@@ -183,22 +171,21 @@ class Table:
         return self.file.tell() / max(self.size, 1)
 
     def _records(self, size: int) -> Iterator[tuple[int, bytes]]:
-        """Yield blocks of whole records, each with the number of lines before it; the header by itself."""
+        """Yield blocks of whole records, each with the number of lines before it."""
         self.file.seek(self._start)
         rest, line = b"", self._first_line
-        end_of = _end_of_last_record if hasattr(self, "header") else _end_of_first_record
         while block := self.file.read(size):
             rest += block
-            if end := end_of(rest):
+            if end := _end_of_last_record(rest):
                 yield line, rest[:end]
                 line += rest.count(b"\n", 0, end)
                 rest = rest[end:]
             if len(rest) > LONGEST_ROW:
-                _raise_unclosed(rest, line, self.separator)
+                raise TableError(_UNREADABLE, line=str(line + 1))
         # DOS ends a text with Ctrl-Z.
         rest = rest.rstrip(b"\x1a")
         if rest.count(b'"') % 2:
-            _raise_unclosed(rest, line, self.separator)
+            raise TableError(_UNREADABLE, line=str(line + 1))
         if rest:
             yield line, rest + b"\n"
 
@@ -224,9 +211,22 @@ def read(
         yield from table.chunks(table.layout(found.columns, fields), only=only)
 
 
-def read_part(data: bytes, layout: Layout, *, line: int) -> Chunk:
-    """Read the rows of one part, with `line` lines before it; raises TableError."""
-    return _chunk(data, line, layout, None)
+def read_part(data: bytes, layout: Layout, *, line: int, indices: Sequence[int] | None = None) -> Chunk:
+    """Read whole records, with `line` lines before them, the columns of `indices` alone if given; raises TableError."""
+    # polars takes a second to import, and only workers need it.
+    import polars as pl
+
+    width = len(layout.header)
+    rows, lines, ragged = _cut(data, line, layout.separator, width)
+    schema = {_column(index): pl.String for index in range(width)}
+    read_indices = list(range(width) if indices is None else indices)
+    if not rows:
+        return Chunk(layout, pl.DataFrame(schema={_column(index): pl.String for index in read_indices}), lines, ragged)
+    table = pl.read_csv(
+        rows, has_header=False, schema=schema, columns=read_indices, separator=layout.separator,
+        empty_string_is_null=False,
+    )  # fmt: skip
+    return Chunk(layout, table, lines, ragged)
 
 
 def _known_count(cells: Iterable[str], known: Sequence[Field]) -> int:
@@ -293,7 +293,7 @@ def _quotes(sample: str, separator: str) -> str:
     return STRAIGHT
 
 
-def _straighten(file: IO[bytes], out: IO[bytes], quotes: str, separator: str) -> IO[bytes]:
+def _straighten(file: IO[bytes], out: IO[bytes], quotes: str, separator: str, *, first_line: int) -> IO[bytes]:
     """Write the rest of a file with straight quotes about its cells; raises TableError for a line that is too long."""
     cell, right = _quoted_cell(quotes, separator), quotes[1]
 
@@ -301,9 +301,9 @@ def _straighten(file: IO[bytes], out: IO[bytes], quotes: str, separator: str) ->
         text = match[2].replace(right * 2, right).replace('"', '""')
         return f'{match[1]}"{text}"'
 
-    while line := file.readline(LONGEST_ROW + 1):
+    for number, line in enumerate(iter(partial(file.readline, LONGEST_ROW + 1), b""), start=first_line + 1):
         if len(line) > LONGEST_ROW:
-            raise TableError(gettext_noop("The table has a line that is longer than 1 MB."))
+            raise TableError(_UNREADABLE, line=str(number))
         out.write(cell.sub(straight, line.decode()).encode())
     return out
 
@@ -326,11 +326,17 @@ def _has_row_names(start: bytes, separator: str, width: int) -> bool:
     return has_last and len(names) == len(rows) and all(len(row) == width + 1 for row in rows)
 
 
-def _end_of_first_record(data: bytes) -> int:
-    """Find the end of the first line that ends outside quotes; 0 where there is none."""
-    raw = np.frombuffer(data, np.uint8)
-    ends = np.flatnonzero((raw == _NEWLINE) & _outside(raw))
-    return int(ends[0]) + 1 if len(ends) else 0
+def _first_record(file: IO[bytes], start: int, *, line: int) -> bytes:
+    """Read the lines to the first that ends outside quotes; raises TableError where there is none within a megabyte."""
+    file.seek(start)
+    record = b""
+    while (end := file.readline(LONGEST_ROW + 1)) and len(record) <= LONGEST_ROW:
+        record += end
+        if record.count(b'"') % 2 == 0:
+            break
+    if len(record) > LONGEST_ROW or record.count(b'"') % 2:
+        raise TableError(_UNREADABLE, line=str(line))
+    return record
 
 
 def _end_of_last_record(data: bytes) -> int:
@@ -344,150 +350,79 @@ def _end_of_last_record(data: bytes) -> int:
     return 0
 
 
-def _outside(raw: NDArray[np.uint8]) -> NDArray[np.bool_]:
-    """Tell which bytes are outside quotes: those with an even number of quotes up to them, shape (n,)."""
-    return ~np.bitwise_xor.accumulate(raw == _QUOTE)
-
-
-def _header(first: bytes, separator: str) -> list[str]:
+def _header(first: bytes, separator: str, *, line: int) -> list[str]:
     if b"\0" in first:
         raise TableError(NO_TEXT)
     if not first.strip():
         raise TableError(gettext_noop("The file is empty."))
-    if len(first) > LONGEST_ROW:
-        raise TableError(_UNCLOSED, line="1")
-    clean = _trimmed(first, separator)
-    raw = np.frombuffer(clean, np.uint8)
-    _check_quotes(raw, np.flatnonzero(raw == _QUOTE), np.flatnonzero(raw == _NEWLINE), 0, separator)
-    header = [cell.strip() for cell in _cells(clean.decode().removesuffix("\n"), separator)]
+    header = [cell.strip() for cell in _cells(first, separator, line=line)]
     if len(header) > MOST_COLUMNS:
         raise TableError(TOO_MANY_COLUMNS, most=MOST_COLUMNS)
     return header
 
 
-def _trimmed(block: bytes, separator: str) -> bytes:
-    """Remove blanks between separators and quotes, which would make a quote stand in the middle of a cell."""
-    if separator == " " or (b' "' not in block and b'" ' not in block):
-        return block
-    raw = np.frombuffer(block, np.uint8)
-    quotes, others = np.flatnonzero(raw == _QUOTE), np.flatnonzero(raw != _SPACE)
-    opening, closing = quotes[::2], quotes[1::2]
-    ends = (ord(separator), _NEWLINE, _RETURN)
-    removed = np.zeros(len(raw) + 1, np.int8)
-    # The last byte that is no blank before each quote that opens, and the first after each that closes.
-    opening = opening[(opening > 0) & (raw[opening - 1] == _SPACE)]
-    before = np.searchsorted(others, opening) - 1
-    last = np.where(before < 0, -1, others[before])
-    is_cell = (last < 0) | np.isin(raw[last], ends)
-    np.add.at(removed, last[is_cell] + 1, 1)
-    np.add.at(removed, opening[is_cell], -1)
-    closing = closing[(closing + 1 < len(raw)) & (raw[np.minimum(closing + 1, len(raw) - 1)] == _SPACE)]
-    following = others[np.minimum(np.searchsorted(others, closing + 1), len(others) - 1)]
-    is_cell = np.isin(raw[following], ends)
-    np.add.at(removed, closing[is_cell] + 1, 1)
-    np.add.at(removed, following[is_cell], -1)
-    kept: NDArray[np.uint8] = raw[np.cumsum(removed[:-1]) == 0]
-    return kept.tobytes()
+def _cut(block: bytes, line: int, separator: str, width: int) -> tuple[bytes, NDArray[np.int64], dict[int, list[str]]]:
+    """Cut whole records: return the rows of so many cells, their line numbers, and the cells of other rows by line.
 
-
-def _chunk(block: bytes, line: int, layout: Layout, indices: Sequence[int] | None) -> Chunk:
-    separator, width = layout.separator, len(layout.header)
-    block = _trimmed(block, separator)
+    A row that is not plain is read by Python's csv module, and written anew. Raises TableError.
+    """
     raw = np.frombuffer(block, np.uint8)
-    outside = _outside(raw)
+    outside = ~np.bitwise_xor.accumulate(raw == _QUOTE)
     newlines = np.flatnonzero(raw == _NEWLINE)
-    _check_quotes(raw, np.flatnonzero(raw == _QUOTE), newlines, line, separator)
     ends = newlines[outside[newlines]]
     starts = np.concatenate(([0], ends[:-1] + 1))
     lines = line + 1 + np.searchsorted(newlines, starts)
-    is_separator = (raw == ord(separator)) & outside
-    widths = 1 + np.add.reduceat(is_separator.view(np.uint8), starts, dtype=np.int32)
+    widths = 1 + np.add.reduceat(((raw == ord(separator)) & outside).view(np.uint8), starts, dtype=np.int32)
     # Blank lines are no rows, nor are lines of separators alone, which spreadsheets write for them.
     is_blank = ends - starts - ((ends > starts) & (raw[ends - 1] == _RETURN)) == widths - 1
-    surplus = np.where(is_blank, 0, widths - width)
-    kept = None
-    if (surplus > 0).any():
-        # Blank cells beyond the last heading are no cells.
-        last = ends - (raw[ends - 1] == _RETURN)
-        others = np.flatnonzero(~is_separator)
-        trailing = last - 1 - others[np.searchsorted(others, last) - 1]
-        is_padded = (surplus > 0) & (trailing >= surplus)
-        kept = np.ones(len(raw), dtype=bool)
-        for row in np.flatnonzero(is_padded):
-            kept[last[row] - surplus[row] : last[row]] = False
-        widths[is_padded] = width
-    has_width = (widths == width) & ~is_blank
-    ragged = {
-        int(lines[row]): _cells(block[starts[row] : ends[row]].decode(), separator)
-        for row in np.flatnonzero(~has_width & ~is_blank)
-    }
-    rows = block
-    if kept is not None or not has_width.all():
-        is_row = np.repeat(has_width, ends - starts + 1)
-        rows = raw[is_row if kept is None else is_row & kept].tobytes()
-    return Chunk(layout, _frame(rows, width, separator, indices), lines[has_width], ragged)
-
-
-def _cells(record: str, separator: str) -> list[str]:
-    """Split one record, whose quotes were checked, into cells.
-
-    >>> _cells('1,"Ellen ""Nellie"" O",,x', ",")
-    ['1', 'Ellen "Nellie" O', '', 'x']
-    """
-    cells: list[str] = []
-    parts: list[str] = []
-    is_open = False
-    for part in record.removesuffix("\r").split(separator):
-        parts.append(part)
-        is_open ^= part.count('"') % 2 == 1
-        if not is_open:
-            cells.append(separator.join(parts))
-            parts = []
-    return [cell[1:-1].replace('""', '"') if cell.startswith('"') else cell for cell in cells]
-
-
-def _check_quotes(raw: NDArray[np.uint8], quotes: Positions, newlines: Positions, line: int, separator: str) -> None:
-    """Raise TableError for a quote that neither opens nor closes a cell nor is doubled: later cells would be wrong."""
+    is_row = (widths == width) & ~is_blank
+    is_odd = ~is_row & ~is_blank
+    # Quotes that neither open nor close a cell, nor are doubled.
+    quotes = np.flatnonzero(raw == _QUOTE)
     opening, closing = quotes[::2], quotes[1::2]
     before = np.where(opening > 0, raw[opening - 1], _NEWLINE)
-    is_stray = ~np.isin(before, (ord(separator), _NEWLINE, _QUOTE))
-    after = raw[np.minimum(closing + 1, len(raw) - 1)]
-    is_stray_end = ~np.isin(after, (ord(separator), _NEWLINE, _RETURN, _QUOTE))
-    stray_quotes = np.concatenate((opening[is_stray], closing[is_stray_end]))
-    if len(stray_quotes):
-        stray = stray_quotes.min()
-        opened, at = line + 1 + np.searchsorted(newlines, [_opening(raw, quotes, stray), stray])
-        # A quote that closes on a later line most likely opens a cell there: the one before it was never closed.
-        raise TableError(_STRAY if opened == at else _UNCLOSED, line=str(opened))
+    is_inside = ~np.isin(before, (ord(separator), _NEWLINE, _QUOTE))
+    is_followed = ~np.isin(raw[closing + 1], (ord(separator), _NEWLINE, _RETURN, _QUOTE))
+    is_odd[np.searchsorted(ends, np.concatenate((opening[is_inside], closing[is_followed])))] = True
+    if is_row.all() and not is_odd.any():
+        return block, lines, {}
+    anew: dict[int, bytes] = {}
+    ragged: dict[int, list[str]] = {}
+    for row in np.flatnonzero(is_odd).tolist():
+        cells = _cells(block[starts[row] : ends[row]], separator, line=int(lines[row]))
+        # Blank cells beyond the last heading are no cells.
+        if len(cells) > width and not any(cells[width:]):
+            del cells[width:]
+        is_row[row] = len(cells) == width
+        if is_row[row]:
+            anew[row] = _record(cells, separator)
+        else:
+            ragged[int(lines[row])] = cells
+    rows = [anew.get(row) or block[starts[row] : ends[row] + 1] for row in np.flatnonzero(is_row).tolist()]
+    return b"".join(rows), lines[is_row], ragged
 
 
-def _raise_unclosed(record: bytes, line: int, separator: str) -> NoReturn:
-    """Raise TableError with the line on which a record that does not end was opened; `line` lines are before it."""
-    raw = np.frombuffer(record, np.uint8)
-    quotes, newlines = np.flatnonzero(raw == _QUOTE), np.flatnonzero(raw == _NEWLINE)
-    _check_quotes(raw, quotes, newlines, line, separator)
-    opened = _opening(raw, quotes, len(raw)) if len(quotes) % 2 else 0
-    raise TableError(_UNCLOSED, line=str(line + 1 + int(np.searchsorted(newlines, opened))))
+def _cells(record: bytes, separator: str, *, line: int) -> list[str]:
+    """Read the cells of one record, with blanks about quotes too; raises TableError for a stray quote.
+
+    >>> _cells(b'1, "Ellen ""Nellie"" O" ,,x', ",", line=1)
+    ['1', 'Ellen "Nellie" O', '', 'x']
+    """
+    text = record.decode().rstrip("\r\n")
+    if '"' not in text:
+        return text.split(separator)
+    without_blanks = re.sub(rf'" +(?={re.escape(separator)}|$)', '"', text)
+    for each in (text, without_blanks):
+        with suppress(csv.Error):
+            return next(csv.reader([each], delimiter=separator, skipinitialspace=separator != " ", strict=True))
+    raise TableError(_UNREADABLE, line=str(line))
 
 
-def _opening(raw: NDArray[np.uint8], quotes: Positions, position: int) -> int:
-    """Find the last quote up to a position that opens a cell; one after another quote continues its cell."""
-    opening = quotes[::2][quotes[::2] <= position]
-    return int(opening[(opening == 0) | (raw[opening - 1] != _QUOTE)][-1])
-
-
-def _frame(data: bytes, width: int, separator: str, indices: Sequence[int] | None) -> "pl.DataFrame":
-    # polars takes a second to import, and only workers need it.
-    import polars as pl
-
-    names = [_column(index) for index in range(width)]
-    read_indices = list(range(width) if indices is None else indices)
-    if not data:
-        return pl.DataFrame(schema={names[index]: pl.String for index in read_indices})
-    schema = dict.fromkeys(names, pl.String)
-    return pl.read_csv(
-        data, has_header=False, schema=schema, columns=read_indices, separator=separator, empty_string_is_null=False
-    )
+def _record(cells: Sequence[str], separator: str) -> bytes:
+    """Write cells as one record."""
+    out = io.StringIO()
+    csv.writer(out, delimiter=separator, lineterminator="\n").writerow(cells)
+    return out.getvalue().encode()
 
 
 def _column(index: int) -> str:

@@ -164,10 +164,10 @@ REFUSED: dict[str, tuple[bytes, str]] = {
     "an image": (b"\x89PNG\r\n\x1a\n", "This is an image. Send the table as"),
     "a web page": (b"<!DOCTYPE html><title>404</title>", "This is a web page (HTML). Send the table as"),
     "JSON that is no table": (b'[{"pclass": 1}, 2]', "This is JSON, but no table"),
-    "quote never closed": (good_rows_and('201,1,1,"Allen'), f"A quote that opens on line {BAD_LINE} is not closed"),
+    "quote never closed": (good_rows_and('201,1,1,"Allen'), f"The row that begins on line {BAD_LINE} cannot be"),
     "quote never closed in a long table": (
         table(OWEN).encode() + b'2,1,1,"Allen\n' + table(*CAST[:3] * 8_000).encode(),
-        "A quote that opens on line 3 is not closed",
+        "The row that begins on line 3 cannot be read as CSV",
     ),
     "cell of ten megabytes": (good_rows_and("201,1,1," + "x" * 10 * MB + ",male,,,,,,,"), TOO_LONG),
     "quoted cell of ten megabytes": (good_rows_and('201,1,1,"' + "x" * 10 * MB + '",male,,,,,,,'), TOO_LONG),

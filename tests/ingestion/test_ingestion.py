@@ -115,8 +115,8 @@ def test_a_formula_is_stored_as_it_is(load: Load) -> None:
             "The table has no column age, ticket, and these headings were not read: “Years”, “Paper”.",
         ),
         (table(OWEN).replace(",Age", ",Fare"), "The column fare is there twice."),
-        (HEADER + '\n1,1,1,"Allen', "A quote that opens on line 2 is not closed"),
-        (HEADER + "\n1,1,1," + "x" * 10_000_000 + ",male,,,,,,,\n", "the line is longer than 1 MB"),
+        (HEADER + '\n1,1,1,"Allen', "The row that begins on line 2 cannot be read as CSV"),
+        (HEADER + "\n1,1,1," + "x" * 10_000_000 + ",male,,,,,,,\n", "the row is longer than 1 MB"),
         ("<!DOCTYPE html><title>404</title>", "This is a web page (HTML)."),
         (b"\x00\x01\x02\xff", "This is no text."),
     ],
@@ -134,20 +134,20 @@ def test_a_table_that_is_none_ends_in_one_sentence_and_loads_nothing(
 
 
 GOOD_LINES = table(*CAST[:3]).removeprefix(HEADER + "\n")
-UNCLOSED, STRAY = "A quote that opens on line %s is not closed", "Line %s cannot be read as CSV"
+UNREADABLE = "The row that begins on line %s cannot be read as CSV"
 
 
 @pytest.mark.parametrize(
     ("lines", "sentence"),
     [
-        ('1,1,1,"Allen\n', UNCLOSED % 2),
-        ('1,1,1,"Allen, ""Lily""\n', UNCLOSED % 2),
-        ('1,1,1,"Allen\n' + GOOD_LINES + '1,1,1,"Allen\n', UNCLOSED % 2),
-        ('1,"1\n1","Allen\n', UNCLOSED % 3),
-        (GOOD_LINES * 100 + '1,1,1,"Allen\n' + GOOD_LINES * 100, UNCLOSED % 302),
-        ('1,1,1,Al"len\n', STRAY % 2),
-        ('1,1,1,"Al"len"\n', STRAY % 2),
-        ('1,1,1,"Mul\nti ""line"" cell"\n1,1,1,Al"len\n', STRAY % 4),
+        ('1,1,1,"Allen\n', UNREADABLE % 2),
+        ('1,1,1,"Allen, ""Lily""\n', UNREADABLE % 2),
+        ('1,1,1,"Allen\n' + GOOD_LINES + '1,1,1,"Allen\n', UNREADABLE % 2),
+        ('1,"1\n1","Allen\n', UNREADABLE % 2),
+        (GOOD_LINES * 100 + '1,1,1,"Allen\n' + GOOD_LINES * 100, UNREADABLE % 302),
+        ('1,1,1,Al"len\n', UNREADABLE % 2),
+        ('1,1,1,"Al"len"\n', UNREADABLE % 2),
+        ('1,1,1,"Mul\nti ""line"" cell"\n1,1,1,Al"len\n', UNREADABLE % 4),
     ],
 )
 @pytest.mark.parametrize("block_bytes", [1000, 2 * 1024**2])
