@@ -63,7 +63,7 @@ messages: install ## bring the translations in locale/ in step with the code
 bench: install-test ## measure what is promised, in some 20 minutes, also into benchmarks/results.json; ARGS=serving for a part
 	@exec $(PY) -m benchmarks $(ARGS)
 
-drill: install-test ## faults under traffic, in some 16 minutes: what clients see, how soon it heals; ARGS=Valkey for some
+drill: install-test ## faults and an upgrade under traffic, in some 25 minutes: what clients see, how soon it heals; ARGS=Valkey for some
 	@exec $(PY) -m drills $(ARGS)
 
 release: install-test ## check, tag and write the notes of a version, as ARGS=0.3.0; push it yourself

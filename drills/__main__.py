@@ -1,15 +1,19 @@
 """Start the product in a home of its own, apply each fault under traffic, and end with one table.
 
-python -m drills [WORD ...] [--seconds N]; words choose the faults whose names have one. Exit code 1 when a prediction
-was lost or doubled, or something did not heal by itself.
+python -m drills [WORD ...] [--seconds N]; words choose the faults whose names have one, and `upgrade` the upgrade from
+an earlier version and back. Exit code 1 when a prediction was lost or doubled, or something did not heal by itself.
 """
 
 import argparse
 import sys
 
+from drills import upgrade
 from drills.drill import HEAD, drill
-from drills.faults import FAULTS
+from drills.faults import FAULTS, Fault
 from drills.product import running
+
+#: Beside the faults.
+UPGRADE = "upgrade"
 
 
 def main() -> None:
@@ -18,9 +22,22 @@ def main() -> None:
     parser.add_argument("words", nargs="*", metavar="WORD", help="parts of the faults' names; all when left out")
     parser.add_argument("--seconds", type=float, default=20.0, help="how long a fault that lasts goes on")
     options = parser.parse_args()
-    chosen = [fault for fault in FAULTS if not options.words or any(word in fault.name for word in options.words)]
+
+    def is_chosen(name: str) -> bool:
+        return not options.words or any(word in name for word in options.words)
+
+    chosen, upgrades = [fault for fault in FAULTS if is_chosen(fault.name)], is_chosen(UPGRADE)
+    if not chosen and not upgrades:
+        names = [*(fault.name for fault in FAULTS), UPGRADE]
+        parser.error(f"there is no such fault; there are: {', '.join(names)}")
+    is_survived = upgrade.drill() if upgrades else True
+    sys.exit(not (apply(chosen, seconds=options.seconds) and is_survived))
+
+
+def apply(chosen: list[Fault], *, seconds: float) -> bool:
+    """Apply these faults to one product, and print the table; return whether it survived them all."""
     if not chosen:
-        parser.error(f"there is no such fault; there are: {', '.join(fault.name for fault in FAULTS)}")
+        return True
     results = []
     with running() as product:
         for fault in chosen:
@@ -29,14 +46,14 @@ def main() -> None:
                 continue
             product.deploy(fault.deployment)
             print(f"drilling: {fault.name}", flush=True)
-            results.append(drill(product, fault, seconds=options.seconds))
+            results.append(drill(product, fault, seconds=seconds))
             for reason, count in results[-1].errors.most_common():
                 print(f"  {count} x {reason}", flush=True)
     rows = [HEAD, *(result.cells() for result in results)]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     for row in rows:
         print("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
-    sys.exit(not all(result.is_survived for result in results))
+    return all(result.is_survived for result in results)
 
 
 if __name__ == "__main__":
