@@ -12,7 +12,7 @@ LOCK := $(PY) -m uv pip compile --quiet --universal --python-version 3.11 --gene
 CATALOGUES := $(patsubst %.po,%.mo,$(wildcard locale/*/LC_MESSAGES/django.po))
 
 .DEFAULT_GOAL := help
-.PHONY: help install install-test run stop logs shell test test-long check format docs messages bench drill release lock
+.PHONY: help install install-test run stop restart logs shell test test-long check format docs messages bench drill release lock
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-13s %s\n", $$1, $$2 }' Makefile
@@ -26,6 +26,9 @@ run: install ## everything on this machine until Ctrl-C; HOST, PORT, WEB_WORKERS
 
 stop: install ## stop a running `make run`
 	@$(PY) manage.py up --stop
+
+restart: install ## have a running `make run` stop and start again: new code, new settings
+	@$(PY) manage.py up --restart
 
 logs: ## follow the logs
 	@exec tail -n 50 -F $${TITANIC_HOME:-var}/logs/*.log

@@ -2,6 +2,7 @@
 
 import shutil
 import signal
+import subprocess
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
@@ -10,7 +11,7 @@ from dataclasses import dataclass
 import psutil
 import psycopg2
 
-from drills.product import Deployment, Product, tree
+from drills.product import ROOT, Deployment, Product, tree
 
 Processes = Callable[[Product], Sequence[psutil.Process]]
 
@@ -80,6 +81,13 @@ def kill_up(product: Product) -> Iterator[None]:
     yield
     psutil.wait_procs([*children, *servers], timeout=60)
     product.restart()
+
+
+@contextmanager
+def restart(_product: Product) -> Iterator[None]:
+    """Have `up` stop and start again."""
+    subprocess.run([sys.executable, "manage.py", "up", "--restart"], cwd=ROOT, check=True)
+    yield
 
 
 @contextmanager
@@ -153,6 +161,7 @@ FAULTS = (
     Fault("PostgreSQL's connections taken", every_connection_taken, lasts=True),
     Fault("disk full", full_disk, lasts=True, needs_own_disk=True),
     Fault("kill -9 up, then start it", kill_up),
+    Fault("make restart", restart),
     Fault("network to PostgreSQL a black hole", black_hole("PostgreSQL"), lasts=True, deployment=Deployment.REMOTE),
     Fault("network to Valkey a black hole", black_hole("Valkey"), lasts=True, deployment=Deployment.REMOTE),
     Fault("clock an hour ahead, then right", set_clock(3600), lasts=True, deployment=Deployment.OWN_CLOCK),

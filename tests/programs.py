@@ -12,6 +12,7 @@ NGINX = shutil.which("nginx", path=f"{os.environ['PATH']}:/usr/sbin")
 PROMETHEUS = shutil.which("prometheus")
 PROMTOOL = shutil.which("promtool")
 KUBECTL = shutil.which("kubectl")
+SYSTEMD_ANALYZE = shutil.which("systemd-analyze")
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
@@ -22,6 +23,7 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
         "PROMETHEUS": PROMETHEUS,
         "PROMTOOL": PROMTOOL,
         "KUBECTL": KUBECTL,
+        "SYSTEMD_ANALYZE": SYSTEMD_ANALYZE,
     }
     for name, path in programs.items():
         if path is None:

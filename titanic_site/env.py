@@ -1,5 +1,6 @@
 """Read the environment and check it: a wrong setting stops the start with a sentence on how to correct it."""
 
+import os
 import re
 import secrets
 import sys
@@ -26,6 +27,8 @@ T = TypeVar("T")
 #: The settings that were made, as they were written.
 given: dict[str, str] = {}
 
+#: The environment without `.env`.
+inherited = dict(os.environ)
 # Secrets come as files: each setting NAME may be the content of the file that NAME_FILE names, which goes before NAME.
 _env = FileAwareEnv(strip_whitespace=True)
 # It has what the environment lacks.

@@ -159,6 +159,32 @@ def test_an_operator_needs_no_admin(running: Running, page: Page, width: int, la
     assert problems == []
 
 
+def test_the_calls_of_docs_api_do_what_they_say(running: Running, tmp_path: Path) -> None:
+    page = (Path(settings.BASE_DIR) / "docs/api.md").read_text(encoding="utf-8")
+    script = "".join(re.findall(r"^```sh\n(.+?)^```", page, re.DOTALL | re.MULTILINE))
+    for theirs, ours in (
+        ("http://127.0.0.1:8000", running.url),
+        ("var/", f"{running.home}/"),
+        ("@ingestion", f"@{settings.BASE_DIR}/ingestion"),
+        ("curl ", "curl --silent --show-error --fail-with-body "),
+    ):
+        script = script.replace(theirs, ours)
+
+    done = subprocess.run(
+        ["bash", "-euo", "pipefail", "-c", script],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=90,
+        check=False,
+    )
+
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert '"recorded":1' in done.stdout
+    results = (tmp_path / "results.csv").read_text().splitlines()
+    assert (len(results), "predicted_probability" in results[0]) == (1310, True)
+
+
 def test_a_training_that_loses_its_worker_is_closed_and_a_new_one_succeeds(running: Running) -> None:
     run = running.api.post("/api/v1/training-runs/", json={})
     running.wait(run.headers["Location"], lambda job: job["progress"] > 0)

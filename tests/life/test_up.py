@@ -26,6 +26,7 @@ from titanic_site.runtime import up as up_module
 from titanic_site.runtime.supervisor import Program, Supervisor
 
 ROOT = Path(__file__).parents[2]
+UNIT = ROOT / "deploy/systemd/titanic-mlops.service"
 RUN = """
 import json, sys, time
 from pathlib import Path
@@ -321,20 +322,31 @@ def test_there_may_be_nothing_to_stop(up: Callable[..., subprocess.CompletedProc
     assert (stopped.returncode, stopped.stdout) == (0, "Nothing runs here.\n")
 
 
+def test_there_may_be_nothing_to_restart(up: Callable[..., subprocess.CompletedProcess[str]]) -> None:
+    refused = up("--restart")
+
+    assert (refused.returncode, refused.stderr) == (1, "CommandError: Nothing runs here: start it with make run.\n")
+
+
 class Product:
-    """A whole `up` in a home of its own, watched from outside."""
+    """A whole `up` in a home of its own, started by the very command of the systemd unit and watched from outside."""
 
     def __init__(self, home: Path, *, web_workers: int = 1) -> None:
         self.home = home
         with socket.create_server(("127.0.0.1", 0)) as free:
             self.port = free.getsockname()[1]
         self.log = home / "output"
+        self.manager = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        self.manager.bind(f"\0{home}")
+        self.manager.settimeout(5)
+        (command,) = re.findall("^ExecStart=(.+)$", UNIT.read_text(), re.MULTILINE)
         with self.log.open("w") as output:
             self.process = subprocess.Popen(
-                [sys.executable, "manage.py", "up"],
+                command.replace("/opt/titanic-mlops", str(ROOT)).split(),
                 cwd=ROOT,
                 env={
                     **os.environ,
+                    "NOTIFY_SOCKET": f"@{home}",
                     "TITANIC_HOME": str(home),
                     "PORT": str(self.port),
                     "WEB_WORKERS": str(web_workers),
@@ -369,6 +381,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def product(home: Path) -> Iterator[Product]:
     product = Product(home)
     yield product
+    product.manager.close()
     product.process.kill()
     product.process.wait()
     _soon(lambda: not product.processes())
@@ -389,6 +402,7 @@ def test_everything_comes_up_survives_and_goes(product: Product) -> None:
         return product.is_ready()
 
     assert _soon(look, 240), product.log.read_text()
+    assert product.manager.recv(100) == b"READY=1"
     while pages[0] is None:
         del pages[0]
     # From the first moments on there is a page, and it gives way to the front page without a gap.
@@ -467,6 +481,7 @@ def test_ten_thousand_predictions_two_restarts_and_a_killed_process_are_counted_
             increases += _prediction_count(url) - before
             assert increases == rows
         finally:
+            product.manager.close()
             product.process.terminate()
             product.process.wait(60)
     assert rows > 10_000

@@ -1,10 +1,11 @@
-"""Every command that README, `make help` and `manage.py help` name is run, so that none can rot."""
+"""Every command that README, docs/, `make help` and `manage.py help` name is run, so that none can rot."""
 
 import json
 import re
 import shlex
 import subprocess
 import sys
+from contextlib import suppress
 from importlib.util import find_spec
 from io import StringIO
 from pathlib import Path
@@ -15,6 +16,7 @@ from django.conf import settings
 from django.core.management import CommandError, call_command, get_commands, load_command_class
 from django.db import connection
 from markdown_it import MarkdownIt
+from markdown_it.token import Token
 from pytest_django.live_server_helper import LiveServer
 
 from tests.people import CAST, table
@@ -162,6 +164,95 @@ def test_curl_gets_an_answer(
     assert done.returncode == 0, done.stdout + done.stderr
     # One prediction, or what became of several, or tensors.
     assert {"id", "recorded", "outputs"} & json.loads(done.stdout).keys()
+
+
+NOT_RUN = re.compile(r"<!-- not run: ([\w.,/ -]+?): (.+) -->")
+RUN_BY = re.compile(r"<!-- run by (tests/\S+\.py) -->")
+PROGRAMS = re.compile(
+    r"(?:\w+=\S+ )*(?:sudo|make|curl|gcloud|docker|kubectl|helm|prometheus|promtool|nginx|systemctl|journalctl|git"
+    r"|python3?|manage\.py|\.venv/\S+) "
+)
+#: What stands for a value of the reader's.
+PLACES = {"N": "1", "FIELD": "name"}
+PAGES = sorted((ROOT / "docs").rglob("*.md"))
+
+
+def commands_of(token: Token) -> list[str]:
+    """Return the lines of a block of commands, or the commands in a sentence."""
+    if token.type == "fence":
+        return token.content.replace("\\\n", "").splitlines() if token.info == "sh" else []
+    inline = [child.content for child in token.children or () if child.type == "code_inline"]
+    return [text for text in inline if PROGRAMS.match(text)]
+
+
+def untried(page: Path) -> list[str]:
+    """Return the commands of a page that nothing tries, and its remarks that speak of nothing.
+
+    `make` and `manage.py` are tried here. Above others stands a remark: `<!-- run by tests/x.py -->` speaks of the next
+    block, `<!-- not run: PROGRAM, PROGRAM: why -->` of these programs from there on.
+    """
+    excused: dict[str, int] = {}
+    runner, wrong = "", []
+    for token in MarkdownIt().parse(page.read_text(encoding="utf-8")):
+        if remark := RUN_BY.match(token.content):
+            runner = remark[1]
+            # It reads the page.
+            assert page.name in (ROOT / runner).read_text(encoding="utf-8")
+        elif remark := NOT_RUN.match(token.content):
+            excused |= dict.fromkeys(re.split(", *", remark[1]), 0)
+        elif token.type == "fence" and token.info == "sh" and runner:
+            runner = ""
+        else:
+            for command in commands_of(token):
+                program = command.split()[0]
+                if program in excused:
+                    excused[program] += 1
+                elif not is_tried(command):
+                    wrong.append(command)
+    return wrong + [f"not run: {program}" for program, count in excused.items() if not count]
+
+
+def is_tried(command: str) -> bool:
+    """Tell whether it is a target of the Makefile, a module, or a command of ours with arguments that it takes."""
+    command = re.sub(r"^(\w+=\S+ )+| +#.*", "", command)
+    if command.startswith("make "):
+        return command.split()[1] in TARGETS
+    if command.startswith("python -m "):
+        return find_spec(command.split()[2]) is not None
+    match = MANAGE.fullmatch(command)
+    if match is None:
+        return False
+    verb, *arguments = (PLACES.get(word, word) for word in shlex.split(match[1]))
+    parser = load_command_class(get_commands()[verb], verb).create_parser("manage.py", verb)
+    with suppress(CommandError):
+        # Alone it is spoken of, not called.
+        return not arguments or bool(parser.parse_args(arguments))
+    return False
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+def test_each_command_of_the_documents_is_tried_or_says_why_not(page: Path) -> None:
+    assert untried(page) == []
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+def test_each_block_says_what_it_is(page: Path) -> None:
+    tokens = MarkdownIt().parse(page.read_text(encoding="utf-8"))
+
+    assert [token.content for token in tokens if token.type == "code_block"] == []
+    assert {token.info for token in tokens if token.type == "fence"} <= {"sh", "json", "python", "ini", "text", "yaml"}
+
+
+def test_a_command_that_nothing_tries_is_found(tmp_path: Path) -> None:
+    page = tmp_path / "page.md"
+    page.write_text(
+        "`make nothing` `manage.py train` `docker compose up`\n\n```sh\nrm -r old\n```\n"
+        "<!-- not run: kubectl, psql: no cluster -->\n`kubectl get pods`\n"
+    )
+
+    assert untried(page) == [
+        "make nothing", "docker compose up", "rm -r old", "not run: psql",
+    ]  # fmt: skip
 
 
 @pytest.mark.parametrize("name", OUR_COMMANDS)

@@ -7,6 +7,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -21,9 +22,8 @@ from django.db import connections
 from kombu.exceptions import OperationalError as BrokerAway
 
 from core import heartbeat, redis
-from titanic_site import tasks
+from titanic_site import env, tasks
 from titanic_site.checks import made_by_another_version
-from titanic_site.env import LOOPBACK
 from titanic_site.runtime import embedded, start_link
 from titanic_site.runtime.last_user_guard import end_with_parent
 from titanic_site.runtime.server import take_lock
@@ -51,7 +51,27 @@ class CannotRunError(RuntimeError):
 
 
 def run(*, echo: Echo) -> int:
-    """Run until told to stop and return the exit code."""
+    """Run until told to stop and return the exit code; SIGUSR1 (`restart`) stops it and starts it again."""
+    restart_requested = threading.Event()
+
+    def request_restart(_number: int, _frame: object) -> None:
+        restart_requested.set()
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    signal.signal(signal.SIGUSR1, request_restart)
+    exit_code = 0
+    try:
+        exit_code = _run_once(echo=echo)
+    except KeyboardInterrupt:
+        if not restart_requested.is_set():
+            raise
+    if restart_requested.is_set():
+        # The same process id for whoever looks after it. Without what came from `.env`, which is read again.
+        os.execve(sys.executable, [sys.executable, *sys.orig_argv[1:]], env.inherited)  # noqa: S606 - our own command
+    return exit_code
+
+
+def _run_once(*, echo: Echo) -> int:
     with (
         _interrupt_on_sigterm(),
         _exclusive_home(),
@@ -91,11 +111,20 @@ def run(*, echo: Echo) -> int:
 
 def stop() -> bool:
     """Stop a running `up` of this home and wait for it; return False when there is none."""
+    return _end(signal.SIGTERM)
+
+
+def restart() -> bool:
+    """Have a running `up` of this home start again, wait until it has stopped; return False when there is none."""
+    return _end(signal.SIGUSR1)
+
+
+def _end(number: signal.Signals) -> bool:
     lock = _lock()
     if lock is not None:
         os.close(lock)
         return False
-    os.kill(int(_pid_file().read_text()), signal.SIGTERM)
+    os.kill(int(_pid_file().read_text()), number)
     end = time.monotonic() + _STOP_SECONDS
     while (lock := _lock()) is None:
         if time.monotonic() > end:
@@ -263,6 +292,7 @@ class _Readiness:
             connections.close_all()
             self.is_announced = True
             self._echo(f"READY {_address(host)}")
+            tell_systemd("READY=1")
             if link:
                 site = _address(_LOOPBACK_OF.get(host, host))
                 if settings.SECURE_SSL_REDIRECT:
@@ -281,9 +311,17 @@ class _Readiness:
             self._echo(f"Not ready yet: {reason}")
 
 
+def tell_systemd(state: str) -> None:
+    """Send a state to the service manager, if one waits for it (sd_notify)."""
+    if address := os.environ.get("NOTIFY_SOCKET"):
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as channel:
+            # The @ is how an abstract address is written.
+            channel.sendto(state.encode(), address.replace("@", "\0", 1) if address.startswith("@") else address)
+
+
 def lacks_proxy() -> bool:
     """Tell whether other machines reach the web server without a proxy that buffers slow clients' requests."""
-    return settings.HOST not in LOOPBACK and not settings.TRUSTED_PROXIES
+    return settings.HOST not in env.LOOPBACK and not settings.TRUSTED_PROXIES
 
 
 def _missing_workers() -> str | None:

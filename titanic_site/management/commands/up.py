@@ -15,12 +15,17 @@ class Command(BaseCommand):
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("--stop", action="store_true", help="stop the one that runs in this TITANIC_HOME")
+        parser.add_argument("--restart", action="store_true", help="have it stop and start again where it runs")
 
     def handle(self, *args: object, **options: Any) -> None:
         console = Console(soft_wrap=True, highlight=False, markup=False)
         try:
             if options["stop"]:
                 console.print("Stopped." if up.stop() else "Nothing runs here.")
+            elif options["restart"]:
+                if not up.restart():
+                    raise CommandError("Nothing runs here: start it with make run.")
+                console.print("Stopped, and starting again: READY is printed where it runs.")
             else:
                 sys.exit(up.run(echo=console.print))
         except up.CannotRunError as error:
