@@ -167,7 +167,7 @@ def test_curl_gets_an_answer(
 
 
 NOT_RUN = re.compile(r"<!-- not run: (.+?): (.+) -->")
-RUN_BY = re.compile(r"<!-- run by (tests/\S+\.py) -->")
+RUN_BY = re.compile(r"<!-- run by ((?:tests|drills)/\S+\.py) -->")
 PROGRAMS = re.compile(
     r"(?:\w+=\S+ )*(?:sudo|make|curl|gcloud|docker|kubectl|helm|prometheus|promtool|nginx|systemctl|journalctl|git"
     r"|python3?|manage\.py|\.venv/\S+) "
