@@ -8,7 +8,7 @@ from django.conf import settings
 
 
 @pytest.mark.long
-@pytest.mark.timeout(2400)
+@pytest.mark.timeout(3600)
 def test_nothing_is_lost_or_doubled_and_all_heals_by_itself() -> None:
     done = subprocess.run(
         [sys.executable, "-m", "drills"], cwd=settings.BASE_DIR, capture_output=True, check=False, text=True
