@@ -71,9 +71,11 @@ class Artifact:
         return artifact
 
     def score(self, matrix: Matrix) -> NDArray[np.float64]:
-        """Score features of shape (n, features): the label's probability, shape (n,)."""
-        both_classes: Any = self.session.run([OUTPUT], {INPUT: matrix})[0]
-        return np.asarray(both_classes[:, 1], dtype=np.float64)
+        """Score features of shape (n, features): the label's probability, shape (n,), alike alone and in a batch."""
+        # Of one row alone onnxruntime adds a linear model's products in another order: the last bits would differ.
+        rows = matrix.repeat(2, axis=0) if len(matrix) == 1 else matrix
+        both_classes: Any = self.session.run([OUTPUT], {INPUT: rows})[0]
+        return np.asarray(both_classes[: len(matrix), 1], dtype=np.float64)
 
     def _check_golden_rows(self, golden: Sequence[GoldenRow]) -> None:
         rows = np.array([row.features for row in golden], dtype=np.float32).reshape(-1, len(FEATURES))
