@@ -11,9 +11,12 @@ import gzip
 import io
 import json
 import re
+import shutil
 import zipfile
 import zlib
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from datetime import date, datetime, time
 from functools import partial
 from itertools import islice
@@ -29,7 +32,8 @@ if TYPE_CHECKING:
     import polars as pl
     from openpyxl.worksheet._read_only import ReadOnlyWorksheet  # type: ignore[import-untyped]
 
-BOM = "\ufeff"
+#: The quotes about cells.
+STRAIGHT = '""'
 #: Limits of every table: bytes of its text, the factor by which a packed one grows, columns, and rows.
 LARGEST_TABLE = 16 * 1024**3
 LARGEST_EXPANSION = 200
@@ -43,39 +47,36 @@ BLOCK_BYTES = 2 * 1024**2
 # Formats that store a repeated value once grow by more than text does; a small file may do so.
 _FREE_BYTES = 512 * 1024**2
 _LAYERS = 3
+_HEAD_BYTES = 4096
 # The list of an archive's files, in bytes: some thousands of files.
 _LARGEST_DIRECTORY = 1024**2
 _END_OF_DIRECTORY, _DIRECTORY_SIZE_AT, _END_BYTES = b"PK\x05\x06", 12, 66_000
 
 #: What other files begin with, and what they are called.
 _OTHERS: tuple[tuple[bytes, str], ...] = (
-    (b"%PDF", gettext_noop("a PDF document")),
-    (b"\xd0\xcf\x11\xe0", gettext_noop("an old Excel workbook (.xls)")),
-    (b"SQLite format 3", gettext_noop("an SQLite database")),
-    (b"ARROW1", gettext_noop("an Arrow (Feather) file")),
-    (b"ORC", gettext_noop("an ORC file")),
-    (b"Obj\x01", gettext_noop("an Avro file")),
-    (b"\x89HDF", gettext_noop("an HDF5 file")),
-    (b"\x93NUMPY", gettext_noop("a NumPy array")),
-    (b"\x80\x04", gettext_noop("a Python pickle")),
-    (b"\x80\x05", gettext_noop("a Python pickle")),
-    (b"RDX", gettext_noop("an R data file")),
-    (b"$FL2", gettext_noop("an SPSS file")),
-    (b"<stata_dta", gettext_noop("a Stata file")),
-    (b"BZh", gettext_noop("a bzip2 archive")),
-    (b"\xfd7zXZ", gettext_noop("an xz archive")),
-    (b"\x28\xb5\x2f\xfd", gettext_noop("a Zstandard archive")),
-    (b"7z\xbc\xaf", gettext_noop("a 7-Zip archive")),
-    (b"Rar!", gettext_noop("a RAR archive")),
-    (b"\x89PNG", gettext_noop("an image")),
-    (b"GIF8", gettext_noop("an image")),
-    (b"\xff\xd8\xff", gettext_noop("an image")),
-)
-_OTHER_TEXTS = (
-    (re.compile(r"\s*<(!doctype html|html|head|body|table)\b", re.IGNORECASE), gettext_noop("a web page (HTML)")),
-    (re.compile(r"\s*<\?xml|\s*<\w+[\s>]"), gettext_noop("an XML document")),
-    (re.compile(r"\s*(%.*\s+)*@relation\b", re.IGNORECASE), gettext_noop("an ARFF file")),
-    (re.compile(r"\s*\{\\rtf"), gettext_noop("an RTF document")),
+    (rb"%PDF", gettext_noop("a PDF document")),
+    (rb"\xd0\xcf\x11\xe0", gettext_noop("an old Excel workbook (.xls)")),
+    (rb"SQLite format 3", gettext_noop("an SQLite database")),
+    (rb"ARROW1", gettext_noop("an Arrow (Feather) file")),
+    (rb"ORC", gettext_noop("an ORC file")),
+    (rb"Obj\x01", gettext_noop("an Avro file")),
+    (rb"\x89HDF", gettext_noop("an HDF5 file")),
+    (rb"\x93NUMPY", gettext_noop("a NumPy array")),
+    (rb"\x80[\x04\x05]", gettext_noop("a Python pickle")),
+    (rb"RDX", gettext_noop("an R data file")),
+    (rb"\$FL2", gettext_noop("an SPSS file")),
+    (rb"<stata_dta", gettext_noop("a Stata file")),
+    (rb"BZh", gettext_noop("a bzip2 archive")),
+    (rb"\xfd7zXZ", gettext_noop("an xz archive")),
+    (rb"\x28\xb5\x2f\xfd", gettext_noop("a Zstandard archive")),
+    (rb"7z\xbc\xaf", gettext_noop("a 7-Zip archive")),
+    (rb"Rar!", gettext_noop("a RAR archive")),
+    (rb".{257}ustar", gettext_noop("a tar archive")),
+    (rb"\x89PNG|GIF8|\xff\xd8\xff", gettext_noop("an image")),
+    (rb"(?i)\s*<(!doctype html|html|head|body|table)\b", gettext_noop("a web page (HTML)")),
+    (rb"\s*<\?xml|\s*<\w+[\s>]", gettext_noop("an XML document")),
+    (rb"(?i)\s*(%[^\n]*\s+)*@relation\b", gettext_noop("an ARFF file")),
+    (rb"\s*\{\\rtf", gettext_noop("an RTF document")),
 )
 # A cell with a formula and without a value; one that is an empty text says that it is text.
 _UNCALCULATED = re.compile(
@@ -83,14 +84,14 @@ _UNCALCULATED = re.compile(
     rb"(?:<v\s*/>|<v>\s*</v>)?\s*</c>"
 )
 _MERGED = re.compile(rb'<mergeCell ref="([A-Z]{1,3}([0-9]{1,7}):[A-Z]{1,3}([0-9]{1,7}))"')
-_MOST_MERGED = 20
+# Sheets and ranges of merged cells that are named.
+_MOST_NAMED, _LONGEST_NAME = 20, 200
 #: How many filled rows are searched for the header, below a title and notes.
 HEADER_WITHIN = 20
 # So many known headings make a row the header of a sheet.
 _HEADER_NAMES = 2
 # How deep in a JSON document a table may lie.
 _DEPTH = 6
-_TAR = slice(257, 262)
 _SHEETS = "application/vnd.oasis.opendocument.spreadsheet"
 _BOMS = (
     # UTF-32's mark begins with that of UTF-16.
@@ -103,8 +104,8 @@ _BAD_NAMES = ("__MACOSX/", ".")
 # The share of zero bytes in a text in UTF-16.
 _UTF16_SHARE = 0.3
 # Bytes that stand in no text, and those that stand in none from Windows.
-_NO_LETTERS = frozenset(range(9))
-_NOT_WINDOWS = frozenset({0x81, 0x8D, 0x8F, 0x90, 0x9D})
+_BINARY = re.compile(rb"[\x00-\x08]")
+_NOT_WINDOWS = re.compile(rb"[\x81\x8d\x8f\x90\x9d]")
 # Two or three bytes that are one letter in UTF-8, and hardly ever stand together in another encoding.
 _MULTIBYTE = re.compile(rb"[\xc3-\xdf][\x80-\xbf]|[\xe1-\xef][\x80-\xbf]{2}")
 
@@ -126,14 +127,22 @@ class TableError(ValueError):
 
 
 class Origin(msgspec.Struct):
-    """What a table was before it was CSV in UTF-8: the format, what it was packed in, its sheet, its encoding."""
+    """How a table was written: the format, what it was packed in, its sheet, its encoding, how its lines are cut."""
 
     format: str = "CSV"
     packed_in: list[str] = []
     sheet: str = ""
     other_sheets: list[str] = []
+    #: Ranges of cells that are merged over several rows.
     merged: list[str] = []
     encoding: str = "UTF-8"
+    #: The lines above the header, such as a title.
+    above_header: list[str] = []
+    separator: str = ","
+    #: What stands on both sides of a cell where it is needed.
+    quotes: str = STRAIGHT
+    #: Whether rows begin with a name that has no heading.
+    has_row_names: bool = False
 
 
 def to_csv(file: IO[bytes], *, new_file: NewFile, known_count: KnownCount) -> tuple[IO[bytes], Origin]:
@@ -145,10 +154,10 @@ def to_csv(file: IO[bytes], *, new_file: NewFile, known_count: KnownCount) -> tu
     origin = Origin()
     for _layer in range(_LAYERS):
         file.seek(0)
-        head = file.read(4096)
+        head = file.read(_HEAD_BYTES)
         if head.startswith(b"\x1f\x8b"):
             origin.packed_in.append("gzip")
-            file = _copy(_gzip_blocks(file), new_file(), packed=file.tell, free=BLOCK_BYTES)
+            file = _unpack(gzip.GzipFile(fileobj=_from_start(file)), new_file(), packed=file.tell)
         elif head.startswith((b"PK\x03\x04", _END_OF_DIRECTORY)):
             with _archive(file) as archive:
                 if "xl/workbook.xml" in archive.namelist():
@@ -156,8 +165,7 @@ def to_csv(file: IO[bytes], *, new_file: NewFile, known_count: KnownCount) -> tu
                     return _write_rows(_sheet_rows(archive, origin, known_count), new_file()), origin
                 member = _only_table(archive)
                 origin.packed_in.append("zip")
-                blocks, packed_size = _member_blocks(archive, member), partial(int, member.compress_size)
-                file = _copy(blocks, new_file(), packed=packed_size, free=BLOCK_BYTES)
+                file = _unpack(archive.open(member), new_file(), packed=partial(int, member.compress_size))
         else:
             break
     if head.startswith(b"PAR1"):
@@ -165,22 +173,22 @@ def to_csv(file: IO[bytes], *, new_file: NewFile, known_count: KnownCount) -> tu
         return _parquet_to_csv(file, new_file()), origin
     _reject_others(head)
     file = _to_utf8(file, origin, new_file)
-    file.seek(0)
-    start = file.read(4096).decode(errors="ignore").removeprefix(BOM)
-    for pattern, kind in _OTHER_TEXTS:
-        if pattern.match(start):
-            _reject_as(kind)
-    if re.match(r'\s*(\[\s*[\[{\]]|\{\s*["}])', start):
+    start = _from_start(file).read(_HEAD_BYTES).removeprefix(codecs.BOM_UTF8)
+    _reject_others(start)
+    if re.match(rb'\s*(\[\s*[\[{\]]|\{\s*["}])', start):
         return _write_rows(_json_rows(file, origin, known_count), new_file()), origin
     return file, origin
 
 
+def _from_start(file: IO[bytes]) -> IO[bytes]:
+    file.seek(0)
+    return file
+
+
 def _reject_others(head: bytes) -> None:
-    for start, kind in _OTHERS:
-        if head.startswith(start):
+    for pattern, kind in _OTHERS:
+        if re.match(pattern, head, re.DOTALL):
             _reject_as(kind)
-    if head[_TAR] == b"ustar":
-        _reject_as(gettext_noop("a tar archive"))
 
 
 def _reject_as(kind: str) -> None:
@@ -188,14 +196,33 @@ def _reject_as(kind: str) -> None:
     raise TableError(message, kind=Message(kind))
 
 
-def _copy(blocks: Iterable[bytes], out: IO[bytes], *, packed: Callable[[], int], free: int) -> IO[bytes]:
-    """Write blocks into a file; raises TableError where they are more than a table of so many packed bytes has."""
-    size = 0
-    for block in _sound(blocks):
-        size += out.write(block)
-        if size > min(LARGEST_TABLE, free + LARGEST_EXPANSION * packed()):
-            raise TableError(_TOO_MUCH)
+def _unpack(source: IO[bytes] | gzip.GzipFile, out: IO[bytes], *, packed: Callable[[], int]) -> IO[bytes]:
+    """Write what is unpacked into a file; raises TableError for damage, and for more than a table would grow to."""
+    bounded = _BoundedFile(out, most=lambda: BLOCK_BYTES + LARGEST_EXPANSION * packed())
+    try:
+        with source:
+            shutil.copyfileobj(source, bounded, BLOCK_BYTES)
+    except TableError:
+        raise
+    except _DAMAGE as error:
+        raise TableError(_BROKEN) from error
     return out
+
+
+class _BoundedFile(io.RawIOBase):
+    """Write into a file up to a size."""
+
+    def __init__(self, file: IO[bytes], *, most: Callable[[], int]) -> None:
+        self._file, self._most = file, most
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, block: "bytes | bytearray | memoryview") -> int:  # type: ignore[override]
+        size = self._file.write(block)
+        if self._file.tell() > min(LARGEST_TABLE, self._most()):
+            raise TableError(_TOO_MUCH)
+        return size
 
 
 NO_TEXT = gettext_noop("This is no text. Send the table as CSV, Excel (.xlsx), Parquet or JSON lines.")
@@ -203,28 +230,12 @@ _TOO_MUCH = gettext_noop("The file unpacks to more than any table would. It was 
 _BROKEN = gettext_noop("The compressed file is damaged or breaks off. Compress and send it again.")
 
 
-def _sound(blocks: Iterable[bytes]) -> Iterator[bytes]:
-    """Yield the same blocks; raises TableError where unpacking them finds damage."""
-    try:
-        yield from blocks
-    except (gzip.BadGzipFile, zipfile.BadZipFile, EOFError, zlib.error, NotImplementedError, ValueError) as error:
-        raise TableError(_BROKEN) from error
+_DAMAGE = (gzip.BadGzipFile, zipfile.BadZipFile, EOFError, zlib.error, NotImplementedError, ValueError)
 
 
-def _gzip_blocks(file: IO[bytes]) -> Iterator[bytes]:
+def _blocks(file: IO[bytes]) -> Iterator[bytes]:
     file.seek(0)
-    with gzip.GzipFile(fileobj=file) as unpacked:
-        yield from _blocks(unpacked)
-
-
-def _member_blocks(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> Iterator[bytes]:
-    with archive.open(member) as unpacked:
-        yield from _blocks(unpacked)
-
-
-def _blocks(file: IO[bytes] | gzip.GzipFile) -> Iterator[bytes]:
-    while block := file.read(BLOCK_BYTES):
-        yield block
+    return iter(partial(file.read, BLOCK_BYTES), b"")
 
 
 def _archive(file: IO[bytes]) -> zipfile.ZipFile:
@@ -238,7 +249,7 @@ def _archive(file: IO[bytes]) -> zipfile.ZipFile:
         raise TableError(gettext_noop("The archive has more files than any table would need."))
     try:
         return zipfile.ZipFile(file)
-    except (zipfile.BadZipFile, NotImplementedError, ValueError, EOFError, OSError) as error:
+    except (*_DAMAGE, OSError) as error:
         raise TableError(_BROKEN) from error
 
 
@@ -265,23 +276,18 @@ def _only_table(archive: zipfile.ZipFile) -> zipfile.ZipInfo:
 def _to_utf8(file: IO[bytes], origin: Origin, new_file: NewFile) -> IO[bytes]:
     """Return the text as UTF-8 with line feeds: the file itself, or a copy; raises TableError."""
     encoding = _encoding(file)
-    file.seek(0)
-    start = file.read(LONGEST_ROW)
+    start = _from_start(file).read(LONGEST_ROW)
     # On an old Mac a carriage return alone ended lines.
     has_line_feeds = encoding.startswith("utf-16") or b"\n" in start or b"\r" not in start
     origin.encoding = encoding.removesuffix("-sig").upper()
     if encoding.startswith("utf-8") and has_line_feeds:
         return file
-    file.seek(0)
-    decoder = codecs.getincrementaldecoder(encoding)()
     out = new_file()
     line = 1
     try:
-        while block := file.read(BLOCK_BYTES):
-            text = decoder.decode(block)
+        for text in codecs.iterdecode(_blocks(file), encoding):
             line += text.count("\n")
             out.write((text if has_line_feeds else text.replace("\r", "\n")).encode())
-        out.write(decoder.decode(b"", final=True).encode())
     except UnicodeError as error:
         message = gettext_noop("The text cannot be read as %(encoding)s (after line %(line)s). Save it as UTF-8.")
         raise TableError(message, encoding=origin.encoding, line=str(line)) from error
@@ -290,8 +296,7 @@ def _to_utf8(file: IO[bytes], origin: Origin, new_file: NewFile) -> IO[bytes]:
 
 def _encoding(file: IO[bytes]) -> str:
     """Recognise the encoding of the whole text; raises TableError."""
-    file.seek(0)
-    head = file.read(4096)
+    head = _from_start(file).read(_HEAD_BYTES)
     for mark, encoding in _BOMS:
         if head.startswith(mark):
             return encoding
@@ -299,38 +304,25 @@ def _encoding(file: IO[bytes]) -> str:
     even, odd = head[::2].count(b"\0"), head[1::2].count(b"\0")
     if even + odd >= _UTF16_SHARE * len(head) > 1 and 0 in (even, odd):
         return "utf-16-be" if even else "utf-16-le"
-    if _is_utf8(file):
+    with suppress(UnicodeDecodeError):
+        deque(codecs.iterdecode(_blocks(file), "utf-8"), maxlen=0)
         return "utf-8"
-    file.seek(0)
-    letters: set[int] = set()
+    is_windows = True
     for block in _blocks(file):
-        letters.update(block)
+        if _BINARY.search(block):
+            raise TableError(NO_TEXT)
         if _MULTIBYTE.search(block):
             raise TableError(gettext_noop("The text is UTF-8 in one part and not in another. Save it as UTF-8."))
-    if letters & _NO_LETTERS:
-        raise TableError(NO_TEXT)
-    if not letters & _NOT_WINDOWS:
+        is_windows &= not _NOT_WINDOWS.search(block)
+    if is_windows:
         return "cp1252"
     # It takes a tenth of a second to import.
     from charset_normalizer import from_bytes
 
-    file.seek(0)
-    best = from_bytes(file.read(BLOCK_BYTES)).best()
+    best = from_bytes(_from_start(file).read(BLOCK_BYTES)).best()
     if best is None:
         raise TableError(gettext_noop("The text’s encoding is not known. Save it as UTF-8."))
     return str(best.encoding)
-
-
-def _is_utf8(file: IO[bytes]) -> bool:
-    decoder = codecs.getincrementaldecoder("utf-8")()
-    file.seek(0)
-    try:
-        for block in _blocks(file):
-            decoder.decode(block)
-        decoder.decode(b"", final=True)
-    except UnicodeDecodeError:
-        return False
-    return True
 
 
 def _write_rows(rows: Iterable[list[str]], out: IO[bytes]) -> IO[bytes]:
@@ -345,7 +337,7 @@ def _write_rows(rows: Iterable[list[str]], out: IO[bytes]) -> IO[bytes]:
             if len(row) > MOST_COLUMNS:
                 raise TableError(TOO_MANY_COLUMNS, most=MOST_COLUMNS)
             if length > LONGEST_ROW:
-                raise TableError(gettext_noop("Row %(row)s is longer than 1 MB."), row=str(number))
+                raise TableError(_LONG_ROW, row=str(number))
             if number > MOST_ROWS or size > LARGEST_TABLE:
                 raise TableError(TOO_LARGE)
             # A row without cells keeps its line.
@@ -357,6 +349,7 @@ def _write_rows(rows: Iterable[list[str]], out: IO[bytes]) -> IO[bytes]:
 
 
 TOO_MANY_COLUMNS = gettext_noop("The table has more than %(most)s columns.")
+_LONG_ROW = gettext_noop("Row %(row)s is longer than 1 MB.")
 TOO_LARGE = gettext_noop("The table is larger than any that is loaded here. Split it into smaller ones.")
 
 
@@ -379,7 +372,8 @@ def _sheet_rows(archive: zipfile.ZipFile, origin: Origin, known_count: KnownCoun
         with_header = (sheet for sheet in filled if max(map(known_count, tops[sheet.title])) >= _HEADER_NAMES)
         chosen = next(with_header, filled[0])
         origin.sheet = str(chosen.title)
-        origin.other_sheets = [str(sheet.title) for sheet in filled if sheet is not chosen]
+        others = [str(sheet.title) for sheet in filled if sheet is not chosen]
+        origin.other_sheets = [title[:_LONGEST_NAME] for title in others[:_MOST_NAMED]]
         origin.merged = _merged_cells(archive, str(chosen._worksheet_path))
         width = 0
         for cells in _rows_of_sheet(chosen):
@@ -424,7 +418,7 @@ def _merged_cells(archive: zipfile.ZipFile, name: str) -> list[str]:
                 )
                 raise TableError(message, cell=found[1].decode())
             for found in _MERGED.finditer(rest):
-                if found[2] != found[3] and len(merged) < _MOST_MERGED:
+                if found[2] != found[3] and len(merged) < _MOST_NAMED:
                     merged[found[1].decode()] = None
             # A cell may go on in the next block.
             rest = rest[max(rest.rfind(b"<c "), 0) :][-LONGEST_ROW:]
@@ -454,48 +448,29 @@ def _parquet_to_csv(file: IO[bytes], out: IO[bytes]) -> IO[bytes]:
     # It takes a second to import.
     import polars as pl
 
-    most = min(LARGEST_TABLE, _FREE_BYTES + LARGEST_EXPANSION * file.seek(0, io.SEEK_END))
-    file.seek(0)
+    most = _FREE_BYTES + LARGEST_EXPANSION * file.seek(0, io.SEEK_END)
     try:
-        table = pl.scan_parquet(file)
-        schema = table.collect_schema()
-        row_count = table.select(pl.len()).collect().item()
-        if (problem := _parquet_problem(schema, row_count)) is None:
-            table.sink_csv(cast("IO[bytes]", _BoundedFile(out, most=most)), null_value="")
+        table = pl.scan_parquet(_from_start(file))
+        _check_parquet(table.collect_schema(), table.select(pl.len()).collect().item())
+        table.sink_csv(cast("IO[bytes]", _BoundedFile(out, most=lambda: most)), null_value="")
+    except TableError:
+        raise
     except (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError, ValueError) as error:
         if _TOO_MUCH in str(error):
             raise TableError(_TOO_MUCH) from error
         raise TableError(gettext_noop("The Parquet file is damaged or breaks off. Write and send it again.")) from error
-    if problem is not None:
-        raise problem
     return out
 
 
-def _parquet_problem(schema: "pl.Schema", row_count: int) -> TableError | None:
+def _check_parquet(schema: "pl.Schema", row_count: int) -> None:
     if len(schema) > MOST_COLUMNS:
-        return TableError(TOO_MANY_COLUMNS, most=MOST_COLUMNS)
+        raise TableError(TOO_MANY_COLUMNS, most=MOST_COLUMNS)
     if row_count > MOST_ROWS:
-        return TableError(TOO_LARGE)
+        raise TableError(TOO_LARGE)
     for name, kind in schema.items():
         if kind.is_nested() or str(kind) in ("Binary", "Object"):
             message = gettext_noop("The column %(name)s has values that are no single numbers or texts.")
-            return TableError(message, name=name[:60])
-    return None
-
-
-class _BoundedFile(io.RawIOBase):
-    """Write into a file up to a size."""
-
-    def __init__(self, file: IO[bytes], *, most: int) -> None:
-        self._file, self._most = file, most
-
-    def writable(self) -> bool:
-        return True
-
-    def write(self, block: "bytes | bytearray | memoryview") -> int:  # type: ignore[override]
-        if self._file.tell() > self._most:
-            raise OSError(_TOO_MUCH)
-        return self._file.write(block)
+            raise TableError(message, name=name[:60])
 
 
 def _json_rows(file: IO[bytes], origin: Origin, known_count: KnownCount) -> Iterator[list[str]]:
@@ -513,9 +488,10 @@ def _json_rows(file: IO[bytes], origin: Origin, known_count: KnownCount) -> Iter
     is_flat = isinstance(record, dict) and not any(isinstance(each, (dict, list)) for each in record.values())
     if is_flat or (isinstance(record, dict) and second.lstrip().startswith(b"{")):
         origin.format = "JSON lines"
-        return _rows_of(_JsonLines(file, start))
+        return _rows_of(partial(_json_lines, file, start))
     origin.format = "JSON"
-    return _rows_of(list(enumerate(_records_of(file, known_count), start=1)))
+    records = _records_of(file, known_count)
+    return _rows_of(lambda: enumerate(records, start=1))
 
 
 def _decode(data: bytes) -> object:
@@ -526,28 +502,21 @@ def _decode(data: bytes) -> object:
         return json.loads(data)
 
 
-class _JsonLines:
-    """The objects of a file of JSON lines with their line numbers, any number of times."""
-
-    def __init__(self, file: IO[bytes], start: int) -> None:
-        self._file, self._start = file, start
-
-    def __iter__(self) -> Iterator[tuple[int, Mapping[str, object]]]:
-        self._file.seek(self._start)
-        number = 0
-        while line := self._file.readline(LONGEST_ROW + 1):
-            number += 1
-            if len(line) > LONGEST_ROW:
-                raise TableError(gettext_noop("Row %(row)s is longer than 1 MB."), row=str(number))
-            if not line.strip():
-                continue
-            try:
-                record = _decode(line)
-            except (ValueError, RecursionError):
-                record = None
-            if not isinstance(record, dict):
-                raise TableError(gettext_noop("Line %(line)s is no JSON object."), line=str(number))
-            yield number, record
+def _json_lines(file: IO[bytes], start: int) -> Iterator[tuple[int, Mapping[str, object]]]:
+    """Yield the objects of a file of JSON lines with their line numbers."""
+    file.seek(start)
+    for number, line in enumerate(iter(partial(file.readline, LONGEST_ROW + 1), b""), start=1):
+        if len(line) > LONGEST_ROW:
+            raise TableError(_LONG_ROW, row=str(number))
+        if not line.strip():
+            continue
+        try:
+            record = _decode(line)
+        except (ValueError, RecursionError):
+            record = None
+        if not isinstance(record, dict):
+            raise TableError(gettext_noop("Line %(line)s is no JSON object."), line=str(number))
+        yield number, record
 
 
 def _records_of(file: IO[bytes], known_count: KnownCount) -> list[Mapping[str, object]]:
@@ -584,7 +553,8 @@ def _tables(value: object, depth: int) -> Iterator[list[Mapping[str, object]]]:
         yield _with_names(*value)
     elif isinstance(value, dict):
         yield from _tables_of_object(value)
-        parts = list(value.values())
+        # Of a table by columns and lines, the first line is no header.
+        parts = [part for name, part in value.items() if name != "data" or "columns" not in value]
     for part in parts if depth else ():
         yield from _tables(part, depth - 1)
 
@@ -618,23 +588,25 @@ _UNEVEN = gettext_noop("Row %(row)s of the JSON document has another number of c
 
 def _with_names(names: list[object], *lines: Sequence[object]) -> list[Mapping[str, object]]:
     """Make records of lines of cells; raises TableError where one has more or fewer cells than there are names."""
+    if len(set(map(str, names))) < len(names):
+        raise TableError(gettext_noop("The JSON document has a column twice. Remove one."))
     for number, line in enumerate(lines, start=1):
         if not isinstance(line, list | tuple) or len(line) != len(names):
             raise TableError(_UNEVEN, row=str(number))
     return [dict(zip(map(str, names), line, strict=True)) for line in lines]
 
 
-def _rows_of(records: Iterable[tuple[int, Mapping[str, object]]]) -> Iterator[list[str]]:
-    """Yield the header, the names of all records, and each record's cells; blank lines keep the line numbers."""
+def _rows_of(records: Callable[[], Iterable[tuple[int, Mapping[str, object]]]]) -> Iterator[list[str]]:
+    """Yield the header, the names of all numbered records, and each record's cells."""
     header: dict[str, None] = {}
-    for _number, record in records:
+    for _number, record in records():
         header.update(dict.fromkeys(record))
         if len(header) > MOST_COLUMNS:
             raise TableError(TOO_MANY_COLUMNS, most=MOST_COLUMNS)
     if not header:
         raise TableError(gettext_noop("The file is empty."))
     yield list(header)
-    for number, record in records:
+    for number, record in records():
         for name, value in record.items():
             if isinstance(value, (dict, list)):
                 message = gettext_noop("Row %(row)s: %(name)s is no single number or text.")

@@ -23,7 +23,6 @@ class Found:
     none: the fields' names by heading.
     """
 
-    header: Sequence[str]
     columns: Mapping[str, int]
     unread: list[str]
     missing: list[str]
@@ -86,7 +85,7 @@ def match(
     missing = [field.name for field in fields if field.name not in columns]
     similar = {similar_name(name, unread): owner for name, owner in owners.items() if owner in missing}
     misspelt = {heading: owner for heading, owner in similar.items() if heading is not None}
-    return Found(header, columns, unread, missing, second, misspelt)
+    return Found(columns, unread, missing, second, misspelt)
 
 
 def check(found: Found, *, required: Iterable[str], expected: Iterable[str] = (), ignores_others: bool = False) -> None:

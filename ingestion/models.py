@@ -97,6 +97,16 @@ class ReadingOptions(models.Model):
     class Meta:
         abstract = True
 
+    def rejection(self, *, rejected_count: int, row_count: int) -> Message:
+        """Say why a table with so many rejected rows is rejected as a whole; empty where it is not."""
+        if not row_count:
+            return Message("The table has a header and no rows.")
+        if rejected_count < row_count and rejected_count <= self.largest_problem_share * row_count:
+            return Message()
+        message = Message("%(bad)s of %(all)s rows were rejected, more than the allowed share of %(share)s%%.")
+        share = round(100 * self.largest_problem_share, 2)
+        return message % {"bad": rejected_count, "all": row_count, "share": share}
+
 
 class Read(models.Model):
     """A job that reads a table, and keeps how it did."""

@@ -9,9 +9,10 @@ import msgspec
 
 from core.messages import Message
 from ingestion.contract import Field, Value, Violation
+from ingestion.formats import STRAIGHT, Origin
 from ingestion.headings import Found, column_name
 from ingestion.spellings import Spellings
-from ingestion.table import STRAIGHT, Layout, Table
+from ingestion.table import Layout, Table
 
 #: How many different cells of a field, and how many rows of a reason, a report names.
 MOST_SHOWN = 20
@@ -53,22 +54,9 @@ class Spelt(msgspec.Struct):
         return (read if self.meaning else unknown) % msgspec.structs.asdict(self)
 
 
-class Reading(msgspec.Struct):
-    """How a table was read."""
+class Reading(Origin):
+    """How a table was written, and how it was read."""
 
-    format: str = "CSV"
-    packed_in: list[str] = []
-    sheet: str = ""
-    other_sheets: list[str] = []
-    #: Ranges of cells that are merged over several rows.
-    merged: list[str] = []
-    #: The lines above the header, such as a title.
-    above_header: list[str] = []
-    encoding: str = "UTF-8"
-    separator: str = ","
-    quotes: str = STRAIGHT
-    #: Whether rows begin with a name that has no heading.
-    has_row_names: bool = False
     decimals: dict[str, str] = {}
     header: list[str] = []
     #: The index of each field's column, the headings of no field, and what is assumed for fields without a column.
@@ -212,16 +200,7 @@ def of_table(table: Table, found: Found, fields: Sequence[Field], *, may_lack: I
     derived = set(may_lack)
     read = set(found.columns.values())
     return Reading(
-        format=table.origin.format,
-        packed_in=table.origin.packed_in,
-        sheet=table.origin.sheet,
-        other_sheets=[name[:_MAX_LENGTH] for name in table.origin.other_sheets[:MOST_SHOWN]],
-        merged=table.origin.merged,
-        above_header=[line[:_MAX_LENGTH] for line in table.above_header],
-        encoding=table.origin.encoding,
-        separator=layout.separator,
-        quotes=table.quotes,
-        has_row_names=table.has_row_names,
+        **msgspec.structs.asdict(table.origin),
         decimals=dict(layout.decimals),
         header=layout.header,
         columns=dict(layout.columns),

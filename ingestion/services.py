@@ -254,14 +254,9 @@ def _match(dataset: Dataset, table: Table) -> Reading:
 def _reason_to_reject(dataset: Dataset, loader: "Loader", profile: "Mapping[str, ColumnProfile]") -> Message:
     """Say why the whole table is rejected; empty where it is not."""
     row_count = loader.row_count + loader.problem_count
-    if not row_count:
-        return _("The table has a header and no rows.")
-    if not loader.row_count or loader.problem_count / row_count > dataset.largest_problem_share:
-        message = _("%(bad)s of %(all)s rows were rejected, more than the allowed share of %(share)s%%.")
-        share = round(100 * dataset.largest_problem_share, 2)
-        return message % {"bad": loader.problem_count, "all": row_count, "share": share}
-    if row_count < MIN_ROWS_FOR_MISSING_SHARE:
-        return Message()
+    rejection = dataset.rejection(rejected_count=loader.problem_count, row_count=row_count)
+    if rejection or row_count < MIN_ROWS_FOR_MISSING_SHARE:
+        return rejection
     for name, column in profile.items():
         missing = column["missing"] / max(column["count"], 1)
         # A derivable column may be missing altogether.

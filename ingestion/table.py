@@ -11,7 +11,7 @@ import re
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import product
 from typing import IO, TYPE_CHECKING, NamedTuple
@@ -27,6 +27,7 @@ from ingestion.formats import (
     MOST_COLUMNS,
     MOST_ROWS,
     NO_TEXT,
+    STRAIGHT,
     TOO_LARGE,
     TOO_MANY_COLUMNS,
     NewFile,
@@ -40,10 +41,11 @@ if TYPE_CHECKING:
 
 BLOCK_BYTES = 2 * 1024**2
 _SAMPLE_BYTES = 256 * 1024
+# Letters of a line above the header that are kept.
+_LONGEST_LINE = 200
 # A blank separates cells where that alone finds the headings, as R writes tables.
 SEPARATORS = ",;\t|^ "
-# Quotes about cells, and what stands in their place.
-STRAIGHT = '""'
+# Quotes in the place of straight ones.
 _OTHER_QUOTES = ("''", "‘’", "“”", "„“", "””", "«»", "``")
 #: Message for a row with too few or too many cells.
 RAGGED = gettext_noop("The row has another number of cells than the header.")
@@ -111,15 +113,15 @@ class Table:
         assert preamble is not None
         sample = sample[preamble.end() :]
         above = _above_header(sample, known, preamble[1] or SEPARATORS.strip())
-        self.above_header = [line.strip() for line in above.split("\n") if line.strip()]
+        origin.above_header = [line.strip()[:_LONGEST_LINE] for line in above.split("\n") if line.strip()]
         sample = sample[len(above) :]
         skipped = preamble[0] + above
         self._start, self._first_line = len(skipped.encode()), skipped.count("\n")
-        self.separator = preamble[1] or _separator(sample, known)
-        self.quotes = _quotes(sample, self.separator)
-        if self.quotes != STRAIGHT:
+        self.separator = origin.separator = preamble[1] or _separator(sample, known)
+        origin.quotes = _quotes(sample, self.separator)
+        if origin.quotes != STRAIGHT:
             file.seek(self._start)
-            self.file = _straighten(file, new_file(), self.quotes, self.separator, first_line=self._first_line)
+            self.file = _straighten(file, new_file(), origin.quotes, self.separator, first_line=self._first_line)
             self._start = 0
         self.size = self.file.seek(0, io.SEEK_END)
         self._head = _first_record(self.file, self._start, line=self._first_line + 1)
@@ -127,18 +129,16 @@ class Table:
         self._start += len(self._head)
         self._first_line += self._head.count(b"\n")
         self.file.seek(self._start)
-        self.has_row_names = _has_row_names(self.file.read(_SAMPLE_BYTES), self.separator, len(self.header))
-        if self.has_row_names:
+        origin.has_row_names = _has_row_names(self.file.read(_SAMPLE_BYTES), self.separator, len(self.header))
+        if origin.has_row_names:
             self.header.insert(0, "")
 
     def layout(self, columns: Mapping[str, int], fields: Sequence[Field]) -> Layout:
         """Recognise the decimal marks of the numbers among the fields in the table's first block."""
         plain = Layout(self.header, columns, self.separator)
-        for chunk in self.chunks(plain):
-            return Layout(
-                self.header, columns, self.separator, decimals.recognise(fields, chunk.cells, separator=self.separator)
-            )
-        return plain
+        chunk = next(self.chunks(plain), None)
+        marks = {} if chunk is None else decimals.recognise(fields, chunk.cells, separator=self.separator)
+        return replace(plain, decimals=marks)
 
     def chunks(self, layout: Layout, *, only: Sequence[str] | None = None) -> Iterator[Chunk]:
         """Read the rows block by block, the columns of the fields `only` where these are given; raises TableError."""

@@ -64,8 +64,6 @@ def score(job: ScoringJob) -> None:
                 if not score_next(job, file):
                     # Other workers have the rest; a part of one that dies is free again.
                     time.sleep(_POLL_SECONDS)
-        if not done["rows"]:
-            raise TitanicError(_("The table has a header and no rows."))
         job.begin_stage(gettext_noop("Put the results together"))
         report = job.reading_report or Reading()
         for stored in job.parts.exclude(reading=None).values_list("reading", flat=True).iterator():
@@ -73,13 +71,11 @@ def score(job: ScoringJob) -> None:
         with transaction.atomic():
             job.row_count, job.problem_count, job.reading = done["rows"], done["problems"], to_json(report)
             job.save(update_fields=["row_count", "problem_count", "reading"])
-            is_readable = _is_readable(job)
-            if is_readable:
+            rejection = job.rejection(rejected_count=done["problems"], row_count=done["rows"])
+            if not rejection:
                 job.complete()
-        if not is_readable:
-            message = _("%(bad)s of %(all)s rows were rejected, more than the allowed share of %(share)s%%.")
-            counts = {"bad": job.problem_count or 0, "all": job.row_count or 0}
-            raise TitanicError(message % {**counts, "share": round(100 * job.largest_problem_share, 2)})
+        if rejection:
+            raise TitanicError(rejection)
         result_files.delete_leftovers(job)
 
 
@@ -176,12 +172,6 @@ def _log(job: ScoringJob, accepted: pl.DataFrame, model: scorer.Champion) -> Non
         pl.lit(job.request_id or None).alias("request_id"),
     )
     copy_csv(Prediction._meta.db_table, log.COLUMNS, result_files.csv_lines(rows.select(log.COLUMNS)))
-
-
-def _is_readable(job: ScoringJob) -> bool:
-    """Tell whether any row was accepted, and no more were rejected than the job allows."""
-    rows, problems = job.row_count or 0, job.problem_count or 0
-    return problems < rows and problems <= job.largest_problem_share * rows
 
 
 def _send_helper(job: ScoringJob) -> None:

@@ -391,6 +391,10 @@ NOT_READ: dict[str, tuple[Callable[[], bytes], str]] = {
         lambda: json.dumps({"columns": ROWS[0], "data": [row[1:] for row in ROWS[1:]]}).encode(),
         "Row 1 of the JSON document has another number of cells",
     ),
+    "a column twice in JSON": (
+        lambda: json.dumps({"columns": ["Pclass", "Sex", "Sex"], "data": [[1, "male", "female"]]}).encode(),
+        "The JSON document has a column twice.",
+    ),
     "JSON columns of other lengths": (
         lambda: json.dumps({"pclass": [1, 2, 3], "sex": ["male"] * 3, "age": [4]}).encode(),
         "Row 2 of the JSON document has another number of cells",

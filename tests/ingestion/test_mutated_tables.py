@@ -71,7 +71,7 @@ def rows_of(content: bytes) -> tuple[int, list[str], list[list[str]]]:
             )
             lines = dict(zip(chunk.lines.tolist(), map(list, chunk.table.rows()), strict=True)) | chunk.ragged
             rows += [lines[line] for line in sorted(lines)]
-        return len(table.above_header), table.header, rows
+        return len(table.origin.above_header), table.header, rows
 
 
 def rows_by_csv(content: bytes) -> list[list[str]] | None:
