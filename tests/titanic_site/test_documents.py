@@ -7,11 +7,15 @@ import sys
 from pathlib import Path
 
 import pytest
+import yaml
 from django.conf import settings
+from markdown_it import MarkdownIt
 
 from docs import pages
+from monitoring.alert_kinds import Kind
 
 ROOT = Path(settings.BASE_DIR)
+LINK = re.compile(r"\]\(([^):]+)\)")
 
 
 @pytest.fixture(scope="module")
@@ -68,3 +72,43 @@ def test_every_setting_is_explained() -> None:
     assert "### `PORT`\n\nIts port.\n\n*a whole number, 1 to 65535; default `8000`*" in page
     assert "### `ALERT_TIME_ZONE`\n\nIn which language" in page
     assert "## For docker-compose.yml alone\n\n### `TLS_CERTIFICATE`" in page
+
+
+@pytest.mark.parametrize(("page", "translated"), [("README.md", "README.es.md"), ("docs/tour.md", "docs/tour.es.md")])
+def test_the_spanish_page_has_what_the_english_one_has(page: str, translated: str) -> None:
+    english, spanish = (parts((ROOT / name).read_text(encoding="utf-8")) for name in (page, translated))
+
+    assert english == spanish
+
+
+def parts(text: str) -> tuple[list[str], list[str], list[str], list[str]]:
+    """Return what must be the same in every language: levels of headings, pictures, commands and links."""
+    tokens = MarkdownIt("js-default").parse(text)
+    children = [child for token in tokens for child in token.children or ()]
+    blocks = [token.content for token in tokens if token.type in ("fence", "code_block")]
+    links = {str(child.attrs["href"]).replace(".es.md", ".md") for child in children if child.type == "link_open"}
+    return (
+        [token.tag for token in tokens if token.type == "heading_open"],
+        [str(child.attrs["src"]) for child in children if child.type == "image"],
+        [line.partition(" #")[0].rstrip() for block in blocks for line in block.splitlines()],
+        # Each leads to the other.
+        sorted(links - {"README.md", "tour.md"}),
+    )
+
+
+def test_readme_is_one_screen_and_leads_to_every_page() -> None:
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+
+    assert len(readme.splitlines()) <= 60
+    assert [path for path in LINK.findall(readme) if not (ROOT / path).exists()] == []
+    pages = {path.name for path in (ROOT / "docs").glob("*.md")} - {"index.md", "tour.es.md"}
+    assert sorted(pages - {Path(path).name for path in LINK.findall(readme)}) == ["alerts.md"]
+
+
+def test_each_alert_has_its_section_in_operations() -> None:
+    text = (ROOT / "docs/operations.md").read_text(encoding="utf-8")
+    sections = re.findall(r"^### (.+)$", text.split("\n## Alerts\n")[1], re.MULTILINE)
+    rules = yaml.safe_load((ROOT / "deploy/prometheus/alerts.yml").read_text())["groups"][0]["rules"]
+
+    assert set(Kind.labels) <= set(sections)
+    assert [rule["alert"] for rule in rules if f"`{rule['alert']}`" not in text] == []

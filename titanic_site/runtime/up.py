@@ -313,7 +313,7 @@ class _Readiness:
 
 def tell_systemd(state: str) -> None:
     """Send a state to the service manager, if one waits for it (sd_notify)."""
-    if address := os.environ.get("NOTIFY_SOCKET"):
+    if address := env.inherited.get("NOTIFY_SOCKET"):
         with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as channel:
             # The @ is how an abstract address is written.
             channel.sendto(state.encode(), address.replace("@", "\0", 1) if address.startswith("@") else address)
