@@ -73,7 +73,7 @@ def drill(product: Product, fault: Fault, *, seconds: float) -> Result:
         works_at = _wait_until_all_works(product, traffic)
         time.sleep(_AFTER_SECONDS)
     last_error = max((answer.answered_at for answer in traffic.errors), default=over_at)
-    rows = _stored(product, traffic.acknowledged)
+    rows = stored(product, traffic.acknowledged)
     return Result(
         fault=fault.name,
         sent=len(traffic.predictions),
@@ -127,7 +127,7 @@ def _heartbeats(product: Product) -> list[bytes | None]:
         return client.mget([f"heartbeat:{queue}" for queue in settings.QUEUES])
 
 
-def _stored(product: Product, ids: set[str]) -> Counter[str]:
+def stored(product: Product, ids: set[str]) -> Counter[str]:
     """Return the rows of each of these predictions, as soon as all have one, or after a time."""
     end = time.monotonic() + HEALED_WITHIN
     while len(rows := _rows(product, ids)) < len(ids) and time.monotonic() < end:

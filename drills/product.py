@@ -159,9 +159,9 @@ def tree(pid: int) -> list[psutil.Process]:
 
 
 @contextmanager
-def running() -> Iterator[Product]:
+def running(*, on_its_own_disk: bool = True) -> Iterator[Product]:
     """Prepare a home with a small champion, and run the product in it."""
-    with _new_home() as (home, is_alone_on_disk):
+    with _new_home(on_its_own_disk=on_its_own_disk) as (home, is_alone_on_disk):
         os.environ.update(dict.fromkeys(SETTINGS, ""))
         os.environ.update(
             TITANIC_HOME=str(home), PORT=str(free_port()), JOB_LEASE_SECONDS="10",
@@ -194,15 +194,16 @@ def _log() -> Path:
 
 
 @contextmanager
-def _new_home() -> Iterator[tuple[Path, bool]]:
-    """Make a home on a memory file system of its own, where this user may mount one; else an ordinary directory."""
+def _new_home(*, on_its_own_disk: bool) -> Iterator[tuple[Path, bool]]:
+    """Make a home; on a memory file system of its own if that is wanted and this user may mount one."""
     with tempfile.TemporaryDirectory(prefix="titanic-drill-") as folder:
         home = Path(folder) / "home"
         home.mkdir()
         mount = ["mount", "-t", "tmpfs", "-o", f"size={HOME_MEGABYTES}m,mode=755", "drill", str(home)]
         is_mounted = False
         with suppress(FileNotFoundError):
-            is_mounted = not subprocess.run(mount, check=False, stderr=subprocess.DEVNULL).returncode
+            if on_its_own_disk:
+                is_mounted = not subprocess.run(mount, check=False, stderr=subprocess.DEVNULL).returncode
         try:
             yield home, is_mounted
         finally:
