@@ -21,6 +21,8 @@ class AdvisoryLock(IntEnum):
     FILE_REPORTS = 4_104_009
     #: Who may administer, so that of two who take the right from each other one keeps it.
     ADMINISTRATORS = 4_104_010
+    #: Migrations and the first champion: of hosts that start at once on one database, one makes them.
+    START = 4_104_011
 
 
 def lock(name: AdvisoryLock, *, key: int | None = None) -> None:

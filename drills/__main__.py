@@ -1,19 +1,20 @@
 """Start the product in a home of its own, apply each fault under traffic, and end with one table.
 
-python -m drills [WORD ...] [--seconds N]; words choose the faults whose names have one, and `upgrade` the upgrade from
-an earlier version and back. Exit code 1 when a prediction was lost or doubled, or something did not heal by itself.
+python -m drills [WORD ...] [--seconds N]; words choose the faults whose names have one, `upgrade` the upgrade from an
+earlier version and back, and `machines` several hosts. Exit code 1 when a prediction was lost or doubled, or something
+did not heal by itself.
 """
 
 import argparse
 import sys
 
-from drills import upgrade
+from drills import machines, upgrade
 from drills.drill import HEAD, drill
 from drills.faults import FAULTS, Fault
 from drills.product import running
 
 #: Beside the faults.
-UPGRADE = "upgrade"
+OTHERS = {"upgrade": upgrade.drill, "machines": machines.drill}
 
 
 def main() -> None:
@@ -26,12 +27,13 @@ def main() -> None:
     def is_chosen(name: str) -> bool:
         return not options.words or any(word in name for word in options.words)
 
-    chosen, upgrades = [fault for fault in FAULTS if is_chosen(fault.name)], is_chosen(UPGRADE)
-    if not chosen and not upgrades:
-        names = [*(fault.name for fault in FAULTS), UPGRADE]
+    chosen = [fault for fault in FAULTS if is_chosen(fault.name)]
+    others = [drill_other for name, drill_other in OTHERS.items() if is_chosen(name)]
+    if not chosen and not others:
+        names = [*(fault.name for fault in FAULTS), *OTHERS]
         parser.error(f"there is no such fault; there are: {', '.join(names)}")
-    is_survived = upgrade.drill() if upgrades else True
-    sys.exit(not (apply(chosen, seconds=options.seconds) and is_survived))
+    are_survived = [drill_other() for drill_other in others]
+    sys.exit(not (apply(chosen, seconds=options.seconds) and all(are_survived)))
 
 
 def apply(chosen: list[Fault], *, seconds: float) -> bool:

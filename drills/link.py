@@ -1,4 +1,4 @@
-"""A TCP port in front of a server's Unix socket that can become a black hole: nothing comes through or is refused."""
+"""A TCP port in front of a server that can become a black hole: nothing comes through or is refused."""
 
 import socket
 import threading
@@ -10,10 +10,13 @@ _BACKLOG = 128
 
 
 class Link:
-    """Forwards connections until it is cut; a cut one keeps its connections and takes no new ones."""
+    """Forwards connections until it is cut; a cut one keeps its connections and takes no new ones.
 
-    def __init__(self, path: Path) -> None:
-        self._path = path
+    The server is known by its Unix socket, or by its port on this machine.
+    """
+
+    def __init__(self, server: Path | int) -> None:
+        self._server = server
         self._listener = socket.create_server(("127.0.0.1", 0), backlog=_BACKLOG)
         self._is_whole = threading.Event()
         self._is_whole.set()
@@ -39,9 +42,10 @@ class Link:
         while True:
             client, _ = self._listener.accept()
             self._is_whole.wait()
-            server = socket.socket(socket.AF_UNIX)
+            is_port = isinstance(self._server, int)
+            server = socket.socket(socket.AF_INET if is_port else socket.AF_UNIX)
             try:
-                server.connect(str(self._path))
+                server.connect(("127.0.0.1", self._server) if is_port else str(self._server))
             except OSError:
                 client.close()
                 continue

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import cast
 
 import httpx
 
@@ -99,7 +100,10 @@ class MixedLoad:
     def predict_batch(self) -> None:
         """Send a batch, and what really happened to some of it."""
         people = [self._person() for _ in range(BATCH_ROWS)]
-        ids = [answer["id"] for answer in self._post("predictions/batch/", json={"instances": people})["predictions"]]
+        answers = cast(
+            "list[dict[str, str]]", self._post("predictions/batch/", json={"instances": people})["predictions"]
+        )
+        ids = [answer["id"] for answer in answers]
         self.acknowledged.update(ids)
         self._post("outcomes/", json=[{"prediction_id": one, "survived": True} for one in ids[:5]])
 

@@ -16,7 +16,7 @@ FOLDER = Path(settings.BASE_DIR) / "benchmarks"
 
 NAMES = {path.stem for path in FOLDER.glob("*.py") if "def measure(" in path.read_text(encoding="utf-8")}
 #: Those that start the whole product, and the one that loads every page of it, take most of the time.
-OF_THE_PRODUCT, PAGES = {"serving", "scoring", "hour"}, {"pages"}
+OF_THE_PRODUCT, PAGES = {"serving", "scoring", "hour", "costs"}, {"pages"}
 
 
 @pytest.mark.timeout(900)

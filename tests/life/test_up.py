@@ -20,6 +20,7 @@ import psutil
 import psycopg2
 import pytest
 import redis
+from django.core.management import CommandError, call_command
 
 from titanic_site.runtime import embedded, supervisor
 from titanic_site.runtime import up as up_module
@@ -314,6 +315,14 @@ def test_it_refuses_a_second_one_in_the_same_home(
 
     assert refused.returncode == 1
     assert f"It runs already in {tmp_path}" in refused.stderr
+
+
+@pytest.mark.parametrize(
+    ("part", "remedy"), [("sails", "there are web, workers, scheduler"), ("web", "set DATABASE_URL and REDIS_URL")]
+)
+def test_it_refuses_a_part_that_it_cannot_run(part: str, remedy: str) -> None:
+    with pytest.raises(CommandError, match=remedy):
+        call_command("up", part)
 
 
 def test_there_may_be_nothing_to_stop(up: Callable[..., subprocess.CompletedProcess[str]]) -> None:

@@ -1,6 +1,8 @@
 """Alive, ready, and what the figures say."""
 
 import time
+from pathlib import Path
+from typing import Any
 
 import pytest
 from django.conf import settings
@@ -73,22 +75,34 @@ def test_it_can_predict_without_postgres_or_without_redis_but_not_without_both(
     assert without_both.json()["checks"]["redis"].startswith("Redis does not answer")
 
 
-def test_a_worker_that_one_queue_fills_is_not_taken_for_dead() -> None:
-    is_hung, long_ago = up.HangDetector(("default", "scoring")), time.monotonic() - 2 * heartbeat.SILENCE_LIMIT
-    heartbeat.beat("scoring")
+def test_a_worker_is_hung_when_it_is_silent_whoever_else_takes_its_queues() -> None:
+    own = up.own_queue("work")
+    is_hung, long_ago = up.HangDetector(own), time.monotonic() - 2 * heartbeat.SILENCE_LIMIT
+    heartbeat.beat(own)
     assert not is_hung(long_ago)
 
     # As if nothing had come since.
     is_hung._changed_at = long_ago
+    heartbeat.beat("scoring")
     assert is_hung(long_ago)
     assert not is_hung(time.monotonic())
 
-    heartbeat.beat("scoring")
+    heartbeat.beat(own)
     assert not is_hung(long_ago)
 
 
+def test_hosts_take_heartbeats_from_queues_of_their_own(settings: Any, tmp_path: Path) -> None:
+    here = [up.own_queue(name) for name in up.WORKERS]
+    taken = [set(program.command[program.command.index("-Q") + 1].split(",")) for program in up.programs()[-1]]
+
+    settings.HOME = tmp_path
+
+    assert [queue in queues for queue, queues in zip(here, taken, strict=True)] == [True] * 3
+    assert not set(here) & {up.own_queue(name) for name in up.WORKERS}
+
+
 def test_a_queue_whose_heartbeats_are_switched_off_is_asked_for_one() -> None:
-    request_heartbeats = up.HeartbeatRequests()
+    request_heartbeats = up.HeartbeatRequests(*settings.QUEUES)
     answer_for_all()
     redis.client().set("heartbeat:scoring", time.time() - heartbeat.SILENCE_LIMIT / 2)
     redis.client().set("heartbeat:training", time.time() + 3600)
@@ -100,7 +114,7 @@ def test_a_queue_whose_heartbeats_are_switched_off_is_asked_for_one() -> None:
 
 
 def test_a_clock_that_was_set_forward_makes_no_worker_seem_dead() -> None:
-    is_hung, long_ago = up.HangDetector(("default",)), time.monotonic() - 2 * heartbeat.SILENCE_LIMIT
+    is_hung, long_ago = up.HangDetector("default"), time.monotonic() - 2 * heartbeat.SILENCE_LIMIT
     redis.client().set("heartbeat:default", time.time() - 3600)
 
     assert not is_hung(long_ago)

@@ -1,4 +1,4 @@
-"""The whole product on one machine: services, schema, champion, then web, workers and scheduler until told to stop."""
+"""The product on one machine: services, schema, champion, then web, workers and scheduler, or one of these parts."""
 
 import errno
 import json
@@ -9,12 +9,13 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Collection, Iterator
+from contextlib import closing, contextmanager, nullcontext, suppress
 from functools import partial
 from pathlib import Path
 from urllib.error import HTTPError
 from urllib.request import ProxyHandler, build_opener
+from zlib import crc32
 
 from django.conf import settings
 from django.core.management import call_command
@@ -22,6 +23,7 @@ from django.db import connections
 from kombu.exceptions import OperationalError as BrokerAway
 
 from core import heartbeat, redis
+from core.advisory_locks import AdvisoryLock
 from titanic_site import env, tasks
 from titanic_site.checks import made_by_another_version
 from titanic_site.runtime import embedded, start_link
@@ -36,6 +38,8 @@ WORKERS = {
     "work": (("default", "scoring"), ("-c", "2")),
     "training": (("training",), ("-c", "1", "--max-tasks-per-child", "1")),
 }
+#: What a host may run, all or some of it.
+PARTS = ("web", "workers", "scheduler")
 _STOP_SECONDS = 120
 _COMPLAINT_SECONDS = 60
 _FROZEN_SECONDS = 2
@@ -50,8 +54,8 @@ class CannotRunError(RuntimeError):
     """What keeps `up` from running, and the remedy, in one sentence."""
 
 
-def run(*, echo: Echo) -> int:
-    """Run until told to stop and return the exit code; SIGUSR1 (`restart`) stops it and starts it again."""
+def run(*, echo: Echo, parts: Collection[str] = PARTS) -> int:
+    """Run these parts until told to stop and return the exit code; SIGUSR1 (`restart`) stops it and starts it again."""
     restart_requested = threading.Event()
 
     def request_restart(_number: int, _frame: object) -> None:
@@ -61,7 +65,7 @@ def run(*, echo: Echo) -> int:
     signal.signal(signal.SIGUSR1, request_restart)
     exit_code = 0
     try:
-        exit_code = _run_once(echo=echo)
+        exit_code = _run_once(echo=echo, parts=parts)
     except KeyboardInterrupt:
         if not restart_requested.is_set():
             raise
@@ -71,12 +75,14 @@ def run(*, echo: Echo) -> int:
     return exit_code
 
 
-def _run_once(*, echo: Echo) -> int:
+def _run_once(*, echo: Echo, parts: Collection[str]) -> int:
+    if settings.IS_EMBEDDED and set(parts) != set(PARTS):
+        message = "The parts of one product on several hosts share servers: set DATABASE_URL and REDIS_URL."
+        raise CannotRunError(message)
     with (
         _interrupt_on_sigterm(),
         _exclusive_home(),
-        _free_port(),
-        _start_page() as start_page,
+        _start_page() if "web" in parts else nullcontext() as start_page,
         _services(echo=echo) as services,
     ):
         for old_counters in settings.METRICS_DIR.glob("*.db"):
@@ -84,23 +90,26 @@ def _run_once(*, echo: Echo) -> int:
         echo("Bringing the database up to date")
         for error in made_by_another_version(databases=["default"]):
             raise CannotRunError(error.msg)
-        call_command("migrate", interactive=False, verbosity=0)
-        call_command("bootstrap")
+        with _alone_on_the_database():
+            call_command("migrate", interactive=False, verbosity=0)
+            call_command("bootstrap")
         connections.close_all()
-        echo("Starting web, workers and scheduler")
-        if settings.IS_EMBEDDED:
-            # All workers are this home's, and the last run's heartbeats prove nothing.
+        echo(f"Starting {', '.join(parts)}")
+        own_queues = [own_queue(name) for name in WORKERS] if "workers" in parts else []
+        # With servers of its own all workers are this home's. The last run's heartbeats prove nothing.
+        queues = [*own_queues, *(settings.QUEUES if settings.IS_EMBEDDED else ())]
+        if queues:
             with suppress(*redis.RedisUnavailable):
-                redis.client().delete(*(f"heartbeat:{queue}" for queue in settings.QUEUES))
+                redis.client().delete(*(f"heartbeat:{queue}" for queue in queues))
         # Every queue has a heartbeat as soon as its worker is there, not at the scheduler's next round.
-        request_heartbeats = HeartbeatRequests()
+        request_heartbeats = HeartbeatRequests(*own_queues, *settings.QUEUES)
         request_heartbeats()
-        readiness = _Readiness(echo=echo, start_page=start_page)
+        readiness = _Readiness(echo=echo, start_page=start_page, queues=queues)
         every_second: list[Callable[[], object]] = [readiness.check, _allocate_metrics, request_heartbeats]
         if services is not None:
             every_second.append(partial(_maintain_services, services, echo=echo))
         return Supervisor(
-            stages=programs(),
+            stages=programs(parts),
             directory=settings.BASE_DIR,
             echo=echo,
             every_second=every_second,
@@ -135,8 +144,14 @@ def _end(number: signal.Signals) -> bool:
     return True
 
 
-def programs() -> list[list[Program]]:
-    """Return every program in the order they are stopped: nothing new comes in while the workers finish."""
+def own_queue(worker: str) -> str:
+    """Return the queue that this home's worker alone takes: on others a worker of another host may answer."""
+    home = crc32(os.fsencode(embedded.Layout(settings.HOME).root))
+    return f"{worker}@{os.uname().nodename}-{home:08x}"
+
+
+def programs(parts: Collection[str] = PARTS) -> list[list[Program]]:
+    """Return the parts' programs in the order they are stopped: nothing new comes in while the workers finish."""
     celery = (sys.executable, "-m", "celery", "-q", "-A", "titanic_site")
     scheduler = Program(name="scheduler", command=(*celery, "beat"), stop_signals=((signal.SIGTERM, 5.0),))
     web = Program(
@@ -154,24 +169,26 @@ def programs() -> list[list[Program]]:
         Program(
             name=f"worker {name}",
             command=(
-                *celery, "worker", "-Q", ",".join(queues), "-n", f"{name}@%h", *options,
+                *celery, "worker", "-Q", ",".join((*queues, own_queue(name))), "-n", f"{name}@%h", *options,
                 "--without-gossip", "--without-mingle", "--without-heartbeat",
             ),
             # Runs in progress may end; then they are interrupted, and their rows say so.
             stop_signals=((signal.SIGTERM, 20.0), (signal.SIGQUIT, 5.0)),
             # Without the supervisor the services stop too: no run can finish.
             parent_death_signal=signal.SIGQUIT,
-            is_hung=HangDetector(queues),
+            is_hung=HangDetector(own_queue(name)),
         )
         for name, (queues, options) in WORKERS.items()
     ]  # fmt: skip
-    return [[scheduler], [web], workers]
+    stages = {"scheduler": [scheduler], "web": [web], "workers": workers}
+    return [stage for part, stage in stages.items() if part in parts]
 
 
 class HeartbeatRequests:
     """Requests a heartbeat of each queue without a recent one: a schedule that is switched off is no hung worker."""
 
-    def __init__(self) -> None:
+    def __init__(self, *queues: str) -> None:
+        self._queues = queues
         self._next_at = 0.0
 
     def __call__(self) -> None:
@@ -180,7 +197,7 @@ class HeartbeatRequests:
             return
         self._next_at = time.monotonic() + heartbeat.SILENCE_LIMIT / 4
         with suppress(BrokerAway, *redis.RedisUnavailable):
-            for queue, age in heartbeat.ages().items():
+            for queue, age in heartbeat.ages(*self._queues).items():
                 # One from the future was written before the clock was set back.
                 if age is None or not 0 <= age < heartbeat.SILENCE_LIMIT / 2:
                     tasks.heartbeat.apply_async(
@@ -189,33 +206,49 @@ class HeartbeatRequests:
 
 
 class HangDetector:
-    """Tells whether a worker has answered for none of its queues for too long; a new one gets the time to begin.
+    """Tells whether a worker has not answered on its own queue for too long; a new one gets the time to begin.
 
-    Its processes serve all of them: one that answers for any is alive. A clock that was set forward makes no heartbeat
-    old: what counts is how long (monotonic) none has been new.
+    A clock that was set forward makes no heartbeat old: what counts is how long (monotonic) none has been new.
     """
 
-    def __init__(self, queues: tuple[str, ...]) -> None:
-        self._keys = [f"heartbeat:{queue}" for queue in queues]
-        self._heartbeats: object = None
+    def __init__(self, queue: str) -> None:
+        self._key = f"heartbeat:{queue}"
+        self._heartbeat: object = None
         self._changed_at = time.monotonic()
 
     def __call__(self, started_at: float) -> bool:
         """Take the time the worker was started at."""
         try:
-            heartbeats = redis.client().mget(self._keys)
+            last = redis.client().get(self._key)
         except redis.RedisUnavailable:
             # Nor can a worker write one.
-            self._heartbeats = None
+            self._heartbeat = None
             return False
-        if heartbeats != self._heartbeats:
-            self._heartbeats, self._changed_at = heartbeats, time.monotonic()
+        if last != self._heartbeat:
+            self._heartbeat, self._changed_at = last, time.monotonic()
         return time.monotonic() - max(self._changed_at, started_at) > heartbeat.SILENCE_LIMIT
+
+
+@contextmanager
+def _alone_on_the_database() -> Iterator[None]:
+    """Let hosts that start at once bring the database up to date one after the other."""
+    # A transaction of a connection of its own: a migration may end the default one's.
+    with closing(connections.create_connection("default")) as own, own.cursor() as cursor:
+        own.set_autocommit(False)
+        while True:
+            # A statement that waits for the lock would hold up CREATE INDEX CONCURRENTLY.
+            cursor.execute("SELECT pg_try_advisory_xact_lock(%s)", [AdvisoryLock.START.value])
+            if cursor.fetchone()[0]:
+                break
+            own.rollback()
+            time.sleep(1)
+        yield
 
 
 @contextmanager
 def _start_page() -> Iterator[subprocess.Popen[bytes]]:
     """Serve the page that says how far the start is, at most until the body ends."""
+    _check_port()
     command = (sys.executable, "-m", "titanic_site.runtime.start_page", settings.HOST, str(settings.PORT))
     page = subprocess.Popen(  # noqa: S603 - no shell, and a program of this installation
         command,
@@ -269,24 +302,24 @@ def _allocate_metrics() -> None:
 
 
 class _Readiness:
-    """Prints READY, once, when pages, services, champion and every worker are there."""
+    """Prints READY, once, when this host's pages, services, champion and workers are there."""
 
-    def __init__(self, *, echo: Echo, start_page: subprocess.Popen[bytes]) -> None:
+    def __init__(self, *, echo: Echo, start_page: subprocess.Popen[bytes] | None, queues: Collection[str]) -> None:
         self._echo = echo
         self._start_page = start_page
+        self._queues = queues
         self.is_announced = False
         self._complain_at = time.monotonic() + _COMPLAINT_SECONDS
 
     def check(self) -> None:
         if self.is_announced:
             return
-        reason = _why_not_ok("/healthz")
-        if reason is None:
-            # Both listen until the web server answers.
-            self._start_page.kill()
-            self._start_page.wait()
-        reason = reason or _missing_workers() or _why_not_ok("/readyz")
-        if reason is None:
+        reason = self._what_is_missing()
+        if reason is None and self._start_page is None:
+            self.is_announced = True
+            self._echo("READY")
+            tell_systemd("READY=1")
+        elif reason is None:
             host = settings.HOST
             link = start_link.path()
             connections.close_all()
@@ -310,6 +343,17 @@ class _Readiness:
             self._complain_at = time.monotonic() + _COMPLAINT_SECONDS
             self._echo(f"Not ready yet: {reason}")
 
+    def _what_is_missing(self) -> str | None:
+        """Look for workers before the page /readyz: an unready page is an error in the log."""
+        if self._start_page is None:
+            return _missing_workers(self._queues)
+        reason = _why_not_ok("/healthz")
+        if reason is None:
+            # Both listen until the web server answers.
+            self._start_page.kill()
+            self._start_page.wait()
+        return reason or _missing_workers(self._queues) or _why_not_ok("/readyz")
+
 
 def tell_systemd(state: str) -> None:
     """Send a state to the service manager, if one waits for it (sd_notify)."""
@@ -324,10 +368,10 @@ def lacks_proxy() -> bool:
     return settings.HOST not in env.LOOPBACK and not settings.TRUSTED_PROXIES
 
 
-def _missing_workers() -> str | None:
-    """Return which workers are missing; checked first, since an unready page is an error in the log."""
+def _missing_workers(queues: Collection[str]) -> str | None:
+    """Return for which of these queues a worker is missing."""
     with suppress(*redis.RedisUnavailable):
-        if silent := heartbeat.silent_queues():
+        if queues and (silent := heartbeat.silent_queues(*queues)):
             return f"no worker is available for: {', '.join(silent)}"
     return None
 
@@ -383,8 +427,7 @@ def _pid_file() -> Path:
     return Path(settings.HOME / "up.pid")
 
 
-@contextmanager
-def _free_port() -> Iterator[None]:
+def _check_port() -> None:
     """Raise CannotRunError before anything is started when the port cannot be listened on."""
     host, port = settings.HOST, settings.PORT
     try:
@@ -400,4 +443,3 @@ def _free_port() -> Iterator[None]:
                 f"HOST {host} and PORT {port} cannot be listened on ({error.strerror}): set HOST and PORT to others."
             )
         raise CannotRunError(message) from error
-    yield
