@@ -12,7 +12,7 @@ LOCK := $(PY) -m uv pip compile --quiet --universal --python-version 3.11 --gene
 CATALOGUES := $(patsubst %.po,%.mo,$(wildcard locale/*/LC_MESSAGES/django.po))
 
 .DEFAULT_GOAL := help
-.PHONY: help install install-test run stop restart logs shell test test-long check format docs messages bench drill release lock
+.PHONY: help install install-test run stop restart logs shell test test-long check format docs messages bench drill soak release lock
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-13s %s\n", $$1, $$2 }' Makefile
@@ -66,8 +66,11 @@ messages: install ## bring the translations in locale/ in step with the code
 bench: install-test ## measure what is promised, in some 20 minutes, also into benchmarks/results.json; ARGS=serving for a part
 	@exec $(PY) -m benchmarks $(ARGS)
 
-drill: install-test ## faults and an upgrade under traffic, in some 25 minutes: what clients see, how soon it heals; ARGS=Valkey for some
+drill: install-test ## faults, several hosts and an upgrade under traffic, in some 35 minutes; ARGS=Valkey or ARGS=machines for some
 	@exec $(PY) -m drills $(ARGS)
+
+soak: install-test ## an hour of mixed load, and what stays flat, into docs/soak.md; ARGS="--minutes 10" for less
+	@exec $(PY) -m drills.soak --report docs/soak.md $(ARGS)
 
 release: install-test ## check, tag and write the notes of a version, as ARGS=0.3.0; push it yourself
 	@$(PY) -m tools.release $(ARGS)

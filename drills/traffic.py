@@ -11,7 +11,7 @@ import httpx
 #: What a client waits for an answer.
 CLIENT_SECONDS = 15.0
 _PAUSE_SECONDS = 0.1
-_PASSENGERS = (
+PASSENGERS = (
     {"pclass": 1, "sex": "female", "age": 29, "fare": 211.3375, "embarked": "S", "cabin": "B5"},
     {"pclass": 3, "sex": "male", "age": 22, "fare": 7.25, "embarked": "S"},
     {"pclass": 2, "sex": "male"},
@@ -73,7 +73,7 @@ class Traffic:
 
     def _predict(self, number: int) -> None:
         while not self._is_over.wait(_PAUSE_SECONDS):
-            self.predictions.append(self._request("POST", "/api/v1/predictions/", _PASSENGERS[number % 3]))
+            self.predictions.append(self._request("POST", "/api/v1/predictions/", PASSENGERS[number % 3]))
 
     def _watch(self) -> None:
         while not self._is_over.wait(_PAUSE_SECONDS):
