@@ -11,17 +11,16 @@ def measure(*, is_quick: bool) -> list[Figure]:
     """The contract, the features and scikit-learn for one passenger."""
     from benchmarks.passengers import forest
     from features.definition import derive
-    from ingestion import contract
-    from ingestion.passenger import EXAMPLE, RULES
-    from ingestion.schema import FIELDS, to_columns
+    from ingestion.passenger import EXAMPLE
+    from ingestion.schema import CONTRACT, to_columns
 
     pipeline, artifact = forest()
-    columns = to_columns([contract.check_row(FIELDS, EXAMPLE, rules=RULES)[0]])
+    columns = to_columns([CONTRACT.check(EXAMPLE)[0]])
     row = derive(columns)
     calls = 10 if is_quick else 2_000
     score, check, derived = best_microseconds(
         lambda: artifact.score(row),
-        lambda: contract.check_row(FIELDS, EXAMPLE, rules=RULES),
+        lambda: CONTRACT.check(EXAMPLE),
         lambda: derive(columns),
         calls=calls,
     )

@@ -1,19 +1,19 @@
-"""The data contract: validate a value, a row or a table before anything else sees it.
+"""The data contract: validate a row before anything else sees it, whichever channel it comes through.
 
-One definition for every channel. `parse` validates one value, `check_row` one row; `ingestion.table_validation` and
-`ingestion.json_validation` validate many at once with the results of `check_row`.
+A `Contract` is a pydantic validator made from the declaration; `ingestion.table_validation` accepts plain columns of a
+table with equal results, and hands it every other row.
 """
 
 import dataclasses
-import math
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
-from typing import Any, Literal
+from functools import cached_property, partial
+from typing import Any, Literal, cast
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic_core import CoreSchema, SchemaValidator, ValidationError, core_schema
 
 from core.similar_names import similar_name
 
@@ -21,15 +21,22 @@ Kind = Literal["integer", "number", "choice", "text"]
 Severity = Literal["error", "warning"]
 Value = int | float | str | None
 Columns = dict[str, NDArray[Any]]
+#: A row's values in the order of the fields.
+Row = tuple[Value, ...]
 
 _NUMBER = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?", re.ASCII)
-#: The ranges of control characters; other engines' patterns know no surrogates, which UTF-8 cannot write.
+#: The ranges of control characters.
 CONTROL_RANGES = r"\x00-\x08\x0b\x0c\x0e-\x1f\x7f"
-_CONTROL = re.compile(rf"[{CONTROL_RANGES}\ud800-\udfff]")
-#: Beyond this number JSON's readers disagree on what is meant.
+#: From this number on JSON's readers disagree on what is meant.
 MAX_EXACT = 2**53
 # A longer text is no number that a person wrote, and slow to convert.
 _MAX_NUMBER_LENGTH = 64
+#: Texts that stand for “unknown”, beside a blank one; case does not matter. Spreadsheets, R, pandas, SQL.
+MARKERS = frozenset({
+    "na", "n/a", "n.a.", "#n/a", "#n/a n/a", "#na", "<na>", "nan", "-nan", "#null!", "null", "(null)", "none", "nil",
+    "nat", "-", "--", "---", "–", "—", "?", "??", ".", "..", "\\n", "1.#ind", "-1.#ind", "1.#qnan", "-1.#qnan",
+    "unknown", "missing", "not available", "#value!", "#ref!", "#div/0!",
+})  # fmt: skip
 
 
 def gettext_noop(message: str) -> str:
@@ -39,9 +46,10 @@ def gettext_noop(message: str) -> str:
 
 @dataclass(frozen=True)
 class InFiles:
-    """How files write a field: other headings of its column, spellings of choices, words for unknown, units.
+    """How a field is written: other headings of its column, other spellings of choices, markers of unknown, units.
 
     Case and blanks at the ends do not matter. What is usual everywhere (`NA`, `yes`, `£7.25`) need not be said.
+    Headings and units are those of files; spellings and markers hold in every channel.
     """
 
     headings: Sequence[str] = ()
@@ -88,6 +96,24 @@ class Field:
         """Whether values are numbers."""
         return self.is_integer or self.kind == "number"
 
+    @cached_property
+    def own_markers(self) -> frozenset[str]:
+        """The markers of unknown that only this field has, in lower case."""
+        return frozenset(map(str.casefold, self.in_files.markers))
+
+    def meaning(self, text: str, *, markers: Container[str] = MARKERS) -> Value:
+        """Return what a text means: the choice that it spells, None for unknown, or itself without blanks at the ends.
+
+        >>> port = Field("port", "choice", is_required=False, choices=("C", "S"))
+        >>> port.meaning(" s "), port.meaning("N/A"), port.meaning(""), port.meaning("Xanten ")
+        ('S', None, None, 'Xanten')
+        """
+        text = text.strip()
+        key = text.casefold()
+        if key in self.by_spelling:
+            return self.by_spelling[key]
+        return None if not key or key in markers or key in self.own_markers else text
+
 
 @dataclass(frozen=True)
 class Violation:
@@ -97,14 +123,6 @@ class Violation:
     code: str
     message: str
     params: Mapping[str, Value] = dataclasses.field(default_factory=dict)
-
-
-class ContractViolation(ValueError):
-    """A value that violates the contract."""
-
-    def __init__(self, field: Field, code: str, message: str, **params: Value) -> None:
-        super().__init__(message % params)
-        self.violation = Violation(field.name, code, message, params)
 
 
 @dataclass(frozen=True)
@@ -169,89 +187,160 @@ def unknown_field(name: str, known: Iterable[str]) -> Violation:
     return Violation(name, "unknown_field", message, {"name": meant})
 
 
-def parse(field: Field, raw: object, *, is_text: bool) -> Value:
-    """Parse one value; raises `ContractViolation`. Blank text means unknown; `is_text` reads numbers out of text.
-
-    >>> length = Field("length", "number", is_required=False, minimum=0, maximum=120)
-    >>> parse(length, " 22 ", is_text=True), parse(length, "", is_text=False)
-    (22.0, None)
-    >>> parse(length, "200", is_text=True)
-    Traceback (most recent call last):
-    ingestion.contract.ContractViolation: Must be from 0 to 120.
-    """
-    value = raw.strip() if isinstance(raw, str) else raw
-    if value is None or value == "":
-        if field.is_required:
-            raise ContractViolation(field, "required", gettext_noop("This field is required."))
-        return field.default
-    if field.kind == "text":
-        return _text(field, value)
-    is_word = is_text and isinstance(value, str) and not _NUMBER.fullmatch(value)
-    # Of a word that is no number the choices say more.
-    if field.kind == "choice" and (is_word or isinstance(field.choices[0], str)):
-        return _choice(field, value)
-    number = _number(field, value, is_text=is_text)
-    if field.kind == "number":
-        return _in_range(field, number)
-    if number != int(number):
-        raise ContractViolation(field, "not_an_integer", gettext_noop("Must be a whole number."))
-    return _choice(field, int(number)) if field.choices else int(_in_range(field, number))
+# What pydantic calls an error: our code and message.
+_REASONS = {
+    "missing": ("required", gettext_noop("This field is required.")),
+    "string_type": ("not_text", gettext_noop("Must be text.")),
+    "string_too_long": ("too_long", gettext_noop("Must be at most %(most)s characters long.")),
+    "string_pattern_mismatch": ("control_character", gettext_noop("Must not contain control characters.")),
+    "string_unicode": ("control_character", gettext_noop("Must not contain control characters.")),
+    "literal_error": ("not_a_choice", gettext_noop("Must be one of %(options)s.")),
+    "float_type": ("not_a_number", gettext_noop("Must be a number.")),
+    "int_from_float": ("not_an_integer", gettext_noop("Must be a whole number.")),
+    "finite_number": ("out_of_range", gettext_noop("Must be a finite number of ordinary size.")),
+    "greater_than": ("out_of_range", gettext_noop("Must be a finite number of ordinary size.")),
+    "less_than": ("out_of_range", gettext_noop("Must be a finite number of ordinary size.")),
+    "greater_than_equal": ("out_of_range", gettext_noop("Must be from %(low)s to %(high)s.")),
+    "less_than_equal": ("out_of_range", gettext_noop("Must be from %(low)s to %(high)s.")),
+}
 
 
-def _text(field: Field, value: object) -> str:
-    if isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= MAX_EXACT:
-        # As a table has it: a ticket is often a number.
-        value = str(value)
-    if not isinstance(value, str):
-        raise ContractViolation(field, "not_text", gettext_noop("Must be text."))
-    if field.max_length is not None and len(value) > field.max_length:
-        message = gettext_noop("Must be at most %(most)s characters long.")
-        raise ContractViolation(field, "too_long", message, most=field.max_length)
-    if _CONTROL.search(value):
-        raise ContractViolation(field, "control_character", gettext_noop("Must not contain control characters."))
-    return value
+#: The typed values of a row by field.
+Values = dict[str, Value]
+#: A row's values, and what is wrong with it.
+Checked = tuple[Values, list[Violation]]
+#: The values of rows, and what is wrong by the index of a row.
+CheckedRows = tuple[list[Values], dict[int, list[Violation]]]
 
 
-def _number(field: Field, value: object, *, is_text: bool) -> float:
-    if isinstance(value, str) and is_text and len(value) <= _MAX_NUMBER_LENGTH and _NUMBER.fullmatch(value):
-        value = float(value)
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        raise ContractViolation(field, "not_a_number", gettext_noop("Must be a number."))
-    if (isinstance(value, int) and abs(value) > MAX_EXACT) or not math.isfinite(value):
-        raise ContractViolation(field, "out_of_range", gettext_noop("Must be a finite number of ordinary size."))
-    return float(value)
+class Contract:
+    """What rows of some fields have to keep, in every channel: each field's declaration, then the rules."""
 
+    def __init__(
+        self, fields: Sequence[Field], *, rules: Iterable[Rule] = (), markers: frozenset[str] = MARKERS
+    ) -> None:
+        self._fields = {field.name: field for field in fields}
+        self._rules = [rule for rule in rules if rule.severity == "error"]
+        self._markers = markers
+        self._texts = {
+            field.name: markers.union(field.own_markers, field.by_spelling) for field in fields if field.kind == "text"
+        }
+        declared = {
+            field.name: core_schema.typed_dict_field(_schema(field), required=field.is_required) for field in fields
+        }
+        row = core_schema.typed_dict_schema(declared, extra_behavior="forbid")
+        self._validate_row = SchemaValidator(row).validate_python
+        self._validate_rows = SchemaValidator(core_schema.list_schema(row, fail_fast=True)).validate_python
 
-def _in_range(field: Field, number: float) -> float:
-    low, high = field.minimum, field.maximum
-    if (low is not None and number < low) or (high is not None and number > high):
-        message = gettext_noop("Must be from %(low)s to %(high)s.")
-        raise ContractViolation(field, "out_of_range", message, low=low, high=high)
-    # -0.0 becomes 0.0, so that both are one row.
-    return number + 0.0
+    def check(self, row: Mapping[str, object], *, is_text: bool = False) -> Checked:
+        """Validate a row: return the typed values in the order of the fields, and the violations.
 
+        Blank texts, markers and null mean unknown; `is_text` reads numbers out of text. Where a field is invalid, the
+        values are those of the other fields.
 
-def _choice(field: Field, value: object) -> Value:
-    if value not in field.choices or isinstance(value, bool):
-        options = ", ".join(str(choice) for choice in field.choices)
-        raise ContractViolation(field, "not_a_choice", gettext_noop("Must be one of %(options)s."), options=options)
-    return field.choices[field.choices.index(value)]
-
-
-def check_row(
-    fields: Sequence[Field], row: Mapping[str, object], *, rules: Sequence[Rule], is_text: bool = False
-) -> tuple[dict[str, Value], list[Violation]]:
-    """Validate one row: return the typed values and no violations, or the violations of every field that has one."""
-    values: dict[str, Value] = {}
-    violations: list[Violation] = []
-    for field in fields:
+        >>> contract = Contract([Field("length", "number", is_required=False, minimum=0, maximum=120)])
+        >>> contract.check({"length": " 22 "}, is_text=True), contract.check({"length": "NA"})
+        (({'length': 22.0}, []), ({'length': None}, []))
+        >>> [violation.code for violation in contract.check({"length": "200"}, is_text=True)[1]]
+        ['out_of_range']
+        """
+        accepted = self._accept([row])
+        if accepted is not None:
+            return accepted[0], []
+        meanings = {
+            name: meaning
+            for name, field in self._fields.items()
+            if (meaning := self._meaning(field, row.get(name), is_text=is_text)) is not None
+        }
+        violations = []
         try:
-            values[field.name] = parse(field, row.get(field.name), is_text=is_text)
-        except ContractViolation as error:
-            violations.append(error.violation)
-    names = [field.name for field in fields]
-    violations += [unknown_field(name, names) for name in sorted(map(str, row.keys() - set(names)))]
-    return values, violations or rule_violations(rules, values, severity="error")
+            values: Values = self._validate_row(meanings)
+        except ValidationError as error:
+            violations = self._violations(error)
+            known = self._fields.keys() - {violation.field for violation in violations}
+            values = {
+                name: cast("Value", meanings.get(name, field.default))
+                for name, field in self._fields.items()
+                if name in known
+            }
+        violations += [unknown_field(name, self._fields) for name in sorted(row.keys() - self._fields.keys())]
+        return values, violations or rule_violations(self._rules, values, severity="error")
+
+    def check_all(self, rows: Sequence[Mapping[str, object]], *, is_text: bool = False) -> CheckedRows:
+        """Validate rows as `check` does, at once where nothing is wrong."""
+        accepted = self._accept(rows)
+        return check_each(rows, partial(self.check, is_text=is_text)) if accepted is None else (accepted, {})
+
+    def _accept(self, rows: Sequence[Mapping[str, object]]) -> list[Values] | None:
+        """Return the typed values of rows that are valid as they stand; None where one is not."""
+        try:
+            accepted: list[Values] = self._validate_rows(rows)
+        except ValidationError:
+            return None
+        # Of a text that may be any, a marker is as valid: it has to be looked for.
+        for name, words in self._texts.items():
+            if not words.isdisjoint([str(values[name]).casefold() for values in accepted if values[name]]):
+                return None
+        return None if any(rule.check(values) for rule in self._rules for values in accepted) else accepted
+
+    def _meaning(self, field: Field, value: object, *, is_text: bool) -> object:
+        """Return what a value means, None for unknown."""
+        if isinstance(value, str):
+            meaning = field.meaning(value, markers=self._markers)
+            if is_text and field.is_numeric and isinstance(meaning, str) and len(meaning) <= _MAX_NUMBER_LENGTH:
+                return float(meaning) if _NUMBER.fullmatch(meaning) else meaning
+            return meaning
+        if field.kind != "text" or isinstance(value, bool) or not isinstance(value, int | float):
+            return value
+        # As a table has it: a ticket is often a number.
+        return str(value) if abs(value) <= MAX_EXACT else value
+
+    def _violations(self, error: ValidationError) -> list[Violation]:
+        """Translate pydantic's errors."""
+        violations = []
+        for each in error.errors(include_url=False, include_context=False, include_input=False):
+            field, reason = self._fields[str(each["loc"][0])], each["type"]
+            code, message = _REASONS["literal_error" if field.choices and reason != "missing" else reason]
+            params = {
+                "most": field.max_length, "low": field.minimum, "high": field.maximum,
+                "options": ", ".join(map(str, field.choices)),
+            }  # fmt: skip
+            params = {name: value for name, value in params.items() if f"%({name})s" in message}
+            violations.append(Violation(field.name, code, message, params))
+        return violations
+
+
+def check_each(rows: Iterable[Mapping[str, object]], check: Callable[[Mapping[str, object]], Checked]) -> CheckedRows:
+    """Check rows one by one."""
+    checked = [check(row) for row in rows]
+    wrong = {index: violations for index, (_values, violations) in enumerate(checked) if violations}
+    return [values for values, _violations in checked], wrong
+
+
+def _schema(field: Field) -> CoreSchema:
+    """Write a field's declaration as pydantic does; a number is read as a float, so that 2.0 is 2 and true is none."""
+    number = core_schema.float_schema(strict=True, allow_inf_nan=False, gt=-MAX_EXACT, lt=MAX_EXACT)
+    choice = core_schema.literal_schema(list(field.choices))
+    schema: CoreSchema
+    if field.kind == "text":
+        pattern = rf"^[^{CONTROL_RANGES}]+$"
+        schema = core_schema.str_schema(
+            strict=True, strip_whitespace=True, max_length=field.max_length, pattern=pattern
+        )
+    elif field.choices:
+        schema = core_schema.chain_schema([number, core_schema.int_schema(), choice]) if field.is_integer else choice
+    elif field.is_integer:
+        low, high = (None if limit is None else int(limit) for limit in (field.minimum, field.maximum))
+        schema = core_schema.chain_schema([number, core_schema.int_schema(ge=low, le=high)])
+    else:
+        number = core_schema.float_schema(strict=True, allow_inf_nan=False, ge=field.minimum, le=field.maximum)
+        # -0.0 becomes 0.0, so that both are one row.
+        schema = core_schema.no_info_after_validator_function((0.0).__add__, number)
+    if field.is_required:
+        return schema
+    return core_schema.with_default_schema(
+        core_schema.nullable_schema(schema) if field.default is None else schema, default=field.default
+    )
 
 
 def rule_violations(rules: Iterable[Rule], values: Mapping[str, Value], *, severity: Severity) -> list[Violation]:

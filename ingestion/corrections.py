@@ -114,7 +114,8 @@ def _accept(dataset: Dataset, row: RejectedRow, cells: Mapping[str, str]) -> Pas
     report = dataset.reading_report
     spellings = Spellings(decimals=report.decimals if report else None, markers=dataset.markers)
     cells = spellings.spell_row(dataset.table_fields, cells)
-    values, violations = contract.check_row(dataset.table_fields, cells, rules=RULES, is_text=True)
+    row_contract = contract.Contract(dataset.table_fields, rules=RULES, markers=spellings.markers)
+    values, violations = row_contract.check(cells, is_text=True)
     if violations:
         raise Invalid(by_field(violations))
     if Passenger.objects.of(dataset).filter(**{KEY: values[KEY]}).exists():

@@ -1,9 +1,10 @@
 """The contract as OpenAPI, derived from the declaration that validates."""
 
+import re
 from collections.abc import Iterator, Mapping
 from itertools import product
 
-from ingestion.contract import CONTROL_RANGES, MAX_EXACT, Field
+from ingestion.contract import CONTROL_RANGES, MARKERS, MAX_EXACT, Field
 from ingestion.passenger import EXAMPLE, RULES, PassengerFields
 from ingestion.schema import FIELDS
 
@@ -13,7 +14,8 @@ Schema = dict[str, object]
 _NUMBER_LENGTH = 24
 #: A number where text is expected.
 NUMBER: Schema = {"type": "number", "minimum": -MAX_EXACT, "maximum": MAX_EXACT, "description": "read as text"}
-_BLANK: Schema = {"type": "string", "pattern": r"^\s*$", "description": "blank means unknown"}
+
+_WORDS = "other words for a choice, or for unknown; case does not matter"
 
 
 def passenger_schema(more: Mapping[Field, str]) -> Schema:
@@ -32,7 +34,13 @@ def passenger_schema(more: Mapping[Field, str]) -> Schema:
         else:
             # Blanks at the ends are stripped before the rest is counted.
             value = {"type": "string", "pattern": rf"^\s*[^{CONTROL_RANGES}]{{0,{field.max_length or ''}}}\s*$"}
-        more_kinds: list[Schema] = [] if field.is_required else [{"type": "null"}, _BLANK]
+        more_kinds: list[Schema] = [] if field.is_required else [{"type": "null"}]
+        unknown = [] if field.is_required else ["", *sorted(MARKERS | field.own_markers)]
+        words = [*field.by_spelling, *unknown]
+        if words and field.kind != "text":
+            # Python escapes more characters than other engines allow.
+            pattern = "|".join(re.sub(r"[\\.?()]", r"\\\g<0>", word) for word in words)
+            more_kinds.append({"type": "string", "pattern": rf"^\s*({pattern})\s*$", "description": _WORDS})
         if field.kind == "text" and (field.max_length is None or field.max_length >= _NUMBER_LENGTH):
             more_kinds.append(NUMBER)
         if more_kinds:

@@ -5,6 +5,7 @@ To carry the system over to a table of your own, replace this file, `features/de
 
 import re
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from django.core.validators import MaxValueValidator, MinValueValidator
@@ -220,6 +221,7 @@ class LabelledPassenger(PassengerFields):
         abstract = True
 
 
+@lru_cache(maxsize=10_000)
 def honorific(name: str | None) -> str | None:
     """Extract the honorific of a name, after the family name or before all others; None where it has none.
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 
-from ingestion import contract, headings, json_validation
+from ingestion import contract, headings
 from ingestion.passenger import IN_FILES, KEY, LABEL, OTHER_HEADINGS, RULES, LabelledPassenger, PassengerFields
 
 FIELDS = contract.fields_of(PassengerFields, IN_FILES)
@@ -19,8 +19,8 @@ VERBOSE_NAMES = {column.name: column.verbose_name for column in LabelledPassenge
 HELP_TEXTS = {column.name: column.help_text for column in LabelledPassenger._meta.local_fields}
 #: The words for the values of each field that has choices.
 CHOICES = {column.name: dict(column.choices) for column in PassengerFields._meta.local_fields if column.choices}
-#: Validates many rows of a JSON body at once.
-READER = json_validation.Reader(FIELDS, rules=RULES)
+#: What a row has to keep.
+CONTRACT = contract.Contract(FIELDS, rules=RULES)
 
 
 def as_row(passenger: PassengerFields) -> dict[str, contract.Value]:
@@ -38,6 +38,6 @@ def to_columns(rows: Sequence[Mapping[str, contract.Value]]) -> contract.Columns
     return contract.to_columns(FIELDS, {name: [row[name] for row in rows] for name in FIELD_NAMES})
 
 
-def columns_from_rows(rows: Sequence[json_validation.Row]) -> contract.Columns:
+def columns_from_rows(rows: Sequence[contract.Row]) -> contract.Columns:
     """Convert valid rows, whose values come in the order of the fields, to typed columns, each of shape (n,)."""
     return contract.to_columns(FIELDS, dict(zip(FIELD_NAMES, zip(*rows, strict=True), strict=True)))

@@ -5,29 +5,21 @@
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping
 from typing import TYPE_CHECKING
 
-from ingestion.contract import Field
+from ingestion.contract import MARKERS, Field
 from ingestion.decimals import plain_number
 
 if TYPE_CHECKING:
     import polars as pl
-
-#: What stands for “unknown” in files, beside a blank cell; case does not matter. Spreadsheets, R, pandas, SQL.
-MARKERS = frozenset({
-    "na", "n/a", "n.a.", "#n/a", "#n/a n/a", "#na", "<na>", "nan", "-nan", "#null!", "null", "(null)", "none", "nil",
-    "nat", "-", "--", "---", "–", "—", "?", "??", ".", "..", "\\n", "1.#ind", "-1.#ind", "1.#qnan", "-1.#qnan",
-    "unknown", "missing", "not available", "#value!", "#ref!", "#div/0!",
-})  # fmt: skip
-
 
 _MOST_COUNTED = 10_000
 # Between a choice and a remark.
 _REMARK = re.compile(r"\s*[,()]\s*|\s+[-–=:]\s+")
 
 
-def spell(field: Field, cell: str, *, mark: str | None = ".", markers: Iterable[str] = MARKERS) -> str:
+def spell(field: Field, cell: str, *, mark: str | None = ".", markers: Container[str] = MARKERS) -> str:
     """Return a cell in the contract's spelling, blank where it means unknown; what is not known stays as it is.
 
     >>> port = Field("port", "choice", is_required=False, choices=("C", "S"))
@@ -36,17 +28,14 @@ def spell(field: Field, cell: str, *, mark: str | None = ".", markers: Iterable[
     >>> spell(Field("label", "choice", is_required=True, choices=(0, 1)), "Yes")
     '1'
     """
-    text = cell.strip()
-    key = text.casefold()
-    if (choice := field.by_spelling.get(key)) is not None:
-        return str(choice)
-    if key in markers or key in map(str.casefold, field.in_files.markers):
-        return ""
-    first, *remarks = _REMARK.split(key)
-    meanings = {field.by_spelling.get(part) for part in (first, *remarks)} - {None}
-    if first in field.by_spelling and len(meanings) == 1 and not any(map(str.isdigit, "".join(remarks))):
+    meaning = field.meaning(cell, markers=markers)
+    if meaning is None or not isinstance(meaning, str) or meaning in field.choices:
+        return "" if meaning is None else str(meaning)
+    first, *remarks = _REMARK.split(meaning.casefold())
+    choices = {field.by_spelling.get(part) for part in (first, *remarks)} - {None}
+    if first in field.by_spelling and len(choices) == 1 and not any(map(str.isdigit, "".join(remarks))):
         return str(field.by_spelling[first])
-    return plain_number(field, text, mark) if field.is_numeric else text
+    return plain_number(field, meaning, mark) if field.is_numeric else meaning
 
 
 class Spellings:

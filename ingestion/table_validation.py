@@ -1,6 +1,6 @@
-"""Validate a table's chunk column by column; rows that are not plain go through `check_row`.
+"""Validate a table's chunk column by column; rows that are not plain go through the contract.
 
-A value is plain in its simplest form ("22", not "+2.2e1"). A row of plain values is accepted only where `check_row`
+A value is plain in its simplest form ("22", not "+2.2e1"). A row of plain values is accepted only where the contract
 would accept it with the same values: one contract, a million rows in seconds.
 """
 
@@ -15,7 +15,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from ingestion.contract import CONTROL_RANGES, Columns, Field, Rule, Severity, Violation, check_row
+from ingestion.contract import CONTROL_RANGES, Columns, Contract, Field, Rule, Severity, Violation
 from ingestion.spellings import Spellings
 
 #: The frame's column with the index of a valid row in its chunk.
@@ -90,7 +90,7 @@ def check_columns(
         value = pl.when(cell != "").then(cell).cast(_dtype(field))
         typed.append(value if field.default is None else value.fill_null(field.default))
     plain = stripped.with_row_index(ROW).filter(is_plain).select(pl.col(ROW).cast(pl.Int64), *typed)
-    others, problems = _check_rows(fields, stripped.with_row_index(ROW).filter(~is_plain), cells)
+    others, problems = _check_rows(fields, stripped.with_row_index(ROW).filter(~is_plain), cells, spellings.markers)
     frame = (pl.concat([plain, others]) if others.height else plain).sort(ROW)
     parts = frame.select(ROW, *_parts(rules))
     for rule in rules:
@@ -135,16 +135,16 @@ def _dtype(field: Field) -> type[pl.DataType]:
 
 
 def _check_rows(
-    fields: Sequence[Field], spelt: pl.DataFrame, cells: pl.DataFrame
+    fields: Sequence[Field], spelt: pl.DataFrame, cells: pl.DataFrame, markers: frozenset[str]
 ) -> tuple[pl.DataFrame, list[Problem]]:
     """Validate rows one by one with the contract; a problem has the cell as it stood in the file."""
     valid: list[dict[str, object]] = []
     problems: list[Problem] = []
+    # The rules are checked later, for all rows at once.
+    contract = Contract(fields, markers=markers)
     names = [field.name for field in fields]
     for row in spelt.iter_rows(named=True):
-        passenger = {name: row[name] for name in names}
-        # The rules are checked later, for all rows at once.
-        values, violations = check_row(fields, passenger, rules=(), is_text=True)
+        values, violations = contract.check({name: row[name] for name in names}, is_text=True)
         problems += [Problem(row[ROW], cells[row[ROW], violation.field], violation) for violation in violations]
         if not violations:
             valid.append({ROW: row[ROW], **values})

@@ -15,7 +15,7 @@ from core.errors import Conflict
 from core.messages import Message as _
 from features.definition import FEATURES, derive, slices
 from ingestion import schema
-from ingestion.json_validation import Row
+from ingestion.contract import Row
 from ingestion.schema import FIELD_NAMES
 from monitoring.models import SUMMARY, PerformanceCheck
 from monitoring.performance_report import (

@@ -15,7 +15,7 @@ from django.utils.http import urlencode
 from core.errors import Conflict, Invalid, TitanicError
 from core.messages import Message
 from core.renderers import JSONRenderer
-from ingestion.json_validation import Row
+from ingestion.contract import Row
 from ingestion.schema import FIELD_NAMES, FIELDS, columns_from_rows
 from ingestion.table import read
 from predictions import api, scorer, services

@@ -68,10 +68,11 @@ def _parse(field: str, text: str) -> str:
     """Return the value as predictions have it; raises Invalid."""
     if field not in FIELDS:
         raise Invalid({"field": [("unknown_field", _("There is no such field."))]})
-    try:
-        value = str(contract.parse(FIELDS[field], text, is_text=True))
-    except contract.ContractViolation as error:
-        raise Invalid({"value": by_field([error.violation])[field]}) from error
+    # Rows of before may have what is a marker of unknown now.
+    values, violations = contract.Contract([FIELDS[field]], markers=frozenset()).check({field: text})
+    if violations:
+        raise Invalid({"value": by_field(violations)[field]})
+    value = str(values[field])
     if field != ID:
         return value
     try:

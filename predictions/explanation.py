@@ -17,8 +17,7 @@ from core.errors import Conflict
 from core.messages import Message as _
 from features.definition import CODES, INPUTS, derive
 from ingestion import schema
-from ingestion.contract import Value, rule_violations
-from ingestion.json_validation import Row
+from ingestion.contract import Row, Value, rule_violations
 from ingestion.passenger import IMMUTABLE, RULES
 from ingestion.schema import FIELD_NAMES, FIELDS
 from predictions import scorer, shapley

@@ -54,13 +54,8 @@ def number(text: str) -> int | None:
 def _parser(field: contract.Field) -> Callable[[str], contract.Value]:
     """Read a text by the contract of a field; None where it breaks it."""
 
-    def parse(text: str) -> contract.Value:
-        try:
-            return contract.parse(field, text, is_text=True)
-        except contract.ContractViolation:
-            return None
-
-    return parse
+    as_sent = contract.Contract([field], markers=frozenset())
+    return lambda text: as_sent.check({field.name: text}, is_text=True)[0].get(field.name)
 
 
 class Known(TextChoices):

@@ -9,7 +9,7 @@ import numpy as np
 from features.definition import DESCRIPTIONS, derive
 from ingestion import contract, schema
 from ingestion.passenger import RULES
-from ingestion.schema import FIELD_NAMES, FIELDS
+from ingestion.schema import CONTRACT, FIELD_NAMES, FIELDS
 from ingestion.validation_messages import by_field
 from predictions import feature_table, scorer
 from predictions.feature_table import ShownFeature
@@ -28,7 +28,7 @@ class FormCheck(NamedTuple):
 def check(form: Mapping[str, str]) -> FormCheck:
     """Check what is filled in so far: a required field that is still empty is no error yet."""
     raw = {name: form.get(name, "") for name in FIELD_NAMES}
-    values, violations = contract.check_row(FIELDS, raw, rules=RULES, is_text=True)
+    values, violations = CONTRACT.check(raw, is_text=True)
     warnings = [] if violations else contract.rule_violations(RULES, values, severity="warning")
     errors = by_field(violation for violation in violations if violation.code != "required")
     return FormCheck(errors, by_field(warnings), _derived(values))

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from features.definition import CODES, FEATURES, derive
-from ingestion.contract import ContractViolation, Field, Value, Violation, gettext_noop, parse
+from ingestion.contract import Contract, Field, Value, Violation, gettext_noop
 
 #: Old name -> new name of the fields that both forms have.
 _NEW_NAMES = {"Age": "age", "Fare": "fare", "Pclass": "pclass", "Sex": "sex", "Embarked": "embarked", "Title": "title"}
@@ -24,6 +24,7 @@ _FIELDS = (
     *(Field(name, "choice", is_required=False, choices=(0, 1)) for name in ("Isalone", "HasCabin")),
     Field("Familysize", "integer", is_required=False, minimum=1, maximum=2 * _MAX_SIBLINGS + 1),
 )
+_CONTRACT = Contract(_FIELDS)
 
 
 def translate(form: Mapping[str, str]) -> tuple[dict[str, Value], list[Violation]]:
@@ -33,15 +34,10 @@ def translate(form: Mapping[str, str]) -> tuple[dict[str, Value], list[Violation
     >>> [violation.field for violation in violations]
     ['Isalone']
     """
-    posted: dict[str, Any] = {}
-    violations: list[Violation] = []
-    for field in _FIELDS:
-        try:
-            posted[field.name] = parse(field, form.get(field.name), is_text=True)
-        except ContractViolation as error:
-            violations.append(error.violation)
+    values, violations = _CONTRACT.check(form, is_text=True)
     if violations:
         return {}, violations
+    posted: dict[str, Any] = {**values}
     row: dict[str, Any] = {new: posted[old] for old, new in _NEW_NAMES.items()}
     for old, codes in CODES.items():
         words = {code: word for word, code in codes.items()}
@@ -55,7 +51,7 @@ def translate(form: Mapping[str, str]) -> tuple[dict[str, Value], list[Violation
     # The old form does not tell siblings from children, and no feature does either.
     row["sibsp"], row["parch"] = min(relatives, _MAX_SIBLINGS), max(relatives - _MAX_SIBLINGS, 0)
     # The old form says whether the cabin is known, not which it is.
-    row["cabin"] = "unknown" if posted["HasCabin"] else None
+    row["cabin"] = "known" if posted["HasCabin"] else None
     return row, violations or _contradictions(posted, row)
 
 

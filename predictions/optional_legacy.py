@@ -6,9 +6,8 @@ from importlib.util import find_spec
 from types import ModuleType
 
 from features.definition import FEATURES
-from ingestion import contract
-from ingestion.passenger import RULES
-from ingestion.schema import FIELD_NAMES, FIELDS
+from ingestion.contract import Checked, CheckedRows, check_each
+from ingestion.schema import CONTRACT, FIELD_NAMES
 
 _MODULE = "predictions.legacy_form"
 legacy_form: ModuleType | None = import_module(_MODULE) if find_spec(_MODULE) else None
@@ -19,7 +18,12 @@ def is_legacy(names: Iterable[str]) -> bool:
     return legacy_form is not None and not (set(FEATURES) - set(FIELD_NAMES)).isdisjoint(names)
 
 
-def check_row(raw: Mapping[str, object]) -> tuple[dict[str, contract.Value], list[contract.Violation]]:
+def check_all(raws: Iterable[Mapping[str, object]]) -> CheckedRows:
+    """Translate and check rows under the old form's names."""
+    return check_each(raws, check_row)
+
+
+def check_row(raw: Mapping[str, object]) -> Checked:
     """Translate and check a row under the old form's names: typed values, or violations under those names."""
     assert legacy_form is not None, "only rows for which is_legacy is true have old names"
     # The form sends flags and numbers as text, tensors as they are.
@@ -27,11 +31,8 @@ def check_row(raw: Mapping[str, object]) -> tuple[dict[str, contract.Value], lis
         name: "" if value is None else str(int(value) if isinstance(value, bool) else value)
         for name, value in raw.items()
     }
-    unknown = [contract.unknown_field(name, FEATURES) for name in sorted(texts.keys() - set(FEATURES))]
     row, violations = legacy_form.translate(texts)
-    if not violations:
-        values, violations = contract.check_row(FIELDS, row, rules=RULES)
-        if not (unknown or violations):
-            return values, []
-        violations = legacy_form.use_old_names(violations)
-    return {}, [*unknown, *violations]
+    if violations:
+        return {}, violations
+    values, violations = CONTRACT.check(row)
+    return values, legacy_form.use_old_names(violations)

@@ -21,7 +21,7 @@ from core.errors import Conflict, Invalid, TooLarge
 from core.models import Action
 from core.postgres_copy import copy_rows
 from core.redis import RedisUnavailable
-from ingestion import contract
+from ingestion.contract import Contract, Field
 from ingestion.formats import TableError
 from ingestion.passenger import LABEL
 from ingestion.schema import LABEL_FIELD
@@ -33,7 +33,8 @@ from predictions.models import REFERENCE, Outcome, Prediction
 
 #: The column of a file of outcomes with the prediction's id, as results of scoring name it; the other is the label's.
 ID = "prediction_id"
-_ID_FIELD = contract.Field(ID, "text", is_required=False, max_length=36)
+_ID_FIELD = Field(ID, "text", is_required=False, max_length=36)
+_KEYS = Contract((_ID_FIELD, REFERENCE))
 #: How many outcomes a list may have.
 MAX_ITEMS = 10_000
 #: How many lines a file may have: a person waits for the answer, some twenty seconds for so many.
@@ -195,7 +196,7 @@ def record_file(file: IO[bytes], *, by: User | None) -> OutcomeSummary:
 
 def _parse_keys(raw: Mapping[str, object]) -> tuple[str | None, str | None, dict[str, list[tuple[str, str]]]]:
     """Check what a prediction is found by: return its id or the caller's reference, and the errors by field."""
-    values, violations = contract.check_row((_ID_FIELD, REFERENCE), raw, rules=())
+    values, violations = _KEYS.check(raw)
     errors = by_field(violations)
     prediction_id, reference = (
         None if value is None else str(value) for value in (values.get(ID), values.get(REFERENCE.name))

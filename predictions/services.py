@@ -19,11 +19,11 @@ from core import audit
 from core.errors import Invalid, TooLarge
 from core.file_names import upload_label
 from features.definition import FEATURES
-from ingestion import contract, passenger, schema
-from ingestion.json_validation import Reader, Row
+from ingestion import schema
+from ingestion.contract import CheckedRows, Contract, Row, Value
 from ingestion.models import ReadingOptions
-from ingestion.passenger import LABEL
-from ingestion.schema import FIELD_NAMES, FIELDS
+from ingestion.passenger import LABEL, RULES
+from ingestion.schema import CONTRACT, FIELD_NAMES, FIELDS
 from ingestion.services import validate_options
 from ingestion.validation_messages import by_field
 from predictions import drift_state, log, optional_legacy, rejections, scorer
@@ -50,13 +50,13 @@ class Answer(msgspec.Struct, frozen=True, gc=False, rename={"predicted": LABEL})
     model_version: int
     features: FeatureValues
     created_at: datetime
-    reference: contract.Value
+    reference: Value
     #: Beside the answer for a single passenger; a batch has one for all of its answers.
     drift: drift_state.DriftNote | msgspec.UnsetType = msgspec.UNSET
 
 
-#: A passenger's values by field, and what the contract objects to.
-CheckedRow = tuple[dict[str, contract.Value], list[contract.Violation]]
+#: Check rows by the contract.
+Check = Callable[[Sequence[Mapping[str, object]]], CheckedRows]
 
 
 class ScoringRequest(NamedTuple):
@@ -64,29 +64,24 @@ class ScoringRequest(NamedTuple):
 
     rows: Sequence[Row]
     channel: Channel
-    references: Sequence[contract.Value] | None = None
+    references: Sequence[Value] | None = None
 
 
-#: Check one row by the contract.
-check_row: Callable[..., CheckedRow] = partial(contract.check_row, FIELDS, rules=passenger.RULES)
-_API_FIELDS = (*FIELDS, REFERENCE)
-# Check one row with the caller's own id.
-_check_api_row: Callable[..., CheckedRow] = partial(contract.check_row, _API_FIELDS, rules=passenger.RULES)
-# Check many rows at once, where all of them are plain.
-_READERS = {check_row: schema.READER, _check_api_row: Reader(_API_FIELDS, rules=passenger.RULES)}
+# A row with the caller's own id.
+_API_CONTRACT = Contract((*FIELDS, REFERENCE), rules=RULES)
 
 
 def parse_one(raw: Mapping[str, object]) -> ScoringRequest:
     """Check one passenger as the API sends it; raises Invalid with every rejected field."""
     with rejections.counted(Channel.API):
-        return _split_references(_check_rows([raw], check=_check_api_row), Channel.API)
+        return _split_references(_check_rows([raw], check=_API_CONTRACT.check_all), Channel.API)
 
 
 def parse_batch(instances: Sequence[Mapping[str, object]]) -> ScoringRequest:
     """Check the API's batch of passengers; raises Invalid with every rejected field and its index, TooLarge."""
     name_error = "instances.{index}.{name}".format
     with rejections.counted(Channel.BATCH):
-        rows = check_batch(instances, field="instances", name_error=name_error, check=_check_api_row)
+        rows = check_batch(instances, field="instances", name_error=name_error, check=_API_CONTRACT.check_all)
         return _split_references(rows, Channel.BATCH)
 
 
@@ -95,7 +90,7 @@ def parse_form(form: Mapping[str, str]) -> ScoringRequest:
     is_legacy = optional_legacy.is_legacy(form)
     # A browser posts other fields too, such as the CSRF token.
     raw = {name: text for name, text in form.items() if name in (FEATURES if is_legacy else FIELD_NAMES)}
-    check = optional_legacy.check_row if is_legacy else partial(check_row, is_text=True)
+    check = optional_legacy.check_all if is_legacy else partial(CONTRACT.check_all, is_text=True)
     with rejections.counted(Channel.FORM):
         return ScoringRequest(_check_rows([raw], check=check), Channel.FORM)
 
@@ -105,7 +100,7 @@ def check_batch(
     *,
     field: str,
     name_error: Callable[..., str],
-    check: Callable[[Mapping[str, object]], CheckedRow] = check_row,
+    check: Check,
 ) -> list[Row]:
     """Check passengers; one that is rejected rejects all.
 
@@ -114,8 +109,6 @@ def check_batch(
     if len(passengers) > MAX_BATCH:
         message = _("At most %(most)s rows at a time; for more, send a CSV file to scoring-jobs/.")
         raise TooLarge(message % {"most": MAX_BATCH}, field=field)
-    if (reader := _READERS.get(check)) and (rows := reader.read(passengers)) is not None:
-        return rows
     return _check_rows(passengers, check=check, name_error=name_error)
 
 
@@ -126,19 +119,16 @@ def _split_references(rows: Sequence[Row], channel: Channel) -> ScoringRequest:
 def _check_rows(
     raws: Sequence[Mapping[str, object]],
     *,
-    check: Callable[[Mapping[str, object]], CheckedRow] = check_row,
+    check: Check,
     name_error: Callable[..., str] = "{name}".format,
 ) -> list[Row]:
-    rows: list[Row] = []
+    rows, wrong = check(raws)
     errors: dict[str, list[tuple[str, str]]] = {}
-    for index, raw in enumerate(raws):
-        values, violations = check(raw)
-        rows.append(tuple(values.values()))
-        if violations:
-            errors |= {name_error(name=name, index=index): texts for name, texts in by_field(violations).items()}
+    for index, violations in wrong.items():
+        errors |= {name_error(name=name, index=index): texts for name, texts in by_field(violations).items()}
     if errors:
         raise Invalid(errors)
-    return rows
+    return [tuple(values.values()) for values in rows]
 
 
 def predict_idempotent(

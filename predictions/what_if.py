@@ -7,7 +7,7 @@ import numpy as np
 
 from features.definition import INPUTS, derive
 from ingestion import schema
-from ingestion.contract import ContractViolation, Field, Value, Violation, parse, rule_violations
+from ingestion.contract import Contract, Field, Value, Violation, rule_violations
 from ingestion.passenger import IMMUTABLE, RULES
 from ingestion.schema import FIELDS, VERBOSE_NAMES, as_row
 from ingestion.validation_messages import by_field
@@ -22,6 +22,7 @@ MOST_POINTS = 41
 #: The parameter that lists the fields that are to be unknown.
 UNKNOWN = "unknown"
 _FIELDS = {field.name: field for field in FIELDS}
+_CONTRACTS = {field.name: Contract([field]) for field in FIELDS}
 Row = dict[str, Value]
 
 
@@ -114,20 +115,14 @@ def ask(prediction: Prediction, posted: Mapping[str, str], *, unknown: list[str]
 
 def _changed(original: Row, posted: Mapping[str, str], unknown: list[str]) -> tuple[Row, list[Violation]]:
     """Return the row with the posted values; one that is invalid is left as it was, and is a violation."""
-    row, violations = dict(original), []
+    row = dict(original)
+    violations: list[Violation] = []
     for name in INPUTS:
-        text = posted.get(name)
-        try:
-            if name in unknown:
-                value = parse(_FIELDS[name], None, is_text=True)
-            elif text is None:
-                continue
-            else:
-                value = parse(_FIELDS[name], text, is_text=True)
-        except ContractViolation as error:
-            violations.append(error.violation)
-        else:
-            row = _with(row, name, value)
+        if name in unknown or name in posted:
+            text = None if name in unknown else posted[name]
+            values, wrong = _CONTRACTS[name].check({name: text}, is_text=True)
+            violations += wrong
+            row = row if wrong else _with(row, name, values[name])
     return row, violations
 
 

@@ -12,8 +12,8 @@ from django.utils.translation import gettext as _
 from core.errors import Invalid
 from core.parsers import decode_json
 from features.definition import FEATURES
-from ingestion.json_validation import Row
-from ingestion.schema import FIELDS
+from ingestion.contract import Row
+from ingestion.schema import CONTRACT, FIELDS
 from predictions import optional_legacy, services
 
 #: The header that tells where a body's JSON ends and the bytes of its tensors begin.
@@ -130,7 +130,7 @@ class InferenceRequest(msgspec.Struct):
         # One too many is enough to be refused.
         tuples = islice(zip(*columns.values(), strict=True), services.MAX_BATCH + 1)
         passengers = [dict(zip(columns, values, strict=True)) for values in tuples]
-        check = optional_legacy.check_row if optional_legacy.is_legacy(columns) else services.check_row
+        check = optional_legacy.check_all if optional_legacy.is_legacy(columns) else CONTRACT.check_all
         return services.check_batch(passengers, check=check, field="inputs", name_error="{name}[{index}]".format)
 
     def is_binary(self, output: str) -> bool:

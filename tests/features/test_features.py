@@ -8,14 +8,12 @@ import numpy as np
 import pytest
 
 from features.definition import FEATURES, derive
-from ingestion import contract
-from ingestion.passenger import RULES
-from ingestion.schema import FIELDS, to_columns
+from ingestion.schema import CONTRACT, to_columns
 from tests.people import CAST, ELISABETH, JAMES, NOBODY, OWEN
 
 
 def features(*people: dict[str, Any]) -> list[dict[str, float]]:
-    checked = [contract.check_row(FIELDS, person, rules=RULES)[0] for person in people]
+    checked = [CONTRACT.check(person)[0] for person in people]
     return [dict(zip(FEATURES, row, strict=True)) for row in derive(to_columns(checked)).tolist()]
 
 
@@ -29,7 +27,7 @@ def test_it_works() -> None:
 
 
 def test_the_matrix_is_float32_with_a_column_for_each_feature() -> None:
-    matrix = derive(to_columns([contract.check_row(FIELDS, OWEN, rules=RULES)[0]]))
+    matrix = derive(to_columns([CONTRACT.check(OWEN)[0]]))
 
     assert (matrix.dtype, matrix.shape) == (np.float32, (1, len(FEATURES)))
 

@@ -18,9 +18,7 @@ from django.db import transaction
 from core.content_store import sha256_of, store
 from features import services as features_services
 from features.definition import FEATURES, derive
-from ingestion import contract
-from ingestion.passenger import RULES
-from ingestion.schema import FIELDS, to_columns
+from ingestion.schema import CONTRACT, to_columns
 from monitoring import alerts
 from monitoring.models import Alert
 from tests.people import CAST
@@ -141,7 +139,7 @@ def _load_on(client: httpx.Client) -> Load:
 
 def _answers_of(version: ModelVersion) -> list[tuple[float, bool]]:
     """What a version says of the cast, by its own file."""
-    checked = [contract.check_row(FIELDS, person, rules=RULES)[0] for person in CAST]
+    checked = [CONTRACT.check(person)[0] for person in CAST]
     probabilities = registry.load(version).score(derive(to_columns(checked))).tolist()
     return [(probability, probability >= version.threshold) for probability in probabilities]
 

@@ -28,9 +28,7 @@ URL = "/api/v1/predictions/"
 
 
 def _rows(people: Any = CAST) -> list[Any]:
-    rows = schema.READER.read(people)
-    assert rows is not None
-    return rows
+    return [tuple(schema.CONTRACT.check(person)[0].values()) for person in people]
 
 
 @given(st.integers(1, 4).flatmap(lambda n: arrays.arrays(float, (2**n, 2), elements=st.floats(-1, 1))))
