@@ -66,7 +66,7 @@ messages: install ## bring the translations in locale/ in step with the code
 bench: install-test ## measure what is promised, in some 20 minutes, also into benchmarks/results.json; ARGS=serving for a part
 	@exec $(PY) -m benchmarks $(ARGS)
 
-drill: install-test ## faults, several hosts and an upgrade under traffic, in some 35 minutes; ARGS=Valkey or ARGS=machines for some
+drill: install-test ## faults, several hosts, an upgrade and Compose's services, in some 40 minutes; ARGS=Valkey or ARGS=Compose for some
 	@exec $(PY) -m drills $(ARGS)
 
 soak: install-test ## an hour of mixed load, and what stays flat, into docs/soak.md; ARGS="--minutes 10" for less

@@ -1,20 +1,20 @@
 """Start the product in a home of its own, apply each fault under traffic, and end with one table.
 
 python -m drills [WORD ...] [--seconds N]; words choose the faults whose names have one, `upgrade` the upgrade from an
-earlier version and back, and `machines` several hosts. Exit code 1 when a prediction was lost or doubled, or something
-did not heal by itself.
+earlier version and back, `machines` several hosts, and `Compose` the services of docker-compose.yml. Exit code 1 when a
+prediction was lost or doubled, something did not heal by itself, or a service did not do what it should.
 """
 
 import argparse
 import sys
 
-from drills import machines, upgrade
+from drills import compose_walk, machines, upgrade
 from drills.drill import HEAD, drill
 from drills.faults import FAULTS, Fault
 from drills.product import running
 
 #: Beside the faults.
-OTHERS = {"upgrade": upgrade.drill, "machines": machines.drill}
+OTHERS = {"upgrade": upgrade.drill, "machines": machines.drill, "Compose": compose_walk.drill}
 
 
 def main() -> None:

@@ -49,6 +49,12 @@ class EnvFile(msgspec.Struct, frozen=True):
     path: str
 
 
+class Build(msgspec.Struct, frozen=True):
+    """How the image is made."""
+
+    args: dict[str, str] = {}
+
+
 class _Limits(msgspec.Struct, frozen=True):
     memory: str
 
@@ -59,6 +65,7 @@ class _Resources(msgspec.Struct, frozen=True):
 
 class _Deploy(msgspec.Struct, frozen=True):
     resources: _Resources
+    replicas: int = 1
 
 
 class Service(msgspec.Struct, frozen=True):
@@ -66,6 +73,7 @@ class Service(msgspec.Struct, frozen=True):
 
     image: str
     deploy: _Deploy
+    build: Build = Build()
     healthcheck: HealthCheck | None = None
     command: list[str] = []
     environment: dict[str, str | None] = {}
@@ -78,6 +86,7 @@ class Service(msgspec.Struct, frozen=True):
     restart: str = "no"
     read_only: bool = False
     cap_drop: list[str] = []
+    cap_add: list[str] = []
     security_opt: list[str] = []
 
     @property
