@@ -244,7 +244,7 @@ class Contract:
         >>> [violation.code for violation in contract.check({"length": "200"}, is_text=True)[1]]
         ['out_of_range']
         """
-        accepted = self._accept([row])
+        accepted = None if is_text else self._accept([row])
         if accepted is not None:
             return accepted[0], []
         meanings = {
@@ -268,7 +268,7 @@ class Contract:
 
     def check_all(self, rows: Sequence[Mapping[str, object]], *, is_text: bool = False) -> CheckedRows:
         """Validate rows as `check` does, at once where nothing is wrong."""
-        accepted = self._accept(rows)
+        accepted = None if is_text else self._accept(rows)
         return check_each(rows, partial(self.check, is_text=is_text)) if accepted is None else (accepted, {})
 
     def _accept(self, rows: Sequence[Mapping[str, object]]) -> list[Values] | None:

@@ -92,9 +92,8 @@ def check_columns(
     plain = stripped.with_row_index(ROW).filter(is_plain).select(pl.col(ROW).cast(pl.Int64), *typed)
     others, problems = _check_rows(fields, stripped.with_row_index(ROW).filter(~is_plain), cells, spellings.markers)
     frame = (pl.concat([plain, others]) if others.height else plain).sort(ROW)
-    parts = frame.select(ROW, *_parts(rules))
     for rule in rules:
-        broken = _violations(frame, parts, rule)
+        broken = _violations(frame, rule)
         severity = "error" if rejects_warnings else rule.severity
         problems += [Problem(row, value, violation, severity) for row, value, violation in broken]
         if severity == "error" and broken:
@@ -118,8 +117,7 @@ def _is_plain(field: Field, column: pl.Series, spellings: Spellings) -> pl.Serie
         is_valid = ~column.str.contains(f"[{CONTROL_RANGES}]")
         if field.max_length is not None:
             is_valid &= column.str.len_chars() <= field.max_length
-        markers = [*spellings.markers, *(marker.casefold() for marker in field.in_files.markers)]
-        is_valid &= ~column.str.to_lowercase().is_in(markers)
+        is_valid &= ~column.str.to_lowercase().is_in(spellings.markers | field.own_markers)
     return is_valid & (column != "") if field.is_required else is_valid | (column == "")
 
 
@@ -138,41 +136,33 @@ def _check_rows(
     fields: Sequence[Field], spelt: pl.DataFrame, cells: pl.DataFrame, markers: frozenset[str]
 ) -> tuple[pl.DataFrame, list[Problem]]:
     """Validate rows one by one with the contract; a problem has the cell as it stood in the file."""
-    valid: list[dict[str, object]] = []
-    problems: list[Problem] = []
+    rows = spelt[ROW].to_list()
     # The rules are checked later, for all rows at once.
-    contract = Contract(fields, markers=markers)
-    names = [field.name for field in fields]
-    for row in spelt.iter_rows(named=True):
-        values, violations = contract.check({name: row[name] for name in names}, is_text=True)
-        problems += [Problem(row[ROW], cells[row[ROW], violation.field], violation) for violation in violations]
-        if not violations:
-            valid.append({ROW: row[ROW], **values})
+    checked, wrong = Contract(fields, markers=markers).check_all(spelt.drop(ROW).to_dicts(), is_text=True)
+    problems = [
+        Problem(rows[index], cells[rows[index], violation.field], violation)
+        for index, violations in wrong.items()
+        for violation in violations
+    ]
+    valid = [{ROW: rows[index], **values} for index, values in enumerate(checked) if index not in wrong]
     schema: dict[str, type[pl.DataType]] = {ROW: pl.Int64, **{field.name: _dtype(field) for field in fields}}
     return pl.DataFrame(valid, schema=schema), problems
 
 
-def _parts(rules: Sequence[Rule]) -> list[pl.Expr]:
-    """Extract what the rules read, each part once."""
-    reads = {(name, pattern) for rule in rules for name, pattern in rule.reads.items()}
-    return [
-        (pl.col(name) if pattern is None else pl.col(name).str.extract(pattern, 0)).alias(_part(name, pattern))
-        for name, pattern in sorted(reads, key=str)
-    ]
-
-
-def _part(name: str, pattern: str | None) -> str:
-    return name if pattern is None else f"{name} ~ {pattern}"
-
-
-def _violations(frame: pl.DataFrame, parts: pl.DataFrame, rule: Rule) -> list[tuple[int, object, Violation]]:
+def _violations(frame: pl.DataFrame, rule: Rule) -> list[tuple[int, object, Violation]]:
     """Find (row, value, violation) where a rule is broken; rows that agree in what it reads are checked once."""
-    read = {_part(name, pattern): name for name, pattern in rule.reads.items()}
-    distinct = parts.select(read.keys()).unique()
-    broken = [values for values in distinct.iter_rows() if rule.check(dict(zip(read.values(), values, strict=True)))]
+    parts = frame.select(
+        ROW,
+        *(
+            pl.col(name) if pattern is None else pl.col(name).str.extract(pattern, 0)
+            for name, pattern in rule.reads.items()
+        ),
+    )
+    distinct = parts.drop(ROW).unique()
+    broken = [values for values in distinct.iter_rows(named=True) if rule.check(values)]
     if not broken:
         return []
-    rows = parts.join(pl.DataFrame(broken, schema=distinct.schema, orient="row"), on=list(read), nulls_equal=True)[ROW]
+    rows = parts.join(pl.DataFrame(broken, schema=distinct.schema), on=list(rule.reads), nulls_equal=True)[ROW]
     return [
         (values[ROW], values[violation.field], violation)
         for values in frame.filter(pl.col(ROW).is_in(rows.to_list())).iter_rows(named=True)

@@ -74,14 +74,14 @@ _API_CONTRACT = Contract((*FIELDS, REFERENCE), rules=RULES)
 def parse_one(raw: Mapping[str, object]) -> ScoringRequest:
     """Check one passenger as the API sends it; raises Invalid with every rejected field."""
     with rejections.counted(Channel.API):
-        return _split_references(_check_rows([raw], check=_API_CONTRACT.check_all), Channel.API)
+        return _split_references(check_rows([raw], check=_API_CONTRACT.check_all), Channel.API)
 
 
 def parse_batch(instances: Sequence[Mapping[str, object]]) -> ScoringRequest:
     """Check the API's batch of passengers; raises Invalid with every rejected field and its index, TooLarge."""
     name_error = "instances.{index}.{name}".format
     with rejections.counted(Channel.BATCH):
-        rows = check_batch(instances, field="instances", name_error=name_error, check=_API_CONTRACT.check_all)
+        rows = check_rows(instances, check=_API_CONTRACT.check_all, field="instances", name_error=name_error)
         return _split_references(rows, Channel.BATCH)
 
 
@@ -92,36 +92,23 @@ def parse_form(form: Mapping[str, str]) -> ScoringRequest:
     raw = {name: text for name, text in form.items() if name in (FEATURES if is_legacy else FIELD_NAMES)}
     check = optional_legacy.check_all if is_legacy else partial(CONTRACT.check_all, is_text=True)
     with rejections.counted(Channel.FORM):
-        return ScoringRequest(_check_rows([raw], check=check), Channel.FORM)
+        return ScoringRequest(check_rows([raw], check=check), Channel.FORM)
 
 
-def check_batch(
-    passengers: Sequence[Mapping[str, object]],
-    *,
-    field: str,
-    name_error: Callable[..., str],
-    check: Check,
-) -> list[Row]:
-    """Check passengers; one that is rejected rejects all.
-
-    Raises TooLarge at `field`, and Invalid with every rejected field under `name_error(name=, index=)`.
-    """
-    if len(passengers) > MAX_BATCH:
-        message = _("At most %(most)s rows at a time; for more, send a CSV file to scoring-jobs/.")
-        raise TooLarge(message % {"most": MAX_BATCH}, field=field)
-    return _check_rows(passengers, check=check, name_error=name_error)
-
-
-def _split_references(rows: Sequence[Row], channel: Channel) -> ScoringRequest:
-    return ScoringRequest([row[:-1] for row in rows], channel, [row[-1] for row in rows])
-
-
-def _check_rows(
+def check_rows(
     raws: Sequence[Mapping[str, object]],
     *,
     check: Check,
+    field: str = "",
     name_error: Callable[..., str] = "{name}".format,
 ) -> list[Row]:
+    """Check rows; one that is rejected rejects all.
+
+    Raises TooLarge at `field`, and Invalid with every rejected field under `name_error(name=, index=)`.
+    """
+    if len(raws) > MAX_BATCH:
+        message = _("At most %(most)s rows at a time; for more, send a CSV file to scoring-jobs/.")
+        raise TooLarge(message % {"most": MAX_BATCH}, field=field)
     rows, wrong = check(raws)
     errors: dict[str, list[tuple[str, str]]] = {}
     for index, violations in wrong.items():
@@ -129,6 +116,10 @@ def _check_rows(
     if errors:
         raise Invalid(errors)
     return [tuple(values.values()) for values in rows]
+
+
+def _split_references(rows: Sequence[Row], channel: Channel) -> ScoringRequest:
+    return ScoringRequest([row[:-1] for row in rows], channel, [row[-1] for row in rows])
 
 
 def predict_idempotent(

@@ -131,7 +131,7 @@ class InferenceRequest(msgspec.Struct):
         tuples = islice(zip(*columns.values(), strict=True), services.MAX_BATCH + 1)
         passengers = [dict(zip(columns, values, strict=True)) for values in tuples]
         check = optional_legacy.check_all if optional_legacy.is_legacy(columns) else CONTRACT.check_all
-        return services.check_batch(passengers, check=check, field="inputs", name_error="{name}[{index}]".format)
+        return services.check_rows(passengers, check=check, field="inputs", name_error="{name}[{index}]".format)
 
     def is_binary(self, output: str) -> bool:
         """Tell whether the client wants an output as bytes."""
