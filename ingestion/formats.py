@@ -365,7 +365,10 @@ def _sheet_rows(archive: zipfile.ZipFile, origin: Origin, known_count: KnownCoun
             raise TableError(_TOO_MUCH)
     try:
         workbook = openpyxl.load_workbook(archive.fp, read_only=True, data_only=True)
-        tops = {sheet.title: list(islice(_filled_rows(sheet), HEADER_WITHIN)) for sheet in workbook.worksheets}
+        tops = {
+            sheet.title: list(islice(filter(None, _rows_of_sheet(sheet)), HEADER_WITHIN))
+            for sheet in workbook.worksheets
+        }
         filled = [sheet for sheet in workbook.worksheets if tops[sheet.title]]
         if not filled:
             return
@@ -395,10 +398,6 @@ def _rows_of_sheet(sheet: "ReadOnlyWorksheet") -> Iterator[list[str]]:
         while cells and not cells[-1]:
             cells.pop()
         yield cells
-
-
-def _filled_rows(sheet: "ReadOnlyWorksheet") -> Iterator[list[str]]:
-    return filter(None, _rows_of_sheet(sheet))
 
 
 def _merged_cells(archive: zipfile.ZipFile, name: str) -> list[str]:

@@ -96,16 +96,6 @@ class Reading(Origin):
             self._rejected(rejected.column, rejected.code, rejected.count, rejected.examples)
 
     @property
-    def notes(self) -> list[Message]:
-        """Say how the table was read, in sentences for people."""
-        return list(self._notes())
-
-    @property
-    def warnings(self) -> list[Message]:
-        """Say what was not read, and what was assumed."""
-        return list(self._warnings())
-
-    @property
     def reasons(self) -> list[Message]:
         """Say why rows were rejected, with the first of each reason."""
         return [
@@ -137,7 +127,9 @@ class Reading(Origin):
         rejected.count += count
         rejected.examples = sorted([*rejected.examples, *examples], key=lambda each: each.line)[:MOST_EXAMPLES]
 
-    def _notes(self) -> Iterator[Message]:
+    @property
+    def notes(self) -> Iterator[Message]:
+        """Say how the table was read, in sentences for people."""
         packing = "".join(f" ({name})" for name in self.packed_in)
         if self.format == "CSV":
             separator = _SEPARATOR_NAMES.get(self.separator, self.separator)
@@ -163,7 +155,9 @@ class Reading(Origin):
             yield Message("Not read: %(headings)s.", {"headings": _quoted(known)})
         yield from (each.note for each in self.spelt)
 
-    def _warnings(self) -> Iterator[Message]:
+    @property
+    def warnings(self) -> Iterator[Message]:
+        """Say what was not read, and what was assumed."""
         if self.other_sheets:
             yield Message("These sheets were not read: %(sheets)s.", {"sheets": _quoted(self.other_sheets)})
         if self.merged:

@@ -14,6 +14,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import product
+from operator import itemgetter
 from typing import IO, TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -56,7 +57,7 @@ _UNREADABLE = gettext_noop(
 # A cell may be as long as a block: others are found to be too long by their lines.
 csv.field_size_limit(2 * BLOCK_BYTES)
 # A byte order mark, Excel's first line that names the separator, and blank lines.
-_PREAMBLE = re.compile(r'\ufeff?(?:"?sep=([\x00-\x7f])"?\r?\n)?(?:[ \r]*\n)*', re.IGNORECASE)
+_PREAMBLE = re.compile(r'\ufeff?(?:"?sep=([\t !#-~])"?\r?\n)?(?:[ \r]*\n)*', re.IGNORECASE)
 _QUOTE, _NEWLINE, _RETURN = b'"\n\r'
 
 
@@ -112,12 +113,12 @@ class Table:
         preamble = _PREAMBLE.match(sample)
         assert preamble is not None
         sample = sample[preamble.end() :]
-        above = _above_header(sample, known, preamble[1] or SEPARATORS.strip())
+        above, self.separator = _find_header(sample, known, preamble[1] or SEPARATORS)
         origin.above_header = [line.strip()[:_LONGEST_LINE] for line in above.split("\n") if line.strip()]
+        origin.separator = self.separator
         sample = sample[len(above) :]
         skipped = preamble[0] + above
         self._start, self._first_line = len(skipped.encode()), skipped.count("\n")
-        self.separator = origin.separator = preamble[1] or _separator(sample, known)
         origin.quotes = _quotes(sample, self.separator)
         if origin.quotes != STRAIGHT:
             file.seek(self._start)
@@ -234,43 +235,29 @@ def _known_count(cells: Iterable[str], known: Sequence[Field]) -> int:
     return len({name for each in known for name in headings.names_of(each)} & set(map(headings.column_name, cells)))
 
 
-def _above_header(sample: str, known: Sequence[Field], separators: str) -> str:
-    """Return the lines above the header, such as a title; the header has the most known headings.
+def _find_header(sample: str, known: Sequence[Field], separators: str) -> tuple[str, str]:
+    """Find the header, the line with the most known headings: return the lines above it and what separates its cells.
 
-    They are much narrower than the header, and the first row is not wider: nothing of a table is taken for a title.
+    Lines above, such as a title, are much narrower than the header, and the first row is not wider: nothing of a table
+    is taken for a title. Without known headings it is the first line, with what makes the most cells.
     """
     lines = [f"{line}\n" for line in sample.split("\n", 10 * HEADER_WITHIN)]
     filled = [number for number, line in enumerate(lines) if line.strip()][:HEADER_WITHIN]
-    most, above = 0, ""
+    found = [(0, 0, 0, separators[0])]
     for number, separator in product(filled, separators):
-        rows = csv.reader(lines[number:], delimiter=separator, skipinitialspace=True)
+        rows = csv.reader(lines[number:], delimiter=separator, skipinitialspace=separator != " ")
         try:
             cells, row = next(rows, []), next(filter(None, rows), [])
             widths = [sum(map(bool, line)) for line in csv.reader(lines[:number], delimiter=separator)]
         except csv.Error:
             continue
-        count = _known_count(cells, known)
-        if count <= most:
-            continue
-        most, above = count, "".join(lines[:number])
         # With a quote open it is the second line of a heading.
-        if len(cells) < len(row) or 2 * max(widths, default=0) > len(cells) or above.count('"') % 2:
-            above = ""
-    return above
-
-
-def _separator(sample: str, known: Sequence[Field]) -> str:
-    """Recognise what separates the cells: what finds the most known headings in the first line, then the most cells."""
-
-    def score(separator: str) -> tuple[int, int]:
-        try:
-            header = next(csv.reader(io.StringIO(sample), delimiter=separator, skipinitialspace=separator != " "), [])
-        except csv.Error:
-            return 0, 0
-        # Blanks stand in any line.
-        return _known_count(header, known), len(header) if separator != " " else 0
-
-    return max(SEPARATORS, key=score)
+        is_open = "".join(lines[:number]).count('"') % 2
+        if not widths or (len(cells) >= len(row) and 2 * max(widths) <= len(cells) and not is_open):
+            # Blanks stand in any line.
+            found.append((_known_count(cells, known), -number, len(cells) if separator != " " else 0, separator))
+    _count, number, _width, separator = max(found, key=itemgetter(0, 1, 2))
+    return "".join(lines[:-number]) if number else "", separator
 
 
 def _quoted_cell(quotes: str, separator: str) -> re.Pattern[str]:
