@@ -107,7 +107,7 @@ def test_readme_and_the_first_page_lead_to_every_page() -> None:
     texts = ((ROOT / path).read_text(encoding="utf-8") for path in ("README.md", "docs/index.md"))
     linked = {Path(path).name for text in texts for path in LINK.findall(text)}
 
-    assert {path.name for path in (ROOT / "docs").glob("*.md")} - linked == {"index.md"}
+    assert {path.name for path in (ROOT / "docs").glob("*.md")} - linked <= {"index.md"}
 
 
 def test_each_alert_has_its_section_in_operations() -> None:
