@@ -42,8 +42,6 @@ class MixedLoad:
     done: Counter[str] = field(default_factory=Counter)
     errors: Counter[str] = field(default_factory=Counter)
     acknowledged: set[str] = field(default_factory=set)
-    #: With an idempotency key, for which Redis or PostgreSQL keeps the answer for a day.
-    keyed_count: int = 0
     _numbers: Iterator[int] = field(default_factory=itertools.count)
     _is_over: threading.Event = field(default_factory=threading.Event)
 
@@ -95,7 +93,6 @@ class MixedLoad:
         if first != second:
             raise UnexpectedError("two predictions under one key")
         self.acknowledged.add(first)
-        self.keyed_count += 1
 
     def predict_batch(self) -> None:
         """Send a batch, and what really happened to some of it."""
