@@ -1,7 +1,7 @@
 """The contract as OpenAPI, derived from the declaration that validates."""
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from itertools import product
 
 from ingestion.contract import CONTROL_RANGES, MARKERS, MAX_EXACT, Field
@@ -38,9 +38,7 @@ def passenger_schema(more: Mapping[Field, str]) -> Schema:
         unknown = [] if field.is_required else ["", *sorted(MARKERS | field.own_markers)]
         words = [*field.by_spelling, *unknown]
         if words and field.kind != "text":
-            # Python escapes more characters than other engines allow.
-            pattern = "|".join(re.sub(r"[\\.?()]", r"\\\g<0>", word) for word in words)
-            more_kinds.append({"type": "string", "pattern": rf"^\s*({pattern})\s*$", "description": _WORDS})
+            more_kinds.append({**_one_of(words), "description": _WORDS})
         if field.kind == "text" and (field.max_length is None or field.max_length >= _NUMBER_LENGTH):
             more_kinds.append(NUMBER)
         if more_kinds:
@@ -71,10 +69,21 @@ def batch_schema(passenger: Schema, *, most: int) -> Schema:
 
 def _contradictions() -> Iterator[Schema]:
     """Find pairs of choices that a rule rejects, whatever else is known."""
-    choices = {field.name: field.choices for field in FIELDS if field.choices}
+    fields = {field.name: field for field in FIELDS if field.choices}
     for rule in RULES:
-        read = [name for name in rule.reads if name in choices]
-        for values in product(*(choices[name] for name in read)):
+        read = [name for name in rule.reads if name in fields]
+        for values in product(*(fields[name].choices for name in read)):
             named = dict(zip(read, values, strict=True))
             if rule.severity == "error" and rule.check({**dict.fromkeys(rule.reads), **named}):
-                yield {"properties": {name: {"const": value} for name, value in named.items()}, "required": read}
+                meant = {
+                    name: [word for word, meaning in fields[name].by_spelling.items() if meaning == value]
+                    for name, value in named.items()
+                }
+                written = {name: {"anyOf": [{"const": named[name]}, _one_of(words)]} for name, words in meant.items()}
+                yield {"properties": written, "required": read}
+
+
+def _one_of(words: Iterable[str]) -> Schema:
+    """Describe a text that is one of these words; Python escapes more characters than other engines allow."""
+    pattern = "|".join(re.sub(r"[\\.?()]", r"\\\g<0>", word) for word in words)
+    return {"type": "string", "pattern": rf"^\s*({pattern})\s*$"}
