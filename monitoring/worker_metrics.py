@@ -4,7 +4,8 @@ import errno
 import logging
 import time
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import closing, suppress
+from http.client import HTTPConnection, HTTPException
 from wsgiref.simple_server import WSGIServer
 
 from celery import Task
@@ -66,12 +67,19 @@ def serve(**_: object) -> None:
         server, _thread = start_http_server(settings.METRICS_PORT, settings.HOST, registry)
     except OSError as error:
         # They have the home in common, and one shows the counters of all.
-        is_shown = error.errno == errno.EADDRINUSE
-        logger.log(
-            logging.INFO if is_shown else logging.ERROR, "Metrics are not shown by this worker: %s", error.strerror
-        )
+        level = logging.INFO if error.errno == errno.EADDRINUSE and _are_shown() else logging.ERROR
+        logger.log(level, "Metrics are not shown by this worker at METRICS_PORT: %s", error.strerror)
     else:
         _servers.append(server)
+
+
+def _are_shown() -> bool:
+    """Tell whether another worker shows this host's metrics, and not another program something else."""
+    connection = HTTPConnection(settings.HOST, settings.METRICS_PORT, timeout=5)
+    with closing(connection), suppress(OSError, HTTPException):
+        connection.request("GET", "/metrics")
+        return b"titanic_queue_depth" in connection.getresponse().read()
+    return False
 
 
 @worker_process_init.connect

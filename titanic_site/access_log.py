@@ -1,7 +1,6 @@
 """The access log: one line for each request."""
 
 import logging
-import re
 import time
 from collections.abc import Callable
 
@@ -14,14 +13,13 @@ from django.http.response import HttpResponseBase
 from django.utils.functional import SimpleLazyObject
 
 from core.users import client_address
+from titanic_site.logging import without_token
 
 logger = logging.getLogger(__name__)
 
 #: Requested every few seconds by programs that see themselves what is answered.
 _UNLOGGED = frozenset({"/healthz", "/readyz", "/metrics"})
 _LONGEST_PATH = 500
-#: Who knows this part of the address sets a user's password.
-_PASSWORD_TOKEN = re.compile(r"(?<=/accounts/reset/)(.+/)[^/]+")
 
 
 def access_log(get_response: Callable[[HttpRequest], HttpResponseBase]) -> Callable[[HttpRequest], HttpResponseBase]:
@@ -35,7 +33,7 @@ def access_log(get_response: Callable[[HttpRequest], HttpResponseBase]) -> Calla
         if request.path_info not in _UNLOGGED:
             fields = {
                 "method": request.method,
-                "path": _PASSWORD_TOKEN.sub(r"\1…", request.path)[:_LONGEST_PATH],
+                "path": without_token(request.path)[:_LONGEST_PATH],
                 "status": response.status_code,
                 "duration_ms": round(1000 * (time.perf_counter() - began), 1),
                 "user": _user_id(request),

@@ -7,6 +7,7 @@ made again from the database.
 
 import hashlib
 import os
+import re
 import shutil
 import subprocess
 import tarfile
@@ -126,7 +127,9 @@ def _contents(directory: Path) -> Iterator[tuple[str, IO[bytes]]]:
     for path in (settings.HOME / name for name in _FILES):
         if path.exists():
             yield f"settings/{path.name}", BytesIO(path.read_bytes())
-    environment = "".join(f"{name}={value}\n" for name, value in sorted(env.given.items()))
+    # In quotes as `.env` and systemd read them, without the place of this installation.
+    given = {name: re.sub(r"([\\'])", r"\\\1", value) for name, value in sorted(env.given.items())}
+    environment = "".join(f"{name}='{value}'\n" for name, value in given.items() if name != "TITANIC_HOME")
     yield _ENVIRONMENT, BytesIO(environment.encode())
 
 

@@ -46,6 +46,8 @@ def text(name: str, default: str = "") -> str:
         value = (_env.str(name, "") or "").strip()
     except (ValueError, OSError):
         refuse(f"{name}_FILE names no file that can be read: give its path, and let the product's user read it.")
+    if not value and _env.str(f"{name}_FILE", ""):
+        refuse(f"{name}_FILE names an empty file: write the value into it, or leave {name}_FILE out.")
     if value:
         given[name] = value
     return value or default

@@ -5,6 +5,7 @@ Files are kept for LOG_KEPT_DAYS.
 
 import logging
 import os
+import re
 import time
 from contextlib import suppress
 from datetime import UTC, date, datetime, timedelta
@@ -23,6 +24,7 @@ _JSON = {
     "format": "%(asctime)s %(levelname)s %(name)s %(request_id)s %(task_id)s %(job_id)s %(process)d %(message)s",
     "rename_fields": {"asctime": "time", "levelname": "level", "name": "logger"},
 }
+_PASSWORD_TOKEN = re.compile(r"(?<=/accounts/reset/)([^/\s]+/)[^/\s]+")
 #: Libraries that log every tick, task or header: only their warnings are logged.
 _NOISY = (
     "celery.app.trace", "celery.beat", "celery.worker.request", "celery.worker.strategy", "django_celery_beat",
@@ -37,11 +39,15 @@ def configuration(
 
     The access log is in the files, and printed too where no person watches.
     """
-    handler = {"formatter": log_format, "filters": ["ids", "no_traceback"]}
+    handler = {"formatter": log_format, "filters": ["ids", "no_secrets", "no_traceback"]}
     return {
         "version": 1,
         "disable_existing_loggers": False,
-        "filters": {"ids": {"()": f"{__name__}.Ids"}, "no_traceback": {"()": f"{__name__}.OmitTraceback"}},
+        "filters": {
+            "ids": {"()": f"{__name__}.Ids"},
+            "no_secrets": {"()": f"{__name__}.OmitSecrets"},
+            "no_traceback": {"()": f"{__name__}.OmitTraceback"},
+        },
         "formatters": {"text": {"()": f"{__name__}.UtcFormatter", "format": _TEXT}, "json": _JSON},
         "handlers": {
             "console": {"class": "logging.StreamHandler", **handler},
@@ -68,6 +74,27 @@ class Ids(logging.Filter):
         ids = {"request_id": get_guid() or "", "task_id": task_id or "", "job_id": job_id.get()}
         # A job's message has the job's id.
         vars(record).update(ids, ids=" ".join(filter(None, dict.fromkeys(ids.values()))))
+        return True
+
+
+def without_token(text: str) -> str:
+    """Take the part out of the address of a password link by which whoever knows it sets a user's password.
+
+    >>> without_token("Not Found: /accounts/reset/MQ/c9zz-0123456789/")
+    'Not Found: /accounts/reset/MQ/…/'
+    """
+    return _PASSWORD_TOKEN.sub(r"\1…", text)
+
+
+class OmitSecrets(logging.Filter):
+    """Omits what Django's own lines tell of a request beyond its id: tokens of password links, and the query."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        # A formatter of JSON would write it out.
+        vars(record).pop("request", None)
+        message = record.getMessage()
+        if (masked := without_token(message)) != message:
+            record.msg, record.args = masked, None
         return True
 
 

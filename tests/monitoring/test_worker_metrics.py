@@ -2,8 +2,10 @@
 
 import logging
 import os
+import socket
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -119,6 +121,23 @@ def test_of_several_workers_of_a_host_one_shows_the_metrics(port: int, caplog: p
     assert [record.levelname for record in caplog.records] == ["INFO"]
     assert not worker_metrics._servers
     worker_metrics._servers.append(first)
+
+
+def test_a_port_that_another_program_has_is_an_error(port: int, caplog: pytest.LogCaptureFixture) -> None:
+    with socket.create_server(("127.0.0.1", port)) as other:
+        other.settimeout(5)
+
+        def hang_up() -> None:
+            other.accept()[0].close()
+
+        thread = threading.Thread(target=hang_up)
+        thread.start()
+        with caplog.at_level(logging.INFO, logger="monitoring"):
+            worker_metrics.serve()
+        thread.join()
+
+    assert [record.levelname for record in caplog.records] == ["ERROR"]
+    assert not worker_metrics._servers
 
 
 _COUNT = """

@@ -341,6 +341,7 @@ def test_behind_tls_all_is_https_and_a_stranger_cannot_say_so(tmp_path: Path) ->
         ("HTTPS", "true"), ("HTTPS", "on TLS"), ("SESSION_HOURS", "0"), ("SESSION_HOURS", "for ever"),
         ("LOG_KEPT_DAYS", "0"), ("THROTTLE_SIGN_IN", "often"),
         ("SECRET_KEY_FILE", "/nowhere"), ("PORT_FILE", "/"), ("ALERT_EMAILS_FILE", "/bin/true"),
+        ("DATABASE_URL_FILE", "/dev/null"), ("PORT_FILE", "/dev/null"),
         ("PREDICTIONS_KEPT_MONTHS", "-1"), ("UPLOADS_PER_USER", "-1"), ("SCORING_KEPT_DAYS", "for ever"),
     ],
 )  # fmt: skip

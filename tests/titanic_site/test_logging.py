@@ -58,6 +58,21 @@ def test_a_line_is_one_json_object_when_asked(tmp_path: Path) -> None:
 
 
 @pytest.mark.django_db
+@pytest.mark.parametrize("log_format", ["text", "json"])
+def test_django_s_own_lines_tell_no_token_of_a_password_link_and_no_query(tmp_path: Path, log_format: str) -> None:
+    logging.config.dictConfig(configuration(tmp_path, log_format=log_format, kept_days=30))
+    address = "/accounts/reset/MQ/c9zz-0123456789/"
+
+    Client().get(f"/nowhere{address}", {"find": "Allen"})
+    Client(enforce_csrf_checks=True).post(address)
+
+    text = _today(tmp_path).read_text()
+    assert "Not Found: /nowhere/accounts/reset/MQ/" in text
+    assert "c9zz" not in text
+    assert "Allen" not in text
+
+
+@pytest.mark.django_db
 @pytest.mark.parametrize(("is_printed", "printed"), [(False, 0), (True, 1)])
 def test_the_access_log_is_printed_where_nobody_watches(
     tmp_path: Path, is_printed: bool, printed: int, capsys: pytest.CaptureFixture[str]
@@ -79,6 +94,7 @@ def test_what_is_refused_as_hostile_takes_one_line(tmp_path: Path) -> None:
     assert _today(tmp_path).read_text().count("\n") == 1
 
 
+@pytest.mark.django_db
 @pytest.mark.parametrize("log_format", ["text", "json"])
 def test_whatever_a_client_names_an_entry_is_one_line_in_no_colour(tmp_path: Path, log_format: str) -> None:
     logging.config.dictConfig(configuration(tmp_path, log_format=log_format, kept_days=30))
