@@ -113,6 +113,23 @@ def test_who_floods_the_sign_in_page_is_cut_short_before_web(proxy: Proxy) -> No
     assert others == {200}
 
 
+def test_its_log_has_no_query_and_no_way_to_set_a_password(proxy: Proxy, tmp_path: Path) -> None:
+    with proxy.web.client() as client:
+        for path in ("/predictions/?find=Allen", "/accounts/reset/MQ/token-1/", "/accounts/%72eset/MQ/token-2"):
+            client.get(path, headers={"Referer": "https://example.org/?find=Allen"})
+        proxy.web.terminate()
+        proxy.web.process.wait(30)
+        client.get("/predictions/?find=Allen")
+        # What was answered before on this connection is written down now.
+        client.get("/healthz")
+
+    log = (tmp_path / "nginx.log").read_text()
+    assert log.count(" GET /predictions/ ") == 2
+    assert log.count(" GET /accounts/reset/*** ") == 2
+    assert "Allen" not in log
+    assert "token-" not in log
+
+
 def test_one_signs_in_over_tls(proxy: Proxy, django_user_model: Any) -> None:
     context = ssl.create_default_context()
     proxy.authority.configure_trust(context)

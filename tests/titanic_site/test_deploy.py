@@ -63,6 +63,7 @@ def test_the_proxy_takes_files_where_the_product_does() -> None:
         for operation in methods.values()
     ]
     files = pages | {path for path, takes_file in operations if takes_file}
+    files |= {path.removesuffix("/") for path in files}
     others = {"/", "/predict", "/accounts/login/", "/admin/"} | {path for path, _takes_file in operations}
 
     assert len(pages) == 4
@@ -80,6 +81,18 @@ def compose(folder: Path, *lines: str) -> dict[str, Service]:
 def services(tmp_path: Path) -> dict[str, Service]:
     """What Compose starts with the two settings that it needs."""
     return compose(tmp_path, "SECRET_KEY=key", "POSTGRES_PASSWORD=secret")
+
+
+def test_compose_knows_its_address_and_wants_the_key_of_a_certificate(tmp_path: Path) -> None:
+    needed = ("SECRET_KEY=key", "POSTGRES_PASSWORD=secret")
+    with_tls = ("PORT=8443", "TLS_CERTIFICATE=./certificate.pem")
+
+    assert compose(tmp_path, *needed)["web"].environment["SITE_URL"] == "http://127.0.0.1:8000"
+    with pytest.raises(MissingSettingError, match="TLS_KEY: set it"):
+        compose(tmp_path, *needed, *with_tls)
+    served = compose(tmp_path, *needed, *with_tls, "TLS_KEY=./key.pem")
+    assert served["web"].environment["SITE_URL"] == "https://127.0.0.1:8443"
+    assert Volume("/etc/nginx/tls/key.pem", "./key.pem") in served["proxy"].mounts
 
 
 def test_every_queue_has_a_worker(services: dict[str, Service]) -> None:

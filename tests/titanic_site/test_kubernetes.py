@@ -59,16 +59,29 @@ def test_they_run_what_compose_runs(objects: list[dict[str, Any]]) -> None:
 def test_every_pod_has_limits_and_no_rights(objects: list[dict[str, Any]]) -> None:
     for name, pod in pods(objects).items():
         (container,) = pod["containers"]
-        rights = container["securityContext"]
 
         assert pod["securityContext"]["runAsNonRoot"], name
         assert not pod["automountServiceAccountToken"], name
-        assert rights["readOnlyRootFilesystem"], name
-        assert rights["capabilities"] == {"drop": ["ALL"]}, name
-        assert not rights["allowPrivilegeEscalation"], name
-        assert {"requests", "limits"} == set(container["resources"]), name
-        assert re.search(r":\d", container["image"]), name
         assert "livenessProbe" in container or name == "bootstrap", name
+        for one in (container, *pod.get("initContainers", [])):
+            rights = one["securityContext"]
+            assert rights["readOnlyRootFilesystem"], name
+            assert rights["capabilities"] == {"drop": ["ALL"]}, name
+            assert not rights["allowPrivilegeEscalation"], name
+            assert {"requests", "limits"} == set(one["resources"]), name
+            assert re.search(r":\d", one["image"]), name
+
+
+def test_workers_and_scheduler_wait_for_the_migrated_database(objects: list[dict[str, Any]]) -> None:
+    waiting = {name: pod["initContainers"][0] for name, pod in pods(objects).items() if "initContainers" in pod}
+
+    assert waiting.keys() == pods(objects).keys() - {"web", "bootstrap", "postgres", "redis"}
+    for name, container in waiting.items():
+        (app,) = pods(objects)[name]["containers"]
+        assert "manage.py migrate --check" in container["command"][-1]
+        assert [container[field] for field in ("image", "envFrom", "volumeMounts")] == [
+            app[field] for field in ("image", "envFrom", "volumeMounts")
+        ]
 
 
 def test_every_setting_reaches_every_pod(objects: list[dict[str, Any]]) -> None:

@@ -40,8 +40,9 @@ def test_systemd_takes_the_units(units: Path) -> None:
 
 
 @needs_systemd
-def test_the_unit_may_do_little_else(units: Path) -> None:
-    command = [str(SYSTEMD_ANALYZE), "security", "--offline=true", "--json=short", "--no-pager", units / UNIT.name]
+@pytest.mark.parametrize("name", ["titanic-mlops.service", "titanic-mlops-backup.service"])
+def test_the_unit_may_do_little_else(name: str, units: Path) -> None:
+    command = [str(SYSTEMD_ANALYZE), "security", "--offline=true", "--json=short", "--no-pager", units / name]
 
     report = subprocess.run(command, capture_output=True, text=True, check=False).stdout
 
@@ -87,7 +88,12 @@ def test_nginx_takes_the_files_that_are_made_for_one_machine(tmp_path: Path) -> 
     for command, name in commands:
         made = subprocess.run(["sh", "-c", command], cwd=ROOT, capture_output=True, text=True, check=True).stdout
         # Ports that everybody may listen on.
-        for ours, there in (("443", "8443"), ("listen 80;", "listen 8081;"), ("/var/log/nginx", str(tmp_path))):
+        for ours, there in (
+            ("443", "8443"),
+            ("listen 80;", "listen 8081;"),
+            ("]:80;", "]:8081;"),
+            ("/var/log/nginx", str(tmp_path)),
+        ):
             made = made.replace(ours, there)
         (tmp_path / name).write_text(made)
     (tmp_path / "tls").mkdir()
