@@ -39,11 +39,10 @@ def cells_of(row: RejectedRow) -> dict[str, str]:
     headings = row.dataset.headings
     if report is not None:
         headings = {name: report.header[index] for name, index in report.columns.items()}
-    cells = {column_name(heading): cell for heading, cell in row.cells.items()}
-    return {
-        field.name: cells.get(column_name(headings.get(field.name, field.name)), "")
-        for field in row.dataset.table_fields
-    }
+    by_name = {column_name(heading): cell for heading, cell in row.cells.items()}
+    wanted = {field.name: headings.get(field.name, field.name) for field in row.dataset.table_fields}
+    # Two headings may differ in their signs alone.
+    return {name: row.cells.get(heading, by_name.get(column_name(heading), "")) for name, heading in wanted.items()}
 
 
 def accept(row: RejectedRow, cells: Mapping[str, str]) -> Passenger:

@@ -21,7 +21,7 @@ from datetime import date, datetime, time
 from functools import partial
 from itertools import islice
 from operator import itemgetter
-from typing import IO, TYPE_CHECKING, cast
+from typing import IO, TYPE_CHECKING, TypeGuard, cast
 
 import msgspec
 
@@ -90,6 +90,8 @@ _MOST_NAMED, _LONGEST_NAME = 20, 200
 HEADER_WITHIN = 20
 # So many known headings make a row the header of a sheet.
 _HEADER_NAMES = 2
+# Three decimals, which in a text may be a group of thousands.
+_OPEN = re.compile(r"\.\d{3}$")
 # How deep in a JSON document a table may lie.
 _DEPTH = 6
 _SHEETS = "application/vnd.oasis.opendocument.spreadsheet"
@@ -425,10 +427,10 @@ def _merged_cells(archive: zipfile.ZipFile, name: str) -> list[str]:
 
 
 def _text(value: object) -> str:
-    """Write a value as a person would in CSV.
+    """Write a value as a person would in CSV; a number of three decimals with a fourth, for 7.925 may be thousands.
 
-    >>> [_text(value) for value in (None, True, 3.0, 7.25, "x", date(2026, 11, 30))]
-    ['', 'true', '3', '7.25', 'x', '2026-11-30']
+    >>> [_text(value) for value in (None, True, 3.0, 7.25, 7.925, "7.925", date(2026, 11, 30))]
+    ['', 'true', '3', '7.25', '7.9250', '7.925', '2026-11-30']
     """
     match value:
         case None:
@@ -436,7 +438,7 @@ def _text(value: object) -> str:
         case bool():
             return "true" if value else "false"
         case float():
-            return str(int(value)) if value.is_integer() and abs(value) < 2**53 else repr(value)
+            return str(int(value)) if value.is_integer() and abs(value) < 2**53 else _OPEN.sub(r"\g<0>0", repr(value))
         case datetime() | date() | time():
             return value.isoformat()
         case _:
@@ -451,6 +453,8 @@ def _parquet_to_csv(file: IO[bytes], out: IO[bytes]) -> IO[bytes]:
     try:
         table = pl.scan_parquet(_from_start(file))
         _check_parquet(table.collect_schema(), table.select(pl.len()).collect().item())
+        numbers = pl.selectors.float() | pl.selectors.decimal()
+        table = table.with_columns(numbers.cast(pl.String).str.replace(_OPEN.pattern, "${0}0"))
         table.sink_csv(cast("IO[bytes]", _BoundedFile(out, most=lambda: most)), null_value="")
     except TableError:
         raise
@@ -553,20 +557,24 @@ def _tables(value: object, depth: int) -> Iterator[list[Mapping[str, object]]]:
     elif isinstance(value, dict):
         yield from _tables_of_object(value)
         # Of a table by columns and lines, the first line is no header.
-        parts = [part for name, part in value.items() if name != "data" or "columns" not in value]
+        parts = [part for part in value.values() if "columns" not in value or not _are_lines(part)]
     for part in parts if depth else ():
         yield from _tables(part, depth - 1)
 
 
+def _are_lines(value: object) -> TypeGuard[list[list[object]]]:
+    return isinstance(value, list) and all(isinstance(line, list) for line in value)
+
+
 def _tables_of_object(document: Mapping[str, object]) -> Iterator[list[Mapping[str, object]]]:
     """Yield what a document is by rows and by columns, where its members are all objects or all lists of values."""
-    names, lines = document.get("columns"), document.get("data")
+    names, lines = document.get("columns"), document.get("data", document.get("rows"))
     by_key = {name: column for name, column in document.items() if isinstance(column, dict)}
     lists = {
         name: column for name, column in document.items()
         if isinstance(column, list) and not isinstance((column or [0])[0], dict | list)
     }  # fmt: skip
-    if isinstance(names, list) and isinstance(lines, list):
+    if isinstance(names, list) and _are_lines(lines):
         yield _with_names(names, *lines)
     elif document and len(by_key) == len(document):
         records: dict[str, dict[str, object]] = {}

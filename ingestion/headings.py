@@ -1,6 +1,7 @@
 """Find each field's column by its heading: its name in any spelling, another heading of it, or a given one. Pure."""
 
 import re
+import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -8,10 +9,10 @@ from core.similar_names import similar_name
 from ingestion.contract import Field, gettext_noop
 from ingestion.formats import TableError
 
-#: Headings that a file of results has beside those of its input.
-_RESULTS = re.compile(
-    r"predict(ion|ed).*|modelversion|error|base|why.*|input.*|reference|line|index|unnamed.*|rownames|"
-)
+# Numbers and names of rows, as pandas and R write them, and what a file of results has beside its input.
+_ROWS = re.compile(r"index|(index)?level[0-9]+|unnamed.*|rownames")
+_RESULTS = re.compile(r"predict(ion|ed).*|modelversion|error|base|why.*|input.*|reference|line")
+_RESULT_ID = "predictionid"
 _MOST_NAMED = 10
 
 
@@ -37,12 +38,12 @@ class Found:
 
 
 def column_name(heading: str) -> str:
-    """Normalise a heading: `PassengerId`, `passenger_id` and `Passenger ID` are the same.
+    """Normalise a heading to its letters and digits: `PassengerId`, `passenger_id` and `Passenger ID` are the same.
 
-    >>> column_name(" Passenger ID "), column_name("passenger.id")
-    ('passengerid', 'passengerid')
+    >>> column_name(" Passenger ID "), column_name("passenger.id"), column_name("Prénom_1 (€)")
+    ('passengerid', 'passengerid', 'prénom1')
     """
-    return re.sub(r"[^a-z0-9]", "", heading.lower())
+    return re.sub(r"[\W_]", "", unicodedata.normalize("NFKC", heading).lower())
 
 
 def names_of(field: Field) -> list[str]:
@@ -56,28 +57,38 @@ def match(
 ) -> Found:  # fmt: skip
     """Match fields and headings; raises TableError where one is there twice.
 
-    `given` are the headings of fields that have others than theirs, `ignored` those that are known to be no field's.
+    `given` are the headings of fields that have others than theirs: they are matched first, and as they stand where
+    they can be. `ignored` are headings that are known to be no field's.
     """
+    given = given or {}
     names = [column_name(heading) for heading in header]
     columns: dict[str, int] = {}
-    for field in fields:
-        given_heading = (given or {}).get(field.name)
-        wanted = names_of(field) if given_heading is None else [column_name(given_heading)]
-        for name in wanted:
-            indices = [index for index, each in enumerate(names) if each == name and index not in columns.values()]
+    for field in sorted(fields, key=lambda field: field.name not in given):
+        wanted: list[tuple[Sequence[str], str]] = [(names, name) for name in names_of(field)]
+        heading = given.get(field.name, "").strip()
+        if field.name in given:
+            wanted = [(header, heading) if heading in header else (names, column_name(heading))]
+        for row, name in wanted:
+            indices = [
+                index for index, each in enumerate(row) if name and each == name and index not in columns.values()
+            ]
             if len(indices) > 1:
                 message = gettext_noop("The column %(name)s is there twice. Remove one.")
-                raise TableError(message, name=given_heading or field.name)
+                raise TableError(message, name=heading or field.name)
             if indices:
                 columns[field.name] = indices[0]
                 break
-        if given_heading is not None and field.name not in columns:
+        if field.name in given and field.name not in columns:
             message = gettext_noop("The table has no heading “%(heading)s”, which is to be that of %(name)s.")
-            raise TableError(message, heading=given_heading, name=field.name)
+            if name and name in row:
+                message = gettext_noop("The heading “%(heading)s” cannot be that of %(name)s: another column has it.")
+            raise TableError(message, heading=heading, name=field.name)
     is_ignored = set(map(column_name, ignored))
+    is_result = _RESULT_ID in names
     unread = [
         heading for index, heading in enumerate(header)
-        if index not in columns.values() and names[index] not in is_ignored and not _RESULTS.fullmatch(names[index])
+        if index not in columns.values() and heading.strip("# ") and names[index] not in is_ignored
+        and not _ROWS.fullmatch(names[index]) and not (is_result and _RESULTS.fullmatch(names[index]))
     ]  # fmt: skip
     owners = {name: field.name for field in fields for name in names_of(field)}
     second = {heading: owners[column_name(heading)] for heading in unread if column_name(heading) in owners}

@@ -3,12 +3,13 @@
 A job keeps it as JSON; parts of one table are read by several workers and added up.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import msgspec
 
 from core.messages import Message
 from ingestion.contract import Field, Value, Violation
+from ingestion.decimals import currencies
 from ingestion.formats import STRAIGHT, Origin
 from ingestion.headings import Found, column_name
 from ingestion.spellings import Spellings
@@ -69,6 +70,8 @@ class Reading(Origin):
     assumed: dict[str, Value] = {}
     ungrouped: str = ""
     spelt: list[Spelt] = []
+    #: The currencies that the heading and the cells of each column name.
+    currencies: dict[str, list[str]] = {}
     rejected: list[Rejected] = []
 
     @property
@@ -77,7 +80,8 @@ class Reading(Origin):
         return Layout(self.header, self.columns, self.separator, self.decimals)
 
     def add_spellings(self, spellings: Spellings) -> None:
-        """Add what was spelt anew, the most frequent cells of each field."""
+        """Add what was spelt anew, the most frequent cells of each field, and the currencies."""
+        self._add_currencies(spellings.currencies)
         for name, counts in spellings.counts.items():
             for (cell, meaning), count in counts.most_common(MOST_SHOWN):
                 self._add_spelt(Spelt(name, cell, meaning, count))
@@ -90,6 +94,7 @@ class Reading(Origin):
 
     def add(self, other: "Reading") -> None:
         """Add the counts of another part of the same table."""
+        self._add_currencies(other.currencies)
         for each in other.spelt:
             self._add_spelt(each)
         for rejected in other.rejected:
@@ -109,6 +114,10 @@ class Reading(Origin):
             )
             for each in self.rejected
         ]  # fmt: skip
+
+    def _add_currencies(self, others: Mapping[str, Iterable[str]]) -> None:
+        for name, named in others.items():
+            self.currencies[name] = sorted({*self.currencies.get(name, ()), *named})
 
     def _add_spelt(self, spelt: Spelt) -> None:
         same = [each for each in self.spelt if (each.column, each.cell) == (spelt.column, spelt.cell)]
@@ -156,6 +165,15 @@ class Reading(Origin):
         yield from (each.note for each in self.spelt)
 
     @property
+    def mixed_currencies(self) -> Iterator[Message]:
+        """Say which columns have amounts in different currencies."""
+        for name, named in self.currencies.items():
+            if len(named) > 1:
+                yield Message("%(column)s has amounts in different currencies, read as if they were one: %(names)s.", {
+                    "column": name, "names": ", ".join(named),
+                })  # fmt: skip
+
+    @property
     def warnings(self) -> Iterator[Message]:
         """Say what was not read, and what was assumed."""
         if self.other_sheets:
@@ -180,6 +198,7 @@ class Reading(Origin):
                 yield Message("There is no column %(column)s: %(value)s is assumed in all rows.", {
                     "column": name, "value": str(value),
                 })  # fmt: skip
+        yield from self.mixed_currencies
         if self.ungrouped:
             yield Message("Without the column %(column)s no rows are grouped in the split.", {"column": self.ungrouped})
 
@@ -200,6 +219,11 @@ def of_table(table: Table, found: Found, fields: Sequence[Field], *, may_lack: I
         columns=dict(layout.columns),
         unread=[heading[:_MAX_LENGTH] for index, heading in enumerate(layout.header) if index not in read],
         unknown=[heading[:_MAX_LENGTH] for heading in found.unread],
+        currencies={
+            name: sorted(named)
+            for name, index in layout.columns.items()
+            if (named := currencies([layout.header[index]]))
+        },
         second={heading[:_MAX_LENGTH]: name for heading, name in found.second.items()},
         assumed={
             field.name: field.default for field in fields if field.name in found.missing and field.name not in derived

@@ -9,7 +9,7 @@ from collections.abc import Container, Iterable, Mapping
 from typing import TYPE_CHECKING
 
 from ingestion.contract import MARKERS, Field
-from ingestion.decimals import plain_number
+from ingestion.decimals import currencies, plain_number
 
 if TYPE_CHECKING:
     import polars as pl
@@ -39,12 +39,16 @@ def spell(field: Field, cell: str, *, mark: str | None = ".", markers: Container
 
 
 class Spellings:
-    """How a table's cells are spelt, and a count of what was: the cells and meanings of each field."""
+    """How a table's cells are spelt, and a count of what was: the cells and meanings of each field.
+
+    `currencies` are those that the cells of each field name.
+    """
 
     def __init__(self, *, decimals: Mapping[str, str] | None = None, markers: Iterable[str] = ()) -> None:
         self.decimals = decimals or {}
         self.markers = frozenset(marker.strip().casefold() for marker in markers) or MARKERS
         self.counts: dict[str, Counter[tuple[str, str]]] = {}
+        self.currencies: dict[str, set[str]] = {}
 
     def spell_row(self, fields: Iterable[Field], cells: Mapping[str, str]) -> dict[str, str]:
         """Spell the cells of one row, such as a person corrects."""
@@ -68,6 +72,8 @@ class Spellings:
         }
         if not changes:
             return column
+        if field.is_numeric and (named := currencies(changes)):
+            self.currencies.setdefault(field.name, set()).update(named)
         counts = self.counts.setdefault(field.name, Counter())
         for cell, count in odd.filter(odd.is_in(list(changes))).value_counts().iter_rows():
             if not _is_same_number(cell.replace(",", ".") if mark == "," else cell, changes[cell]):

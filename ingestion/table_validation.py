@@ -66,7 +66,9 @@ def spell(field: Field, column: pl.Series, spellings: Spellings) -> tuple[pl.Ser
     """Strip and spell a column's cells; return them, and which are plain and valid."""
     column = column.str.strip_chars()
     is_plain = _is_plain(field, column, spellings)
-    spelt = spellings.spell(field, column, is_plain)
+    # Where a decimal comma is possible, a point may be that of a thousand.
+    is_sure = spellings.decimals.get(field.name, ".") == "."
+    spelt = spellings.spell(field, column, is_plain if is_sure else is_plain & ~column.str.contains(".", literal=True))
     return spelt, is_plain if spelt is column else _is_plain(field, spelt, spellings)
 
 
@@ -110,9 +112,6 @@ def _is_plain(field: Field, column: pl.Series, spellings: Spellings) -> pl.Serie
         number = column.cast(kind, strict=False)
         is_valid = number.is_in(field.choices) if field.choices else _is_within(number, field)
         is_valid = is_valid.fill_null(value=False) & column.str.contains(pattern)
-        if spellings.decimals.get(field.name) == ",":
-            # A point may be that of a thousand.
-            is_valid &= ~column.str.contains(".", literal=True)
     else:
         is_valid = ~column.str.contains(f"[{CONTROL_RANGES}]")
         if field.max_length is not None:

@@ -218,6 +218,8 @@ SAME_PEOPLE: dict[str, Callable[[], bytes]] = {
     "Ctrl-Z at the end": lambda: PLAIN_TEXT + b"\x1a",
     "JSON by rows": lambda: json.dumps({f"row {number}": row for number, row in enumerate(RECORDS)}).encode(),
     "JSON by columns and rows": lambda: json.dumps({"columns": ROWS[0], "index": [0, 1, 2], "data": ROWS[1:]}).encode(),
+    "JSON stacked": lambda: json.dumps({"columns": ROWS[0], "rows": ROWS[1:]}).encode(),
+    "JSON rows below columns": lambda: json.dumps({"columns": [{"data": "Age"}], "rows": RECORDS}).encode(),
     "JSON as lists of cells": lambda: json.dumps({"range": "A1:L4", "values": ROWS}).encode(),
     "OpenDataSoft": lambda: json.dumps([{"recordid": "a", "fields": row} for row in RECORDS]).encode(),
     "OpenDataSoft with a head": lambda: (
