@@ -10,6 +10,7 @@ import csv
 import gzip
 import io
 import json
+import logging
 import re
 import shutil
 import zipfile
@@ -22,6 +23,7 @@ from functools import partial
 from itertools import islice
 from operator import itemgetter
 from typing import IO, TYPE_CHECKING, TypeGuard, cast
+from xml.parsers import expat
 
 import msgspec
 
@@ -31,6 +33,8 @@ from ingestion.contract import gettext_noop
 if TYPE_CHECKING:
     import polars as pl
     from openpyxl.worksheet._read_only import ReadOnlyWorksheet  # type: ignore[import-untyped]
+
+logger = logging.getLogger(__name__)
 
 #: The quotes about cells.
 STRAIGHT = '""'
@@ -55,7 +59,7 @@ _END_OF_DIRECTORY, _DIRECTORY_SIZE_AT, _END_BYTES = b"PK\x05\x06", 12, 66_000
 #: What other files begin with, and what they are called.
 _OTHERS: tuple[tuple[bytes, str], ...] = (
     (rb"%PDF", gettext_noop("a PDF document")),
-    (rb"\xd0\xcf\x11\xe0", gettext_noop("an old Excel workbook (.xls)")),
+    (rb"\xd0\xcf\x11\xe0", gettext_noop("an old Excel workbook (.xls), or one with a password")),
     (rb"SQLite format 3", gettext_noop("an SQLite database")),
     (rb"ARROW1", gettext_noop("an Arrow (Feather) file")),
     (rb"ORC", gettext_noop("an ORC file")),
@@ -78,20 +82,14 @@ _OTHERS: tuple[tuple[bytes, str], ...] = (
     (rb"(?i)\s*(%[^\n]*\s+)*@relation\b", gettext_noop("an ARFF file")),
     (rb"\s*\{\\rtf", gettext_noop("an RTF document")),
 )
-# A cell with a formula and without a value; one that is an empty text says that it is text.
-_UNCALCULATED = re.compile(
-    rb'<c (?![^<>]{0,200}t="str")[^<>]{0,200}?r="([A-Z]+[0-9]+)"[^<>]{0,200}>\s*<f(?:[^<>]*/>|[^<>]*>[^<]*</f>)\s*'
-    rb"(?:<v\s*/>|<v>\s*</v>)?\s*</c>"
-)
-_MERGED = re.compile(rb'<mergeCell ref="([A-Z]{1,3}([0-9]{1,7}):[A-Z]{1,3}([0-9]{1,7}))"')
 # Sheets and ranges of merged cells that are named.
 _MOST_NAMED, _LONGEST_NAME = 20, 200
 #: How many filled rows are searched for the header, below a title and notes.
 HEADER_WITHIN = 20
-# So many known headings make a row the header of a sheet.
-_HEADER_NAMES = 2
 # Three decimals, which in a text may be a group of thousands.
 _OPEN = re.compile(r"\.\d{3}$")
+#: So many known headings make a row a header.
+HEADER_NAMES = 2
 # How deep in a JSON document a table may lie.
 _DEPTH = 6
 _SHEETS = "application/vnd.oasis.opendocument.spreadsheet"
@@ -108,6 +106,8 @@ _UTF16_SHARE = 0.3
 # Bytes that stand in no text, and those that stand in none from Windows.
 _BINARY = re.compile(rb"[\x00-\x08]")
 _NOT_WINDOWS = re.compile(rb"[\x81\x8d\x8f\x90\x9d]")
+# The end of a member's name in JSON; in a text it may stand too.
+_MEMBER = re.compile(rb'"\s*:')
 # Two or three bytes that are one letter in UTF-8, and hardly ever stand together in another encoding.
 _MULTIBYTE = re.compile(rb"[\xc3-\xdf][\x80-\xbf]|[\xe1-\xef][\x80-\xbf]{2}")
 
@@ -334,7 +334,7 @@ def _write_rows(rows: Iterable[list[str]], out: IO[bytes]) -> IO[bytes]:
     size = 0
     try:
         for number, row in enumerate(rows, start=1):
-            length = sum(map(len, row))
+            length = sum(len(cell) if cell.isascii() else len(cell.encode()) for cell in row)
             size += length
             if len(row) > MOST_COLUMNS:
                 raise TableError(TOO_MANY_COLUMNS, most=MOST_COLUMNS)
@@ -367,29 +367,30 @@ def _sheet_rows(archive: zipfile.ZipFile, origin: Origin, known_count: KnownCoun
             raise TableError(_TOO_MUCH)
     try:
         workbook = openpyxl.load_workbook(archive.fp, read_only=True, data_only=True)
-        tops = {
-            sheet.title: list(islice(filter(None, _rows_of_sheet(sheet)), HEADER_WITHIN))
-            for sheet in workbook.worksheets
-        }
-        filled = [sheet for sheet in workbook.worksheets if tops[sheet.title]]
+        # Hidden sheets come last.
+        sheets = sorted(workbook.worksheets, key=lambda sheet: bool(sheet.sheet_state != "visible"))
+        tops = {sheet.title: list(islice(filter(None, _rows_of_sheet(sheet)), HEADER_WITHIN)) for sheet in sheets}
+        filled = [sheet for sheet in sheets if tops[sheet.title]]
         if not filled:
             return
-        with_header = (sheet for sheet in filled if max(map(known_count, tops[sheet.title])) >= _HEADER_NAMES)
+        with_header = (sheet for sheet in filled if max(map(known_count, tops[sheet.title])) >= HEADER_NAMES)
         chosen = next(with_header, filled[0])
         origin.sheet = str(chosen.title)
         others = [str(sheet.title) for sheet in filled if sheet is not chosen]
         origin.other_sheets = [title[:_LONGEST_NAME] for title in others[:_MOST_NAMED]]
-        origin.merged = _merged_cells(archive, str(chosen._worksheet_path))
+        with archive.open(str(chosen._worksheet_path).lstrip("/")) as file:
+            origin.merged = _Worksheet(file).merged
+        # The first row with the most known headings; without any, the first that is no title.
+        header = max(tops[chosen.title], key=lambda cells: (known_count(cells), len(cells) > 1))
         width = 0
         for cells in _rows_of_sheet(chosen):
-            # A title above the header is narrower than the table.
-            width = width if width > 1 else max(width, len(cells))
-            if width:
-                yield cells + [""] * (width - len(cells)) if cells else []
+            width = width or len(header) * (cells == header)
+            yield cells + [""] * (width - len(cells)) if cells else []
     except TableError:
         raise
     except Exception as error:
         # The library raises whatever the damage leads to.
+        logger.warning("A workbook could not be read.", exc_info=True)
         raise TableError(gettext_noop("The workbook is damaged. Open it in Excel, and save it again.")) from error
 
 
@@ -402,28 +403,54 @@ def _rows_of_sheet(sheet: "ReadOnlyWorksheet") -> Iterator[list[str]]:
         yield cells
 
 
-def _merged_cells(archive: zipfile.ZipFile, name: str) -> list[str]:
-    """Return the first ranges of cells that are merged over several rows: these are blank but for the first.
+class _Worksheet:
+    """Read a worksheet's XML: `merged` are the ranges of cells merged over several rows, blank but for the first.
 
     Raises TableError where a formula has no value: programs that write workbooks leave that to Excel.
     """
-    merged: dict[str, None] = {}
-    rest = b""
-    with archive.open(name.lstrip("/")) as file:
-        for block in _blocks(file):
-            rest += block
-            if found := _UNCALCULATED.search(rest):
-                message = gettext_noop(
-                    "The workbook has formulas whose values were never calculated, the first in %(cell)s. Open it in "
-                    "Excel, and save it again."
-                )
-                raise TableError(message, cell=found[1].decode())
-            for found in _MERGED.finditer(rest):
-                if found[2] != found[3] and len(merged) < _MOST_NAMED:
-                    merged[found[1].decode()] = None
-            # A cell may go on in the next block.
-            rest = rest[max(rest.rfind(b"<c "), 0) :][-LONGEST_ROW:]
-    return list(merged)
+
+    def __init__(self, file: IO[bytes]) -> None:
+        self.merged: list[str] = []
+        self._row = self._column = 0
+        self._cell, self._is_text, self._has_formula, self._has_value = "", False, False, False
+        self._open = ""
+        parser = expat.ParserCreate()
+        parser.StartElementHandler, parser.EndElementHandler = self._start, self._end
+        parser.CharacterDataHandler = self._text
+        parser.ParseFile(file)
+
+    def _start(self, tag: str, attributes: Mapping[str, str]) -> None:
+        self._open = tag.rpartition(":")[2]
+        match self._open:
+            case "row":
+                self._row, self._column = int(attributes.get("r", self._row + 1)), 0
+            case "c":
+                self._column += 1
+                self._cell = attributes.get("r", "")[:_LONGEST_NAME]
+                # One whose value is an empty text says that it is text.
+                self._is_text, self._has_formula, self._has_value = attributes.get("t") == "str", False, False
+            case "f":
+                self._has_formula = True
+            case "mergeCell":
+                first, _colon, last = attributes.get("ref", "").partition(":")
+                if len(self.merged) < _MOST_NAMED and re.sub(r"\D", "", first) != re.sub(r"\D", "", last):
+                    self.merged.append(f"{first}:{last}"[:_LONGEST_NAME])
+
+    def _text(self, text: str) -> None:
+        if self._open in ("v", "t"):
+            self._has_value |= not text.isspace()
+
+    def _end(self, tag: str) -> None:
+        self._open = ""
+        if self._has_formula and not (self._has_value or self._is_text) and tag.rpartition(":")[2] == "c":
+            message = gettext_noop(
+                "The workbook has formulas whose values were never calculated, the first in %(cell)s. Open it in "
+                "Excel, and save it again."
+            )
+            # A cell may go without its place.
+            from openpyxl.utils import get_column_letter  # type: ignore[import-untyped]
+
+            raise TableError(message, cell=self._cell or f"{get_column_letter(self._column)}{self._row}")
 
 
 def _text(value: object) -> str:
@@ -498,11 +525,21 @@ def _json_rows(file: IO[bytes], origin: Origin, known_count: KnownCount) -> Iter
 
 
 def _decode(data: bytes) -> object:
-    """Decode JSON, NaN too, which Python's own writer writes; raises ValueError, RecursionError."""
-    try:
-        return msgspec.json.decode(data)
-    except msgspec.DecodeError:
-        return json.loads(data)
+    """Decode JSON, NaN too, which Python's own writer writes; raises ValueError, RecursionError, TableError."""
+    with suppress(msgspec.DecodeError):
+        value = msgspec.json.decode(data)
+        # It keeps the last of members with the same name.
+        if isinstance(value, dict) and len(_MEMBER.findall(data)) == len(value):
+            return value
+    return json.loads(data, object_pairs_hook=_members)
+
+
+def _members(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    """Make an object of its members; raises TableError for two with one name."""
+    members = dict(pairs)
+    if len(members) < len(pairs):
+        raise TableError(_TWICE)
+    return members
 
 
 def _json_lines(file: IO[bytes], start: int) -> Iterator[tuple[int, Mapping[str, object]]]:
@@ -515,6 +552,8 @@ def _json_lines(file: IO[bytes], start: int) -> Iterator[tuple[int, Mapping[str,
             continue
         try:
             record = _decode(line)
+        except TableError:
+            raise
         except (ValueError, RecursionError):
             record = None
         if not isinstance(record, dict):
@@ -529,6 +568,8 @@ def _records_of(file: IO[bytes], known_count: KnownCount) -> list[Mapping[str, o
         raise TableError(gettext_noop("A JSON document of more than 32 MB is not read. Send JSON lines."))
     try:
         document = _decode(data)
+    except TableError:
+        raise
     except (ValueError, RecursionError) as error:
         raise TableError(gettext_noop("The file begins like JSON and is damaged or breaks off.")) from error
     tables = [(known_count(table[0]) if table else 0, table) for table in _tables(document, _DEPTH)]
@@ -590,13 +631,14 @@ def _tables_of_object(document: Mapping[str, object]) -> Iterator[list[Mapping[s
         yield _with_names(list(document), *zip(*lists.values(), strict=True))
 
 
+_TWICE = gettext_noop("The JSON document has a column twice. Remove one.")
 _UNEVEN = gettext_noop("Row %(row)s of the JSON document has another number of cells than the header.")
 
 
 def _with_names(names: list[object], *lines: Sequence[object]) -> list[Mapping[str, object]]:
     """Make records of lines of cells; raises TableError where one has more or fewer cells than there are names."""
     if len(set(map(str, names))) < len(names):
-        raise TableError(gettext_noop("The JSON document has a column twice. Remove one."))
+        raise TableError(_TWICE)
     for number, line in enumerate(lines, start=1):
         if not isinstance(line, list | tuple) or len(line) != len(names):
             raise TableError(_UNEVEN, row=str(number))

@@ -17,7 +17,7 @@ from ingestion.reading import Reading, to_json
 from ingestion.schema import FIELD_NAMES, FIELDS, LABEL_FIELD
 from ingestion.spellings import Spellings
 from ingestion.split import SEED, Split, buckets_of, draw
-from ingestion.table import RAGGED, Chunk
+from ingestion.table import RAGGED, Chunk, reject_other_headers
 
 _LINE = "line_number"
 _LINE_BITS = 32
@@ -61,7 +61,7 @@ class Loader:
         self, dataset: Dataset, *, reading: Reading, is_holdout: NDArray[np.bool_] | None, copier: Copier
     ) -> None:
         self.dataset = dataset
-        self._reading = reading
+        self.reading = reading
         self._spellings = Spellings(decimals=reading.decimals, markers=dataset.markers)
         self.fields = dataset.table_fields
         self.row_count = self.problem_count = self.warning_count = self.holdout_count = 0
@@ -80,6 +80,8 @@ class Loader:
         checked = table_validation.check_columns(
             self.fields, cells, rules=RULES, rejects_warnings=self.dataset.rejects_warnings, spellings=self._spellings
         )
+        reject_other_headers(chunk, [(each.row, each.value) for each in checked.errors], self.fields)
+        self.reading.add_choices(checked.choices)
         is_new = self._seen.is_new(checked.frame[KEY])
         self._copy(chunk, checked.frame.filter(is_new))
         duplicates = [
@@ -94,12 +96,12 @@ class Loader:
 
     def report(self) -> dict[str, object]:
         """Return how the table was read, as the dataset keeps it."""
-        self._reading.add_spellings(self._spellings)
-        return to_json(self._reading)
+        self.reading.add_spellings(self._spellings)
+        return to_json(self.reading)
 
     def split(self) -> Split:
         """Describe the split of the rows that were loaded."""
-        is_grouped = GROUP is not None and not self._reading.ungrouped
+        is_grouped = GROUP is not None and not self.reading.ungrouped
         method = f"stratified, grouped by {GROUP}" if is_grouped else "stratified"
         train_count = self.row_count - self.holdout_count
         return {"method": method, "seed": SEED, "train": train_count, "holdout": self.holdout_count}
@@ -158,7 +160,7 @@ class Loader:
         violations.sort(key=lambda each: each[0])
         for line, value, violation, severity in violations:
             if severity == "error":
-                self._reading.add_rejected(int(line), _storable("" if value is None else str(value)), violation)
+                self.reading.add_rejected(int(line), _storable("" if value is None else str(value)), violation)
         if violations:
             lines = [
                 (

@@ -18,6 +18,8 @@ from ingestion.table import Layout, Table
 #: How many different cells of a field, and how many rows of a reason, a report names.
 MOST_SHOWN = 20
 MOST_EXAMPLES = 5
+# Unknown codes of a choice: as long at most, and in so large a share of the rows at least.
+_LONGEST_CODE, _FREQUENT = 3, 0.01
 _MAX_LENGTH = 200
 _SEPARATOR_NAMES: dict[str, str | Message] = {"\t": "TAB", " ": Message("blank")}
 
@@ -73,6 +75,8 @@ class Reading(Origin):
     #: The currencies that the heading and the cells of each column name.
     currencies: dict[str, list[str]] = {}
     rejected: list[Rejected] = []
+    #: The values of each required choice in valid rows.
+    choices: dict[str, list[int | str]] = {}
 
     @property
     def layout(self) -> Layout:
@@ -92,9 +96,41 @@ class Reading(Origin):
         reason = Message(violation.message, {name: value or 0 for name, value in violation.params.items()})
         self._rejected(violation.field, violation.code, 1, [Example(line, text[:_MAX_LENGTH], reason)])
 
+    def add_choices(self, choices: Mapping[str, Sequence[int | str]]) -> None:
+        """Add the values of required choices in some valid rows."""
+        for name, values in choices.items():
+            self.choices[name] = sorted({*self.choices.get(name, ()), *values}, key=str)
+
+    def other_codes(self, fields: Iterable[Field], *, row_count: int) -> Message:
+        """Say in which required choice codes mean something else than they seem to; empty where none does.
+
+        Some code is unknown in many rows while a choice is never there: M and H, or classes 0 to 2. Of numbers all must
+        be such as another numbering has: 1, 3 and 9 are no classes in any.
+        """
+        by_name = {field.name: field for field in fields}
+        for rejected in self.rejected:
+            if rejected.code != "not_a_choice" or rejected.column not in self.choices:
+                continue
+            field, known = by_name[rejected.column], self.choices[rejected.column]
+            never = [str(choice) for choice in field.choices if choice not in known]
+            codes = sorted({cell for each in rejected.examples if len(cell := each.value.strip()) <= _LONGEST_CODE})
+            if field.is_integer:
+                codes = [cell for cell in codes if cell.isdecimal() and _span([cell, *known]) <= _span(field.choices)]
+            if never and codes and rejected.count >= _FREQUENT * row_count:
+                return Message(
+                    "In %(column)s %(codes)s is unknown and %(never)s never there: the other codes may mean something "
+                    "else than they seem to. Write %(choices)s.",
+                    {
+                        "column": field.name, "codes": _quoted(codes), "never": ", ".join(never),
+                        "choices": ", ".join(map(str, field.choices)),
+                    },
+                )  # fmt: skip
+        return Message()
+
     def add(self, other: "Reading") -> None:
         """Add the counts of another part of the same table."""
         self._add_currencies(other.currencies)
+        self.add_choices(other.choices)
         for each in other.spelt:
             self._add_spelt(each)
         for rejected in other.rejected:
@@ -201,6 +237,11 @@ class Reading(Origin):
         yield from self.mixed_currencies
         if self.ungrouped:
             yield Message("Without the column %(column)s no rows are grouped in the split.", {"column": self.ungrouped})
+
+
+def _span(numbers: Iterable[int | str]) -> int:
+    values = [int(number) for number in numbers]
+    return max(values) - min(values)
 
 
 def _quoted(headings: Sequence[str]) -> str:

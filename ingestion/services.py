@@ -255,6 +255,7 @@ def _reason_to_reject(dataset: Dataset, loader: "Loader", profile: "Mapping[str,
     """Say why the whole table is rejected; empty where it is not."""
     row_count = loader.row_count + loader.problem_count
     rejection = dataset.rejection(rejected_count=loader.problem_count, row_count=row_count)
+    rejection = rejection or loader.reading.other_codes(loader.fields, row_count=row_count)
     if rejection or row_count < MIN_ROWS_FOR_MISSING_SHARE:
         return rejection
     for name, column in profile.items():

@@ -21,8 +21,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ingestion import decimals, headings
-from ingestion.contract import Field, gettext_noop
+from ingestion.contract import Contract, Field, gettext_noop
 from ingestion.formats import (
+    HEADER_NAMES,
     HEADER_WITHIN,
     LONGEST_ROW,
     MOST_COLUMNS,
@@ -130,7 +131,9 @@ class Table:
         self._start += len(self._head)
         self._first_line += self._head.count(b"\n")
         self.file.seek(self._start)
-        origin.has_row_names = _has_row_names(self.file.read(_SAMPLE_BYTES), self.separator, len(self.header))
+        origin.has_row_names = _has_row_names(
+            self.header, self.file.read(_SAMPLE_BYTES), self.separator, known, is_quoted=self._head.startswith(b'"')
+        )
         if origin.has_row_names:
             self.header.insert(0, "")
 
@@ -230,6 +233,23 @@ def read_part(data: bytes, layout: Layout, *, line: int, indices: Sequence[int] 
     return Chunk(layout, table, lines, ragged)
 
 
+def reject_other_headers(chunk: Chunk, problems: Iterable[tuple[int, object]], known: Sequence[Field]) -> None:
+    """Raise TableError where a rejected row is a header of other columns: the rows below it belong to another table.
+
+    `problems` are the numbers of rejected rows, each with a cell that was wrong.
+    """
+    names = {name for field in known for name in headings.names_of(field)}
+    header = [name for name in map(headings.column_name, chunk.layout.header) if name]
+    rows = {row for row, cell in problems if headings.column_name(str(cell)) in names}
+    rejected = {int(chunk.lines[row]): chunk.table.row(row) for row in rows} | chunk.ragged
+    for line, cells in rejected.items():
+        found = [name for name in map(headings.column_name, cells) if name]
+        known_count = sum(name in names for name in found)
+        if found != header and known_count >= max(HEADER_NAMES, len(found) / 2):
+            message = gettext_noop("Line %(line)s is a header of other columns: send what is below it as another file.")
+            raise TableError(message, line=str(line))
+
+
 def _known_count(cells: Iterable[str], known: Sequence[Field]) -> int:
     """Count the known headings among cells."""
     return len({name for each in known for name in headings.names_of(each)} & set(map(headings.column_name, cells)))
@@ -295,22 +315,34 @@ def _straighten(file: IO[bytes], out: IO[bytes], quotes: str, separator: str, *,
     return out
 
 
-def _has_row_names(start: bytes, separator: str, width: int) -> bool:
+def _has_row_names(
+    header: Sequence[str], start: bytes, separator: str, known: Sequence[Field], *, is_quoted: bool
+) -> bool:
     """Tell whether each of the first rows begins with a name that has no heading, as R writes tables.
 
-    With commas the names must be quoted: each row has a cell too many where a name has a comma, too.
+    R quotes a row's number, or it is the next cell too. Other names are such only if the first heading is a field that
+    they do not fit: a cell too many is a decimal comma or a heading that is missing, and every row is rejected.
     """
-    if separator == "," and not start.startswith(b'"'):
-        return False
     lines = start.decode(errors="ignore").split("\n")
     try:
         # The last may not be whole.
         rows = [row for row in csv.reader(lines[: max(len(lines) - 1, 1)], delimiter=separator) if row]
     except csv.Error:
         return False
-    names = {row[0] for row in rows}
+    names = [row[0] for row in rows]
     has_last = any(row[-1].strip() for row in rows)
-    return has_last and len(names) == len(rows) and all(len(row) == width + 1 for row in rows)
+    if not has_last or len(set(names)) < len(rows) or any(len(row) != len(header) + 1 for row in rows):
+        return False
+    if is_quoted and start.startswith(b'"') and all(map(str.isdecimal, names)):
+        return True
+    if separator == "," and not start.startswith(b'"'):
+        # Each row has a cell too many where a name has a comma, too.
+        return False
+    if names == [row[1] for row in rows]:
+        return True
+    field = next((each for each in known if headings.column_name(header[0]) in headings.names_of(each)), None)
+    contract = Contract([field] if field else [])
+    return field is not None and all(contract.check({field.name: name}, is_text=True)[1] for name in names)
 
 
 def _first_record(file: IO[bytes], start: int, *, line: int) -> bytes:

@@ -51,6 +51,12 @@ class CheckedChunk:
         """Indices of the valid rows in the chunk, shape (n,)."""
         return self.frame[ROW].to_numpy()
 
+    @property
+    def choices(self) -> dict[str, list[int | str]]:
+        """The values of each required choice in the valid rows."""
+        names = [field.name for field in self.fields if field.is_required and field.choices]
+        return {name: self.frame[name].unique().to_list() for name in names}
+
     @cached_property
     def columns(self) -> Columns:
         """The valid rows as the arrays that features are derived from, each of shape (n,); NaN or None for unknown."""

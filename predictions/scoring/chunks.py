@@ -16,7 +16,8 @@ from ingestion.passenger import LABEL, RULES
 from ingestion.reading import Reading
 from ingestion.schema import FIELD_NAMES, FIELDS
 from ingestion.spellings import Spellings
-from ingestion.table import RAGGED, Chunk
+from ingestion.table import RAGGED, Chunk, reject_other_headers
+from ingestion.validation_messages import table_errors
 from predictions.explanation import Explainer
 from predictions.models import lowest_id
 from predictions.scorer import Champion
@@ -51,8 +52,11 @@ def score_chunk(
     """Check and score the rows of a chunk without logging them; `number` makes prediction ids of line numbers."""
     spellings = spellings or Spellings()
     checked = table_validation.check_columns(FIELDS, chunk.cells, rules=RULES, spellings=spellings)
+    with table_errors():
+        reject_other_headers(chunk, [(each.row, each.value) for each in checked.errors], FIELDS)
     reading = Reading()
     reading.add_spellings(spellings)
+    reading.add_choices(checked.choices)
     for problem in checked.errors:
         reading.add_rejected(int(chunk.lines[problem.row]), problem.value, problem.violation)
     for line in chunk.ragged:

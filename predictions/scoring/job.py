@@ -72,6 +72,7 @@ def score(job: ScoringJob) -> None:
             job.row_count, job.problem_count, job.reading = done["rows"], done["problems"], to_json(report)
             job.save(update_fields=["row_count", "problem_count", "reading"])
             rejection = job.rejection(rejected_count=done["problems"], row_count=done["rows"])
+            rejection = rejection or report.other_codes(FIELDS, row_count=done["rows"])
             if not rejection:
                 job.complete()
         if rejection:

@@ -77,7 +77,7 @@ def _split_as_before(job: ScoringJob, champion: scorer.Champion) -> bool:
         return False
     if job.is_explained:
         explanation.load_explainer(champion.version)
-    report = msgspec.structs.replace(earlier.reading_report, spelt=[], rejected=[])
+    report = msgspec.structs.replace(earlier.reading_report, spelt=[], rejected=[], choices={})
     parts = [Part(part.start, part.end, part.line) for part in earlier.parts.order_by("number")]
     _record_parts(job, report, parts, champion=champion, upload=str(job.upload.name))
     return True

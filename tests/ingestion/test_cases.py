@@ -4,6 +4,7 @@ import csv
 import gzip
 import io
 import json
+import re
 import zipfile
 from collections.abc import Callable, Mapping
 from html import unescape
@@ -242,6 +243,24 @@ def workbook(**sheets: list[list[Any]]) -> bytes:
     return out.getvalue()
 
 
+def rewritten(content: bytes, changes: Mapping[bytes, bytes]) -> bytes:
+    """A workbook with patterns of its sheet's XML replaced."""
+    archive = zipfile.ZipFile(io.BytesIO(content))
+    files = {name: archive.read(name) for name in archive.namelist()}
+    for pattern, text in changes.items():
+        files["xl/worksheets/sheet1.xml"] = re.sub(pattern, text, files["xl/worksheets/sheet1.xml"])
+    return zipped(**files)
+
+
+def with_hidden(content: bytes, title: str) -> bytes:
+    """A workbook with one of its sheets hidden."""
+    book = openpyxl.load_workbook(io.BytesIO(content))
+    book[title].sheet_state = "hidden"
+    out = io.BytesIO()
+    book.save(out)
+    return out.getvalue()
+
+
 #: Tables with a title or notes above the header, or on a sheet of their own.
 BESIDE_OTHERS: dict[str, tuple[Callable[[], bytes], str]] = {
     "title in CSV": (lambda: b"Passengers\n\n" + PLAIN_TEXT, "Above the header, not read: “Passengers”."),
@@ -254,6 +273,13 @@ BESIDE_OTHERS: dict[str, tuple[Callable[[], bytes], str]] = {
     ),
     "second sheet": (
         lambda: workbook(about=[["Who made it"], ["Roe"]], people=ROWS), "These sheets were not read: “about”."
+    ),
+    "hidden sheet": (
+        lambda: with_hidden(workbook(old=[ROWS[0], ROWS[3]], new=ROWS), "old"), "These sheets were not read: “old”."
+    ),
+    "two cells above the header, blank last cells": (
+        lambda: workbook(people=[["Passengers", 2026], *([*row[:10], row[11], row[10]] for row in ROWS)]),
+        "Above the header, not read: “Passengers,2026”.",
     ),
     "two tables": (lambda: workbook(people=ROWS, more=ROWS), "These sheets were not read: “more”."),
 }  # fmt: skip
@@ -296,8 +322,12 @@ def test_a_formula_without_a_value_is_not_read_as_unknown(load: Callable[..., Da
     rows = [list(row) for row in ROWS]
     rows[1][5] = "=20+2"
 
-    with pytest.raises(TitanicError, match="never calculated, the first in F2"):
-        load(workbook(people=rows))
+    content = workbook(people=rows)
+    prefixed = rewritten(content, {rb"<(/?)(?=[a-zA-Z])": rb"<\1x:", rb"\bxmlns=": b"xmlns:x="})
+
+    for each in (content, prefixed, rewritten(content, {rb'(<c )r="[A-Z]+\d+"': rb"\1"})):
+        with pytest.raises(TitanicError, match="never calculated, the first in F2"):
+            load(each)
 
 
 def test_merged_cells_are_told(load: Callable[..., Dataset]) -> None:
@@ -404,6 +434,28 @@ NOT_READ: dict[str, tuple[Callable[[], bytes], str]] = {
     "two tables in JSON": (
         lambda: json.dumps({"train": RECORDS, "test": RECORDS}).encode(), "The JSON document has several tables."
     ),
+    "decimal commas, unquoted": (
+        lambda: b'Name,Survived,Fare,Sex,Pclass\n"Doe, Jan",0,7,25,male,3\n"Roe, Ida",1,71,28,female,1\n',
+        "2 of 2 rows were rejected",
+    ),
+    "a heading that is missing": (
+        lambda: b"PassengerId\tSurvived\tAge\tPclass\tSex\n1\t0\t22\t1\t3\tmale\n2\t1\t38\t1\t1\tfemale\n",
+        "2 of 2 rows were rejected",
+    ),
+    "classes from 0": (
+        lambda: b"Survived,Pclass,Sex\n" + b"1,1,female\n" * 40 + b"0,2,male\n" * 40 + b"1,0,female\n" * 5,
+        "In pclass “0” is unknown and 3 never there",
+    ),
+    "a second table": (
+        lambda: PLAIN_TEXT + b"\n" + LINES[0].replace("Age,SibSp", "SibSp,Age").encode() + b"\n" + PLAIN_TEXT,
+        "Line 6 is a header of other columns",
+    ),
+    "a member twice in JSON": (
+        lambda: b'[{"pclass":1,"pclass":3,"sex":"male","survived":0}]', "The JSON document has a column twice."
+    ),
+    "a member twice in JSON lines": (
+        lambda: b'{"pclass":1,"sex":"male"}\n{"pclass":1,"pclass":3,"sex":"male"}\n', "has a column twice."
+    ),
     "a line of a megabyte in single quotes": (
         lambda: with_quotes("'", "'") + b"\r\n" + b"x" * (2**20 + 1), "begins on line 5 .* longer than 1 MB"
     ),
@@ -448,6 +500,20 @@ def test_a_file_of_which_nothing_can_be_read_has_failed(champion: ModelVersion, 
     job = ScoringJob.objects.get()
     assert (job.state, job.row_count, job.problem_count) == (State.FAILED, 2, 2)
     assert "pclass: Must be one of 1, 2, 3. Rows: 2, for example line 2: “9”." in err.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        (b"Pclass,Sex,Age\n1,M,38\n2,M,30\n3,H,22\n", "In sex “H” is unknown and female never there"),
+        (b"Pclass,Sex,Age\n1,female,38\n\nPclass,Sex,Fare\n3,male,7.25\n", "Line 4 is a header of other columns"),
+    ],
+)
+def test_a_file_whose_other_rows_are_doubtful_has_failed(champion: ModelVersion, text: bytes, sentence: str) -> None:
+    job = services.queue_scoring(file=SimpleUploadedFile("table.csv", text), by=None)
+
+    with pytest.raises(TitanicError, match=sentence):
+        scoring.score(job)
 
 
 def test_fewer_rejected_rows_than_allowed_are_told_with_the_answers(client: Client, champion: ModelVersion) -> None:
