@@ -89,7 +89,7 @@ class Field:
         """The choices by what files write for them, in lower case."""
         declared = {spelling.casefold(): value for spelling, value in self.in_files.values.items()}
         own = {str(choice).casefold(): choice for choice in self.choices}
-        return (_YES_NO if self.choices == (0, 1) else {}) | declared | own
+        return (_YES_NO if set(self.choices) == {0, 1} else {}) | declared | own
 
     @cached_property
     def is_numeric(self) -> bool:
