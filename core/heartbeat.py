@@ -1,7 +1,9 @@
 """Heartbeats of the queues: they show that a worker takes messages, which a live process does not."""
 
+import threading
 import time
-from contextlib import suppress
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from django.conf import settings
@@ -12,11 +14,32 @@ from core import redis
 SILENCE_LIMIT = 90
 #: Of hosts that are gone nothing stays.
 _KEPT_SECONDS = 86_400
+_BEAT_SECONDS = 5.0
 
 
 def beat(queue: str) -> None:
     """Record that a worker of the queue is alive now."""
     redis.client().set(f"heartbeat:{queue}", repr(time.time()), ex=_KEPT_SECONDS)
+
+
+@contextmanager
+def kept_up(queues: Iterable[str]) -> Iterator[None]:
+    """Send the heartbeats of a worker's queues while the body computes: it takes no other task meanwhile."""
+    is_over = threading.Event()
+
+    def beat_on() -> None:
+        while not is_over.wait(_BEAT_SECONDS):
+            with suppress(*redis.RedisUnavailable):
+                for queue in queues:
+                    beat(queue)
+
+    thread = threading.Thread(target=beat_on, name="heartbeats", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        is_over.set()
+        thread.join()
 
 
 def ages(*queues: str) -> dict[str, float | None]:

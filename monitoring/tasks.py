@@ -1,5 +1,8 @@
 """Celery tasks of monitoring."""
 
+from celery import current_app
+
+from core import heartbeat
 from core.jobs import enqueue
 from core.tasks import job_task
 from monitoring import alerts, consistency, deliveries, drift_watch, figures, history, performance, services
@@ -44,10 +47,11 @@ def watch_drift() -> None:
         calibrate_watch.delay(watch_id=watch_id)
 
 
-@job_task(queue="default")
+@job_task(queue="training")
 def calibrate_watch(*, watch_id: int) -> None:
-    """Calibrate a drift watch."""
-    drift_watch.calibrate(DriftWatch.objects.select_related("version__run").get(pk=watch_id))
+    """Calibrate a drift watch: it computes for minutes where features are many, and holds up no other task."""
+    with heartbeat.kept_up(current_app.amqp.queues.consume_from):
+        drift_watch.calibrate(DriftWatch.objects.select_related("version__run").get(pk=watch_id))
 
 
 @job_task(queue="default")

@@ -35,11 +35,12 @@ def begin(*, task_id: str, **_: object) -> None:
 
 
 @task_postrun.connect
-def count(*, task_id: str, task: "Task[..., object]", retval: object, state: str, **_: object) -> None:
+def count(*, task_id: str, task: "Task[..., object]", retval: object, state: str | None, **_: object) -> None:
     """Count a run that ended, however it did, and how long it took."""
     # One that another worker has, or that a person cancelled, has not failed.
     is_left = isinstance(retval, (NotClaimed, Cancelled))
-    TASKS.labels(task.name, "skipped" if is_left else state.lower()).inc()
+    # A stop of the worker leaves a run without a state.
+    TASKS.labels(task.name, "skipped" if is_left else (state or "interrupted").lower()).inc()
     if (task.request.delivery_info or {}).get("redelivered"):
         TASK_REDELIVERIES.labels(task.name).inc()
     began = _began.pop(task_id, None)

@@ -67,7 +67,9 @@ def passengers(version: ModelVersion) -> list[Row]:
     if not rows:
         raise Conflict(Message("%(version)s has no background rows to send: retrain.") % {"version": version})
     first = zip(FIELDS, rows[0], strict=True)
-    return [*rows, tuple(value if field.is_required else field.default for field, value in first)]
+    sparse = tuple(value if field.is_required else field.default for field, value in first)
+    # In a file a row without any value is a blank line.
+    return [*rows, sparse] if any(value is not None for value in sparse) else rows
 
 
 def send(channel: Channel, rows: Sequence[Row]) -> list[float]:

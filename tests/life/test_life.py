@@ -190,7 +190,7 @@ def test_a_training_that_loses_its_worker_is_closed_and_a_new_one_succeeds(runni
     running.wait(run.headers["Location"], lambda job: job["progress"] > 0)
     for process in psutil.process_iter(["cmdline"]):
         line = process.info["cmdline"] or []
-        if "training" in line and "worker" in line and _is_below(process, running.process.pid):
+        if "training@%h" in line and _is_below(process, running.process.pid):
             process.kill()
 
     closed = running.wait(run.headers["Location"], lambda job: job["state"] == "failed", seconds=150)
@@ -248,7 +248,7 @@ def _web(running: Running) -> psutil.Process:
 
 
 def _drainer(running: Running) -> psutil.Process:
-    return next(p for p in _below(running) if "fast" in p.cmdline() and p.children()).children()[0]
+    return next(p for p in _below(running) if "fast@%h" in p.cmdline() and p.children()).children()[0]
 
 
 def _valkey(running: Running) -> psutil.Process:

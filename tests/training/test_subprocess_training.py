@@ -224,6 +224,8 @@ def dask_cluster(folder: Path) -> Iterator[str]:
         process.stdin.close()
 
 
+# The drill of Compose trains on a cluster, too.
+@pytest.mark.long
 def test_a_dask_cluster_finds_what_the_local_cores_find(
     examples: Examples, searched: tuple[TrainedModel, list[Progress]], tmp_path: Path
 ) -> None:
