@@ -323,6 +323,9 @@ def _has_row_names(
     R quotes a row's number, or it is the next cell too. Other names are such only if the first heading is a field that
     they do not fit: a cell too many is a decimal comma or a heading that is missing, and every row is rejected.
     """
+    if separator == "," and not start.startswith(b'"'):
+        # Each row has a cell too many where a name has a comma, too.
+        return False
     lines = start.decode(errors="ignore").split("\n")
     try:
         # The last may not be whole.
@@ -335,9 +338,6 @@ def _has_row_names(
         return False
     if is_quoted and start.startswith(b'"') and all(map(str.isdecimal, names)):
         return True
-    if separator == "," and not start.startswith(b'"'):
-        # Each row has a cell too many where a name has a comma, too.
-        return False
     if names == [row[1] for row in rows]:
         return True
     field = next((each for each in known if headings.column_name(header[0]) in headings.names_of(each)), None)
