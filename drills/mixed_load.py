@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import cast
 
@@ -15,7 +16,7 @@ import httpx
 
 from benchmarks import passengers
 from drills.product import SAMPLE, Product
-from drills.traffic import CLIENT_SECONDS
+from drills.traffic import CLIENT_SECONDS, concurrently
 
 BATCH_ROWS = 100
 FILE_ROWS = 2_000
@@ -70,15 +71,8 @@ class MixedLoad:
             ("dataset ingested, features built, model trained", 300.0, self.train),
             ("drift check", 120.0, self.check_drift),
         ]
-        threads = [threading.Thread(target=self._repeat, args=activity) for activity in activities]
-        for thread in threads:
-            thread.start()
-        try:
+        with concurrently((partial(self._repeat, *activity) for activity in activities), is_over=self._is_over):
             yield
-        finally:
-            self._is_over.set()
-            for thread in threads:
-                thread.join()
 
     def predict(self) -> None:
         """Send one passenger."""

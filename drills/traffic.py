@@ -2,9 +2,10 @@
 
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 
 import httpx
 
@@ -16,6 +17,20 @@ PASSENGERS = (
     {"pclass": 3, "sex": "male", "age": 22, "fare": 7.25, "embarked": "S"},
     {"pclass": 2, "sex": "male"},
 )
+
+
+@contextmanager
+def concurrently(bodies: Iterable[Callable[[], None]], *, is_over: threading.Event) -> Iterator[None]:
+    """Run each of these in a thread of its own while the body runs; then `is_over` tells them to end."""
+    threads = [threading.Thread(target=body) for body in bodies]
+    for thread in threads:
+        thread.start()
+    try:
+        yield
+    finally:
+        is_over.set()
+        for thread in threads:
+            thread.join()
 
 
 @dataclass(frozen=True)
@@ -48,16 +63,9 @@ class Traffic:
     @contextmanager
     def running(self) -> Iterator[None]:
         """Send while the body runs."""
-        threads = [threading.Thread(target=self._predict, args=(number,)) for number in range(self.clients)]
-        threads.append(threading.Thread(target=self._watch))
-        for thread in threads:
-            thread.start()
-        try:
+        clients = (partial(self._predict, number) for number in range(self.clients))
+        with concurrently([*clients, self._watch], is_over=self._is_over):
             yield
-        finally:
-            self._is_over.set()
-            for thread in threads:
-                thread.join()
 
     @property
     def errors(self) -> list[Answer]:

@@ -23,7 +23,7 @@ import psycopg2
 
 from benchmarks.history import FILL
 from benchmarks.product import SETTINGS, free_port
-from drills.traffic import Traffic
+from drills.traffic import Traffic, concurrently
 from titanic_site.layout import Layout
 from titanic_site.runtime import embedded
 from tools import OLDEST_ARCHIVED, OLDEST_UPGRADED
@@ -185,13 +185,8 @@ class LogWriter:
                     connection.rollback()
                     self.longest = max(self.longest, time.monotonic() - began)
 
-        thread = threading.Thread(target=write)
-        thread.start()
-        try:
+        with concurrently([write], is_over=is_over):
             yield
-        finally:
-            is_over.set()
-            thread.join()
 
 
 class Report:

