@@ -336,13 +336,14 @@ def _has_row_names(
     has_last = any(row[-1].strip() for row in rows)
     if not has_last or len(set(names)) < len(rows) or any(len(row) != len(header) + 1 for row in rows):
         return False
-    if is_quoted and start.startswith(b'"') and all(map(str.isdecimal, names)):
-        return True
-    if names == [row[1] for row in rows]:
+    is_numbered = is_quoted and start.startswith(b'"') and all(map(str.isdecimal, names))
+    if is_numbered or names == [row[1] for row in rows]:
         return True
     field = next((each for each in known if headings.column_name(header[0]) in headings.names_of(each)), None)
-    contract = Contract([field] if field else [])
-    return field is not None and all(contract.check({field.name: name}, is_text=True)[1] for name in names)
+    if field is None:
+        return False
+    contract = Contract([field])
+    return all(contract.check({field.name: name}, is_text=True)[1] for name in names)
 
 
 def _first_record(file: IO[bytes], start: int, *, line: int) -> bytes:
